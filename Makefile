@@ -1,0 +1,57 @@
+# Every target stands on its own: it makes .venv and installs what it needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help venv drill test lint unit lab lab-down lab-status bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+venv: $(STAMP) ## make .venv and fill it with the pinned requirements
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@echo "venv: installing the pinned requirements into $(VENV) (about a minute)"
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "venv: $(PYTHON) cannot make a virtual environment: install the package python3-venv and run make again" >&2; exit 1; }
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+drill: $(STAMP) ## the whole move, rehearsed: lab up, setup, deploy, mode 1, mode 3
+	@python -m lab.drill
+
+test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at most
+	@$(MAKE) --no-print-directory lint
+	@python -m pytest
+
+lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
+	@ruff check .
+	@ruff format --check .
+	@mypy module_utils/region_switch library clients/mqtt_fleet lab plugins
+	@yamllint --strict .
+	@ansible-lint --quiet
+
+unit: $(STAMP) ## the tests that need neither root nor network
+	@python -m pytest tests/unit
+
+lab: $(STAMP) ## bring the lab up (root; idempotent)
+	@python -m lab up
+
+lab-down: $(STAMP) ## take the lab down and leave nothing behind
+	@python -m lab down
+
+lab-status: $(STAMP) ## what runs in the lab, and where
+	@python -m lab status
+
+bench: $(STAMP) ## measure the gap of each client over 10 moves
+	@python -m tests.bench.gap
+
+clean: lab-down ## also remove .venv, caches and generated certificates
+	rm -rf .venv .cache .lab reports certs/clients
+	find certs -type f ! -name README.md -delete
