@@ -18,7 +18,10 @@ BRIDGE = "mqttlab0"
 CONTROLLER = IPv4Address("198.18.83.1")
 
 ACCOUNT_ID = "123456789012"
+# On loopback, so that a command that finds no lab is refused at once and nothing leaves the machine.
+AWS_API_ADDRESS = IPv4Address("127.0.0.1")
 AWS_API_PORT = 4566
+AWS_API_URL = f"http://{AWS_API_ADDRESS}:{AWS_API_PORT}"
 HOSTED_ZONE_ID = "Z0LABEXAMPLE00000000"
 ZONE = "example.com."
 

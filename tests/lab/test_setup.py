@@ -1,0 +1,44 @@
+"""Setting up and deploying twice: the second time changes nothing."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from .conftest import REPOSITORY, StandIn, failover, run_playbook, summary
+
+
+@pytest.mark.parametrize("playbook", ["setup.yml", "playbooks/deploy_clients.yml"])
+def test_second_run_changes_nothing(fleet: dict[str, str], stand_in: StandIn, playbook: str) -> None:
+    last = stand_in.last_request()
+
+    run = run_playbook(playbook)
+
+    assert run.returncode == 0, run.error
+    assert run.changed == 0, run.output
+    assert stand_in.writes_since(last) == []
+
+
+def test_setup_does_not_undo_a_move(fleet: dict[str, str]) -> None:
+    failover("3")
+
+    run = run_playbook("setup.yml")
+
+    assert run.changed == 0, run.output
+    failover("3")
+    assert summary()["outcome"] == "unchanged"
+
+
+def test_check_mode_passes_on_a_fleet_that_is_set_up(fleet: dict[str, str]) -> None:
+    run = run_playbook("setup.yml", "--check", "--diff")
+
+    assert run.returncode == 0, run.error
+    assert run.changed == 0, run.output
+
+
+def test_private_keys_are_readable_by_their_owner_only(fleet: dict[str, str]) -> None:
+    keys = list((REPOSITORY / "certs").rglob("*.key"))
+
+    assert len(keys) == 6
+    assert {stat.S_IMODE(key.stat().st_mode) for key in keys} == {0o600}

@@ -1,0 +1,29 @@
+"""What the drill reads out of a playbook's output."""
+
+from __future__ import annotations
+
+import pytest
+from lab.drill import last_error, recap
+
+RECAP = """
+PLAY RECAP *******************************
+ap-northeast-1             : ok=9    changed=1    unreachable=0    failed=0    skipped=1    rescued=0    ignored=0
+localhost                  : ok=14   changed=0    unreachable=0    failed=0    skipped=1    rescued=0    ignored=0
+"""
+
+
+def test_recap_is_one_line() -> None:
+    assert recap(RECAP) == "ap-northeast-1: ok=9 changed=1; localhost: ok=14 changed=0"
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        ('TASK [x]\nfatal: [localhost]: FAILED! => {"changed": false, "msg": "mode 9: unknown"}\n\nPLAY RECAP', "mode 9: unknown"),
+        ("[ERROR]: the playbook: nope.yml could not be found\n", "the playbook: nope.yml could not be found"),
+        ("something else\n", "something else"),
+        ("", "no output"),
+    ],
+)  # fmt: skip
+def test_last_error_is_the_failed_tasks_message(output: str, error: str) -> None:
+    assert last_error(output) == error

@@ -1,0 +1,69 @@
+"""The lab's inventory says what the lab's topology says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from fleet import edge_clients
+from lab import topology
+
+INVENTORIES = Path(__file__).parent.parent.parent / "inventory"
+ENDPOINTS = ["mqtt1.example.com", "mqtt2.example.com"]
+
+
+def read(*parts: str) -> Any:
+    return yaml.safe_load(INVENTORIES.joinpath(*parts).read_text())
+
+
+def test_devices_and_regions_are_those_of_the_topology() -> None:
+    children = read("lab", "hosts.yml")["all"]["children"]
+
+    assert {name: host["ansible_host"] for name, host in children["edge"]["hosts"].items()} == {
+        node.name: str(node.address) for node in topology.DEVICES
+    }
+    assert list(children["regions"]["hosts"]) == [node.name for node in topology.REGIONS]
+
+
+def test_zone_resolver_and_api_are_those_of_the_topology() -> None:
+    fleet = read("lab", "group_vars", "all", "fleet.yml")
+    environment = read("lab", "group_vars", "all", "lab.yml")["aws_environment"]
+
+    assert fleet["hosted_zone_id"] == topology.HOSTED_ZONE_ID
+    assert fleet["dns_resolvers"] == [str(topology.RESOLVER.address)]
+    assert environment["AWS_ENDPOINT_URL"] == topology.AWS_API_URL
+
+
+def test_sample_has_every_variable_of_the_lab_that_is_not_the_labs_own() -> None:
+    lab = read("lab", "group_vars", "all", "fleet.yml")
+    sample = read("sample", "group_vars", "all", "fleet.yml")
+
+    assert set(sample) == set(lab)
+    assert sample["failover_modes"] == lab["failover_modes"]
+    assert sample["certs_directory"] != lab["certs_directory"]
+
+
+def test_edge_clients_take_the_host_name_for_client_id() -> None:
+    hostvars = {"edge1": {"mqtt_endpoint": ENDPOINTS[0]}}
+
+    assert edge_clients(["edge1"], hostvars, ENDPOINTS) == [{"client_id": "edge1", "endpoint": ENDPOINTS[0]}]
+
+
+@pytest.mark.parametrize("endpoint", [None, "mqtt3.example.com"])
+def test_edge_host_without_a_known_endpoint_is_named(endpoint: str | None) -> None:
+    with pytest.raises(
+        AnsibleFilterError, match=r"host edge7: mqtt_endpoint is (not set|mqtt3).*mqtt1.example.com"
+    ):
+        edge_clients(["edge7"], {"edge7": {"mqtt_endpoint": endpoint}}, ENDPOINTS)
+
+
+def test_two_hosts_with_one_client_id_are_named() -> None:
+    hostvars = {
+        name: {"mqtt_endpoint": ENDPOINTS[0], "mqtt_client_id": "pump"} for name in ("edge1", "edge2")
+    }
+
+    with pytest.raises(AnsibleFilterError, match=r"edge2.*pump.*edge1"):
+        edge_clients(["edge1", "edge2"], hostvars, ENDPOINTS)
