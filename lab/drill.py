@@ -142,20 +142,14 @@ def _wait_for_arrivals(console: Console, mode: str) -> dict[str, Arrivals]:
             return arrivals
         if time.monotonic() > deadline:
             _show_arrivals(console, "found", arrivals)
-            raise DrillError(
-                f"messages do not arrive as mode {mode} says ({expected}) within {ARRIVAL_TIMEOUT:.0f} s"
-            )
+            raise DrillError(f"messages do not arrive as mode {mode} says ({expected}) within {ARRIVAL_TIMEOUT:.0f} s")
         time.sleep(0.2)
 
 
 def _show_arrivals(console: Console, title: str, arrivals: dict[str, Arrivals]) -> None:
-    table = Table(
-        "client", *(region.name for region in topology.REGIONS), title=f"messages in the last 2 s, {title}"
-    )
+    table = Table("client", *(region.name for region in topology.REGIONS), title=f"messages in the last 2 s, {title}")
     for client_id, found in sorted(arrivals.items()):
-        table.add_row(
-            client_id, *(str(found.per_region.get(region.name, "-")) for region in topology.REGIONS)
-        )
+        table.add_row(client_id, *(str(found.per_region.get(region.name, "-")) for region in topology.REGIONS))
     console.print(table)
 
 
@@ -170,9 +164,7 @@ def _verdict(console: Console) -> int:
     )
     if messages is None:
         raise DrillError("the run has no message counts: the monitor kept no ledger, see 'make lab-status'")
-    console.print(
-        "messages: {sent} sent, {received} received, {lost} lost, {duplicated} duplicated".format(**messages)
-    )
+    console.print("messages: {sent} sent, {received} received, {lost} lost, {duplicated} duplicated".format(**messages))
     if gap is not None:
         console.print(f"gap per client: p50 {gap['p50']:.2f} s, max {gap['max']:.2f} s")
     landed = summary["outcome"] in ("moved", "unchanged") and clients["stragglers"] == 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+
 from lab import monitor, topology
 from lab.drill import last_error, recap
 
@@ -51,9 +52,7 @@ class PlaybookRun:
     @property
     def changed(self) -> int:
         return sum(
-            int(word.split("=")[1])
-            for word in self.recap.replace(";", " ").split()
-            if word.startswith("changed=")
+            int(word.split("=")[1]) for word in self.recap.replace(";", " ").split() if word.startswith("changed=")
         )
 
 
@@ -115,18 +114,14 @@ class StandIn:
     def connected_regions(self, client_id: str) -> list[str]:
         """Regions whose broker says that the client is connected."""
         return sorted(
-            region
-            for region, clients in self.get("connections").items()
-            if clients.get(client_id, {}).get("connected")
+            region for region, clients in self.get("connections").items() if clients.get(client_id, {}).get("connected")
         )
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[None]:
     """The lab up; taken down again where this session brought it up."""
-    was_up = subprocess.run(
-        [sys.executable, "-m", "lab", "status"], cwd=REPOSITORY, capture_output=True, check=False
-    )
+    was_up = subprocess.run([sys.executable, "-m", "lab", "status"], cwd=REPOSITORY, capture_output=True, check=False)
     subprocess.run([sys.executable, "-m", "lab", "up"], cwd=REPOSITORY, check=True)
     yield
     if was_up.returncode:

@@ -22,8 +22,8 @@ client = mqtt5_client_builder.mtls_from_path(
     cert_filepath=CERTIFICATE,
     pri_key_filepath=PRIVATE_KEY,
     ca_filepath=CA,
-    on_lifecycle_connection_success=lambda data: say("connected"),
-    on_lifecycle_disconnection=lambda data: say("disconnected"),
+    on_lifecycle_connection_success=lambda _: say("connected"),
+    on_lifecycle_disconnection=lambda _: say("disconnected"),
 )
 client.start()
 threading.Event().wait(float(SECONDS))

@@ -8,7 +8,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -71,7 +70,7 @@ def test_lab_that_is_not_up_is_said_in_one_line(fleet: dict[str, str]) -> None:
 
 
 @pytest.mark.skipif(platform.system() != "Linux" or os.geteuid() != 0, reason="drops root privileges")
-def test_lab_without_root_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_lab_without_root_is_refused_in_one_line() -> None:
     setpriv = shutil.which("setpriv")
     assert setpriv
 

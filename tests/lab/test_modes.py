@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lab import monitor
 
 from .conftest import StandIn, failover, messages_arrive_only_in, summary, wait_for
@@ -10,9 +11,7 @@ from .conftest import StandIn, failover, messages_arrive_only_in, summary, wait_
 
 # 3 follows 1 and 4 follows 2, so that each move takes both clients somewhere or leaves one in place.
 @pytest.mark.parametrize("mode", ["1", "3", "2", "4", "1"])
-def test_messages_arrive_in_the_regions_of_the_mode(
-    fleet: dict[str, str], stand_in: StandIn, mode: str
-) -> None:
+def test_messages_arrive_in_the_regions_of_the_mode(fleet: dict[str, str], stand_in: StandIn, mode: str) -> None:
     expected = monitor.expected_regions(mode)
 
     failover(mode)

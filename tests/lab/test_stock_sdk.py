@@ -14,6 +14,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+
 from lab import device
 
 from .conftest import StandIn, failover, wait_for

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
+
 from fleet import edge_clients
 from lab import topology
 
@@ -54,16 +55,12 @@ def test_edge_clients_take_the_host_name_for_client_id() -> None:
 
 @pytest.mark.parametrize("endpoint", [None, "mqtt3.example.com"])
 def test_edge_host_without_a_known_endpoint_is_named(endpoint: str | None) -> None:
-    with pytest.raises(
-        AnsibleFilterError, match=r"host edge7: mqtt_endpoint is (not set|mqtt3).*mqtt1.example.com"
-    ):
+    with pytest.raises(AnsibleFilterError, match=r"host edge7: mqtt_endpoint is (not set|mqtt3).*mqtt1.example.com"):
         edge_clients(["edge7"], {"edge7": {"mqtt_endpoint": endpoint}}, ENDPOINTS)
 
 
 def test_two_hosts_with_one_client_id_are_named() -> None:
-    hostvars = {
-        name: {"mqtt_endpoint": ENDPOINTS[0], "mqtt_client_id": "pump"} for name in ("edge1", "edge2")
-    }
+    hostvars = {name: {"mqtt_endpoint": ENDPOINTS[0], "mqtt_client_id": "pump"} for name in ("edge1", "edge2")}
 
     with pytest.raises(AnsibleFilterError, match=r"edge2.*pump.*edge1"):
         edge_clients(["edge1", "edge2"], hostvars, ENDPOINTS)
