@@ -20,7 +20,7 @@ def test_recap_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("output", "error"),
     [
-        ('TASK [x]\nfatal: [localhost]: FAILED! => {"changed": false, "msg": "mode 9: unknown"}\n\nPLAY RECAP', "mode 9: unknown"),
+        (f'TASK [x]\nfatal: [localhost]: FAILED! => {{"msg": "mode 9: unknown"}}\n{RECAP}', "mode 9: unknown"),
         ("[ERROR]: the playbook: nope.yml could not be found\n", "the playbook: nope.yml could not be found"),
         ("something else\n", "something else"),
         ("", "no output"),
