@@ -1,0 +1,72 @@
+"""Command line of the lab: `python -m lab up|down|status|env`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+
+def main() -> int:
+    """Run one command; the exit code is 0 only when it did what it says."""
+    parser = argparse.ArgumentParser(prog="python -m lab", description="The rehearsal lab.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("up", help="bring up what is missing and wait until it is ready (root)")
+    commands.add_parser("down", help="leave nothing behind but the cached base system (root)")
+    commands.add_parser("status", help="list programs and addresses; exit code 1 when not all run")
+    commands.add_parser("env", help="print what points a shell's AWS tools at the lab")
+    chosen = parser.parse_args().command
+    if sys.version_info < (3, 11):
+        return _fail(f"Python is {sys.version.split()[0]}, the lab needs 3.11 or newer")
+    return _run(chosen)
+
+
+def _run(command: str) -> int:
+    from lab import lifecycle
+    from lab.errors import LabError
+
+    began = time.monotonic()
+    try:
+        if command == "up":
+            lifecycle.up(_say)
+            _say(f"up after {time.monotonic() - began:.1f} s; 'make lab-status' lists its parts")
+        elif command == "down":
+            lifecycle.down(_say)
+        elif command == "status":
+            from lab import status
+
+            return status.show()
+        else:
+            _print_environment()
+    except LabError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted; run the same command again to go on")
+    return 0
+
+
+def _print_environment() -> None:
+    from lab import topology
+
+    values = {
+        "AWS_ENDPOINT_URL": f"http://{topology.AWS_API.address}:{topology.AWS_API_PORT}",
+        "AWS_ACCESS_KEY_ID": "lab",
+        "AWS_SECRET_ACCESS_KEY": "lab",
+        "AWS_DEFAULT_REGION": topology.REGIONS[0].name,
+    }
+    for name, value in values.items():
+        sys.stdout.write(f"export {name}={value}\n")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"lab: {line}\n")
+    sys.stdout.flush()
+
+
+def _fail(line: str) -> int:
+    sys.stderr.write(f"lab: {line}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Bringing the lab up and taking it down."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lab import cgroup, checks, device, network, topology
+from lab.errors import LabError
+
+Say = Callable[[str], None]
+
+# Where other containers' managers expect them; ours are removed when empty.
+NSPAWN_RUNTIME = Path("/run/systemd/nspawn")
+
+
+def up(say: Say) -> None:
+    """Bring up what is missing of the lab and wait until every part is ready.
+
+    Raises:
+        LabError: the machine is not fit, or a part did not become ready.
+    """
+    facts = checks.read_facts()
+    state = topology.state_directory()
+    checks.check_machine(facts)
+    checks.check_socket_paths(checks.socket_paths(state))
+    with _alone():
+        _install_missing(facts, say)
+        checks.check_network()
+        _prepare(state, say)
+        _run_programs(state, say)
+
+
+def _install_missing(facts: checks.Facts, say: Say) -> None:
+    missing = checks.missing_packages(facts)
+    if missing:
+        from lab import packages
+
+        say(f"installing the packages {', '.join(missing)}")
+        packages.install(missing)
+
+
+def _prepare(state: Path, say: Say) -> None:
+    from lab import configuration, files, programs
+
+    if not device.base_directory().exists():
+        say("building the devices' system with debootstrap, once: about a minute")
+        began = time.monotonic()
+        device.build_base()
+        say(f"devices' system: built in {time.monotonic() - began:.0f} s")
+    network.up()
+    say(f"network {topology.NETWORK} on {topology.BRIDGE}: {len(topology.NODES)} nodes")
+    (state / "log").mkdir(parents=True, exist_ok=True)
+    configuration.write_all(state)
+    device.prepare()
+    binary = shutil.which("unbound", path="/usr/local/sbin:/usr/sbin:/usr/bin")
+    if binary is None:
+        raise LabError("unbound: not found in /usr/sbin; install the package unbound again")
+    files.write(programs.unbound_binary(state), Path(binary).read_bytes(), 0o755)
+    supervisord = programs.supervisord_file(state)
+    files.write(supervisord.path, supervisord.content, supervisord.mode)
+
+
+def _run_programs(state: Path, say: Say) -> None:
+    from lab import readiness, supervisor
+
+    if supervisor.is_running():
+        restarted = supervisor.update()
+        say(f"programs: {'restarted ' + ', '.join(restarted) if restarted else 'all running, nothing to restart'}")
+    else:
+        # Programs whose supervisor was killed would hold the addresses of the new ones.
+        cgroup.end_processes(also=_namespace_processes())
+        supervisor.start()
+        say("programs: started by supervisord")
+    readiness.wait(state, say)
+
+
+def down(say: Say) -> None:
+    """Take down whatever there is of the lab; what is kept is the devices' base system.
+
+    Raises:
+        LabError: not root, the lab is another checkout's, or something would not go.
+    """
+    facts = checks.read_facts()
+    if facts.system != "Linux" or facts.user_id != 0:
+        checks.check_machine(facts)
+    checks.check_owner(network.bridge_owner(), topology.REPOSITORY)
+    with _alone():
+        _stop_supervisor()
+        ended = cgroup.end_processes(also=_namespace_processes())
+        say(f"processes: {ended} ended")
+        cgroup.remove()
+        device.down()
+        network.down()
+        shutil.rmtree(topology.state_directory(), ignore_errors=False) if topology.state_directory().exists() else None
+        _remove_if_empty(NSPAWN_RUNTIME)
+        say("network, mounts and state: gone")
+
+
+def _stop_supervisor() -> None:
+    """Freeze the supervisor before its programs are killed, or it would start them again."""
+    for pid in cgroup.processes("supervisor"):
+        with suppress(OSError):
+            if b"supervisor.supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    import os
+
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _namespace_processes() -> list[int]:
+    return [pid for node in topology.NODES for pid in network.processes(node)]
+
+
+def _remove_if_empty(directory: Path) -> None:
+    for path in sorted(directory.rglob("*"), reverse=True):
+        with suppress(OSError):
+            path.rmdir()
+    with suppress(OSError):
+        directory.rmdir()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the lock that keeps two commands from changing the lab at once."""
+    path = topology.cache_directory() / "lab.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", encoding="ascii") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LabError(f"{path}: another command is changing the lab; run again when it has ended") from error
+        yield

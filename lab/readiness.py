@@ -1,0 +1,139 @@
+"""When each part of the lab is truly ready: asked the way its users ask it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.query
+import dns.rcode
+
+from lab import device, topology
+from lab.errors import LabError
+from lab.topology import Node
+
+TIMEOUT = 60.0
+PAUSE = 0.1
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing to wait for.
+
+    Attributes:
+        title: what is said when it is ready.
+        program: whose log tells why it is not.
+        missing: returns what is still missing, in words; None once ready.
+    """
+
+    title: str
+    program: str
+    missing: Callable[[], str | None]
+
+
+def parts(state: Path) -> list[Part]:
+    """Return what must be ready before the lab is up."""
+    found = [Part(f"AWS API on http://{topology.AWS_API.address}:{topology.AWS_API_PORT}", "aws", aws_api_missing)]
+    for node in (*topology.NAME_SERVERS, topology.RESOLVER):
+        kind = "resolver" if node == topology.RESOLVER else "name server"
+        found.append(Part(f"{kind} {node.name} on {node.address}", node.name, _bind(dns_missing, node)))
+    for node in topology.REGIONS:
+        broker = state / "regions" / node.name / "mosquitto.sock"
+        title = f"region {node.name} on {node.address}: broker"
+        found.append(Part(title, f"mosquitto-{node.name}", lambda broker=broker: broker_missing(broker)))  # type: ignore[misc]
+        title = f"region {node.name} on {node.address}: TLS endpoint"
+        found.append(Part(title, f"haproxy-{node.name}", _bind(tls_missing, node)))
+    for node in topology.DEVICES:
+        found.append(Part(f"device {node.name} on {node.address}", node.name, _bind(device_missing, node)))
+    return found
+
+
+def _bind(check: Callable[[Node], str | None], node: Node) -> Callable[[], str | None]:
+    return lambda: check(node)
+
+
+def wait(state: Path, say: Callable[[str], None]) -> None:
+    """Wait for all parts at once, saying each as it becomes ready.
+
+    Raises:
+        LabError: a part is not ready after a minute.
+    """
+    waiting = parts(state)
+    began = time.monotonic()
+    with ThreadPoolExecutor(max_workers=len(waiting)) as pool:
+        runs = {pool.submit(_wait_for, part, state, began + TIMEOUT): part for part in waiting}
+        for done in as_completed(runs):
+            done.result()
+            say(f"{runs[done].title}: ready after {time.monotonic() - began:.1f} s")
+
+
+def _wait_for(part: Part, state: Path, deadline: float) -> None:
+    while (missing := part.missing()) is not None:
+        if time.monotonic() > deadline:
+            log = state / "log" / f"{part.program}.log"
+            raise LabError(f"{part.title}: {missing} after {TIMEOUT:g} s: see {log}")
+        time.sleep(PAUSE)
+
+
+def aws_api_missing() -> str | None:
+    """Say what keeps the AWS API stand-in from being ready."""
+    url = f"http://{topology.AWS_API.address}:{topology.AWS_API_PORT}/_lab/health"
+    # The controller may be behind a proxy that does not know the lab's addresses.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(url, timeout=5):
+            return None
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        return f"no answer from {url} ({error})"
+
+
+def dns_missing(node: Node) -> str | None:
+    """Say what keeps a name server or the resolver from answering for the zone."""
+    query = dns.message.make_query(topology.ZONE, "SOA")
+    try:
+        answer = dns.query.udp(query, str(node.address), timeout=2, port=topology.DNS_PORT)
+    except (OSError, dns.exception.DNSException) as error:
+        return f"no answer for {topology.ZONE} SOA ({error})"
+    if answer.rcode() != dns.rcode.NOERROR or not answer.answer:
+        return f"answers {dns.rcode.to_text(answer.rcode())} for {topology.ZONE} SOA"
+    return None
+
+
+def broker_missing(path: Path) -> str | None:
+    """Say what keeps a broker's socket from accepting connections."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+    return None
+
+
+def tls_missing(node: Node) -> str | None:
+    """Say what keeps a region from serving the certificate of its own name."""
+    root = topology.state_directory() / "aws" / "amazon-root-ca.crt"
+    try:
+        context = ssl.create_default_context(cafile=str(root))
+        with (
+            socket.create_connection((str(node.address), topology.MQTT_PORT), timeout=2) as connection,
+            context.wrap_socket(connection, server_hostname=node.dns_name),
+        ):
+            return None
+    except OSError as error:
+        return f"no TLS for {node.dns_name} on port {topology.MQTT_PORT} ({error})"
+
+
+def device_missing(node: Node) -> str | None:
+    """Say what keeps a device from taking an SSH login in a system that has booted."""
+    state = device.system_state(node)
+    return None if state in ("running", "degraded") else f"systemd is {state}"

@@ -1,0 +1,155 @@
+"""The supervisor of the lab's programs: starting it, asking it, and telling it what to restart."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ServerProxy
+
+from supervisor.xmlrpc import Faults, SupervisorTransport
+
+from lab import topology
+from lab.commands import run
+from lab.errors import LabError
+
+START_TIMEOUT = 15.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the supervisor says of a program.
+
+    Attributes:
+        name: of the program.
+        state: supervisord's word for it: "RUNNING", "STOPPED", "FATAL", ….
+        pid: process ID; 0 when it does not run.
+        started_at: seconds since the epoch; 0 when it never ran.
+    """
+
+    name: str
+    state: str
+    pid: int
+    started_at: int
+
+
+def configuration() -> Path:
+    return topology.state_directory() / "supervisord.conf"
+
+
+def is_running() -> bool:
+    """Tell whether this lab's supervisor answers."""
+    try:
+        _ask(lambda api: api.getState())
+    except LabError:
+        return False
+    return True
+
+
+def start() -> None:
+    """Start the supervisor, and with it every program that belongs to a lab that is up.
+
+    It gets none of the caller's environment: a user's AWS or proxy settings are not the lab's.
+    """
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environment |= {"PYTHONPATH": str(topology.REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["PATH"] = f"{environment.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+    module = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration())]
+    command = [sys.executable, "-m", "lab.launch", "supervisor", *module]
+    done = subprocess.run(
+        command, env=environment, cwd=topology.REPOSITORY, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise LabError(f"supervisord did not start: {said}")
+    deadline = time.monotonic() + START_TIMEOUT
+    while not is_running():
+        if time.monotonic() > deadline:
+            log = topology.state_directory() / "log" / "supervisord.log"
+            raise LabError(f"supervisord does not answer after {START_TIMEOUT:g} s: see {log}")
+        time.sleep(0.05)
+
+
+def update() -> list[str]:
+    """Read the configuration again, restart what it changed, start what had stopped.
+
+    Returns:
+        The names of the programs that were restarted or started.
+    """
+    command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(configuration())]
+    said = run([*command, "update"], timeout=60).splitlines()
+    changed = {line.partition(":")[0] for line in said if line.endswith(("updated process group", "added process group"))}
+    for status in statuses():
+        if status.state not in ("RUNNING", "STARTING") and status.name not in changed and _belongs(status.name):
+            start_program(status.name)
+            changed.add(status.name)
+    return sorted(changed)
+
+
+def _belongs(name: str) -> bool:
+    from lab import programs
+
+    wanted = {program.name for program in programs.all_programs(topology.state_directory()) if program.autostart}
+    return name in wanted
+
+
+def statuses() -> list[Status]:
+    """Return what the supervisor says of every program.
+
+    Raises:
+        LabError: the supervisor does not answer, so the lab is not up.
+    """
+    found = _ask(lambda api: api.getAllProcessInfo())
+    return [Status(p["name"], p["statename"], p["pid"], p["start"]) for p in found]
+
+
+def start_program(name: str) -> None:
+    """Start a program and wait until it runs; one that runs is left alone."""
+    _ask(lambda api: api.startProcess(name, True), ignored=Faults.ALREADY_STARTED)
+
+
+def stop_program(name: str) -> None:
+    """Stop a program and wait until it has ended; one that does not run is left alone."""
+    _ask(lambda api: api.stopProcess(name, True), ignored=Faults.NOT_RUNNING)
+
+
+def restart(name: str) -> None:
+    """Stop a program and start it again."""
+    stop_program(name)
+    start_program(name)
+
+
+def _ask(question: Callable[[Any], Any], ignored: int | None = None) -> Any:
+    path = topology.state_directory() / "supervisor.sock"
+    transport = SupervisorTransport(None, None, f"unix://{path}")
+    # The transport takes the socket's path; the address is only there because the library wants one.
+    proxy: Any = ServerProxy("http://127.0.0.1", transport=transport)
+    try:
+        return question(proxy.supervisor)
+    except Fault as error:
+        if error.faultCode == ignored:
+            return None
+        raise LabError(f"supervisord: {error.faultString}") from error
+    except (OSError, HTTPException) as error:
+        raise LabError(f"the lab is not up: {path}: {error}; run 'make lab'") from error
+    finally:
+        transport.close()
+
+
+__all__: Sequence[str] = (
+    "Status",
+    "configuration",
+    "is_running",
+    "restart",
+    "start",
+    "start_program",
+    "statuses",
+    "stop_program",
+    "update",
+)
