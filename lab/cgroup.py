@@ -17,7 +17,9 @@ from lab.errors import LabError
 
 MOUNT = Path("/sys/fs/cgroup")
 ROOT = "mqttlab"
+SUPERVISOR = "supervisor"
 END_TIMEOUT = 15.0
+COLLECT_TIMEOUT = 3.0
 
 
 def hierarchies(mount: Path = MOUNT) -> list[Path]:
@@ -67,15 +69,28 @@ def end_processes(name: str = "", also: Iterable[int] = ()) -> int:
     extra = set(also)
     seen: set[int] = set()
     deadline = time.monotonic() + END_TIMEOUT
-    while alive := processes(name) | {pid for pid in extra if _exists(pid)}:
+    while alive := {pid for pid in processes(name) | extra if _is_alive(pid)}:
         seen |= alive
         for pid in alive:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            kill(pid)
         if time.monotonic() > deadline:
             raise LabError(f"processes {sorted(alive)} are still there {END_TIMEOUT:g} s after they were killed")
-        time.sleep(0.05)
+        time.sleep(0.02)
+    _wait_until_collected(seen)
     return len(seen)
+
+
+def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to a process that may have ended meanwhile."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _wait_until_collected(pids: Iterable[int]) -> None:
+    """Give whoever became the parent of ended processes time to collect them; their IDs count as in use until then."""
+    deadline = time.monotonic() + COLLECT_TIMEOUT
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def remove() -> None:
@@ -101,8 +116,7 @@ def _existing_hierarchies() -> list[Path]:
         return []
 
 
-def _exists(pid: int) -> bool:
-    # A zombie takes no signal any more: its parent has only not collected it yet.
+def _is_alive(pid: int) -> bool:
     with suppress(OSError):
         status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
         return status.rpartition(")")[2].split()[0] != "Z"

@@ -96,7 +96,9 @@ def check_network() -> None:
     """Refuse when the lab's addresses are in use by somebody else, or its bridge is."""
     check_owner(network.bridge_owner(), topology.REPOSITORY)
     if (foreign := network.foreign_interface()) is not None:
-        raise LabError(f"interface {foreign} uses addresses of {topology.NETWORK}, which the lab needs: take it down first")
+        raise LabError(
+            f"interface {foreign} uses addresses of {topology.NETWORK}, which the lab needs: take it down first"
+        )
 
 
 def check_socket_paths(paths: Iterable[Path]) -> None:

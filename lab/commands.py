@@ -20,9 +20,7 @@ def run(command: Sequence[str], *, text: str | None = None, timeout: float = 60.
         LabError: the program is missing, failed or took too long.
     """
     try:
-        done = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
     except FileNotFoundError as error:
         raise LabError(f"{command[0]}: not found; install the package it belongs to") from error
     except subprocess.TimeoutExpired as error:

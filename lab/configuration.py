@@ -63,8 +63,13 @@ def name_server_files(node: Node, state: Path) -> list[File]:
     return [File(directory / "knot.conf", knot), File(zone, render("zone.j2", **common))]
 
 
-def resolver_files(state: Path) -> list[File]:
-    """Return Unbound's configuration and the root zone that holds the fixed names."""
+def resolver_files(state: Path, minimum_ttl: int = 0) -> list[File]:
+    """Return Unbound's configuration and the root zone that holds the fixed names.
+
+    Args:
+        state: the lab's state directory.
+        minimum_ttl: seconds that every answer is kept at least; 0 obeys each record's TTL.
+    """
     directory = state / "dns" / topology.RESOLVER.name
     unbound = render(
         "unbound.conf.j2",
@@ -72,6 +77,7 @@ def resolver_files(state: Path) -> list[File]:
         address=topology.RESOLVER.address,
         port=topology.DNS_PORT,
         network=topology.NETWORK,
+        minimum_ttl=minimum_ttl,
         zone=topology.ZONE,
         name_servers=topology.NAME_SERVERS,
     )
@@ -87,9 +93,7 @@ def haproxy_file(node: Node, state: Path) -> File:
     """Return the configuration of a region's TLS endpoint: 8883 plain, 443 for MQTT by ALPN only."""
     directory = state / "regions" / node.name
     frontends = [("mqtt", topology.MQTT_PORT, ""), ("mqtt_alpn", topology.ALPN_MQTT_PORT, "x-amzn-mqtt-ca")]
-    content = render(
-        "haproxy.cfg.j2", region=node.name, directory=directory, address=node.address, frontends=frontends
-    )
+    content = render("haproxy.cfg.j2", region=node.name, directory=directory, address=node.address, frontends=frontends)
     return File(directory / "haproxy.cfg", content)
 
 
@@ -130,9 +134,7 @@ def aws_api_file(state: Path) -> File:
 def monitor_file(state: Path) -> File:
     """Return the configuration of the client that keeps the ledger of what arrives where."""
     certificates = topology.REPOSITORY / "certs" / "clients"
-    regions = {
-        node.name: {"host": node.dns_name, "port": topology.MQTT_PORT} for node in topology.REGIONS
-    }
+    regions = {node.name: {"host": node.dns_name, "port": topology.MQTT_PORT} for node in topology.REGIONS}
     content = {
         "ledger": str(state / "ledger.sqlite"),
         "client_id": MONITOR_CLIENT_ID,

@@ -7,11 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from lab import files, topology
 from lab.commands import run
-from lab.errors import LabError
 from lab.network import NAMESPACES
 from lab.topology import Node
 
@@ -29,6 +29,7 @@ PACKAGES = (
     "ca-certificates",
 )
 BUILD_TIMEOUT = 900.0
+NSPAWN_RUNTIME = Path("/run/systemd/nspawn")
 
 # What a container has no use for, and boots faster without.
 MASKED_UNITS = (
@@ -88,7 +89,7 @@ def prepare() -> None:
         for folder in ("upper", "work", "merged"):
             (directory(node) / folder).mkdir(parents=True, exist_ok=True)
         _make_key(upper / "etc/ssh/ssh_host_ed25519_key", node.name)
-        if not os.path.ismount(directory(node) / "merged"):
+        if not (directory(node) / "merged").is_mount():
             _configure(node, upper)
             _mount(node)
     known = (_known_host(node) for node in topology.DEVICES)
@@ -212,20 +213,13 @@ def down() -> None:
     """Unmount the devices' systems and remove what systemd-nspawn leaves behind."""
     for node in topology.DEVICES:
         merged = directory(node) / "merged"
-        while os.path.ismount(merged):
+        while merged.is_mount():
+            mounted = merged.stat()
+            (NSPAWN_RUNTIME / "locks" / f"inode-{mounted.st_dev}:{mounted.st_ino}").unlink(missing_ok=True)
             run(["umount", str(merged)])
-        for leftover in Path("/run/systemd/nspawn").glob(f"*/{node.namespace}"):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-
-
-__all__ = [
-    "LabError",
-    "base_directory",
-    "boot_command",
-    "build_base",
-    "down",
-    "prepare",
-    "ssh",
-    "ssh_command",
-    "system_state",
-]
+        for leftover in NSPAWN_RUNTIME.glob(f"*/{node.namespace}"):
+            shutil.rmtree(leftover)
+    # Other containers of this machine may use these.
+    for folder in (*NSPAWN_RUNTIME.glob("*"), NSPAWN_RUNTIME):
+        with suppress(OSError):
+            folder.rmdir()

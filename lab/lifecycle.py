@@ -15,8 +15,7 @@ from lab.errors import LabError
 
 Say = Callable[[str], None]
 
-# Where other containers' managers expect them; ours are removed when empty.
-NSPAWN_RUNTIME = Path("/run/systemd/nspawn")
+SUPERVISOR_END_TIMEOUT = 5.0
 
 
 def up(say: Say) -> None:
@@ -91,42 +90,40 @@ def down(say: Say) -> None:
         checks.check_machine(facts)
     checks.check_owner(network.bridge_owner(), topology.REPOSITORY)
     with _alone():
-        _stop_supervisor()
-        ended = cgroup.end_processes(also=_namespace_processes())
-        say(f"processes: {ended} ended")
+        say(f"processes: {_end_programs()} ended")
         cgroup.remove()
         device.down()
         network.down()
-        shutil.rmtree(topology.state_directory(), ignore_errors=False) if topology.state_directory().exists() else None
-        _remove_if_empty(NSPAWN_RUNTIME)
+        if (state := topology.state_directory()).exists():
+            shutil.rmtree(state)
         say("network, mounts and state: gone")
 
 
-def _stop_supervisor() -> None:
-    """Freeze the supervisor before its programs are killed, or it would start them again."""
-    for pid in cgroup.processes("supervisor"):
-        with suppress(OSError):
-            if b"supervisor.supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                _signal(pid, signal.SIGKILL)
+def _end_programs() -> int:
+    """End every process of the lab; the supervisor last, since it collects what it started."""
+    supervisors = cgroup.processes(cgroup.SUPERVISOR)
+    found = cgroup.processes() | set(_namespace_processes())
+    leaders = {pid for pid in supervisors if _is_supervisor(pid)}
+    for pid in leaders:
+        # From here on it starts nothing again.
+        cgroup.kill(pid, signal.SIGTERM)
+    for pid in found - leaders:
+        cgroup.kill(pid)
+    deadline = time.monotonic() + SUPERVISOR_END_TIMEOUT
+    while leaders & cgroup.processes(cgroup.SUPERVISOR) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    cgroup.end_processes(also=_namespace_processes())
+    return len(found)
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
-    import os
-
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
+def _is_supervisor(pid: int) -> bool:
+    with suppress(OSError):
+        return b"supervisor.supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def _namespace_processes() -> list[int]:
     return [pid for node in topology.NODES for pid in network.processes(node)]
-
-
-def _remove_if_empty(directory: Path) -> None:
-    for path in sorted(directory.rglob("*"), reverse=True):
-        with suppress(OSError):
-            path.rmdir()
-    with suppress(OSError):
-        directory.rmdir()
 
 
 @contextmanager

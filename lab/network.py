@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,6 @@ def foreign_interface() -> str | None:
 
 
 def _overlaps(addresses: Iterable[dict[str, Any]]) -> bool:
-    from ipaddress import IPv4Interface
-
     networks = (IPv4Interface(f"{a['local']}/{a['prefixlen']}").network for a in addresses)
     return any(network.overlaps(topology.NETWORK) for network in networks)
 
@@ -129,8 +128,7 @@ def up() -> None:
     for node in topology.NODES:
         if is_joined(node):
             continue
-        if (NAMESPACES / node.namespace).exists():
-            run(["ip", "netns", "delete", node.namespace])
+        _remove_node(node)
         run(["ip", "netns", "add", node.namespace])
         _batch(node_commands(node))
         _batch(inner_commands(node), node)
@@ -139,15 +137,23 @@ def up() -> None:
 def down() -> None:
     """Remove namespaces and bridge; what is not there is passed over."""
     for node in topology.NODES:
-        if (NAMESPACES / node.namespace).exists():
-            run(["ip", "netns", "delete", node.namespace])
-    ports = {port_name(node) for node in topology.NODES}
-    # A namespace lingers while a process of it ends, and its interface with it.
-    left = {link["ifname"] for link in _show(["link", "show"])}
-    for name in sorted(ports & left):
+        _remove_node(node)
+    _delete_link(topology.BRIDGE)
+
+
+def _remove_node(node: Node) -> None:
+    if (NAMESPACES / node.namespace).exists():
+        run(["ip", "netns", "delete", node.namespace])
+    _delete_link(port_name(node))
+
+
+def _delete_link(name: str) -> None:
+    try:
         run(["ip", "link", "delete", "dev", name])
-    if topology.BRIDGE in left:
-        run(["ip", "link", "delete", "dev", topology.BRIDGE])
+    except LabError:
+        # A namespace's end of a link, and with it ours, goes at a moment of the kernel's choosing.
+        if any(link["ifname"] == name for link in _show(["link", "show"])):
+            raise
 
 
 def set_link(node: Node, up: bool) -> None:

@@ -40,7 +40,9 @@ def install(packages: Sequence[str]) -> None:
             )
     if done.returncode != 0:
         said = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise LabError(f"packages {names} are missing and apt-get cannot install them ({said}): install them and run again")
+        raise LabError(
+            f"packages {names} are missing and apt-get cannot install them ({said}): install them and run again"
+        )
     _disable(packages)
 
 

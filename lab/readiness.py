@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dns.exception
@@ -23,6 +24,8 @@ from lab.topology import Node
 
 TIMEOUT = 60.0
 PAUSE = 0.1
+# Every part is in this machine: an answer that is not there soon does not come, the next one may.
+ANSWER_TIMEOUT = 0.5
 
 
 @dataclass(frozen=True)
@@ -42,23 +45,30 @@ class Part:
 
 def parts(state: Path) -> list[Part]:
     """Return what must be ready before the lab is up."""
-    found = [Part(f"AWS API on http://{topology.AWS_API.address}:{topology.AWS_API_PORT}", "aws", aws_api_missing)]
-    for node in (*topology.NAME_SERVERS, topology.RESOLVER):
-        kind = "resolver" if node == topology.RESOLVER else "name server"
-        found.append(Part(f"{kind} {node.name} on {node.address}", node.name, _bind(dns_missing, node)))
-    for node in topology.REGIONS:
-        broker = state / "regions" / node.name / "mosquitto.sock"
-        title = f"region {node.name} on {node.address}: broker"
-        found.append(Part(title, f"mosquitto-{node.name}", lambda broker=broker: broker_missing(broker)))  # type: ignore[misc]
-        title = f"region {node.name} on {node.address}: TLS endpoint"
-        found.append(Part(title, f"haproxy-{node.name}", _bind(tls_missing, node)))
-    for node in topology.DEVICES:
-        found.append(Part(f"device {node.name} on {node.address}", node.name, _bind(device_missing, node)))
-    return found
+    api = f"AWS API on http://{topology.AWS_API.address}:{topology.AWS_API_PORT}"
+    resolver = topology.RESOLVER
+    return [
+        Part(api, topology.AWS_API.name, aws_api_missing),
+        *(
+            Part(f"name server {node.name} on {node.address}", node.name, partial(dns_missing, node))
+            for node in topology.NAME_SERVERS
+        ),
+        Part(f"resolver on {resolver.address}", resolver.name, partial(dns_missing, resolver)),
+        *(part for node in topology.REGIONS for part in _region_parts(node, state)),
+        *(
+            Part(f"device {node.name} on {node.address}", node.name, partial(device_missing, node))
+            for node in topology.DEVICES
+        ),
+    ]
 
 
-def _bind(check: Callable[[Node], str | None], node: Node) -> Callable[[], str | None]:
-    return lambda: check(node)
+def _region_parts(node: Node, state: Path) -> list[Part]:
+    title = f"region {node.name} on {node.address}"
+    broker = state / "regions" / node.name / "mosquitto.sock"
+    return [
+        Part(f"{title}: broker", f"mosquitto-{node.name}", partial(broker_missing, broker)),
+        Part(f"{title}: TLS endpoint", f"haproxy-{node.name}", partial(tls_missing, node)),
+    ]
 
 
 def wait(state: Path, say: Callable[[str], None]) -> None:
@@ -100,7 +110,7 @@ def dns_missing(node: Node) -> str | None:
     """Say what keeps a name server or the resolver from answering for the zone."""
     query = dns.message.make_query(topology.ZONE, "SOA")
     try:
-        answer = dns.query.udp(query, str(node.address), timeout=2, port=topology.DNS_PORT)
+        answer = dns.query.udp(query, str(node.address), timeout=ANSWER_TIMEOUT, port=topology.DNS_PORT)
     except (OSError, dns.exception.DNSException) as error:
         return f"no answer for {topology.ZONE} SOA ({error})"
     if answer.rcode() != dns.rcode.NOERROR or not answer.answer:
@@ -111,7 +121,7 @@ def dns_missing(node: Node) -> str | None:
 def broker_missing(path: Path) -> str | None:
     """Say what keeps a broker's socket from accepting connections."""
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(2)
+        probe.settimeout(ANSWER_TIMEOUT)
         try:
             probe.connect(str(path))
         except OSError as error:
@@ -122,10 +132,12 @@ def broker_missing(path: Path) -> str | None:
 def tls_missing(node: Node) -> str | None:
     """Say what keeps a region from serving the certificate of its own name."""
     root = topology.state_directory() / "aws" / "amazon-root-ca.crt"
+    if not root.is_file():
+        return f"{root} is not there yet, the AWS API writes it"
     try:
         context = ssl.create_default_context(cafile=str(root))
         with (
-            socket.create_connection((str(node.address), topology.MQTT_PORT), timeout=2) as connection,
+            socket.create_connection((str(node.address), topology.MQTT_PORT), timeout=ANSWER_TIMEOUT) as connection,
             context.wrap_socket(connection, server_hostname=node.dns_name),
         ):
             return None

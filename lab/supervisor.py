@@ -15,7 +15,7 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-from lab import topology
+from lab import cgroup, topology
 from lab.commands import run
 from lab.errors import LabError
 
@@ -61,7 +61,7 @@ def start() -> None:
     environment |= {"PYTHONPATH": str(topology.REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
     environment["PATH"] = f"{environment.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
     module = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration())]
-    command = [sys.executable, "-m", "lab.launch", "supervisor", *module]
+    command = [sys.executable, "-m", "lab.launch", cgroup.SUPERVISOR, *module]
     done = subprocess.run(
         command, env=environment, cwd=topology.REPOSITORY, capture_output=True, text=True, check=False
     )
@@ -84,10 +84,12 @@ def update() -> list[str]:
     """
     command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(configuration())]
     said = run([*command, "update"], timeout=60).splitlines()
-    changed = {line.partition(":")[0] for line in said if line.endswith(("updated process group", "added process group"))}
+    changed = {
+        line.partition(":")[0] for line in said if line.endswith(("updated process group", "added process group"))
+    }
     for status in statuses():
         if status.state not in ("RUNNING", "STARTING") and status.name not in changed and _belongs(status.name):
-            start_program(status.name)
+            start_program(status.name, wait=False)
             changed.add(status.name)
     return sorted(changed)
 
@@ -109,9 +111,9 @@ def statuses() -> list[Status]:
     return [Status(p["name"], p["statename"], p["pid"], p["start"]) for p in found]
 
 
-def start_program(name: str) -> None:
-    """Start a program and wait until it runs; one that runs is left alone."""
-    _ask(lambda api: api.startProcess(name, True), ignored=Faults.ALREADY_STARTED)
+def start_program(name: str, wait: bool = True) -> None:
+    """Start a program, and wait until it runs; one that runs is left alone."""
+    _ask(lambda api: api.startProcess(name, wait), ignored=Faults.ALREADY_STARTED)
 
 
 def stop_program(name: str) -> None:
