@@ -12,4 +12,4 @@ def clamp_ttl(seconds: int) -> None:
     """
     for file in configuration.resolver_files(topology.state_directory(), minimum_ttl=seconds):
         files.write(file.path, file.content, file.mode)
-    supervisor.restart(topology.RESOLVER.name)
+    supervisor.update()

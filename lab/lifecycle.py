@@ -61,19 +61,18 @@ def _prepare(state: Path, say: Say) -> None:
     if binary is None:
         raise LabError("unbound: not found in /usr/sbin; install the package unbound again")
     files.write(programs.unbound_binary(state), Path(binary).read_bytes(), 0o755)
-    supervisord = programs.supervisord_file(state)
-    files.write(supervisord.path, supervisord.content, supervisord.mode)
 
 
 def _run_programs(state: Path, say: Say) -> None:
     from lab import readiness, supervisor
 
     if supervisor.is_running():
-        restarted = supervisor.update()
-        say(f"programs: {'restarted ' + ', '.join(restarted) if restarted else 'all running, nothing to restart'}")
+        changed = sorted({*supervisor.update(), *supervisor.start_stopped()})
+        say(f"programs: {'started ' + ', '.join(changed) if changed else 'all running as configured'}")
     else:
         # Programs whose supervisor was killed would hold the addresses of the new ones.
         cgroup.end_processes(also=_namespace_processes())
+        supervisor.write_configuration()
         supervisor.start()
         say("programs: started by supervisord")
     readiness.wait(state, say)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -15,7 +15,7 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-from lab import cgroup, topology
+from lab import cgroup, files, programs, topology
 from lab.commands import run
 from lab.errors import LabError
 
@@ -77,28 +77,32 @@ def start() -> None:
 
 
 def update() -> list[str]:
-    """Read the configuration again, restart what it changed, start what had stopped.
+    """Write the configuration and restart just the programs that it, or a file of theirs, changed.
 
     Returns:
-        The names of the programs that were restarted or started.
+        The names of the programs that were restarted.
     """
+    write_configuration()
     command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(configuration())]
-    said = run([*command, "update"], timeout=60).splitlines()
-    changed = {
-        line.partition(":")[0] for line in said if line.endswith(("updated process group", "added process group"))
-    }
-    for status in statuses():
-        if status.state not in ("RUNNING", "STARTING") and status.name not in changed and _belongs(status.name):
-            start_program(status.name, wait=False)
-            changed.add(status.name)
-    return sorted(changed)
+    said = run([*command, "update"]).splitlines()
+    endings = ("updated process group", "added process group")
+    return sorted(line.partition(":")[0] for line in said if line.endswith(endings))
 
 
-def _belongs(name: str) -> bool:
-    from lab import programs
+def start_stopped() -> list[str]:
+    """Start every program that belongs to a lab that is up and does not run; return their names."""
+    wanted = {p.name for p in programs.all_programs(topology.state_directory()) if p.autostart}
+    running = {status.name for status in statuses() if status.state in ("RUNNING", "STARTING")}
+    stopped = sorted(wanted - running)
+    for name in stopped:
+        start_program(name, wait=False)
+    return stopped
 
-    wanted = {program.name for program in programs.all_programs(topology.state_directory()) if program.autostart}
-    return name in wanted
+
+def write_configuration() -> None:
+    """Write the supervisor's configuration file."""
+    file = programs.supervisord_file(topology.state_directory())
+    files.write(file.path, file.content, file.mode)
 
 
 def statuses() -> list[Status]:
@@ -142,16 +146,3 @@ def _ask(question: Callable[[Any], Any], ignored: int | None = None) -> Any:
         raise LabError(f"the lab is not up: {path}: {error}; run 'make lab'") from error
     finally:
         transport.close()
-
-
-__all__: Sequence[str] = (
-    "Status",
-    "configuration",
-    "is_running",
-    "restart",
-    "start",
-    "start_program",
-    "statuses",
-    "stop_program",
-    "update",
-)
