@@ -16,7 +16,8 @@ from lab.errors import LabError
 MINIMUM_PYTHON = (3, 11)
 DISTRIBUTIONS = ("debian", "ubuntu")
 
-# Linux allows 108 bytes with the final zero; HAProxy and supervisord bind a longer name first.
+# Linux allows 108 bytes with the final zero; HAProxy and supervisord first bind a longer name,
+# made of the path and a process ID.
 SOCKET_PATH_LIMIT = 107
 SOCKET_SUFFIX = len(".4194304.tmp")
 
@@ -120,9 +121,14 @@ def socket_paths(state: Path) -> list[Path]:
 
 def missing_packages(facts: Facts) -> list[str]:
     """Return the Debian packages whose programs are not there."""
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+    path = program_path()
     missing = {package for program, package in PACKAGES.items() if shutil.which(program, path=path) is None}
     keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     if "ubuntu" in facts.distribution and not keyring.exists():
         missing.add("debian-archive-keyring")
     return sorted(missing)
+
+
+def program_path() -> str:
+    """Return where programs are looked for: root's directories too, which `su` and cron leave out."""
+    return f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"

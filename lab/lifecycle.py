@@ -57,9 +57,9 @@ def _prepare(state: Path, say: Say) -> None:
     (state / "log").mkdir(parents=True, exist_ok=True)
     configuration.write_all(state)
     device.prepare()
-    binary = shutil.which("unbound", path="/usr/local/sbin:/usr/sbin:/usr/bin")
+    binary = shutil.which("unbound", path=checks.program_path())
     if binary is None:
-        raise LabError("unbound: not found in /usr/sbin; install the package unbound again")
+        raise LabError("unbound: not found; install the package unbound again")
     files.write(programs.unbound_binary(state), Path(binary).read_bytes(), 0o755)
 
 

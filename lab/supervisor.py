@@ -15,7 +15,7 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-from lab import cgroup, files, programs, topology
+from lab import cgroup, checks, files, programs, topology
 from lab.commands import run
 from lab.errors import LabError
 
@@ -57,9 +57,9 @@ def start() -> None:
 
     It gets none of the caller's environment: a user's AWS or proxy settings are not the lab's.
     """
-    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environment = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     environment |= {"PYTHONPATH": str(topology.REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment["PATH"] = f"{environment.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+    environment["PATH"] = checks.program_path()
     module = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration())]
     command = [sys.executable, "-m", "lab.launch", cgroup.SUPERVISOR, *module]
     done = subprocess.run(

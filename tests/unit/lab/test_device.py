@@ -1,0 +1,38 @@
+"""What tells the devices apart, and how they are reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab import device, topology
+
+EDGE1, EDGE2 = topology.DEVICES
+
+
+def test_devices_differ_in_identity_and_share_the_resolver() -> None:
+    first, second = device.system_files(EDGE1), device.system_files(EDGE2)
+    assert first["etc/hostname"] == "edge1\n"
+    assert first["etc/machine-id"] != second["etc/machine-id"]
+    assert "DNS=198.18.83.53\n" in first["etc/systemd/resolved.conf.d/lab.conf"]
+
+
+def test_the_machine_id_is_one_that_systemd_accepts() -> None:
+    machine_id = device.system_files(EDGE1)["etc/machine-id"].strip()
+    assert len(machine_id) == 32
+    assert int(machine_id, 16) > 0
+
+
+def test_ssh_checks_the_host_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAB_STATE_DIR", str(tmp_path))
+    command = device.ssh_command(EDGE1, "true")
+    assert "-oStrictHostKeyChecking=yes" in command
+    assert f"-oUserKnownHostsFile={tmp_path / 'ssh' / 'known_hosts'}" in command
+    assert command[-3:] == ["root@198.18.83.201", "--", "true"]
+
+
+def test_another_set_of_packages_is_another_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = device.base_directory()
+    monkeypatch.setattr(device, "PACKAGES", (*device.PACKAGES, "curl"))
+    assert device.base_directory() != before
