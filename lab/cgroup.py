@@ -53,15 +53,15 @@ def processes(name: str = "") -> set[int]:
     return found - {0}
 
 
-def end_processes(name: str = "", also: Iterable[int] = ()) -> int:
-    """Kill every process of a group and wait until all are gone.
+def end_processes(name: str = "", also: Iterable[int] = ()) -> set[int]:
+    """Kill every process of a group and wait until none runs any more.
 
     Args:
         name: group below the lab's own; all of the lab's when empty.
         also: IDs of further processes to end.
 
     Returns:
-        How many were found.
+        The IDs of those that were found.
 
     Raises:
         LabError: some are still there after 15 s.
@@ -76,8 +76,7 @@ def end_processes(name: str = "", also: Iterable[int] = ()) -> int:
         if time.monotonic() > deadline:
             raise LabError(f"processes {sorted(alive)} are still there {END_TIMEOUT:g} s after they were killed")
         time.sleep(0.02)
-    _wait_until_collected(seen)
-    return len(seen)
+    return seen
 
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
@@ -86,8 +85,8 @@ def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
         os.kill(pid, number)
 
 
-def _wait_until_collected(pids: Iterable[int]) -> None:
-    """Give whoever became the parent of ended processes time to collect them; their IDs count as in use until then."""
+def wait_until_collected(pids: Iterable[int]) -> None:
+    """Give whoever became the parent of ended processes time to collect them: until then their IDs are in use."""
     deadline = time.monotonic() + COLLECT_TIMEOUT
     while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from lab import files, topology
+from lab import cgroup, files, topology
 from lab.commands import run
 from lab.network import NAMESPACES
 from lab.topology import Node
@@ -147,7 +147,7 @@ def _known_host(node: Node) -> str:
 
 
 def boot_command(node: Node) -> list[str]:
-    """Return the command line that boots a device; killing it is a power cut."""
+    """Return the command line that boots a device."""
     return [
         sys.executable,
         "-m",
@@ -168,6 +168,11 @@ def boot_command(node: Node) -> list[str]:
         "--link-journal=no",
         "--console=pipe",
     ]
+
+
+def cut_power(node: Node) -> None:
+    """End a device between two instructions; its supervisor boots it again."""
+    cgroup.end_processes(node.name)
 
 
 def ssh_command(node: Node, *command: str) -> list[str]:

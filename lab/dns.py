@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab import configuration, files, supervisor, topology
+from lab import configuration, files, readiness, supervisor, topology
 
 
 def clamp_ttl(seconds: int) -> None:
@@ -13,3 +13,4 @@ def clamp_ttl(seconds: int) -> None:
     for file in configuration.resolver_files(topology.state_directory(), minimum_ttl=seconds):
         files.write(file.path, file.content, file.mode)
     supervisor.update()
+    readiness.wait_for_program(topology.RESOLVER.name)

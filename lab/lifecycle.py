@@ -70,8 +70,8 @@ def _run_programs(state: Path, say: Say) -> None:
         changed = sorted({*supervisor.update(), *supervisor.start_stopped()})
         say(f"programs: {'started ' + ', '.join(changed) if changed else 'all running as configured'}")
     else:
-        # Programs whose supervisor was killed would hold the addresses of the new ones.
-        cgroup.end_processes(also=_namespace_processes())
+        # Programs whose supervisor was killed hold the addresses, and the IDs, that the new ones take for theirs.
+        cgroup.wait_until_collected(cgroup.end_processes(also=_namespace_processes()))
         supervisor.write_configuration()
         supervisor.start()
         say("programs: started by supervisord")
@@ -111,7 +111,8 @@ def _end_programs() -> int:
     deadline = time.monotonic() + SUPERVISOR_END_TIMEOUT
     while leaders & cgroup.processes(cgroup.SUPERVISOR) and time.monotonic() < deadline:
         time.sleep(0.02)
-    cgroup.end_processes(also=_namespace_processes())
+    found |= cgroup.end_processes(also=_namespace_processes())
+    cgroup.wait_until_collected(found)
     return len(found)
 
 

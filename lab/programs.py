@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import device, network, topology
+from lab import network, topology
 from lab.configuration import File, render
 from lab.topology import Node
 
@@ -29,7 +29,6 @@ class Program:
         inputs: files whose change restarts it.
         environment: added to the supervisor's.
         autostart: whether it belongs to a lab that is up.
-        stop_signal: what ends it.
         node: where it runs; None for the controller's own network.
     """
 
@@ -38,7 +37,6 @@ class Program:
     inputs: Sequence[Path] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     autostart: bool = True
-    stop_signal: str = "TERM"
     node: Node | None = None
 
     @property
@@ -146,8 +144,7 @@ def _region(node: Node, state: Path) -> list[Program]:
 
 
 def _device(node: Node) -> Program:
-    # Stopping a device is cutting its power: nothing in it gets to say goodbye.
-    return Program(node.name, device.boot_command(node), stop_signal="KILL", node=node)
+    return Program(node.name, [sys.executable, "-m", "lab.boot", node.name], node=node)
 
 
 def _monitor(state: Path) -> Program:

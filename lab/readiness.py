@@ -90,8 +90,20 @@ def _wait_for(part: Part, state: Path, deadline: float) -> None:
     while (missing := part.missing()) is not None:
         if time.monotonic() > deadline:
             log = state / "log" / f"{part.program}.log"
-            raise LabError(f"{part.title}: {missing} after {TIMEOUT:g} s: see {log}")
+            raise LabError(f"{part.title}: {missing}; not ready after {TIMEOUT:g} s: see {log}")
         time.sleep(PAUSE)
+
+
+def wait_for_program(name: str) -> None:
+    """Wait for the parts that one program makes.
+
+    Raises:
+        LabError: it is not ready after a minute.
+    """
+    state = topology.state_directory()
+    for part in parts(state):
+        if part.program == name:
+            _wait_for(part, state, time.monotonic() + TIMEOUT)
 
 
 def aws_api_missing() -> str | None:

@@ -125,6 +125,30 @@ def stop_program(name: str) -> None:
     _ask(lambda api: api.stopProcess(name, True), ignored=Faults.NOT_RUNNING)
 
 
+def kill(name: str) -> None:
+    """Kill a program without warning and wait until the supervisor has started it again.
+
+    Raises:
+        LabError: it does not run, or was not started again within 15 s.
+    """
+    pid = _status(name).pid
+    if not pid:
+        raise LabError(f"program {name}: does not run, there is nothing to kill; start it with 'make lab'")
+    cgroup.kill(pid)
+    deadline = time.monotonic() + START_TIMEOUT
+    while _status(name).pid in (0, pid):
+        if time.monotonic() > deadline:
+            raise LabError(f"program {name}: not started again within {START_TIMEOUT:g} s after it was killed")
+        time.sleep(0.05)
+
+
+def _status(name: str) -> Status:
+    for status in statuses():
+        if status.name == name:
+            return status
+    raise LabError(f"program {name}: not in the lab; 'make lab-status' lists its programs")
+
+
 def restart(name: str) -> None:
     """Stop a program and start it again."""
     stop_program(name)

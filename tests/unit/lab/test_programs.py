@@ -29,12 +29,6 @@ def test_only_the_monitor_waits_to_be_started(tmp_path: Path) -> None:
     assert waiting == ["monitor"]
 
 
-def test_stopping_a_device_is_a_power_cut(tmp_path: Path) -> None:
-    parser = supervisord(tmp_path)
-    assert parser["program:edge1"]["stopsignal"] == "KILL"
-    assert parser["program:ns1"]["stopsignal"] == "TERM"
-
-
 def test_a_changed_file_changes_only_the_programs_that_read_it(tmp_path: Path) -> None:
     def environments() -> dict[str, str]:
         return {program.name: program.environment_line for program in programs.all_programs(tmp_path)}
