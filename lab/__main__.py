@@ -7,6 +7,10 @@ import sys
 import time
 
 
+# What installs the Python packages first, and then does the same.
+MAKE_TARGETS = {"up": "lab", "down": "lab-down", "status": "lab-status", "env": "venv"}
+
+
 def main() -> int:
     """Run one command; the exit code is 0 only when it did what it says."""
     parser = argparse.ArgumentParser(prog="python -m lab", description="The rehearsal lab.")
@@ -38,6 +42,8 @@ def _run(command: str) -> int:
             _print_environment()
     except LabError as error:
         return _fail(str(error))
+    except ModuleNotFoundError as error:
+        return _fail(f"Python module {error.name}: not found in {sys.executable}; use 'make {MAKE_TARGETS[command]}'")
     except KeyboardInterrupt:
         return _fail("interrupted; run the same command again to go on")
     return 0
