@@ -1,0 +1,145 @@
+"""A connection through the AWS IoT Device SDK (MQTT 5).
+
+The SDK's resolver remembers each address for 30 s whatever the record's TTL, and hands it out while
+it does (aws-c-io, source/host_resolver.c, AWS_DEFAULT_DNS_TTL): a client that is disconnected right
+after its name moved would go back to where it came from. So every connection has an event loop
+group, a resolver and a bootstrap of its own, and the SDK's own reconnecting is kept from happening.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import stat
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+from awscrt import mqtt5
+from awscrt.exceptions import AwsCrtError
+from awscrt.io import ClientBootstrap, DefaultHostResolver, EventLoopGroup
+from awsiot import mqtt5_client_builder
+
+from mqtt_fleet.config import Config
+from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Received, Report
+
+# Longer than any connection lives after it failed.
+NEVER_RECONNECT_MS = 3_600_000
+PING_TIMEOUT_MS = 10_000
+
+
+class AwsIotSdkConnection:
+    """See `transport.Connection`."""
+
+    def __init__(self, config: Config, report: Report) -> None:
+        self._config = config
+        self._report = report
+        self._tokens = itertools.count(1)
+        self._stopped = threading.Event()
+        self._earlier_sockets = set(_peers(config.port))
+        self._client: mqtt5.Client | None = None
+        try:
+            self._client = self._build()
+        except (AwsCrtError, OSError, ValueError) as error:
+            self._stopped.set()
+            report(Disconnected(f"{type(error).__name__}: {error}"))
+            return
+        self._client.start()
+
+    def _build(self) -> mqtt5.Client:
+        config = self._config
+        group = EventLoopGroup(1)
+        persistent = config.session_expiry > 0
+        behavior = mqtt5.ClientSessionBehaviorType
+        return mqtt5_client_builder.mtls_from_path(
+            endpoint=config.endpoint,
+            port=config.port,
+            client_id=config.client_id,
+            ca_filepath=str(config.ca),
+            cert_filepath=str(config.certificate),
+            pri_key_filepath=str(config.private_key),
+            client_bootstrap=ClientBootstrap(group, DefaultHostResolver(group)),
+            keep_alive_interval_sec=config.keep_alive,
+            ping_timeout_ms=PING_TIMEOUT_MS,
+            connack_timeout_ms=int(config.connect_timeout * 1000),
+            session_behavior=behavior.REJOIN_ALWAYS if persistent else behavior.CLEAN,
+            session_expiry_interval_sec=config.session_expiry,
+            # The outbox sends again what was in flight, on a connection of its own.
+            offline_queue_behavior=mqtt5.ClientOperationQueueBehaviorType.FAIL_ALL_ON_DISCONNECT,
+            min_reconnect_delay_ms=NEVER_RECONNECT_MS,
+            max_reconnect_delay_ms=NEVER_RECONNECT_MS,
+            retry_jitter_mode=mqtt5.ExponentialBackoffJitterMode.NONE,
+            on_lifecycle_connection_success=self._on_success,
+            on_lifecycle_connection_failure=self._on_failure,
+            on_lifecycle_disconnection=self._on_disconnection,
+            on_lifecycle_stopped=lambda _: self._stopped.set(),
+            on_publish_received=self._on_received,
+        )
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        token = next(self._tokens)
+        if client := self._client:
+            packet = mqtt5.PublishPacket(topic=topic, payload=payload, qos=mqtt5.QoS.AT_LEAST_ONCE)
+            client.publish(packet).add_done_callback(lambda result: self._on_published(token, result))
+        return token
+
+    def subscribe(self, topic: str) -> None:
+        if client := self._client:
+            subscription = mqtt5.Subscription(topic_filter=topic, qos=mqtt5.QoS.AT_LEAST_ONCE)
+            client.subscribe(mqtt5.SubscribePacket(subscriptions=[subscription]))
+
+    def close(self, timeout: float = 0.0) -> None:
+        if client := self._client:
+            client.stop(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION))
+        if timeout:
+            self._stopped.wait(timeout)
+        # The SDK's object refers to this one's methods: only dropping it here frees both.
+        self._client = None
+
+    def _end(self, reason: str) -> None:
+        if client := self._client:
+            client.stop()
+        self._report(Disconnected(reason))
+
+    def _on_success(self, data: mqtt5.LifecycleConnectSuccessData) -> None:
+        peers = _peers(self._config.port)
+        address = next((peers[inode] for inode in peers if inode not in self._earlier_sockets), None)
+        self._report(Connected(data.connack_packet.session_present, address))
+
+    def _on_failure(self, data: mqtt5.LifecycleConnectFailureData) -> None:
+        self._end(str(data.exception))
+
+    def _on_disconnection(self, data: mqtt5.LifecycleDisconnectData) -> None:
+        packet = data.disconnect_packet
+        self._end(f"DISCONNECT: {packet.reason_code!r}" if packet else str(data.exception))
+
+    def _on_published(self, token: int, result: Future[mqtt5.PublishCompletionData]) -> None:
+        # A failure means that the connection is ending: its own event follows.
+        if result.exception() is not None:
+            return
+        puback = result.result().puback
+        if puback.reason_code >= mqtt5.PubackReasonCode.UNSPECIFIED_ERROR:
+            self._end(f"PUBACK: {puback.reason_code!r}")
+            return
+        self._report(Acknowledged(token))
+
+    def _on_received(self, data: mqtt5.PublishReceivedData) -> None:
+        packet = data.publish_packet
+        self._report(Received(packet.topic, packet.payload or b""))
+
+
+def _peers(port: int) -> dict[int, str]:
+    """This process's TCP connections to a port, as {inode: "address:port"}: the SDK does not tell its peer."""
+    peers = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            status = os.fstat(int(entry.name))
+            if not stat.S_ISSOCK(status.st_mode):
+                continue
+            with socket.socket(fileno=os.dup(int(entry.name))) as duplicate:
+                if duplicate.family in (socket.AF_INET, socket.AF_INET6) and duplicate.getpeername()[1] == port:
+                    peers[status.st_ino] = "{}:{}".format(*duplicate.getpeername()[:2])
+        except OSError:
+            continue
+    return peers

@@ -1,0 +1,310 @@
+"""The fleet's monitor: subscribes to every client's messages in every region and writes the ledger."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import queue
+import random
+import signal
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from mqtt_fleet import log
+from mqtt_fleet.config import ConfigError, read_object, require_file
+from mqtt_fleet.ledger import Arrival, Ledger, LedgerError, MessageError, parse
+from mqtt_fleet.reconnect import ReconnectPolicy
+from mqtt_fleet.resolve import addresses
+
+LOGGER = logging.getLogger("mqtt_fleet.monitor")
+TOPIC = "fleet/+/messages"
+BATCH_SECONDS = 0.05
+KEEP_ALIVE = 30
+CONNECT_TIMEOUT = 5.0
+# Seconds that a broker keeps what arrives while the monitor is away.
+SESSION_EXPIRY = 300
+RECONNECT_CAP = 5.0
+
+
+@dataclass(frozen=True)
+class RegionEndpoint:
+    """Where a region's broker listens; `host` is also the SNI."""
+
+    name: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class MonitorConfig:
+    """The monitor's configuration; `resolvers` empty: the system's."""
+
+    ledger: Path
+    client_id: str
+    certificate: Path
+    private_key: Path
+    ca: Path
+    resolvers: tuple[str, ...]
+    regions: tuple[RegionEndpoint, ...]
+
+
+@dataclass(frozen=True)
+class Subscribed:
+    """The subscription in a region became live, or (since None) ended."""
+
+    region: str
+    since: float | None
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A message, and how to acknowledge it once it is in the ledger."""
+
+    arrival: Arrival
+    acknowledge: Callable[[], object]
+
+
+class Stop:
+    """The monitor is asked to end."""
+
+
+class NamedContext(ssl.SSLContext):
+    """A context that asks for, and verifies, one server name whatever address was connected to."""
+
+    server_name = ""
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(*arguments, **{**options, "server_hostname": self.server_name})
+
+
+def load(path: Path) -> MonitorConfig:
+    """Read and validate a configuration file.
+
+    Raises:
+        ConfigError: names the key that is missing or wrong, or the file that does not exist.
+    """
+    content = read_object(path)
+    texts = {key: _text(content, key) for key in ("ledger", "client_id", "certificate", "private_key", "ca")}
+    files = {key: Path(texts[key]) for key in ("certificate", "private_key", "ca")}
+    resolvers = content.get("resolvers", [])
+    if not isinstance(resolvers, list) or not all(isinstance(entry, str) for entry in resolvers):
+        raise ConfigError(f"resolvers: found {resolvers!r}, expected a list of addresses")
+    regions = content.get("regions")
+    if not isinstance(regions, dict) or not regions:
+        raise ConfigError(f"regions: found {regions!r}, expected an object with at least one region")
+    return MonitorConfig(
+        ledger=Path(texts["ledger"]),
+        client_id=texts["client_id"],
+        resolvers=tuple(resolvers),
+        regions=tuple(_region(name, entry) for name, entry in regions.items()),
+        **files,
+    )
+
+
+def _text(content: Mapping[str, Any], key: str) -> str:
+    value = content.get(key)
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{key}: found {value!r}, expected a string that is not empty")
+    return value
+
+
+def _region(name: str, entry: Any) -> RegionEndpoint:
+    host, port = (entry.get("host"), entry.get("port", 8883)) if isinstance(entry, dict) else (None, None)
+    if not isinstance(host, str) or not isinstance(port, int):
+        raise ConfigError(f"regions.{name}: found {entry!r}, expected an object with host and port")
+    return RegionEndpoint(name, host, port)
+
+
+class RegionSubscriber:
+    """Keeps one region's subscription alive, from a thread of its own."""
+
+    def __init__(self, config: MonitorConfig, region: RegionEndpoint, report: Callable[[Subscribed | Arrived], None]):
+        self._config = config
+        self._region = region
+        self._report = report
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._subscribed_once = False
+        self._failures = 0
+        self._client = self._build()
+        self._thread = threading.Thread(target=self._run, name=region.name, daemon=True)
+
+    @property
+    def region_name(self) -> str:
+        return self._region.name
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._client.disconnect()
+        self._ended.set()
+        self._thread.join(CONNECT_TIMEOUT)
+
+    def _build(self) -> Client:
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._config.client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            # Each connection resolves the name anew, which the library's own reconnecting would not.
+            reconnect_on_failure=False,
+            # A message is acknowledged when it is in the ledger.
+            manual_ack=True,
+        )
+        client.connect_timeout = CONNECT_TIMEOUT
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        return client
+
+    def _tls_context(self) -> ssl.SSLContext:
+        context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.server_name = self._region.host
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_verify_locations(self._config.ca)
+        context.load_cert_chain(self._config.certificate, self._config.private_key)
+        return context
+
+    def _run(self) -> None:
+        policy = ReconnectPolicy(RECONNECT_CAP)
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            self._ended.clear()
+            try:
+                self._connect()
+                self._client.loop_start()
+                self._ended.wait()
+                self._client.loop_stop()
+            except (OSError, ValueError) as error:
+                log.event(LOGGER, "connect_failed", logging.WARNING, region=self._region.name, reason=str(error))
+            self._failures += 1
+            delay = policy.delay(self._failures - 1, time.monotonic() - started, random.random())  # noqa: S311
+            self._stopping.wait(delay)
+
+    def _connect(self) -> None:
+        # Made anew for each connection: a renewed certificate is picked up.
+        self._client = self._build()
+        self._client.tls_set_context(self._tls_context())
+        address = addresses(self._region.host, self._region.port, self._config.resolvers)[0]
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = SESSION_EXPIRY
+        # What an earlier monitor left unread is not this one's; what arrives from now on is.
+        self._client.connect(
+            address, self._region.port, KEEP_ALIVE, clean_start=not self._subscribed_once, properties=properties
+        )
+
+    def _on_connect(
+        self, client: Client, _: Any, flags: ConnectFlags, reason: ReasonCode, __: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            log.event(LOGGER, "connect_refused", logging.WARNING, region=self._region.name, reason=str(reason))
+            return
+        log.event(LOGGER, "connected", region=self._region.name, session_present=flags.session_present)
+        client.subscribe(TOPIC, qos=1)
+
+    def _on_subscribe(self, _: Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Properties | None) -> None:
+        if refused := [reason for reason in reasons if reason.is_failure]:
+            log.event(LOGGER, "subscribe_refused", logging.ERROR, region=self._region.name, reason=str(refused[0]))
+            return
+        self._subscribed_once = True
+        self._failures = 0
+        self._report(Subscribed(self._region.name, time.time()))
+
+    def _on_disconnect(
+        self, _: Client, __: Any, ___: DisconnectFlags, reason: ReasonCode, ____: Properties | None
+    ) -> None:
+        log.event(LOGGER, "disconnected", logging.WARNING, region=self._region.name, reason=str(reason))
+        self._report(Subscribed(self._region.name, None))
+        self._ended.set()
+
+    def _on_message(self, client: Client, _: Any, message: MQTTMessage) -> None:
+        acknowledge = partial(client.ack, message.mid, message.qos)
+        try:
+            arrival = parse(bytes(message.payload), self._region.name, time.time())
+        except MessageError as error:
+            log.event(LOGGER, "message_ignored", logging.WARNING, topic=message.topic, reason=str(error))
+            acknowledge()
+            return
+        self._report(Arrived(arrival, acknowledge))
+
+
+Item = Subscribed | Arrived | Stop
+
+
+def write(ledger: Ledger, items: queue.SimpleQueue[Item]) -> None:
+    """Write what the regions report until asked to stop, in batches of at most BATCH_SECONDS."""
+    running = True
+    while running:
+        batch = [items.get()]
+        deadline = time.monotonic() + BATCH_SECONDS
+        while (left := deadline - time.monotonic()) > 0 and not isinstance(batch[-1], Stop):
+            try:
+                batch.append(items.get(timeout=left))
+            except queue.Empty:
+                break
+        running = not isinstance(batch[-1], Stop)
+        arrived = [item for item in batch if isinstance(item, Arrived)]
+        ledger.add(item.arrival for item in arrived)
+        for item in batch:
+            if isinstance(item, Subscribed):
+                ledger.set_subscription(item.region, item.since)
+        for item in arrived:
+            item.acknowledge()
+
+
+def monitor(config: MonitorConfig, items: queue.SimpleQueue[Item]) -> None:
+    """Watch every region until a Stop is put into the queue.
+
+    Raises:
+        LedgerError: the ledger cannot be opened.
+    """
+    ledger = Ledger(config.ledger)
+    for region in config.regions:
+        ledger.set_subscription(region.name, None)
+    subscribers = [RegionSubscriber(config, region, items.put) for region in config.regions]
+    for subscriber in subscribers:
+        subscriber.start()
+    write(ledger, items)
+    for subscriber in subscribers:
+        subscriber.stop()
+        ledger.set_subscription(subscriber.region_name, None)
+    ledger.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the monitor; returns the exit code: 0 stopped, 2 configuration or ledger unusable."""
+    parser = argparse.ArgumentParser(prog="mqtt_fleet.monitor", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="JSON file")
+    options = parser.parse_args(arguments)
+    items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    log.configure()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: items.put(Stop()))
+    try:
+        config = load(options.config)
+        for key in ("ca", "certificate", "private_key"):
+            require_file(key, getattr(config, key))
+        monitor(config, items)
+    except (ConfigError, LedgerError) as error:
+        sys.stderr.write(f"mqtt_fleet.monitor: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

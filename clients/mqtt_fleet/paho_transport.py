@@ -1,0 +1,108 @@
+"""A connection through paho-mqtt (MQTT 3.1.1). It resolves the name at every connect: nothing is remembered."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from typing import Any
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from mqtt_fleet.config import Config
+from mqtt_fleet.transport import ALPN_PORT, ALPN_PROTOCOL, Acknowledged, Connected, Disconnected, Received, Report
+
+
+class PahoConnection:
+    """See `transport.Connection`."""
+
+    def __init__(self, config: Config, report: Report) -> None:
+        self._config = config
+        self._report = report
+        self._closed = threading.Event()
+        self._ended = threading.Event()
+        self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=config.client_id,
+            clean_session=config.session_expiry == 0,
+            protocol=MQTTProtocolVersion.MQTTv311,
+            # The outbox sends again what was in flight, on a connection of its own.
+            reconnect_on_failure=False,
+        )
+        self._client.connect_timeout = config.connect_timeout
+        self._client.max_inflight_messages_set(config.window)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_publish = self._on_publish
+        self._client.on_message = self._on_message
+        threading.Thread(target=self._connect, name="connect", daemon=True).start()
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        return self._client.publish(topic, payload, qos=1).mid
+
+    def subscribe(self, topic: str) -> None:
+        self._client.subscribe(topic, qos=1)
+
+    def close(self, timeout: float = 0.0) -> None:
+        self._closed.set()
+        self._client.disconnect()
+        if timeout:
+            self._ended.wait(timeout)
+
+    def _connect(self) -> None:
+        """Resolve, connect and shake hands, which blocks; then let paho's own thread do the rest."""
+        try:
+            self._client.tls_set_context(tls_context(self._config))
+            self._client.connect(self._config.endpoint, self._config.port, keepalive=self._config.keep_alive)
+        except (OSError, ValueError) as error:
+            self._ended.set()
+            self._report(Disconnected(f"{type(error).__name__}: {error}"))
+            return
+        self._client.loop_start()
+        if self._closed.is_set():
+            self._client.disconnect()
+
+    def _on_connect(
+        self, client: Client, _: Any, flags: ConnectFlags, reason: ReasonCode, __: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._report(Disconnected(f"CONNACK: {reason}"))
+            return
+        self._report(Connected(flags.session_present, _peer(client)))
+
+    def _on_disconnect(self, _: Client, __: Any, ___: DisconnectFlags, reason: ReasonCode, ____: Any) -> None:
+        self._ended.set()
+        self._report(Disconnected(str(reason)))
+
+    def _on_publish(self, _: Client, __: Any, mid: int, ___: ReasonCode, ____: Properties) -> None:
+        self._report(Acknowledged(mid))
+
+    def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
+        self._report(Received(message.topic, bytes(message.payload)))
+
+
+def tls_context(config: Config) -> ssl.SSLContext:
+    """Mutual TLS; the server is verified against the CA file and the endpoint's name.
+
+    Raises:
+        OSError: a file is missing, or key and certificate do not belong together (ssl.SSLError).
+    """
+    context = ssl.create_default_context(cafile=str(config.ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.certificate, config.private_key)
+    if config.port == ALPN_PORT:
+        context.set_alpn_protocols([ALPN_PROTOCOL])
+    return context
+
+
+def _peer(client: Client) -> str | None:
+    connection = client.socket()
+    if not isinstance(connection, socket.socket):
+        return None
+    try:
+        return "{}:{}".format(*connection.getpeername()[:2])
+    except OSError:
+        return None

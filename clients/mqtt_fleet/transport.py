@@ -1,0 +1,76 @@
+"""What the client asks of an MQTT library: one connection, made once, never made again by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Union
+
+from mqtt_fleet.config import Config
+
+# AWS IoT Core, "Device communication protocols": MQTT with a client certificate on port 443 needs this ALPN.
+ALPN_PORT = 443
+ALPN_PROTOCOL = "x-amzn-mqtt-ca"
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The broker accepted the CONNECT; `address` is the peer's, as "address:port", or None."""
+
+    session_present: bool
+    address: str | None
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """The connection ended, or never came to be."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """The broker's PUBACK for the publish that returned this token."""
+
+    token: int
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message of a subscription."""
+
+    topic: str
+    payload: bytes
+
+
+# A Union because this line is executed, and Python 3.9 has no | for types.
+Event = Union[Connected, Disconnected, Acknowledged, Received]  # noqa: UP007
+Report = Callable[[Event], None]
+
+
+class Connection(Protocol):
+    """One attempt and, if it succeeds, the connection. Events are reported from any thread."""
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Send at QoS 1; the token comes back in Acknowledged."""
+
+    def subscribe(self, topic: str) -> None:
+        """Subscribe at QoS 1."""
+
+    def close(self, timeout: float = 0.0) -> None:
+        """End the connection, waiting at most `timeout` seconds for a proper DISCONNECT."""
+
+
+def connect(config: Config, report: Report) -> Connection:
+    """Start connecting with the configured library; returns at once.
+
+    The endpoint's name is resolved anew each time, by nothing that remembers an earlier answer.
+    """
+    # Imported here because a device has only one of the two libraries.
+    if config.library == "awsiotsdk":
+        from mqtt_fleet.awsiotsdk_transport import AwsIotSdkConnection
+
+        return AwsIotSdkConnection(config, report)
+    from mqtt_fleet.paho_transport import PahoConnection
+
+    return PahoConnection(config, report)
