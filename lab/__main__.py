@@ -6,7 +6,6 @@ import argparse
 import sys
 import time
 
-
 # What installs the Python packages first, and then does the same.
 MAKE_TARGETS = {"up": "lab", "down": "lab-down", "status": "lab-status", "env": "venv"}
 

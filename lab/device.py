@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -219,12 +220,18 @@ def down() -> None:
     for node in topology.DEVICES:
         merged = directory(node) / "merged"
         while merged.is_mount():
-            mounted = merged.stat()
-            (NSPAWN_RUNTIME / "locks" / f"inode-{mounted.st_dev}:{mounted.st_ino}").unlink(missing_ok=True)
             run(["umount", str(merged)])
         for leftover in NSPAWN_RUNTIME.glob(f"*/{node.namespace}"):
             shutil.rmtree(leftover)
+    for lock in NSPAWN_RUNTIME.glob("locks/*"):
+        _remove_unless_held(lock)
     # Other containers of this machine may use these.
     for folder in (*NSPAWN_RUNTIME.glob("*"), NSPAWN_RUNTIME):
         with suppress(OSError):
             folder.rmdir()
+
+
+def _remove_unless_held(lock: Path) -> None:
+    with lock.open(encoding="ascii") as stream, suppress(BlockingIOError):
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.unlink()

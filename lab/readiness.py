@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import dns.exception
 import dns.message
 import dns.query
 import dns.rcode
 
-from lab import device, topology
+from lab import device, supervisor, topology
 from lab.errors import LabError
 from lab.topology import Node
 
@@ -75,35 +76,41 @@ def wait(state: Path, say: Callable[[str], None]) -> None:
     """Wait for all parts at once, saying each as it becomes ready.
 
     Raises:
-        LabError: a part is not ready after a minute.
+        LabError: a part's program gave up, or the part is not ready after a minute.
     """
     waiting = parts(state)
     began = time.monotonic()
+    over = Event()
     with ThreadPoolExecutor(max_workers=len(waiting)) as pool:
-        runs = {pool.submit(_wait_for, part, state, began + TIMEOUT): part for part in waiting}
-        for done in as_completed(runs):
-            done.result()
-            say(f"{runs[done].title}: ready after {time.monotonic() - began:.1f} s")
-
-
-def _wait_for(part: Part, state: Path, deadline: float) -> None:
-    while (missing := part.missing()) is not None:
-        if time.monotonic() > deadline:
-            log = state / "log" / f"{part.program}.log"
-            raise LabError(f"{part.title}: {missing}; not ready after {TIMEOUT:g} s: see {log}")
-        time.sleep(PAUSE)
+        runs = {pool.submit(_wait_for, part, state, over): part for part in waiting}
+        try:
+            for done in as_completed(runs):
+                done.result()
+                say(f"{runs[done].title}: ready after {time.monotonic() - began:.1f} s")
+        finally:
+            over.set()
 
 
 def wait_for_program(name: str) -> None:
     """Wait for the parts that one program makes.
 
     Raises:
-        LabError: it is not ready after a minute.
+        LabError: it gave up, or is not ready after a minute.
     """
     state = topology.state_directory()
     for part in parts(state):
         if part.program == name:
-            _wait_for(part, state, time.monotonic() + TIMEOUT)
+            _wait_for(part, state, Event())
+
+
+def _wait_for(part: Part, state: Path, over: Event) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    log = state / "log" / f"{part.program}.log"
+    while (missing := part.missing()) is not None and not over.wait(PAUSE):
+        if supervisor.has_given_up(part.program):
+            raise LabError(f"{part.title}: program {part.program} ends as soon as it is started: see {log}")
+        if time.monotonic() > deadline:
+            raise LabError(f"{part.title}: {missing}; not ready after {TIMEOUT:g} s: see {log}")
 
 
 def aws_api_missing() -> str | None:

@@ -115,6 +115,11 @@ def statuses() -> list[Status]:
     return [Status(p["name"], p["statename"], p["pid"], p["start"]) for p in found]
 
 
+def has_given_up(name: str) -> bool:
+    """Tell whether a program ended so often, so soon, that it is not started any more."""
+    return _status(name).state == "FATAL"
+
+
 def start_program(name: str, wait: bool = True) -> None:
     """Start a program, and wait until it runs; one that runs is left alone."""
     _ask(lambda api: api.startProcess(name, wait), ignored=Faults.ALREADY_STARTED)

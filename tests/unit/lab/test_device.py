@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,14 @@ def test_another_set_of_packages_is_another_base(monkeypatch: pytest.MonkeyPatch
     before = device.base_directory()
     monkeypatch.setattr(device, "PACKAGES", (*device.PACKAGES, "curl"))
     assert device.base_directory() != before
+
+
+def test_only_locks_that_nobody_holds_are_removed(tmp_path: Path) -> None:
+    held, left = tmp_path / "held", tmp_path / "left"
+    left.touch()
+    with held.open("w", encoding="ascii") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        for lock in (held, left):
+            device._remove_unless_held(lock)
+    assert held.exists()
+    assert not left.exists()
