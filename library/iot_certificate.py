@@ -1,0 +1,113 @@
+#!/usr/bin/python
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: iot_certificate
+short_description: Manage a device certificate of AWS IoT
+description:
+  - Issues a device certificate from a CSR in one region, registers the same certificate without a CA in others,
+    and sets its status, policies and thing.
+  - The certificate ID is the SHA-256 of the certificate, hence the same in every region.
+options:
+  certificate_path:
+    description:
+      - File of the certificate (PEM).
+      - If it exists, that certificate is registered in the region unless it is known there. If not, one is
+        issued from O(csr_path) and written to it.
+    type: path
+    required: true
+  csr_path:
+    description: File of the certificate signing request. An existing certificate for another key is refused.
+    type: path
+  status:
+    description: Status of the certificate; only V(ACTIVE) ones may connect.
+    type: str
+    choices: [ACTIVE, INACTIVE, REVOKED]
+    default: ACTIVE
+  policies:
+    description: Names of the policies to attach. Others that are attached stay.
+    type: list
+    elements: str
+  thing:
+    description: Name of the thing to attach. Others that are attached stay.
+    type: str
+  region:
+    description:
+      - AWS Region. Without it, the environment variables E(AWS_REGION) and E(AWS_DEFAULT_REGION) are read.
+    type: str
+    aliases: [aws_region]
+  state:
+    description:
+      - Whether it shall exist.
+    type: str
+    choices: [present, absent]
+    default: present
+attributes:
+  check_mode:
+    description: Says what would change and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows what differs.
+    support: full
+requirements: [boto3]
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: Issue a certificate
+  iot_certificate:
+    region: us-east-1
+    csr_path: certs/clients/client_01.csr
+    certificate_path: certs/clients/client_01.crt
+
+- name: Register the same certificate in the other region
+  iot_certificate:
+    region: ap-northeast-1
+    certificate_path: certs/clients/client_01.crt
+    policies: [fleet-device]
+    thing: client_01
+"""
+
+RETURN = r"""
+certificate_id:
+  description: ID of the certificate; null in check mode where it is still to be made.
+  returned: always
+  type: str
+certificate_arn:
+  description: ARN of the certificate; null in check mode where it is still to be made.
+  returned: always
+  type: str
+status:
+  description: Status of the certificate, null where it does not exist.
+  returned: always
+  type: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.certificate import ensure_certificate
+from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "certificate_path": {"type": "path", "required": True},
+    "csr_path": {"type": "path"},
+    "status": {"type": "str", "choices": ["ACTIVE", "INACTIVE", "REVOKED"], "default": "ACTIVE"},
+    "policies": {"type": "list", "elements": "str"},
+    "thing": {"type": "str"},
+    "region": REGION_OPTION,
+    "state": STATE_OPTION,
+}
+
+
+def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    result: dict[str, Any] = ensure_certificate(AwsClient("iot", parameters["region"]), parameters, check_mode)
+    return result
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, _act)
+
+
+if __name__ == "__main__":
+    main()

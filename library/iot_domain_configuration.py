@@ -1,0 +1,123 @@
+#!/usr/bin/python
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: iot_domain_configuration
+short_description: Manage a custom domain of AWS IoT
+description:
+  - Creates, updates, enables, disables or deletes a domain configuration.
+  - AWS cannot change the server certificate or the domain name of an existing one; the module refuses that
+    instead of deleting what devices use.
+options:
+  name:
+    description: Name of the domain configuration.
+    type: str
+    required: true
+  domain_name:
+    description: The domain name, such as V(mqtt1.example.com). Needed to create one.
+    type: str
+  server_certificate_arn:
+    description: ARN of the server certificate in ACM of the same region. Needed to create one.
+    type: str
+  validation_certificate_arn:
+    description:
+      - ARN of a public ACM certificate that proves the ownership of the name.
+      - AWS requires it where the server certificate is from a private CA. Used at creation only.
+    type: str
+  status:
+    description: Whether devices are served under the name.
+    type: str
+    choices: [ENABLED, DISABLED]
+    default: ENABLED
+  tls_security_policy:
+    description: TLS security policy. Its default differs between regions.
+    type: str
+  authentication_type:
+    description: How devices authenticate.
+    type: str
+    choices: [CUSTOM_AUTH_X509, CUSTOM_AUTH, AWS_X509, AWS_SIGV4, DEFAULT]
+  application_protocol:
+    description: Which protocol devices speak.
+    type: str
+    choices: [SECURE_MQTT, MQTT_WSS, HTTPS, DEFAULT]
+  region:
+    description:
+      - AWS Region. Without it, the environment variables E(AWS_REGION) and E(AWS_DEFAULT_REGION) are read.
+    type: str
+    aliases: [aws_region]
+  state:
+    description:
+      - Whether it shall exist.
+    type: str
+    choices: [present, absent]
+    default: present
+attributes:
+  check_mode:
+    description: Says what would change and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows what differs.
+    support: full
+requirements: [boto3]
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: Serve mqtt1.example.com
+  iot_domain_configuration:
+    region: us-east-1
+    name: mqtt1-example-com
+    domain_name: mqtt1.example.com
+    server_certificate_arn: "{{ acm.certificate.arn }}"
+    tls_security_policy: IoTSecurityPolicy_TLS13_1_2_2022_10
+"""
+
+RETURN = r"""
+name:
+  description: Name of the domain configuration.
+  returned: always
+  type: str
+arn:
+  description: ARN of the domain configuration, null where it does not exist.
+  returned: always
+  type: str
+status:
+  description: V(ENABLED) or V(DISABLED), null where it does not exist.
+  returned: always
+  type: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.domain_configuration import ensure_domain_configuration
+from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "domain_name": {"type": "str"},
+    "server_certificate_arn": {"type": "str"},
+    "validation_certificate_arn": {"type": "str"},
+    "status": {"type": "str", "choices": ["ENABLED", "DISABLED"], "default": "ENABLED"},
+    "tls_security_policy": {"type": "str"},
+    "authentication_type": {
+        "type": "str",
+        "choices": ["CUSTOM_AUTH_X509", "CUSTOM_AUTH", "AWS_X509", "AWS_SIGV4", "DEFAULT"],
+    },
+    "application_protocol": {"type": "str", "choices": ["SECURE_MQTT", "MQTT_WSS", "HTTPS", "DEFAULT"]},
+    "region": REGION_OPTION,
+    "state": STATE_OPTION,
+}
+
+
+def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    result: dict[str, Any] = ensure_domain_configuration(AwsClient("iot", parameters["region"]), parameters, check_mode)
+    return result
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, _act)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+#!/usr/bin/python
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: iot_indexing_configuration
+short_description: Manage the indexing of AWS IoT things
+description:
+  - Sets which data of things AWS IoT indexes. Who is connected where can be asked only with
+    O(thing_connectivity_indexing_mode=STATUS).
+  - What is not given stays as it is. A change makes AWS rebuild the index.
+options:
+  thing_indexing_mode:
+    description: What of the registry is indexed.
+    type: str
+    choices: ["OFF", REGISTRY, REGISTRY_AND_SHADOW]
+  thing_connectivity_indexing_mode:
+    description: Whether connectivity is indexed.
+    type: str
+    choices: ["OFF", STATUS]
+  region:
+    description:
+      - AWS Region. Without it, the environment variables E(AWS_REGION) and E(AWS_DEFAULT_REGION) are read.
+    type: str
+    aliases: [aws_region]
+attributes:
+  check_mode:
+    description: Says what would change and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows what differs.
+    support: full
+requirements: [boto3]
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: Index who is connected
+  iot_indexing_configuration:
+    region: us-east-1
+    thing_indexing_mode: REGISTRY
+    thing_connectivity_indexing_mode: STATUS
+"""
+
+RETURN = r"""
+thing_indexing_mode:
+  description: The mode in force.
+  returned: always
+  type: str
+thing_connectivity_indexing_mode:
+  description: The mode in force.
+  returned: always
+  type: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.indexing import ensure_indexing
+from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "thing_indexing_mode": {"type": "str", "choices": ["OFF", "REGISTRY", "REGISTRY_AND_SHADOW"]},
+    "thing_connectivity_indexing_mode": {"type": "str", "choices": ["OFF", "STATUS"]},
+    "region": REGION_OPTION,
+}
+
+
+def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    result: dict[str, Any] = ensure_indexing(AwsClient("iot", parameters["region"]), parameters, check_mode)
+    return result
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, _act)
+
+
+if __name__ == "__main__":
+    main()

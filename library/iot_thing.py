@@ -1,0 +1,92 @@
+#!/usr/bin/python
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: iot_thing
+short_description: Manage an AWS IoT thing
+description:
+  - Creates a thing, sets attributes and the thing type, or deletes the thing.
+  - Attributes that are not given stay as they are.
+options:
+  name:
+    description: Name of the thing; fleet indexing sees a connection only where it equals the client ID.
+    type: str
+    required: true
+  attributes:
+    description: Attributes to set, added to those the thing has.
+    type: dict
+  thing_type:
+    description: Name of the thing type.
+    type: str
+  region:
+    description:
+      - AWS Region. Without it, the environment variables E(AWS_REGION) and E(AWS_DEFAULT_REGION) are read.
+    type: str
+    aliases: [aws_region]
+  state:
+    description:
+      - Whether it shall exist.
+    type: str
+    choices: [present, absent]
+    default: present
+attributes:
+  check_mode:
+    description: Says what would change and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows what differs.
+    support: full
+requirements: [boto3]
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: Say which endpoint the client uses
+  iot_thing:
+    region: us-east-1
+    name: client_01
+    attributes:
+      mqtt_endpoint: mqtt1.example.com
+"""
+
+RETURN = r"""
+name:
+  description: Name of the thing.
+  returned: always
+  type: str
+arn:
+  description: ARN of the thing, null where it does not exist.
+  returned: always
+  type: str
+attributes:
+  description: All attributes of the thing.
+  returned: always
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
+from ansible.module_utils.region_switch.thing import ensure_thing
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "attributes": {"type": "dict"},
+    "thing_type": {"type": "str"},
+    "region": REGION_OPTION,
+    "state": STATE_OPTION,
+}
+
+
+def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    result: dict[str, Any] = ensure_thing(AwsClient("iot", parameters["region"]), parameters, check_mode)
+    return result
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, _act)
+
+
+if __name__ == "__main__":
+    main()

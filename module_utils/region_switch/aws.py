@@ -1,0 +1,102 @@
+"""AWS calls: clients with bounded timeouts, and one error wrapper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from .errors import AwsError
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 15.0
+ATTEMPTS = 4
+GLOBAL_REGION = "us-east-1"
+
+
+class AwsClient:
+    """One AWS service in one region.
+
+    Args:
+        service: boto3's name, such as `iot-data`.
+        region: AWS Region; None takes the one of the environment.
+        attempts: requests per call at most. 1 where the caller paces its requests to a quota:
+            botocore's silent retries would count against it.
+        connections: calls that may run at the same time.
+
+    Raises:
+        AwsError: no region or no credentials.
+    """
+
+    def __init__(self, service: str, region: str | None, *, attempts: int = ATTEMPTS, connections: int = 10) -> None:
+        config = Config(
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            max_pool_connections=connections,
+        )
+        try:
+            self._client = boto3.session.Session().client(service, region_name=region, config=config)
+        except BotoCoreError as error:
+            raise AwsError(service, region or "no region", type(error).__name__, 0, str(error)) from error
+        self.region: str = self._client.meta.region_name
+
+    def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Send one request, such as `call("DeleteConnection", clientId="a")`, and return the answer.
+
+        Raises:
+            AwsError: AWS refused it, or did not answer in time.
+        """
+        try:
+            answer: dict[str, Any] = getattr(self._client, _method(operation))(**parameters)
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", "Unknown"))
+            text = str(error.response.get("Error", {}).get("Message") or error)
+            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            raise AwsError(operation, self.region, code, status, text) from error
+        except BotoCoreError as error:
+            raise AwsError(operation, self.region, "NoAnswer", 0, str(error)) from error
+        return answer
+
+    def find(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """`call`, but None where AWS knows no such thing."""
+        try:
+            return self.call(operation, **parameters)
+        except AwsError as error:
+            if error.not_found:
+                return None
+            raise
+
+    def pages(
+        self, operation: str, items: str, cursor: tuple[str, str] = ("nextToken", "nextToken"), **parameters: Any
+    ) -> Iterator[Any]:
+        """Yield the elements of the list `items` over all pages of an answer.
+
+        Args:
+            items: name of the list in the answer.
+            cursor: name of the next page's token in the answer, and in the request.
+        """
+        while True:
+            answer = self.call(operation, **parameters)
+            yield from answer.get(items, [])
+            if not answer.get(cursor[0]):
+                return
+            parameters[cursor[1]] = answer[cursor[0]]
+
+
+def _method(operation: str) -> str:
+    """boto3's method of an operation: `CreateCertificateFromCsr` is `create_certificate_from_csr`."""
+    words = re.sub(r"([a-z\d])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", operation))
+    return words.lower()
+
+
+def describe_data_endpoint(iot: AwsClient) -> str:
+    """Return the host name of the region's `iot:Data-ATS` endpoint: what a custom domain's CNAME points at.
+
+    Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-connect-devices.html
+    """
+    return str(iot.call("DescribeEndpoint", endpointType="iot:Data-ATS")["endpointAddress"]).lower()

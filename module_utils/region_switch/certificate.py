@@ -1,0 +1,158 @@
+"""Device certificates: issued in one region, registered without a CA in the others."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from .aws import AwsClient
+from .errors import RefusedError
+from .module import Result
+
+
+def ensure_certificate(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
+    """Make the certificate present with status, policies and thing, or absent.
+
+    A certificate that `certificate_path` holds is registered where the region does not know it; where the file is
+    absent, one is issued from the CSR and written there.
+    """
+    path = Path(parameters["certificate_path"])
+    pem = path.read_text(encoding="ascii") if path.exists() else None
+    if parameters["state"] == "absent":
+        return _ensure_absent(iot, pem, check_mode)
+    if parameters["csr_path"] and pem:
+        refuse_other_key(path, Path(parameters["csr_path"]))
+    before = _current(iot, pem)
+    after = _after(before, parameters)
+    result = {"changed": before != after, "diff": {"before": before, "after": after}, **_identity(before)}
+    if check_mode or before == after:
+        return {**result, "status": after["status"]}
+    if not before:
+        before = _create(iot, pem, parameters, path)
+    _update(iot, before, after)
+    return {**result, **_identity(before), "status": after["status"]}
+
+
+def certificate_id(pem: str) -> str:
+    """AWS's certificateId: the lower-case hex SHA-256 of the certificate's DER."""
+    return x509.load_pem_x509_certificate(pem.encode()).fingerprint(SHA256()).hex()
+
+
+def refuse_other_key(path: Path, csr_path: Path) -> None:
+    """Refuse a certificate that was issued for another key than the CSR's.
+
+    Raises:
+        RefusedError: the public keys differ, or the CSR cannot be read.
+    """
+    request = _load(csr_path, lambda data: x509.load_pem_x509_csr(data).public_key())
+    certificate = _load(path, lambda data: x509.load_pem_x509_certificate(data).public_key())
+    if _der(request) != _der(certificate):
+        raise RefusedError(
+            f"certificate {path}: found another public key than that of {csr_path}, expected the same: "
+            "remove the certificate to have one issued, or restore the key and CSR it belongs to"
+        )
+
+
+def _load(path: Path, parse: Callable[[bytes], Any]) -> Any:
+    try:
+        return parse(path.read_bytes())
+    except OSError as error:
+        raise RefusedError(
+            f"{path}: found no readable file ({error.strerror}), expected PEM: create it first"
+        ) from error
+    except ValueError as error:
+        raise RefusedError(f"{path}: found no valid PEM ({error}), expected one: create it again") from error
+
+
+def _der(key: Any) -> bytes:
+    return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _current(iot: AwsClient, pem: str | None) -> dict[str, Any]:
+    """What the region knows of the certificate; empty when nothing."""
+    if pem is None:
+        return {}
+    found = iot.find("DescribeCertificate", certificateId=certificate_id(pem))
+    if found is None:
+        return {}
+    description = found["certificateDescription"]
+    arn = description["certificateArn"]
+    policies = iot.pages("ListAttachedPolicies", "policies", ("nextMarker", "marker"), target=arn)
+    return {
+        "certificate_id": description["certificateId"],
+        "certificate_arn": arn,
+        "status": description["status"],
+        "policies": sorted(policy["policyName"] for policy in policies),
+        "things": sorted(iot.pages("ListPrincipalThings", "things", principal=arn)),
+    }
+
+
+def _after(before: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    wanted_things = [parameters["thing"]] if parameters["thing"] else []
+    return {
+        **before,
+        "status": parameters["status"],
+        "policies": sorted({*before.get("policies", []), *(parameters["policies"] or [])}),
+        "things": sorted({*before.get("things", []), *wanted_things}),
+    }
+
+
+def _create(iot: AwsClient, pem: str | None, parameters: dict[str, Any], path: Path) -> dict[str, Any]:
+    status = parameters["status"]
+    if pem:
+        answer = iot.call("RegisterCertificateWithoutCA", certificatePem=pem, status=status)
+    else:
+        if not parameters["csr_path"]:
+            raise RefusedError(
+                f"certificate {path}: found no file, expected one, or csr_path to have it issued: give either"
+            )
+        csr = _load(Path(parameters["csr_path"]), lambda data: data.decode("ascii"))
+        active = status == "ACTIVE"
+        answer = iot.call("CreateCertificateFromCsr", certificateSigningRequest=csr, setAsActive=active)
+        _write(path, answer["certificatePem"])
+    identity = {"certificate_id": answer["certificateId"], "certificate_arn": answer["certificateArn"]}
+    return {**identity, "status": status, "policies": [], "things": []}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all: half a certificate would be registered elsewhere."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o644)
+    Path(temporary).replace(path)
+
+
+def _update(iot: AwsClient, before: dict[str, Any], after: dict[str, Any]) -> None:
+    arn = before["certificate_arn"]
+    for policy in sorted(set(after["policies"]) - set(before["policies"])):
+        iot.call("AttachPolicy", policyName=policy, target=arn)
+    for thing in sorted(set(after["things"]) - set(before["things"])):
+        iot.call("AttachThingPrincipal", thingName=thing, principal=arn)
+    if before["status"] != after["status"]:
+        iot.call("UpdateCertificate", certificateId=before["certificate_id"], newStatus=after["status"])
+
+
+def _ensure_absent(iot: AwsClient, pem: str | None, check_mode: bool) -> Result:
+    before = _current(iot, pem)
+    if before and not check_mode:
+        arn, identifier = before["certificate_arn"], before["certificate_id"]
+        for policy in before["policies"]:
+            iot.call("DetachPolicy", policyName=policy, target=arn)
+        for thing in before["things"]:
+            iot.call("DetachThingPrincipal", thingName=thing, principal=arn)
+        # AWS deletes only what is not ACTIVE.
+        iot.call("UpdateCertificate", certificateId=identifier, newStatus="INACTIVE")
+        iot.call("DeleteCertificate", certificateId=identifier)
+    return {"changed": bool(before), "diff": {"before": before, "after": {}}, **_identity(before), "status": None}
+
+
+def _identity(state: dict[str, Any]) -> dict[str, Any]:
+    return {key: state.get(key) for key in ("certificate_id", "certificate_arn")}

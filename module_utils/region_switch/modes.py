@@ -1,0 +1,98 @@
+"""The mode table: which endpoint belongs to which region in each mode. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from .errors import RefusedError
+
+Modes = dict[str, dict[str, str]]
+
+
+def normalise(table: object, endpoints: Collection[str], regions: Collection[str]) -> Modes:
+    """Return `{mode: {endpoint: region}}` with mode names as strings.
+
+    YAML reads an unquoted `1:` as a number and `-e mode=1` arrives as a string: both mean mode "1".
+
+    Raises:
+        RefusedError: a mode that is no mapping, that names an unknown endpoint or region, or that leaves
+            an endpoint out; two modes of the same name.
+    """
+    if not isinstance(table, Mapping) or not table:
+        raise RefusedError(
+            f"mode table: found {_shown(table)}, expected {{mode: {{endpoint: region}}}}: set failover_modes"
+        )
+    _require(endpoints, "endpoints", "set iot_endpoints in the inventory")
+    _require(regions, "regions", "give the group 'regions' a host per AWS Region")
+    modes: Modes = {}
+    for key, targets in table.items():
+        name = _name(key)
+        if name is None or name in modes:
+            raise RefusedError(
+                f"mode {_shown(key)} of the table: found {'no name' if name is None else 'the same name twice'}, "
+                "expected one whole number or word per mode: correct failover_modes"
+            )
+        modes[name] = _targets(name, targets, endpoints, regions)
+    return modes
+
+
+def desired(modes: Modes, mode: object) -> tuple[str, dict[str, str]]:
+    """Return the mode's name and its `{endpoint: region}`.
+
+    Raises:
+        RefusedError: no mode given, or one that the table does not have. Nothing is rounded or converted:
+            `3.7`, `true` and `"3 "` are no modes of a table that has `"3"`.
+    """
+    name = _name(mode)
+    if name is None or name not in modes:
+        raise RefusedError(
+            f"mode: found {_shown(mode)}, expected one of {', '.join(modes)}: "
+            "choose one with -e mode=… or add it to failover_modes"
+        )
+    return name, dict(modes[name])
+
+
+def _name(value: object) -> str | None:
+    """The name a mode goes by, or None for what cannot name one. A bool is an int in Python, but no mode."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _targets(mode: str, targets: object, endpoints: Collection[str], regions: Collection[str]) -> dict[str, str]:
+    if not isinstance(targets, Mapping):
+        raise RefusedError(
+            f"mode {mode}: found {_shown(targets)}, expected {{endpoint: region}}: correct it in failover_modes"
+        )
+    for endpoint, region in targets.items():
+        if endpoint not in endpoints:
+            raise RefusedError(
+                f"mode {mode}: endpoint {_shown(endpoint)} is not in the inventory, expected one of "
+                f"{', '.join(endpoints)}: add it to iot_endpoints or correct failover_modes"
+            )
+        if region not in regions:
+            raise RefusedError(
+                f"mode {mode}: region {_shown(region)} of {endpoint} has no host, expected one of "
+                f"{', '.join(regions)}: add it to the group 'regions' or correct failover_modes"
+            )
+    missing = [endpoint for endpoint in endpoints if endpoint not in targets]
+    if missing:
+        raise RefusedError(
+            f"mode {mode}: found no region for {', '.join(missing)}, expected one for every endpoint: "
+            "add it to failover_modes"
+        )
+    return {str(endpoint): str(targets[endpoint]) for endpoint in endpoints}
+
+
+def _require(names: Collection[str], what: str, advice: str) -> None:
+    if not names:
+        raise RefusedError(f"{what}: found none, expected at least one: {advice}")
+
+
+def _shown(value: object) -> str:
+    """A value as an operator typed it, on one line."""
+    if value is None or value == "":
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(repr(value).split()) if isinstance(value, str) else str(value)

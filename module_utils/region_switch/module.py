@@ -1,0 +1,50 @@
+"""What every module of this repository shares: its AWS option, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback
+
+from .errors import SwitchError
+
+REGION_OPTION: dict[str, Any] = {
+    "type": "str",
+    "aliases": ["aws_region"],
+    "fallback": (env_fallback, ["AWS_REGION", "AWS_DEFAULT_REGION"]),
+}
+STATE_OPTION: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+
+Result = dict[str, Any]
+
+
+class FailedResultError(SwitchError):
+    """An error that comes with return values."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def run_module(
+    argument_spec: Mapping[str, Any], action: Callable[[dict[str, Any], bool], Result], **constraints: Any
+) -> None:
+    """Run a module: `action(parameters, check_mode)` returns its result, at least `{"changed": bool}`.
+
+    A SwitchError becomes the module's one-line failure. A result may carry `diff`.
+    """
+    module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **constraints)
+    try:
+        result = action(module.params, bool(module.check_mode))
+    except FailedResultError as error:
+        module.fail_json(msg=str(error), **error.result)
+    except SwitchError as error:
+        module.fail_json(msg=str(error))
+    else:
+        module.exit_json(**result)
+
+
+def changes(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of `wanted` that differ from `current`; None in `wanted` means: leave as it is."""
+    return {key: value for key, value in wanted.items() if value is not None and current.get(key) != value}

@@ -1,0 +1,187 @@
+"""CNAME records in Route 53: read, and switched by compare-and-swap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .aws import AwsClient
+from .errors import AwsError, NotConvergedError, RecordsChangedError, RefusedError
+
+POLL_INTERVAL = 1.0
+BUSY_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Record:
+    """A CNAME as Route 53 has it.
+
+    Attributes:
+        name: without the trailing dot.
+        value: the target, lower case, without the trailing dot.
+        raw: the ResourceRecordSet exactly as read, which a compare-and-swap has to repeat.
+    """
+
+    name: str
+    value: str
+    ttl: int
+    raw: Mapping[str, Any] = field(compare=False)
+
+
+def plain(name: str) -> str:
+    """A DNS name as names are compared: lower case, no trailing dot."""
+    return name.rstrip(".").lower()
+
+
+def read_records(route53: AwsClient, zone: str, names: Iterable[str]) -> dict[str, Record | None]:
+    """Return the CNAME of each name, None where there is no record of any type.
+
+    Raises:
+        RefusedError: a name that has other than one plain CNAME.
+    """
+    return {name: _read(route53, zone, name) for name in names}
+
+
+def _read(route53: AwsClient, zone: str, name: str) -> Record | None:
+    answer = route53.call("ListResourceRecordSets", HostedZoneId=zone, StartRecordName=name, MaxItems="10")
+    found = [entry for entry in answer["ResourceRecordSets"] if plain(entry["Name"]) == plain(name)]
+    if not found:
+        return None
+    entry = found[0]
+    values = entry.get("ResourceRecords", [])
+    if len(found) > 1 or entry["Type"] != "CNAME" or len(values) != 1 or "SetIdentifier" in entry:
+        kinds = ", ".join(sorted({each["Type"] for each in found}))
+        raise RefusedError(
+            f"record {name}: found {len(found)} record set(s) of type {kinds} with alias, policy or several values, "
+            "expected one simple CNAME: replace it by hand, then run again"
+        )
+    return Record(plain(name), plain(values[0]["Value"]), int(entry["TTL"]), entry)
+
+
+def record_set(name: str, value: str, ttl: int) -> dict[str, Any]:
+    """A simple CNAME as ChangeResourceRecordSets takes it; `ttl` in seconds."""
+    return {"Name": f"{plain(name)}.", "Type": "CNAME", "TTL": ttl, "ResourceRecords": [{"Value": plain(value)}]}
+
+
+def create(name: str, value: str, ttl: int) -> list[dict[str, Any]]:
+    """The change that creates a record and fails where one exists."""
+    return [{"Action": "CREATE", "ResourceRecordSet": record_set(name, value, ttl)}]
+
+
+def compare_and_swap(record: Record, value: str, ttl: int) -> list[dict[str, Any]]:
+    """The changes that replace a record only where it still is exactly what was read.
+
+    One batch is all or none, and its DELETE fails unless every value matches
+    (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html).
+    """
+    delete = {"Action": "DELETE", "ResourceRecordSet": dict(record.raw)}
+    return [delete, *create(record.name, value, ttl)]
+
+
+def submit(
+    route53: AwsClient,
+    zone: str,
+    changes: list[dict[str, Any]],
+    expected: Mapping[str, str],
+    comment: str,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str | None:
+    """Send one batch and return the change's ID; None when it proved to be applied although no answer said so.
+
+    Args:
+        expected: `{name: value}` once the batch is applied.
+
+    Raises:
+        RecordsChangedError: a record is not what it was read as; nothing was overwritten.
+    """
+    batch = {"Comment": comment, "Changes": changes}
+    for attempt in range(1, BUSY_ATTEMPTS + 1):
+        try:
+            answer = route53.call("ChangeResourceRecordSets", HostedZoneId=zone, ChangeBatch=batch)
+            return str(answer["ChangeInfo"]["Id"])
+        except AwsError as error:
+            # A request without an answer may have been carried out, and its repetition then fails.
+            if error.code == "InvalidChangeBatch" or error.status == 0 or error.status >= 500:
+                _settle(route53, zone, expected, error)
+                return None
+            if not error.throttled or attempt == BUSY_ATTEMPTS:
+                raise
+            sleep(attempt)
+    raise AssertionError("unreachable")
+
+
+def _settle(route53: AwsClient, zone: str, expected: Mapping[str, str], error: AwsError) -> None:
+    """Read again after a batch that was refused or not answered; return when the records are as wanted."""
+    found = read_records(route53, zone, expected)
+    wrong = [
+        name for name, value in expected.items() if (record := found[name]) is None or record.value != plain(value)
+    ]
+    if not wrong:
+        return
+    if error.code != "InvalidChangeBatch":
+        raise error
+    shown = ", ".join(f"{name} = {record.value if (record := found[name]) else 'no record'}" for name in wrong)
+    raise RecordsChangedError(
+        f"records changed by someone else since they were read: found {shown}; expected them unchanged, nothing was "
+        "overwritten: find out who moves them, then run again"
+    ) from error
+
+
+def wait_insync(
+    route53: AwsClient,
+    change_id: str,
+    timeout: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Poll GetChange until INSYNC: every Route 53 server has the change.
+
+    Raises:
+        NotConvergedError: still PENDING after `timeout` seconds.
+    """
+    deadline = clock() + timeout
+    while (status := route53.call("GetChange", Id=change_id)["ChangeInfo"]["Status"]) != "INSYNC":
+        if clock() >= deadline:
+            raise NotConvergedError(
+                f"Route 53 change {change_id}: found {status} after {timeout:.0f} s, expected INSYNC: "
+                "nobody was disconnected; run again"
+            )
+        sleep(POLL_INTERVAL)
+
+
+def name_servers(route53: AwsClient, zone: str) -> list[str]:
+    """Host names of the zone's own name servers (its delegation set)."""
+    answer = route53.call("GetHostedZone", Id=zone)
+    return [plain(name) for name in answer.get("DelegationSet", {}).get("NameServers", [])]
+
+
+def setup_changes(
+    records: Mapping[str, Record | None], wanted: Mapping[str, str], keep_values: Collection[str], ttl: int
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the changes that create what is missing and correct TTLs, and `{name: value}` after them.
+
+    A record that points at one of `keep_values` keeps its value: moving it is a failover's business.
+
+    Raises:
+        RefusedError: a record that points anywhere else.
+    """
+    kept = {plain(value) for value in keep_values}
+    changes: list[dict[str, Any]] = []
+    values: dict[str, str] = {}
+    for name, value in wanted.items():
+        record = records[name]
+        if record is None:
+            changes += create(name, value, ttl)
+            values[name] = plain(value)
+            continue
+        if record.value not in kept | {plain(value)}:
+            raise RefusedError(
+                f"record {name}: found {record.value}, expected {plain(value)} or another region's endpoint "
+                f"({', '.join(sorted(kept)) or 'none known'}): delete it if it may go, then run again"
+            )
+        values[name] = record.value
+        if record.ttl != ttl:
+            changes += compare_and_swap(record, record.value, ttl)
+    return changes, values
