@@ -7,28 +7,6 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-DOCUMENTATION = r"""
-name: edge_clients
-short_description: The MQTT clients that the edge hosts of an inventory run
-description:
-  - Reads C(mqtt_client_id) (the host's name when it is not set) and C(mqtt_endpoint) of each host.
-options:
-  _input:
-    description: Names of the hosts.
-    type: list
-    elements: str
-    required: true
-  hostvars:
-    description: Ansible's C(hostvars).
-    type: dict
-    required: true
-  endpoints:
-    description: The endpoints that the inventory knows.
-    type: list
-    elements: str
-    required: true
-"""
-
 
 def edge_clients(
     hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], endpoints: Sequence[str]
@@ -58,8 +36,22 @@ def edge_clients(
     return list(clients.values())
 
 
+def cname_records(
+    desired: Mapping[str, str], described: Sequence[Mapping[str, Any]], loop_var: str
+) -> list[dict[str, str]]:
+    """Return `[{"name": endpoint, "value": target}]` for `{endpoint: region}`.
+
+    Args:
+        desired: the region of each endpoint.
+        described: results of a loop of `iot_endpoint_info` over the regions.
+        loop_var: the name that loop gave the region.
+    """
+    targets = {result[loop_var]: str(result["endpoint_address"]) for result in described}
+    return [{"name": endpoint, "value": targets[region]} for endpoint, region in desired.items()]
+
+
 class FilterModule:
     """Makes the filters known to Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"edge_clients": edge_clients}
+        return {"cname_records": cname_records, "edge_clients": edge_clients}
