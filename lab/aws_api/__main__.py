@@ -1,0 +1,48 @@
+"""Run the AWS API stand-in: `python -m lab.aws_api --config FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.serving import make_server
+
+from lab.aws_api import config
+from lab.aws_api.server import Application
+from lab.aws_api.stand_in import StandIn
+
+
+class Handler(MotoRequestHandler):  # type: ignore[misc]
+    """Keeps connections open between calls and leaves the record of calls to the request log."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing."""
+
+
+def main() -> int:
+    """Serve until killed; return 1 after a one-line error."""
+    parser = argparse.ArgumentParser(prog="lab.aws_api", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the stand-in's configuration")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        configuration = config.load(arguments.config)
+        stand_in = StandIn(configuration)
+    except (config.ConfigurationError, OSError, ValueError) as error:
+        sys.stderr.write(f"lab.aws_api: {error}\n")
+        return 1
+    stand_in.start()
+    server = make_server(
+        configuration.address, configuration.port, Application(stand_in), threaded=True, request_handler=Handler
+    )
+    server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

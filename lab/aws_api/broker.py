@@ -1,0 +1,193 @@
+"""A region's broker: who is connected, read from Mosquitto's log, and how to cut a client off.
+
+Mosquitto has no call that disconnects a client, so its session is taken over: a second client with the same
+client ID makes the broker close the first one's connection (MQTT 3.1.1, 3.1.4-2). The log names the user of each
+client, which tells the take-over from the client itself.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from paho.mqtt.client import Client, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+
+from lab.aws_api.connections import ConnectionTable, milliseconds
+
+TAKEOVER_USER = "DeleteConnection"
+TAKEOVER_TIMEOUT = 5.0
+READ_INTERVAL = 0.05
+
+_LINE = re.compile(r"(?P<stamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}): (?P<message>.*)")
+_CONNECTED = re.compile(
+    r"New client connected from (?P<address>\S+) as (?P<client>.*)"
+    r" \(p(?P<protocol>\d), c(?P<clean>[01]), k(?P<keep_alive>\d+)(?:, u'(?P<user>.*)')?\)\."
+)
+# What follows the client ID says why the connection ended; AWS's names for it on the right.
+_ENDS = (
+    (" already connected, closing old connection.", "DUPLICATE_CLIENTID"),
+    (" has exceeded timeout, disconnecting.", "MQTT_KEEP_ALIVE_TIMEOUT"),
+    (" closed its connection.", "CONNECTION_LOST"),
+    (" disconnected.", "CLIENT_INITIATED_DISCONNECT"),
+    (" disconnected due to protocol error.", "CLIENT_ERROR"),
+    (" disconnected due to malformed packet.", "CLIENT_ERROR"),
+    (" disconnected: session taken over.", "DUPLICATE_CLIENTID"),
+    (" disconnected, not authorised.", "FORBIDDEN_ACCESS"),
+)
+_OTHER_END = re.compile(r" (?:disconnected|been disconnected)(?: due to .*|: .*|, .*)?\.$")
+
+
+class BrokerError(RuntimeError):
+    """The broker did not do what was asked of it in time."""
+
+
+@dataclass(frozen=True)
+class Connected:
+    """A client has connected; `user` is None for a client without one."""
+
+    client_id: str
+    clean: bool
+    keep_alive: int
+    user: str | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A client's connection has ended."""
+
+    client_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """The broker has started: nobody is connected."""
+
+
+Event = Connected | Ended | Started
+
+
+def parse(line: str) -> tuple[datetime, Event] | None:
+    """Return what a line of Mosquitto's log tells of connections, with its time to the second."""
+    match = _LINE.fullmatch(line.rstrip("\n"))
+    event = _event(match["message"]) if match else None
+    if match is None or event is None:
+        return None
+    return datetime.strptime(match["stamp"], "%Y-%m-%dT%H:%M:%S%z"), event
+
+
+def _event(message: str) -> Event | None:
+    if message.startswith("mosquitto version ") and message.endswith(" starting"):
+        return Started()
+    if match := _CONNECTED.fullmatch(message):
+        return Connected(match["client"], match["clean"] == "1", int(match["keep_alive"]), match["user"])
+    if not message.startswith("Client "):
+        return None
+    rest = message.removeprefix("Client ")
+    for ending, reason in _ENDS:
+        if rest.endswith(ending):
+            return Ended(rest.removesuffix(ending), reason)
+    if match := _OTHER_END.search(rest):
+        return Ended(rest[: match.start()], "SERVER_INITIATED_DISCONNECT")
+    return None
+
+
+class Broker:
+    """One region's broker. Its connections are in `table`, which follows the log."""
+
+    def __init__(self, directory: Path, table: ConnectionTable) -> None:
+        self._log = directory / "mosquitto.log"
+        self._socket = directory / "mosquitto.sock"
+        self.table = table
+        self._lock = threading.Lock()
+        self._position = 0
+        self._rest = b""
+        self._holders: dict[str, str | None] = {}
+        self._takeovers: dict[str, int] = {}
+
+    def follow(self) -> None:
+        """Read the log until the process ends."""
+        while True:
+            self.refresh()
+            time.sleep(READ_INTERVAL)
+
+    def refresh(self) -> None:
+        """Take in what the log has gained."""
+        with self._lock:
+            for line in self._new_lines():
+                parsed = parse(line)
+                if parsed is not None:
+                    stamp, event = parsed
+                    self._apply(event, _moment(stamp))
+
+    def cut(self, client_id: str, *, clean: bool) -> None:
+        """Close a client's connection and, where `clean`, end its session.
+
+        The will of a client without a persistent session is published all the same: a take-over has no say in it.
+
+        Raises:
+            BrokerError: the broker did not answer or its log did not show the take-over.
+        """
+        before = self._takeovers.get(client_id, 0)
+        _take_over(self._socket, client_id, clean)
+        deadline = time.monotonic() + TAKEOVER_TIMEOUT
+        while self._takeovers.get(client_id, 0) == before:
+            if time.monotonic() > deadline:
+                raise BrokerError(f"{self._log}: no trace of the take-over of {client_id!r}")
+            self.refresh()
+
+    def _new_lines(self) -> list[str]:
+        try:
+            with self._log.open("rb") as stream:
+                if stream.seek(0, 2) < self._position:
+                    self._position, self._rest = 0, b""
+                stream.seek(self._position)
+                added = stream.read()
+        except FileNotFoundError:
+            return []
+        self._position += len(added)
+        *lines, self._rest = (self._rest + added).split(b"\n")
+        return [line.decode(errors="replace") for line in lines]
+
+    def _apply(self, event: Event, moment: int) -> None:
+        match event:
+            case Started():
+                self._holders.clear()
+                self.table.disconnect_all("CONNECTION_LOST", moment)
+            case Connected(client_id=client_id, user=user) if user == TAKEOVER_USER:
+                self._holders[client_id] = user
+                self._takeovers[client_id] = self._takeovers.get(client_id, 0) + 1
+                self.table.correct_reason(client_id, "API_INITIATED_DISCONNECT")
+            case Connected():
+                self._holders[event.client_id] = event.user
+                self.table.connect(event.client_id, at=moment, clean_session=event.clean, keep_alive=event.keep_alive)
+            case Ended():
+                if self._holders.pop(event.client_id, None) != TAKEOVER_USER:
+                    self.table.disconnect(event.client_id, event.reason, moment)
+
+
+def _moment(stamp: datetime) -> int:
+    """Return the time of a line in milliseconds: now, unless the line is older than its second."""
+    return min(milliseconds(), int(stamp.timestamp() * 1000) + 999)
+
+
+def _take_over(socket_path: Path, client_id: str, clean: bool) -> None:
+    client = Client(
+        CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean, protocol=MQTTv311, transport="unix"
+    )
+    client.username_pw_set(TAKEOVER_USER)
+    try:
+        client.connect(str(socket_path))
+    except OSError as error:
+        raise BrokerError(f"{socket_path}: {error.strerror}") from error
+    deadline = time.monotonic() + TAKEOVER_TIMEOUT
+    while not client.is_connected():
+        if time.monotonic() > deadline:
+            raise BrokerError(f"{socket_path}: no CONNACK for {client_id!r} in {TAKEOVER_TIMEOUT:g} s")
+        client.loop(0.1)
+    client.disconnect()

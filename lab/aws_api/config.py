@@ -1,0 +1,92 @@
+"""The stand-in's configuration file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class ConfigurationError(ValueError):
+    """The configuration file cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """An AWS region; without a directory it has no broker and no TLS endpoint."""
+
+    name: str
+    ats_endpoint: str
+    directory: Path | None = None
+
+
+@dataclass(frozen=True)
+class NameServer:
+    """A name server of every hosted zone; without an address it is only a name."""
+
+    name: str
+    address: str | None = None
+    port: int = 53
+    lag_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the stand-in plays: one account, its regions and its hosted zones ({id: name})."""
+
+    address: str
+    port: int
+    account_id: str
+    state_directory: Path
+    regions: dict[str, Region]
+    hosted_zones: dict[str, str]
+    name_servers: tuple[NameServer, ...] = field(default=())
+    insync_delay_seconds: float = 0.0
+
+
+def load(path: Path) -> Configuration:
+    """Read a configuration file.
+
+    Raises:
+        ConfigurationError: the file is missing, not JSON, or lacks something.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"{path}: not JSON ({error})") from error
+    try:
+        return _configuration(content)
+    except KeyError as error:
+        raise ConfigurationError(f"{path}: {error.args[0]!r} is missing") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{path}: not as expected ({error})") from error
+
+
+def _configuration(content: dict[str, Any]) -> Configuration:
+    return Configuration(
+        address=content["listen"]["address"],
+        port=int(content["listen"]["port"]),
+        account_id=content["account_id"],
+        state_directory=Path(content["state_dir"]),
+        regions={name: _region(name, region) for name, region in content["regions"].items()},
+        hosted_zones=content["hosted_zones"],
+        name_servers=tuple(_name_server(server) for server in content.get("name_servers", [])),
+        insync_delay_seconds=float(content.get("insync_delay_seconds", 0)),
+    )
+
+
+def _region(name: str, content: dict[str, Any]) -> Region:
+    directory = content.get("directory")
+    return Region(name, content["ats_endpoint"], Path(directory) if directory else None)
+
+
+def _name_server(content: dict[str, Any]) -> NameServer:
+    return NameServer(
+        name=content["name"],
+        address=content.get("address"),
+        port=int(content.get("port", 53)),
+        lag_seconds=float(content.get("lag_seconds", 0)),
+    )

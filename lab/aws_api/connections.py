@@ -1,0 +1,109 @@
+"""Who is connected to a region, as the data plane's connection API tells it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+# AWS IoT developer guide, "MQTT": connection data is kept 30 minutes after the disconnection.
+KEPT_AFTER_DISCONNECT = 30 * 60
+PERSISTENT_SESSION_EXPIRY = 3600
+
+
+def milliseconds() -> int:
+    """Return the time as AWS gives it: milliseconds since the epoch."""
+    return int(time.time() * 1000)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The last known connection of a client ID; times in milliseconds since the epoch."""
+
+    client_id: str
+    connected: bool
+    connected_since: int
+    disconnected_since: int | None = None
+    disconnect_reason: str = "NONE"
+    clean_session: bool = True
+    keep_alive: int = 60
+    source_ip: str | None = None
+    source_port: int | None = None
+    thing_name: str | None = None
+
+    def has_session(self, now: int) -> bool:
+        """Say whether there is anything left to disconnect or to clean."""
+        if self.connected:
+            return True
+        if self.clean_session or self.disconnected_since is None:
+            return False
+        return now - self.disconnected_since < PERSISTENT_SESSION_EXPIRY * 1000
+
+    def is_remembered(self, now: int) -> bool:
+        if self.connected or self.disconnected_since is None:
+            return True
+        return now - self.disconnected_since < KEPT_AFTER_DISCONNECT * 1000
+
+
+class ConnectionTable:
+    """The connections of one region, safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connections: dict[str, Connection] = {}
+
+    def connect(self, client_id: str, *, at: int | None = None, **details: Any) -> None:
+        """Note that a client has connected."""
+        connection = Connection(client_id, True, milliseconds() if at is None else at, **details)
+        with self._lock:
+            self._connections[client_id] = connection
+
+    def disconnect(self, client_id: str, reason: str, at: int | None = None) -> None:
+        """Note that a client has disconnected; the first reason stays."""
+        with self._lock:
+            connection = self._connections.get(client_id)
+            if connection is None or not connection.connected:
+                return
+            self._connections[client_id] = replace(
+                connection,
+                connected=False,
+                disconnected_since=milliseconds() if at is None else at,
+                disconnect_reason=reason,
+            )
+
+    def correct_reason(self, client_id: str, reason: str) -> None:
+        """Replace the reason of a disconnection that has just been noted."""
+        with self._lock:
+            connection = self._connections.get(client_id)
+            if connection is not None and not connection.connected:
+                self._connections[client_id] = replace(connection, disconnect_reason=reason)
+
+    def clean(self, client_id: str) -> None:
+        """Note that a client's session is gone."""
+        with self._lock:
+            connection = self._connections.get(client_id)
+            if connection is not None:
+                self._connections[client_id] = replace(connection, clean_session=True)
+
+    def disconnect_all(self, reason: str, at: int | None = None) -> None:
+        for client_id in list(self._connections):
+            self.disconnect(client_id, reason, at)
+
+    def get(self, client_id: str) -> Connection | None:
+        with self._lock:
+            connection = self._connections.get(client_id)
+        return connection if connection is not None and connection.is_remembered(milliseconds()) else None
+
+    def forget(self, client_id: str) -> None:
+        with self._lock:
+            self._connections.pop(client_id, None)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._connections.clear()
+
+    def __iter__(self) -> Iterator[Connection]:
+        with self._lock:
+            return iter(list(self._connections.values()))

@@ -1,0 +1,42 @@
+"""AWS's error responses, by protocol, where no response class of moto makes them."""
+
+from __future__ import annotations
+
+import json
+from xml.sax.saxutils import escape
+
+from moto.core.exceptions import ServiceException
+from werkzeug.wrappers import Response
+
+
+class AwsError(ServiceException):  # type: ignore[misc]
+    """An error that a service's own model knows: code and message."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+
+
+def response(service: str, status: int, code: str, message: str) -> Response:
+    """Return an error as botocore reads it from the service's protocol."""
+    if service == "route53":
+        body = (
+            '<?xml version="1.0"?><ErrorResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><Error>'
+            f"<Type>{'Sender' if status < 500 else 'Receiver'}</Type><Code>{escape(code)}</Code>"
+            f"<Message>{escape(message)}</Message></Error><RequestId>lab</RequestId></ErrorResponse>"
+        )
+        return Response(body, status, content_type="text/xml")
+    if service == "sts":
+        body = (
+            f"<ErrorResponse><Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
+            "<RequestId>lab</RequestId></ErrorResponse>"
+        )
+        return Response(body, status, content_type="text/xml")
+    content = json.dumps({"__type": code, "message": message})
+    return Response(content, status, headers={"x-amzn-errortype": code}, content_type="application/json")
+
+
+def throttled(service: str, message: str) -> Response:
+    """Return the service's throttling error: 429 in the IoT data plane, 400 elsewhere."""
+    if service == "route53":
+        return response(service, 400, "Throttling", message)
+    return response(service, 429 if service == "iot-data" else 400, "ThrottlingException", message)

@@ -1,0 +1,251 @@
+"""IoT's control plane: certificates that are signed, domain configurations that are checked, and the fleet index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from moto.acm.models import acm_backends
+from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import utcnow
+from moto.iot.models import FakeThing
+from moto.iot.responses import IoTResponse
+
+from lab.aws_api import domains, search
+from lab.aws_api.errors import AwsError
+from lab.aws_api.iot_data import describe
+
+if TYPE_CHECKING:
+    from lab.aws_api.stand_in import StandIn
+
+INDEX = "AWS_Things"
+CERTIFICATE_STATUSES = ("ACTIVE", "INACTIVE", "REVOKED", "PENDING_TRANSFER", "REGISTER_INACTIVE", "PENDING_ACTIVATION")
+
+
+class IotControlResponse(IoTResponse):  # type: ignore[misc]
+    """moto's IoT with what it lacks or accepts too readily."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        super().__init__()
+        self._stand_in = stand_in
+
+    # Certificates ------------------------------------------------------------------------------------------------
+
+    def create_certificate_from_csr(self) -> ActionResult:
+        try:
+            pem = self._stand_in.authority.device(self._get_param("certificateSigningRequest"))
+        except ValueError as error:
+            raise AwsError(
+                "InvalidRequestException", f"The certificate signing request is not valid: {error}"
+            ) from error
+        active = self._get_bool_param("setAsActive", False)
+        certificate = self.iot_backend.register_certificate(pem, None, active, "INACTIVE")
+        _note_validity(certificate)
+        self._stand_in.publish(self.region)
+        return ActionResult(
+            {
+                "certificateId": certificate.certificate_id,
+                "certificateArn": certificate.arn,
+                "certificatePem": certificate.certificate_pem,
+            }
+        )
+
+    def register_certificate_without_ca(self) -> ActionResult:
+        pem = self._get_param("certificatePem")
+        status = self._get_param("status") or "INACTIVE"
+        self._check_pem(pem)
+        certificate = self.iot_backend.register_certificate_without_ca(pem, status)
+        _note_validity(certificate)
+        self._stand_in.publish(self.region)
+        return ActionResult({"certificateId": certificate.certificate_id, "certificateArn": certificate.arn})
+
+    def update_certificate(self) -> ActionResult:
+        status = self._get_param("newStatus")
+        if status not in CERTIFICATE_STATUSES:
+            known = ", ".join(CERTIFICATE_STATUSES)
+            raise AwsError("InvalidRequestException", f"newStatus {status!r}: expected one of {known}")
+        certificate = self.iot_backend.describe_certificate(self._get_param("certificateId"))
+        certificate.last_modified_date = utcnow()
+        result = super().update_certificate()
+        self._stand_in.publish(self.region)
+        return result
+
+    def delete_certificate(self) -> ActionResult:
+        result = super().delete_certificate()
+        self._stand_in.publish(self.region)
+        return result
+
+    @staticmethod
+    def _check_pem(pem: str) -> None:
+        try:
+            x509.load_pem_x509_certificate(pem.encode())
+        except ValueError as error:
+            raise AwsError("CertificateValidationException", f"The certificate is not valid PEM: {error}") from error
+
+    # Endpoint ----------------------------------------------------------------------------------------------------
+
+    def describe_endpoint(self) -> ActionResult:
+        region = self._stand_in.configuration.regions.get(self.region)
+        if region is None or self._get_param("endpointType") != "iot:Data-ATS":
+            return super().describe_endpoint()
+        return ActionResult({"endpointAddress": region.ats_endpoint})
+
+    # Domain configurations ---------------------------------------------------------------------------------------
+
+    def create_domain_configuration(self) -> ActionResult:
+        name, domain_name = self._get_param("domainConfigurationName"), self._get_param("domainName")
+        if problem := domains.name_problem(name):
+            raise AwsError("InvalidRequestException", problem)
+        existing = self.iot_backend.domain_configurations
+        if name not in existing:
+            self._check_new_domain(domain_name)
+            self._check_server_certificate(domain_name)
+        result = super().create_domain_configuration()
+        configuration = existing[name]
+        configuration.service_type = configuration.service_type or "DATA"
+        self._stand_in.domain_details(self.region)[name] = domains.DEFAULTS | self._given_details()
+        self._stand_in.publish(self.region)
+        return result
+
+    def describe_domain_configuration(self) -> ActionResult:
+        name = self._get_param("domainConfigurationName")
+        configuration = self.iot_backend.describe_domain_configuration(name)
+        details = self._stand_in.domain_details(self.region).get(name, {})
+        return ActionResult(configuration.to_description_dict() | details)
+
+    def update_domain_configuration(self) -> ActionResult:
+        name, status = self._get_param("domainConfigurationName"), self._get_param("domainConfigurationStatus")
+        if status is not None and status not in domains.STATUSES:
+            raise AwsError(
+                "InvalidRequestException", f"domainConfigurationStatus {status!r}: expected ENABLED or DISABLED"
+            )
+        configuration = self.iot_backend.describe_domain_configuration(name)
+        if status not in (None, configuration.domain_configuration_status):
+            configuration.last_status_change_date = utcnow()
+        result = super().update_domain_configuration()
+        self._stand_in.domain_details(self.region).setdefault(name, dict(domains.DEFAULTS)).update(
+            self._given_details()
+        )
+        self._stand_in.publish(self.region)
+        return result
+
+    def delete_domain_configuration(self) -> ActionResult:
+        name = self._get_param("domainConfigurationName")
+        configuration = self.iot_backend.describe_domain_configuration(name)
+        if configuration.domain_configuration_status == "ENABLED":
+            raise AwsError("InvalidRequestException", f"Domain configuration {name} must be DISABLED before deletion")
+        result = super().delete_domain_configuration()
+        self._stand_in.domain_details(self.region).pop(name, None)
+        return result
+
+    def _check_new_domain(self, domain_name: str | None) -> None:
+        configurations = self.iot_backend.domain_configurations
+        if len(configurations) >= domains.MAX_CONFIGURATIONS:
+            raise AwsError(
+                "LimitExceededException", f"The limit of {domains.MAX_CONFIGURATIONS} domain configurations is reached"
+            )
+        for configuration in configurations.values():
+            if domain_name and configuration.domain_name == domain_name:
+                raise AwsError(
+                    "ResourceAlreadyExistsException",
+                    f"Domain name {domain_name} is in use by {configuration.domain_configuration_name}",
+                )
+
+    def _check_server_certificate(self, domain_name: str | None) -> None:
+        arns = self._get_param("serverCertificateArns") or []
+        if len(arns) > 1:
+            raise AwsError("InvalidRequestException", f"serverCertificateArns: {len(arns)}, expected 1 at most")
+        known = acm_backends[self.current_account][self.region]._certificates
+        validation = self._get_param("validationCertificateArn")
+        for arn in [*arns, *([validation] if validation else [])]:
+            if arn not in known:
+                raise AwsError("CertificateValidationException", f"Certificate {arn} does not exist in {self.region}")
+            problem = domains.certificate_problem(known[arn]._cert, domain_name or "")
+            if problem:
+                raise AwsError("CertificateValidationException", f"Certificate {arn}: {problem}")
+
+    def _given_details(self) -> dict[str, Any]:
+        given = {name: self._get_param(name) for name in domains.DEFAULTS}
+        return {name: value for name, value in given.items() if value is not None}
+
+    # Fleet index -------------------------------------------------------------------------------------------------
+
+    def update_indexing_configuration(self) -> ActionResult:
+        things = self._get_param("thingIndexingConfiguration") or {}
+        mode, connectivity = things.get("thingIndexingMode"), things.get("thingConnectivityIndexingMode", "OFF")
+        if mode == "OFF" and connectivity != "OFF":
+            raise AwsError("InvalidRequestException", "Connectivity cannot be indexed while thingIndexingMode is OFF")
+        return super().update_indexing_configuration() or EmptyResult()
+
+    def describe_index(self) -> ActionResult:
+        name = self._get_param("indexName")
+        settings = self._indexing()
+        if name != INDEX or settings["thingIndexingMode"] == "OFF":
+            raise AwsError("ResourceNotFoundException", f"Index {name} does not exist")
+        schema = settings["thingIndexingMode"]
+        if settings["thingConnectivityIndexingMode"] != "OFF":
+            schema += "_AND_CONNECTIVITY_STATUS"
+        return ActionResult({"indexName": name, "indexStatus": "ACTIVE", "schema": schema})
+
+    def search_index(self) -> ActionResult:
+        documents = self._matching()
+        size = self._get_param("maxResults")
+        names, token = search.page(list(documents), self._get_param("nextToken"), int(size) if size else None)
+        return ActionResult({"things": [documents[name] for name in names], "thingGroups": [], "nextToken": token})
+
+    def get_statistics(self) -> ActionResult:
+        return ActionResult({"statistics": {"count": len(self._matching())}})
+
+    def get_thing_connectivity_data(self) -> ActionResult:
+        name = self._get_param("thingName")
+        self.iot_backend.describe_thing(name)
+        if self._indexing()["thingConnectivityIndexingMode"] == "OFF":
+            raise AwsError("IndexNotReadyException", "Connectivity is not indexed")
+        connection = self._stand_in.fleet(self.region).look_up(name)
+        if connection is None:
+            return ActionResult({"thingName": name, "connected": False})
+        data = describe(connection, name, socket_information=self._get_bool_param("includeSocketInformation", False))
+        timestamp = data.pop("connectedSince")
+        data["timestamp"] = data.pop("disconnectedSince", timestamp) / 1000
+        return ActionResult(data)
+
+    def _indexing(self) -> dict[str, Any]:
+        configuration: dict[str, Any] = self.iot_backend.get_indexing_configuration()["thingIndexingConfiguration"]
+        return configuration
+
+    def _matching(self) -> dict[str, dict[str, Any]]:
+        """Return the documents of the things that match the request's query, by thing name."""
+        settings = self._indexing()
+        name = self._get_param("indexName") or INDEX
+        if name != INDEX:
+            raise AwsError("ResourceNotFoundException", f"Index {name} does not exist")
+        if settings["thingIndexingMode"] == "OFF":
+            raise AwsError("IndexNotReadyException", "Thing indexing is OFF: update the indexing configuration first")
+        query = self._get_param("queryString") or ""
+        if "connectivity." in query and settings["thingConnectivityIndexingMode"] == "OFF":
+            raise AwsError("InvalidQueryException", "Connectivity is not indexed: thingConnectivityIndexingMode is OFF")
+        documents = self._documents(with_connectivity=settings["thingConnectivityIndexingMode"] != "OFF")
+        return {name: document for name, document in documents.items() if search.matches(query, document)}
+
+    def _documents(self, *, with_connectivity: bool) -> dict[str, dict[str, Any]]:
+        connections = {item.client_id: item for item in self._stand_in.fleet(self.region).connections()}
+        documents = {}
+        for thing in list(self.iot_backend.things.values()):
+            document = _document(thing)
+            if with_connectivity:
+                document["connectivity"] = search.connectivity(connections.get(thing.thing_name))
+            documents[thing.thing_name] = document
+        return documents
+
+
+def _document(thing: FakeThing) -> dict[str, Any]:
+    document = {"thingName": thing.thing_name, "thingId": thing.thing_id, "attributes": thing.attributes}
+    if thing.thing_type:
+        document["thingTypeName"] = thing.thing_type.thing_type_name
+    return document
+
+
+def _note_validity(certificate: Any) -> None:
+    parsed = x509.load_pem_x509_certificate(certificate.certificate_pem.encode())
+    certificate.validity_not_before = parsed.not_valid_before_utc
+    certificate.validity_not_after = parsed.not_valid_after_utc

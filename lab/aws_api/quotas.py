@@ -1,0 +1,81 @@
+"""Request quotas that are enforced, as token buckets.
+
+Source: AWS General Reference, "AWS IoT Core endpoints and quotas".
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+# Per account and region; requests a second.
+RATES = {
+    ("iot-data", "DeleteConnection"): 100.0,
+    ("iot-data", "GetConnection"): 100.0,
+    ("iot", "SearchIndex"): 15.0,
+}
+# Per client ID besides; requests a second.
+CLIENT_RATE = 1.0
+PER_CLIENT = ("DeleteConnection", "GetConnection")
+
+
+@dataclass
+class Bucket:
+    """A token bucket that holds one second's worth of tokens.
+
+    Attributes:
+        rate: tokens a second, and how many it holds (one at least).
+        tokens: what is in it at `updated`, seconds of a monotonic clock.
+    """
+
+    rate: float
+    updated: float
+    tokens: float = field(default=-1.0)
+
+    def __post_init__(self) -> None:
+        if self.tokens < 0:
+            self.tokens = self.capacity
+
+    @property
+    def capacity(self) -> float:
+        return max(self.rate, 1.0)
+
+    def take(self, now: float) -> bool:
+        """Take one token if there is one."""
+        self.tokens = min(self.capacity, self.tokens + (now - self.updated) * self.rate)
+        self.updated = now
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True
+
+
+class Quotas:
+    """The buckets of one account, by region, operation and, where AWS counts so, client ID."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._buckets: dict[tuple[str, ...], Bucket] = {}
+
+    def exceeded(self, service: str, operation: str, region: str, client_id: str | None = None) -> str | None:
+        """Count a request and say which quota it exceeds, or None."""
+        with self._lock:
+            rate = RATES.get((service, operation))
+            if rate is not None and not self._take((service, operation, region), rate):
+                return f"{operation}: Rate exceeded ({rate:g} requests per second in {region})"
+            if client_id is not None and operation in PER_CLIENT:
+                key = (service, operation, region, client_id)
+                if not self._take(key, CLIENT_RATE):
+                    return f"{operation}: Rate exceeded ({CLIENT_RATE:g} request per second for one client ID)"
+        return None
+
+    def reset(self) -> None:
+        with self._lock:
+            self._buckets.clear()
+
+    def _take(self, key: tuple[str, ...], rate: float) -> bool:
+        now = self._clock()
+        return self._buckets.setdefault(key, Bucket(rate, now)).take(now)

@@ -1,0 +1,58 @@
+"""The record of every AWS call that was served."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+READ_PREFIXES = ("Get", "List", "Describe", "Search", "Export", "Test")
+
+
+def is_write(operation: str) -> bool:
+    """Say whether an operation changes something, by AWS's naming."""
+    return not operation.startswith(READ_PREFIXES)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One call. `n` counts from 1 since the start, `time` is in seconds since the epoch."""
+
+    n: int
+    time: float
+    service: str
+    operation: str
+    region: str
+    status: int
+    write: bool
+
+
+class RequestLog:
+    """Calls in memory and, one JSON object a line, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._entries: list[Entry] = []
+        self._count = 0
+        self._stream = path.open("w", buffering=1)
+
+    def add(self, service: str, operation: str, region: str, status: int) -> None:
+        with self._lock:
+            self._count += 1
+            entry = Entry(self._count, time.time(), service, operation, region, status, is_write(operation))
+            self._entries.append(entry)
+            self._stream.write(json.dumps(asdict(entry)) + "\n")
+
+    def after(self, n: int) -> list[dict[str, Any]]:
+        """Return the calls later than the n-th."""
+        with self._lock:
+            return [asdict(entry) for entry in self._entries if entry.n > n]
+
+    def reset(self) -> None:
+        """Forget the calls in memory; numbers go on."""
+        with self._lock:
+            self._entries.clear()

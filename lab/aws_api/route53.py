@@ -1,0 +1,182 @@
+"""Route 53 as documented where moto is too kind: exact deletes, all-or-nothing batches, PENDING before INSYNC."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from moto.core.responses import ActionResult
+from moto.route53.models import FakeZone, RecordSet
+from moto.route53.responses import Route53
+
+from lab.aws_api.errors import AwsError
+
+if TYPE_CHECKING:
+    from lab.aws_api.stand_in import StandIn
+
+MAX_RECORDS = 1000
+_COMPARED_BY_NAME = ("CNAME", "NS", "PTR")
+
+Key = tuple[str, str, str | None]
+Record = dict[str, Any]
+Records = dict[Key, Record]
+
+
+@dataclass
+class Change:
+    """A change and the name servers that do not have it yet."""
+
+    id: str
+    submitted_at: datetime
+    pending: set[str] = field(default_factory=set)
+
+    def status(self, now: datetime, delay: float) -> str:
+        """Return PENDING or INSYNC; `delay` in seconds since it was submitted."""
+        waiting = self.pending or (now - self.submitted_at).total_seconds() < delay
+        return "PENDING" if waiting else "INSYNC"
+
+
+def new_change(servers: set[str]) -> Change:
+    return Change("C" + secrets.token_hex(7).upper(), datetime.now(UTC), servers)
+
+
+def full_name(name: str) -> str:
+    """Return a name as Route 53 keeps it: lower case, with a trailing dot."""
+    return name.lower().rstrip(".") + "."
+
+
+def key_of(record: Mapping[str, Any]) -> Key:
+    return full_name(record["Name"]), record["Type"], record.get("SetIdentifier")
+
+
+def _values(record: Mapping[str, Any]) -> list[str]:
+    values = [item["Value"] if isinstance(item, Mapping) else item for item in record.get("ResourceRecords") or []]
+    if record["Type"] in _COMPARED_BY_NAME:
+        values = [full_name(value) for value in values]
+    return sorted(values)
+
+
+def _comparable(record: Mapping[str, Any]) -> Record:
+    compared = {name: value for name, value in record.items() if value is not None}
+    compared |= {"Name": full_name(record["Name"]), "ResourceRecords": _values(record)}
+    if record.get("TTL") is not None:
+        compared["TTL"] = int(record["TTL"])
+    return compared
+
+
+def apply_batch(records: Records, changes: list[dict[str, Any]], zone_name: str) -> Records:
+    """Return the records after a batch, which is applied as a whole or not at all.
+
+    Source: Route 53 API reference, ChangeResourceRecordSets.
+
+    Raises:
+        AwsError: InvalidChangeBatch with one message for each change that cannot be made.
+    """
+    if sum(_weight(change) for change in changes) > MAX_RECORDS:
+        raise AwsError("InvalidChangeBatch", f"[Number of records limit of {MAX_RECORDS} exceeded.]")
+    after = dict(records)
+    problems = []
+    for change in changes:
+        record = change["ResourceRecordSet"]
+        problem = _problem(after, change["Action"], record, zone_name)
+        if problem:
+            problems.append(problem)
+        elif change["Action"] == "DELETE":
+            del after[key_of(record)]
+        else:
+            after[key_of(record)] = {**record, "Name": full_name(record["Name"])}
+    problems += [] if problems else _conflicts(after, zone_name)
+    if problems:
+        raise AwsError("InvalidChangeBatch", f"[{', '.join(problems)}]")
+    return after
+
+
+def _weight(change: Mapping[str, Any]) -> int:
+    count = len(change["ResourceRecordSet"].get("ResourceRecords") or [])
+    return count * 2 if change["Action"] == "UPSERT" else count
+
+
+def _problem(records: Records, action: str, record: Mapping[str, Any], zone_name: str) -> str | None:
+    name, kind, _ = key_of(record)
+    if not ("." + name).endswith("." + full_name(zone_name)):
+        return f"RRSet with DNS name {name} is not permitted in zone {full_name(zone_name)}"
+    current = records.get(key_of(record))
+    subject = f"resource record set [name='{name}', type='{kind}']"
+    if action == "CREATE" and current is not None:
+        return f"Tried to create {subject} but it already exists"
+    if action == "DELETE" and current is None:
+        return f"Tried to delete {subject} but it was not found"
+    if action == "DELETE" and current is not None and _comparable(current) != _comparable(record):
+        return f"Tried to delete {subject} but the values provided do not match the current values"
+    return None
+
+
+def _conflicts(records: Records, zone_name: str) -> list[str]:
+    types: dict[str, set[str]] = {}
+    for name, kind, _ in records:
+        types.setdefault(name, set()).add(kind)
+    return [
+        f"RRSet of type CNAME with DNS name {name} is not permitted as it conflicts with other records"
+        f" with the same DNS name in zone {full_name(zone_name)}"
+        for name, kinds in sorted(types.items())
+        if "CNAME" in kinds and len(kinds) > 1
+    ]
+
+
+def records_of(zone: FakeZone) -> Records:
+    """Return a zone's records as moto keeps them."""
+    records = [_record(item) for item in zone.rrsets]
+    return {key_of(record): record for record in records}
+
+
+def _record(item: RecordSet) -> Record:
+    names = {
+        "Name": item.name,
+        "Type": item.type,
+        "TTL": item.ttl,
+        "ResourceRecords": item.records,
+        "SetIdentifier": item.set_identifier,
+        "Weight": item.weight,
+        "Region": item.region,
+        "HealthCheckId": item.health_check_id,
+        "AliasTarget": item.alias_target,
+        "Failover": item.failover,
+        "GeoLocation": item.geo_location,
+        "MultiValueAnswer": item.multi_value_answer,
+    }
+    return {name: value for name, value in names.items() if value is not None}
+
+
+def _kept(record: Record) -> RecordSet:
+    values = [item["Value"] if isinstance(item, Mapping) else item for item in record.get("ResourceRecords") or []]
+    return RecordSet({**record, "ResourceRecords": values})
+
+
+class Route53Response(Route53):  # type: ignore[misc]
+    """moto's Route 53 with changes that take time and are refused as AWS refuses them."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        super().__init__()
+        self._stand_in = stand_in
+
+    def change_resource_record_sets(self) -> ActionResult:
+        zone = self.backend.get_hosted_zone(self._get_param("HostedZoneId"))
+        before = records_of(zone)
+        after = apply_batch(before, self._get_param("ChangeBatch.Changes"), zone.name)
+        zone.rrsets = [_kept(record) for record in after.values()]
+        change = self._stand_in.zones.publish(zone.name, before, after)
+        return ActionResult({"ChangeInfo": self._info(change)})
+
+    def get_change(self) -> ActionResult:
+        change_id = self._get_param("Id").removeprefix("/change/")
+        change = self._stand_in.zones.changes.get(change_id)
+        if change is None:
+            raise AwsError("NoSuchChange", f"Could not find resource with ID: {change_id}")
+        return ActionResult({"ChangeInfo": self._info(change)})
+
+    def _info(self, change: Change) -> dict[str, Any]:
+        status = change.status(datetime.now(UTC), self._stand_in.settings.insync_delay_seconds)
+        return {"Id": f"/change/{change.id}", "Status": status, "SubmittedAt": change.submitted_at}

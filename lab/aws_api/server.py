@@ -1,0 +1,144 @@
+"""The HTTP side: which service and operation a request is for, and who answers it."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from moto.core.request import Request as MotoRequest
+from moto.core.routing import get_service_router
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
+
+from lab.aws_api import errors, faults, iot_data
+from lab.aws_api.acm import AcmResponse
+from lab.aws_api.control import PREFIX, Control
+from lab.aws_api.iot import IotControlResponse
+from lab.aws_api.route53 import Route53Response
+from lab.aws_api.service_quotas import QuotasResponse
+from lab.aws_api.stand_in import StandIn
+
+UNKNOWN = "Unknown"
+# The service by the name that requests are signed for, where botocore has another one.
+SIGNED_FOR = {
+    "iotdata": "iot-data",
+    "iotdevicegateway": "iot-data",
+    "execute-api": "iot",
+    "servicequotas": "service-quotas",
+}
+ANSWERED_HERE: dict[str, Callable[[StandIn], Any]] = {
+    "acm": AcmResponse,
+    "iot": IotControlResponse,
+    "iot-data": iot_data.IotDataResponse,
+    "route53": Route53Response,
+    "service-quotas": QuotasResponse,
+}
+_SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+
+
+class Request(MotoRequest):  # type: ignore[misc]
+    """A request as moto's response classes want it."""
+
+    from_wsgi_server = True
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a request asks for."""
+
+    service: str
+    operation: str
+    region: str
+    client_id: str | None = None
+
+
+def identify(request: MotoRequest) -> Call | None:
+    """Return the call of a request that is signed with Signature Version 4, or None."""
+    scope = _SCOPE.search(request.headers.get("Authorization", ""))
+    if scope is None:
+        return None
+    service = SIGNED_FOR.get(scope["service"], scope["service"])
+    operation = _operation(service, request)
+    client_id = None
+    if service == "iot-data" and request.raw_path.startswith("/connections/"):
+        client_id = iot_data.client_id_of(request.raw_path)
+    return Call(service, operation, scope["region"], client_id)
+
+
+def _operation(service: str, request: MotoRequest) -> str:
+    target = request.headers.get("X-Amz-Target")
+    if target:
+        return str(target).rsplit(".", 1)[-1]
+    if action := request.values.get("Action"):
+        return str(action)
+    try:
+        operation, _ = get_service_router(service).match(request)
+    except (NotFound, NotImplementedError):
+        return UNKNOWN
+    return str(operation.name)
+
+
+class Application:
+    """The WSGI application: control, then faults and quotas, then the service."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self._stand_in = stand_in
+        self._control = Control(stand_in)
+        self._moto = DomainDispatcherApplication(create_backend_app)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        # Read twice: to tell the operation, and by whoever answers.
+        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
+        request = Request(environ)
+        if request.path.startswith(PREFIX):
+            return self._control.answer(request, request.raw_path)(environ, start_response)
+        call = identify(request)
+        if call is None:
+            return errors.response("iot", 403, "MissingAuthenticationTokenException", "Missing Authentication Token")(
+                environ, start_response
+            )
+        response = self._disturbance(call) or self._limit(call) or self._answer(call, request, environ)
+        self._stand_in.log.add(call.service, call.operation, call.region, response.status_code)
+        return response(environ, start_response)
+
+    def _disturbance(self, call: Call) -> Response | None:
+        for fault in self._stand_in.faults.hitting(call.operation, call.region):
+            match fault.kind:
+                case "latency":
+                    time.sleep(fault.seconds or 0)
+                case "hang":
+                    time.sleep(faults.HANG_SECONDS if fault.seconds is None else fault.seconds)
+                    return errors.response(call.service, 503, "ServiceUnavailableException", "Service unavailable")
+                case "throttle":
+                    return errors.throttled(call.service, "Rate exceeded")
+                case _:
+                    return errors.response(call.service, fault.status, fault.code, f"Fault of the lab: {fault.code}")
+        return None
+
+    def _limit(self, call: Call) -> Response | None:
+        exceeded = self._stand_in.quotas.exceeded(call.service, call.operation, call.region, call.client_id)
+        return errors.throttled(call.service, exceeded) if exceeded else None
+
+    def _answer(self, call: Call, request: Request, environ: dict[str, Any]) -> Response:
+        factory = ANSWERED_HERE.get(call.service)
+        if factory is None:
+            environ["wsgi.input"].seek(0)
+            with self._stand_in.lock:
+                return Response.from_app(self._moto, environ)
+        answering = factory(self._stand_in)
+        try:
+            # The connection API waits for brokers and has locks of its own.
+            if call.service == "iot-data" and call.client_id is not None:
+                status, headers, body = answering._dispatch(request)
+            else:
+                with self._stand_in.lock:
+                    status, headers, body = answering._dispatch(request)
+        except NotImplementedError as error:
+            return errors.response(call.service, 501, "NotImplemented", str(error))
+        headers = {name: str(value) for name, value in headers.items() if name.lower() not in ("status", "date")}
+        return Response(body, status, headers)

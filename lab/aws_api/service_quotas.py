@@ -1,0 +1,81 @@
+"""Service Quotas of IoT Core, which moto does not know."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from moto.servicequotas.responses import ServiceQuotasResponse
+
+from lab.aws_api.errors import AwsError
+
+if TYPE_CHECKING:
+    from lab.aws_api.stand_in import StandIn
+
+SERVICE = "iotcore"
+# Regions with the lower defaults: AWS General Reference, "AWS IoT Core endpoints and quotas".
+SELECT_REGIONS = frozenset(
+    {
+        "eu-north-1",
+        "me-south-1",
+        "me-central-1",
+        "eu-west-3",
+        "ap-east-1",
+        "us-gov-east-1",
+        "us-gov-west-1",
+        "us-west-1",
+        "ca-central-1",
+        "cn-northwest-1",
+        "ap-southeast-5",
+        "eu-south-2",
+    }
+)
+# Code: name, default, default in the select regions, adjustable.
+DEFAULTS = {
+    "L-6F708547": ("DeleteConnection API TPS", 100.0, 100.0, True),
+    "L-AC33745E": ("DeleteConnection API requests per second per client ID", 1.0, 1.0, False),
+    "L-AEA1E176": ("Connect requests per second per account", 3000.0, 100.0, True),
+}
+
+
+def quota(code: str, region: str, account_id: str) -> dict[str, Any]:
+    """Return a quota as GetServiceQuota does.
+
+    Raises:
+        AwsError: NoSuchResourceException.
+    """
+    if code not in DEFAULTS:
+        raise AwsError("NoSuchResourceException", f"No quota {code} of service {SERVICE}")
+    name, value, select, adjustable = DEFAULTS[code]
+    return {
+        "ServiceCode": SERVICE,
+        "ServiceName": "AWS IoT Core",
+        "QuotaArn": f"arn:aws:servicequotas:{region}:{account_id}:{SERVICE}/{code}",
+        "QuotaCode": code,
+        "QuotaName": name,
+        "Value": select if region in SELECT_REGIONS else value,
+        "Unit": "None",
+        "Adjustable": adjustable,
+        "GlobalQuota": False,
+    }
+
+
+class QuotasResponse(ServiceQuotasResponse):  # type: ignore[misc]
+    """moto's Service Quotas with those of IoT Core."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        super().__init__()
+        self._stand_in = stand_in
+
+    def get_service_quota(self) -> str:
+        request = json.loads(self.body)
+        if request.get("ServiceCode") != SERVICE:
+            return str(super().get_service_quota())
+        found = quota(request.get("QuotaCode", ""), self.region, self._stand_in.configuration.account_id)
+        return json.dumps({"Quota": found})
+
+    def list_service_quotas(self) -> str:
+        account_id = self._stand_in.configuration.account_id
+        listed = json.loads(self.body).get("ServiceCode") == SERVICE
+        quotas = [quota(code, self.region, account_id) for code in DEFAULTS] if listed else []
+        return json.dumps({"Quotas": quotas})

@@ -1,0 +1,155 @@
+"""The state of the stand-in beside moto's, and what ties its parts together."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from moto.acm.models import acm_backends
+from moto.core.base_backend import BackendDict
+from moto.core.config import default_user_config
+from moto.iot.models import iot_backends
+from moto.route53.models import DelegationSet, FakeZone, route53_backends
+
+from lab.aws_api.config import Configuration, Region
+from lab.aws_api.connections import Connection
+from lab.aws_api.faults import Faults
+from lab.aws_api.fleet import Fleet
+from lab.aws_api.haproxy import Endpoint, Served
+from lab.aws_api.name_servers import Zones
+from lab.aws_api.pki import Authority
+from lab.aws_api.quotas import Quotas
+from lab.aws_api.request_log import RequestLog
+from lab.aws_api.route53 import full_name
+
+DELEGATION_TTL = 172800
+
+
+@dataclass
+class Settings:
+    """What the control API may change; `reconnect` says where a deleted client appears again."""
+
+    insync_delay_seconds: float
+    reconnect: dict[str, str] = field(default_factory=dict)
+
+
+class StandIn:
+    """One account's AWS as far as the lab plays it. `lock` guards moto, which is not safe for threads."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        # moto counts the PEM's digest otherwise; AWS's certificateId is the DER's.
+        default_user_config["iot"] = {"use_valid_cert": True}
+        self.lock = threading.RLock()
+        self.authority = Authority.in_directory(configuration.state_directory)
+        self.log = RequestLog(configuration.state_directory / "requests.jsonl")
+        self.quotas = Quotas()
+        self.faults = Faults()
+        self.zones = Zones(configuration.name_servers)
+        self.settings = Settings(configuration.insync_delay_seconds)
+        regions = configuration.regions.values()
+        self._fleets = {region.name: Fleet(region, self._reconnect) for region in regions}
+        self._endpoints = {region.name: Endpoint(region.directory) for region in regions if region.directory}
+        self._own_certificates = {
+            name: self.authority.server(configuration.regions[name].ats_endpoint) for name in self._endpoints
+        }
+        self._domain_details: dict[str, dict[str, dict[str, Any]]] = {}
+        self.reset()
+
+    def start(self) -> None:
+        """Begin to follow the brokers."""
+        for fleet in self._fleets.values():
+            fleet.start()
+
+    def reset(self) -> None:
+        """Forget everything but who is connected to a real broker."""
+        with self.lock:
+            BackendDict.reset()
+            self._domain_details.clear()
+            self.settings = Settings(self.configuration.insync_delay_seconds)
+            self.faults.replace([])
+            self.quotas.reset()
+            self.log.reset()
+            for server in self.configuration.name_servers:
+                if server.address:
+                    self.zones.set_lag(server.name, server.lag_seconds)
+            for fleet in self._fleets.values():
+                if fleet.broker is None:
+                    fleet.table.clear()
+            self._create_zones()
+            for region in self._endpoints:
+                self.publish(region)
+
+    def fleet(self, region: str) -> Fleet:
+        """Return a region's clients; a region that is not configured has none."""
+        if region not in self._fleets:
+            self._fleets[region] = Fleet(Region(region, ""), self._reconnect)
+        return self._fleets[region]
+
+    def fleets(self) -> dict[str, Fleet]:
+        return dict(self._fleets)
+
+    def domain_details(self, region: str) -> dict[str, dict[str, Any]]:
+        """Return what moto does not keep of a region's domain configurations, by name."""
+        return self._domain_details.setdefault(region, {})
+
+    def thing_name(self, region: str, client_id: str) -> str | None:
+        """Return the thing of a client ID: the one of the same name, if there is one."""
+        with self.lock:
+            things = iot_backends[self.configuration.account_id][region].things.values()
+            return client_id if any(thing.thing_name == client_id for thing in things) else None
+
+    def uses_certificate(self, region: str, arn: str) -> bool:
+        """Say whether a domain configuration serves a certificate."""
+        configurations = iot_backends[self.configuration.account_id][region].domain_configurations.values()
+        return any(
+            item["serverCertificateArn"] == arn
+            for configuration in configurations
+            for item in configuration.server_certificates
+        )
+
+    def publish(self, region: str) -> None:
+        """Bring a region's certificates to its TLS endpoint, where it has one."""
+        endpoint = self._endpoints.get(region)
+        if endpoint is not None:
+            with self.lock:
+                endpoint.publish(self._served(region))
+
+    def _served(self, region: str) -> Served:
+        account_id = self.configuration.account_id
+        iot, acm = iot_backends[account_id][region], acm_backends[account_id][region]
+        certificates = {self.configuration.regions[region].ats_endpoint: self._own_certificates[region]}
+        for configuration in iot.domain_configurations.values():
+            if configuration.domain_configuration_status != "ENABLED":
+                continue
+            for item in configuration.server_certificates:
+                bundle = acm._certificates.get(item["serverCertificateArn"])
+                if bundle is not None:
+                    parts = (bundle.cert, bundle.chain, bundle.key)
+                    pem = "".join(part.decode().strip() + "\n" for part in parts if part.strip())
+                    certificates[configuration.domain_name] = pem
+        active = frozenset(item.certificate_id for item in iot.certificates.values() if item.status == "ACTIVE")
+        return Served(certificates, active)
+
+    def _reconnect(self, connection: Connection) -> None:
+        region = self.settings.reconnect.get(connection.client_id)
+        if region is not None:
+            self.fleet(region).table.connect(
+                connection.client_id, clean_session=connection.clean_session, keep_alive=connection.keep_alive
+            )
+
+    def _create_zones(self) -> None:
+        backend = route53_backends[self.configuration.account_id]["aws"]
+        names = [server.name for server in self.configuration.name_servers] or None
+        for zone_id, zone_name in self.configuration.hosted_zones.items():
+            delegation = DelegationSet("lab", names, None)
+            delegation.id = ""
+            zone = FakeZone(full_name(zone_name), zone_id, False, "lab", delegation_set=delegation)
+            servers = [full_name(name) for name in delegation.name_servers]
+            soa = f"{servers[0]} awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400"
+            common = {"Name": zone.name}
+            zone.add_rrset({**common, "Type": "NS", "TTL": DELEGATION_TTL, "ResourceRecords": servers})
+            zone.add_rrset({**common, "Type": "SOA", "TTL": 900, "ResourceRecords": [soa]})
+            backend.zones[zone_id] = zone
+        self.zones.reset(list(self.configuration.hosted_zones.values()))

@@ -1,0 +1,154 @@
+"""The AWS API stand-in, alone on a loopback port, for tests of modules through boto3."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ACCOUNT_ID = "123456789012"
+HOSTED_ZONE_ID = "Z0LABEXAMPLE00000000"
+REGIONS = ("us-east-1", "ap-northeast-1")
+NAME_SERVERS = ("ns-101.awsdns-12.com", "ns-202.awsdns-25.net")
+START_TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class AwsApi:
+    """The stand-in's control: what AWS has no call for."""
+
+    url: str
+    hosted_zone_id: str = HOSTED_ZONE_ID
+    account_id: str = ACCOUNT_ID
+    regions: tuple[str, ...] = REGIONS
+    name_servers: tuple[str, ...] = NAME_SERVERS
+
+    def call(self, method: str, path: str, content: object = None) -> Any:
+        """Make a control request under /_lab/ and return its answer."""
+        data = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(f"{self.url}/_lab/{path}", data, method=method)  # noqa: S310 - loopback
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.call("POST", "reset")
+
+    def connect(self, region: str, client_id: str, **details: object) -> None:
+        """Let a client be connected."""
+        self.call("PUT", f"connections/{region}/{quote(client_id, safe='')}", {"connected": True, **details})
+
+    def disconnect(self, region: str, client_id: str, reason: str = "CONNECTION_LOST") -> None:
+        """Let a client have lost its connection."""
+        content = {"connected": False, "disconnect_reason": reason}
+        self.call("PUT", f"connections/{region}/{quote(client_id, safe='')}", content)
+
+    def reconnect(self, regions: dict[str, str]) -> None:
+        """Let clients, once deleted, appear connected in these regions."""
+        self.call("PUT", "settings", {"reconnect": regions})
+
+    def settings(self, **values: object) -> None:
+        self.call("PUT", "settings", values)
+
+    def faults(self, *faults: dict[str, object]) -> None:
+        """Put these faults in force and no others."""
+        self.call("PUT", "faults", list(faults))
+
+    def connections(self) -> dict[str, dict[str, Any]]:
+        connections: dict[str, dict[str, Any]] = self.call("GET", "connections")
+        return connections
+
+    def connected(self, region: str) -> set[str]:
+        """Return the client IDs that are connected in a region."""
+        return {name for name, item in self.connections()[region].items() if item["connected"]}
+
+    def requests(self, after: int = 0) -> list[dict[str, Any]]:
+        requests: list[dict[str, Any]] = self.call("GET", f"requests?after={after}")
+        return requests
+
+    def operations(self, after: int = 0) -> list[str]:
+        """Return the operations that were called, in order."""
+        return [request["operation"] for request in self.requests(after)]
+
+    def writes(self, after: int = 0) -> list[str]:
+        """Return the operations that were called to change something, in order."""
+        return [request["operation"] for request in self.requests(after) if request["write"]]
+
+
+def _configuration(directory: Path, port: int) -> dict[str, object]:
+    return {
+        "listen": {"address": "127.0.0.1", "port": port},
+        "account_id": ACCOUNT_ID,
+        "state_dir": str(directory),
+        "regions": {region: {"ats_endpoint": f"a2labrehearsal-ats.iot.{region}.amazonaws.com"} for region in REGIONS},
+        "hosted_zones": {HOSTED_ZONE_ID: "example.com."},
+        "name_servers": [{"name": name} for name in NAME_SERVERS],
+        "insync_delay_seconds": 0.2,
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(api: AwsApi, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while True:
+        try:
+            api.call("GET", "health")
+            return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            assert process.poll() is None, f"the stand-in ended: {log.read_text()}"
+            assert time.monotonic() < deadline, f"the stand-in does not answer: {log.read_text()}"
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def aws_api_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsApi]:
+    """Run the stand-in for the whole session."""
+    directory = tmp_path_factory.mktemp("aws_api")
+    port = _free_port()
+    configuration, log = directory / "config.json", directory / "log"
+    configuration.write_text(json.dumps(_configuration(directory, port)))
+    command = [sys.executable, "-m", "lab.aws_api", "--config", str(configuration)]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=stream, stderr=subprocess.STDOUT)
+    api = AwsApi(f"http://127.0.0.1:{port}")
+    try:
+        _wait(api, process, log)
+        yield api
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+@pytest.fixture
+def aws_api(aws_api_process: AwsApi, monkeypatch: pytest.MonkeyPatch) -> AwsApi:
+    """Give the stand-in as if just started, and point boto3 at it."""
+    aws_api_process.reset()
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_api_process.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return aws_api_process

@@ -1,0 +1,138 @@
+"""The connection API and the fleet index, through boto3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.modules.conftest import AwsApi
+
+ONCE = Config(retries={"total_max_attempts": 1})
+REGION = "us-east-1"
+
+
+@pytest.fixture
+def data(aws_api: AwsApi) -> Any:
+    return boto3.client("iot-data", region_name=REGION, config=ONCE)
+
+
+@pytest.fixture
+def iot(aws_api: AwsApi) -> Any:
+    return boto3.client("iot", region_name=REGION, config=ONCE)
+
+
+def _error(call: Any, **arguments: object) -> tuple[int, str]:
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    response = caught.value.response
+    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
+
+
+@pytest.mark.parametrize("client_id", ["client_01", "a/b c", "ü+#?&=%2F"])
+def test_deleted_client_is_disconnected_by_the_api(aws_api: AwsApi, data: Any, client_id: str) -> None:
+    aws_api.connect(REGION, client_id, connected_since=1000)
+    answer = data.delete_connection(clientId=client_id, preventWillMessage=True)
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+    connection = data.get_connection(clientId=client_id)
+    assert connection["connected"] is False
+    assert connection["disconnectReason"] == "API_INITIATED_DISCONNECT"
+    assert connection["clientId"] == client_id
+    assert connection["connectedSince"] == 1000
+
+
+def test_unknown_client_is_not_found(data: Any) -> None:
+    assert _error(data.delete_connection, clientId="nobody") == (404, "ResourceNotFoundException")
+    assert _error(data.get_connection, clientId="nobody") == (404, "ResourceNotFoundException")
+
+
+@pytest.mark.parametrize("client_id", ["$x", "x" * 129])
+def test_client_id_that_aws_does_not_allow(data: Any, client_id: str) -> None:
+    assert _error(data.delete_connection, clientId=client_id) == (400, "InvalidRequestException")
+
+
+def test_persistent_session_outlives_the_connection_until_cleaned(aws_api: AwsApi, data: Any) -> None:
+    aws_api.connect(REGION, "client_01", clean_session=False)
+    aws_api.disconnect(REGION, "client_01")
+    data.delete_connection(clientId="client_01", cleanSession=True)
+    aws_api.connect(REGION, "client_02", clean_session=True)
+    aws_api.disconnect(REGION, "client_02")
+    assert _error(data.delete_connection, clientId="client_02") == (404, "ResourceNotFoundException")
+
+
+def test_one_call_a_second_for_one_client(aws_api: AwsApi, data: Any) -> None:
+    aws_api.connect(REGION, "client_01")
+    data.delete_connection(clientId="client_01")
+    assert _error(data.delete_connection, clientId="client_01") == (429, "ThrottlingException")
+
+
+def test_deleted_client_appears_where_it_is_said_to(aws_api: AwsApi, data: Any) -> None:
+    aws_api.connect(REGION, "client_01")
+    aws_api.reconnect({"client_01": "ap-northeast-1"})
+    data.delete_connection(clientId="client_01")
+    assert aws_api.connected("ap-northeast-1") == {"client_01"}
+    assert aws_api.connected(REGION) == set()
+
+
+def test_faults_hit_the_named_operation_as_often_as_said(aws_api: AwsApi, data: Any) -> None:
+    aws_api.connect(REGION, "client_01")
+    aws_api.faults(
+        {"operation": "GetConnection", "kind": "error", "status": 403, "code": "ForbiddenException", "times": 1}
+    )
+    assert _error(data.get_connection, clientId="client_01") == (403, "ForbiddenException")
+    assert data.get_connection(clientId="client_01")["connected"] is True
+
+
+def test_every_call_is_recorded(aws_api: AwsApi, data: Any) -> None:
+    aws_api.connect(REGION, "a/b")
+    data.get_connection(clientId="a/b")
+    data.delete_connection(clientId="a/b")
+    calls = [(call["service"], call["operation"], call["region"], call["write"]) for call in aws_api.requests()]
+    assert calls == [("iot-data", "GetConnection", REGION, False), ("iot-data", "DeleteConnection", REGION, True)]
+
+
+def _index(iot: Any, connectivity: str = "STATUS") -> None:
+    iot.update_indexing_configuration(
+        thingIndexingConfiguration={"thingIndexingMode": "REGISTRY", "thingConnectivityIndexingMode": connectivity}
+    )
+
+
+def test_search_needs_the_index(iot: Any) -> None:
+    assert _error(iot.search_index, queryString="*") == (400, "IndexNotReadyException")
+    _index(iot, "OFF")
+    assert _error(iot.search_index, queryString="connectivity.connected:true") == (400, "InvalidQueryException")
+
+
+def test_search_finds_connected_things_by_attribute(aws_api: AwsApi, iot: Any) -> None:
+    _index(iot)
+    for number, endpoint in enumerate(["mqtt1.example.com", "mqtt2.example.com", "mqtt1.example.com"]):
+        iot.create_thing(thingName=f"client_{number}", attributePayload={"attributes": {"mqtt_endpoint": endpoint}})
+    aws_api.connect(REGION, "client_0", connected_since=5000)
+    aws_api.connect(REGION, "client_1")
+    aws_api.connect(REGION, "no_thing")
+    query = "connectivity.connected:true AND attributes.mqtt_endpoint:mqtt1.example.com"
+    [thing] = iot.search_index(queryString=query)["things"]
+    assert thing["thingName"] == "client_0"
+    assert thing["attributes"] == {"mqtt_endpoint": "mqtt1.example.com"}
+    assert thing["connectivity"]["connected"] is True
+    assert thing["connectivity"]["timestamp"] == 5000
+    [absent] = iot.search_index(queryString="connectivity.connected:false")["things"]
+    assert absent["thingName"] == "client_2"
+    assert iot.get_statistics(queryString="connectivity.connected:true")["statistics"]["count"] == 2
+
+
+def test_search_comes_in_pages(iot: Any) -> None:
+    _index(iot)
+    names = [f"client_{number:03}" for number in range(7)]
+    for name in names:
+        iot.create_thing(thingName=name)
+    found, token = [], ""
+    while token is not None:
+        more = {"nextToken": token} if token else {}
+        page = iot.search_index(queryString="thingName:client_*", maxResults=3, **more)
+        found.append([thing["thingName"] for thing in page["things"]])
+        token = page.get("nextToken")
+    assert found == [names[:3], names[3:6], names[6:]]

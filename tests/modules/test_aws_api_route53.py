@@ -1,0 +1,91 @@
+"""Route 53 of the stand-in, through boto3."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.modules.conftest import HOSTED_ZONE_ID, NAME_SERVERS, AwsApi
+
+NAME, OLD, NEW = "mqtt1.example.com.", "old.amazonaws.com", "new.amazonaws.com"
+
+
+@pytest.fixture
+def route53(aws_api: AwsApi) -> Any:
+    return boto3.client("route53")
+
+
+def _change(action: str, value: str, name: str = NAME, ttl: int = 0) -> dict[str, Any]:
+    record = {"Name": name, "Type": "CNAME", "TTL": ttl, "ResourceRecords": [{"Value": value}]}
+    return {"Action": action, "ResourceRecordSet": record}
+
+
+def _batch(route53: Any, *changes: dict[str, Any]) -> Any:
+    return route53.change_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID, ChangeBatch={"Changes": list(changes)})
+
+
+def _records(route53: Any) -> dict[str, Any]:
+    listed = route53.list_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID)["ResourceRecordSets"]
+    return {item["Name"]: item for item in listed if item["Type"] == "CNAME"}
+
+
+def test_change_is_pending_before_it_is_in_sync(aws_api: AwsApi, route53: Any) -> None:
+    aws_api.settings(insync_delay_seconds=3600)
+    change = _batch(route53, _change("CREATE", OLD))["ChangeInfo"]
+    assert change["Status"] == "PENDING"
+    assert route53.get_change(Id=change["Id"])["ChangeInfo"]["Status"] == "PENDING"
+    aws_api.settings(insync_delay_seconds=0)
+    assert route53.get_change(Id=change["Id"])["ChangeInfo"]["Status"] == "INSYNC"
+
+
+def test_delete_and_create_in_one_batch_move_a_record(route53: Any) -> None:
+    _batch(route53, _change("CREATE", OLD))
+    _batch(route53, _change("DELETE", OLD, name=NAME.rstrip(".")), _change("CREATE", NEW))
+    [record] = _records(route53).values()
+    assert record["ResourceRecords"] == [{"Value": NEW}]
+    assert record["TTL"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_change("DELETE", NEW), "but the values provided do not match the current values"),
+        (_change("DELETE", OLD, ttl=60), "but the values provided do not match the current values"),
+        (_change("DELETE", OLD, name="mqtt9.example.com."), "but it was not found"),
+        (_change("CREATE", NEW), "but it already exists"),
+        (_change("CREATE", NEW, name="mqtt1.example.org."), "is not permitted in zone example.com."),
+    ],
+)
+def test_refused_change_refuses_its_whole_batch(route53: Any, change: dict[str, Any], message: str) -> None:
+    _batch(route53, _change("CREATE", OLD))
+    with pytest.raises(ClientError, match=message) as caught:
+        _batch(route53, _change("CREATE", NEW, name="mqtt2.example.com."), change)
+    assert caught.value.response["Error"]["Code"] == "InvalidChangeBatch"
+    assert list(_records(route53)) == [NAME]
+
+
+def test_unknown_change_and_zone(route53: Any) -> None:
+    with pytest.raises(ClientError) as caught:
+        route53.get_change(Id="/change/CNONE")
+    assert caught.value.response["Error"]["Code"] == "NoSuchChange"
+    with pytest.raises(ClientError) as caught:
+        route53.list_resource_record_sets(HostedZoneId="ZNONE")
+    assert caught.value.response["Error"]["Code"] == "NoSuchHostedZone"
+
+
+def test_zone_is_delegated_to_the_name_servers(route53: Any) -> None:
+    zone = route53.get_hosted_zone(Id=HOSTED_ZONE_ID)
+    assert zone["HostedZone"]["Name"] == "example.com."
+    assert zone["DelegationSet"]["NameServers"] == list(NAME_SERVERS)
+
+
+def test_in_sync_comes_by_itself(aws_api: AwsApi, route53: Any) -> None:
+    change = _batch(route53, _change("CREATE", OLD))["ChangeInfo"]
+    deadline = time.monotonic() + 30
+    while route53.get_change(Id=change["Id"])["ChangeInfo"]["Status"] != "INSYNC":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
