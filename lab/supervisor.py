@@ -86,14 +86,18 @@ def update() -> list[str]:
     command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(configuration())]
     said = run([*command, "update"]).splitlines()
     endings = ("updated process group", "added process group")
-    return sorted(line.partition(":")[0] for line in said if line.endswith(endings))
+    named = {line.partition(":")[0] for line in said if line.endswith(endings)}
+    return sorted(named & _permanent())
+
+
+def _permanent() -> set[str]:
+    return {program.name for program in programs.all_programs(topology.state_directory()) if program.autostart}
 
 
 def start_stopped() -> list[str]:
     """Start every program that belongs to a lab that is up and does not run; return their names."""
-    wanted = {p.name for p in programs.all_programs(topology.state_directory()) if p.autostart}
     running = {status.name for status in statuses() if status.state in ("RUNNING", "STARTING")}
-    stopped = sorted(wanted - running)
+    stopped = sorted(_permanent() - running)
     for name in stopped:
         start_program(name, wait=False)
     return stopped
