@@ -1,0 +1,125 @@
+"""Configuration of the client: what is refused, and that each refusal names its key in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mqtt_fleet import client, monitor
+from mqtt_fleet.config import ConfigError, load, parse
+
+CREDENTIALS, STATE = Path("/credentials"), Path("/state")
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    values = {
+        "client_id": "client_01",
+        "endpoint": "mqtt1.example.com",
+        "library": "paho",
+        "ca": "ca.crt",
+        "certificate": "client.crt",
+        "private_key": "client.key",
+        "outbox": "outbox.sqlite",
+    }
+    return {**values, **changes}
+
+
+@pytest.mark.parametrize(("library", "port"), [("paho", 8883), ("awsiotsdk", 443)])
+def test_port_defaults_to_the_usual_one_of_the_library(library: str, port: int) -> None:
+    assert parse(content(library=library), CREDENTIALS, STATE).port == port
+    assert parse(content(library=library, port=0), CREDENTIALS, STATE).port == port
+    assert parse(content(library=library, port=18883), CREDENTIALS, STATE).port == 18883
+
+
+def test_relative_paths_are_under_credentials_and_state() -> None:
+    config = parse(content(ca="/etc/ca.crt"), CREDENTIALS, STATE)
+    assert config.private_key == CREDENTIALS / "client.key"
+    assert config.outbox == STATE / "outbox.sqlite"
+    assert config.ca == Path("/etc/ca.crt")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("client_id", ""),
+        ("client_id", 7),
+        ("client_id", "$x"),
+        ("client_id", "a/b"),
+        ("client_id", "a+b"),
+        ("client_id", "x" * 129),
+        ("library", "mosquitto"),
+        ("port", 65536),
+        ("port", "8883"),
+        ("port", False),
+        ("heartbeat_interval", 0),
+        ("heartbeat_interval", True),
+        ("heartbeat_interval", float("nan")),
+        ("keep_alive", 29),
+        ("keep_alive", 30.5),
+        ("window", 101),
+        ("surprise", 1),
+    ],
+)
+def test_wrong_value_is_refused_by_its_key(key: str, value: object) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        parse(content(**{key: value}), CREDENTIALS, STATE)
+    assert str(refusal.value).startswith(f"{key}: ")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("key", list(content()))
+def test_missing_key_is_named(key: str) -> None:
+    incomplete = content()
+    del incomplete[key]
+    with pytest.raises(ConfigError, match=f"^{key}: missing key$"):
+        parse(incomplete, CREDENTIALS, STATE)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "\xff"])
+def test_file_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "client.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigError, match=r"client\.json: "):
+        load(path, {})
+
+
+def test_check_config_names_the_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "client.json"
+    path.write_text(json.dumps(content()))
+    assert client.main(["--config", str(path), "--check-config"]) == 2
+    assert capsys.readouterr().err == (
+        f"mqtt_fleet.client: ca: {tmp_path / 'ca.crt'} cannot be read: No such file or directory\n"
+    )
+    for name in ("ca.crt", "client.crt", "client.key"):
+        (tmp_path / name).touch()
+    assert client.main(["--config", str(path), "--check-config"]) == 0
+    assert not (tmp_path / "outbox.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"ledger": None}, "ledger"),
+        ({"resolvers": "198.51.100.53"}, "resolvers"),
+        ({"regions": {}}, "regions"),
+        ({"regions": {"us-east-1": {"port": 8883}}}, "regions.us-east-1"),
+    ],
+)
+def test_monitor_names_the_wrong_key(tmp_path: Path, changes: dict[str, Any], key: str) -> None:
+    values = {
+        "ledger": "ledger.sqlite",
+        "client_id": "fleet-monitor",
+        "certificate": "c",
+        "private_key": "k",
+        "ca": "a",
+        "regions": {"us-east-1": {"host": "host.example.com"}},
+    }
+    path = tmp_path / "monitor.json"
+    path.write_text(json.dumps(values))
+    assert monitor.load(path).regions[0].port == 8883
+    path.write_text(json.dumps({**values, **changes}))
+    with pytest.raises(ConfigError, match=f"^{key}: "):
+        monitor.load(path)
