@@ -94,17 +94,18 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         # Read twice: to tell the operation, and by whoever answers.
         environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
-        request = Request(environ)
+        answer: Iterable[bytes] = self._respond(Request(environ), environ)(environ, start_response)
+        return answer
+
+    def _respond(self, request: Request, environ: dict[str, Any]) -> Response:
         if request.path.startswith(PREFIX):
-            return self._control.answer(request, request.raw_path)(environ, start_response)
+            return self._control.answer(request, request.raw_path)
         call = identify(request)
         if call is None:
-            return errors.response("iot", 403, "MissingAuthenticationTokenException", "Missing Authentication Token")(
-                environ, start_response
-            )
+            return errors.response("iot", 403, "MissingAuthenticationTokenException", "Missing Authentication Token")
         response = self._disturbance(call) or self._limit(call) or self._answer(call, request, environ)
         self._stand_in.log.add(call.service, call.operation, call.region, response.status_code)
-        return response(environ, start_response)
+        return response
 
     def _disturbance(self, call: Call) -> Response | None:
         for fault in self._stand_in.faults.hitting(call.operation, call.region):

@@ -1,0 +1,46 @@
+"""Quotas and faults."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.aws_api.faults import Faults
+from lab.aws_api.quotas import Quotas
+
+
+def test_a_second_s_worth_passes_and_no_more() -> None:
+    now = [0.0]
+    quotas = Quotas(clock=lambda: now[0])
+
+    def passed(count: int, offset: int) -> int:
+        calls = (f"client_{offset + number}" for number in range(count))
+        return sum(quotas.exceeded("iot-data", "DeleteConnection", "us-east-1", name) is None for name in calls)
+
+    assert passed(150, 0) == 100
+    assert quotas.exceeded("iot-data", "DeleteConnection", "ap-northeast-1", "client_0") is None
+    assert quotas.exceeded("iot-data", "GetConnection", "us-east-1", "client_0") is None
+    now[0] = 0.5
+    assert passed(150, 1000) == 50
+
+
+def test_one_client_once_a_second() -> None:
+    now = [0.0]
+    quotas = Quotas(clock=lambda: now[0])
+    call = ("iot-data", "DeleteConnection", "us-east-1", "client_01")
+    assert quotas.exceeded(*call) is None
+    assert "one client ID" in str(quotas.exceeded(*call))
+    now[0] = 1.0
+    assert quotas.exceeded(*call) is None
+
+
+def test_fault_hits_as_often_as_said_and_where() -> None:
+    faults = Faults()
+    faults.replace([{"operation": "*", "kind": "throttle", "region": "us-east-1", "times": 2}])
+    assert not faults.hitting("GetChange", "ap-northeast-1")
+    assert [len(faults.hitting("GetChange", "us-east-1")) for _ in range(3)] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("fault", [{"kind": "explode"}, {"kind": "error", "share": 2}, {"kind": "error", "colour": 1}])
+def test_fault_that_is_not_one(fault: dict[str, object]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Faults().replace([{"operation": "*", **fault}])
