@@ -165,6 +165,16 @@ def tls_missing(node: Node) -> str | None:
 
 
 def device_missing(node: Node) -> str | None:
-    """Say what keeps a device from taking an SSH login in a system that has booted."""
+    """Say what keeps a device from taking an SSH login in a system that has booted and resolves names."""
     state = device.system_state(node)
-    return None if state in ("running", "degraded") else f"systemd is {state}"
+    if state not in ("running", "degraded"):
+        return f"systemd is {state}"
+    name = str(topology.REGIONS[0].dns_name)
+    try:
+        device.ssh(node, "getent", "hosts", name)
+    except LabError:
+        return (
+            f"cannot resolve {name}; where the resolver is ready, a firewall drops what {topology.BRIDGE} forwards: "
+            "allow it, or set the sysctl net.bridge.bridge-nf-call-iptables to 0"
+        )
+    return None
