@@ -1,0 +1,58 @@
+"""Keeping requests under a quota."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+BURST_SECONDS = 0.1
+RECOVERY = 0.05
+FLOOR = 1.0
+
+
+class TokenBucket:
+    """Lets threads pass at a rate, which shrinks when AWS says 429 and grows back to the limit.
+
+    Args:
+        limit: requests per second.
+    """
+
+    def __init__(
+        self,
+        limit: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.limit = limit
+        self.rate = limit
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._next = clock()
+        self._slowed = float("-inf")
+
+    def acquire(self) -> None:
+        """Wait for a turn."""
+        with self._lock:
+            now = self._clock()
+            # Unused turns are kept for a moment only: a long pause must not end in a burst over the quota.
+            start = max(self._next, now - BURST_SECONDS)
+            self._next = start + 1 / self.rate
+            wait = start - now
+        if wait > 0:
+            self._sleep(wait)
+
+    def slow_down(self) -> None:
+        """Halve the rate, at most once a second: many threads learn of the same shortage at once."""
+        with self._lock:
+            now = self._clock()
+            if now - self._slowed >= 1:
+                self._slowed = now
+                self.rate = max(min(FLOOR, self.limit), self.rate / 2)
+
+    def recover(self) -> None:
+        """Grow the rate a little towards the limit, after a request that was accepted."""
+        with self._lock:
+            if self.rate < self.limit and self._clock() - self._slowed >= 1:
+                self.rate = min(self.limit, self.rate * (1 + RECOVERY))

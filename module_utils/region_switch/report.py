@@ -1,0 +1,108 @@
+"""What a run leaves: `reports/<run>/summary.json`, and the link `reports/latest`."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .journal import timestamp
+from .plan import Move
+
+
+def new_run_id(mode: str) -> str:
+    """A name that sorts by time and fits a file name, such as `20261123T204500Z-mode3-0f3a`."""
+    slug = "".join(letter if letter.isalnum() else "_" for letter in mode)[:32]
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-mode{slug}-{secrets.token_hex(2)}"
+
+
+@dataclass
+class Summary:
+    """The run so far; `as_dict` is summary.json."""
+
+    run_id: str
+    mode: str
+    moves: Sequence[Move] = ()
+    outcome: str = "failed"
+    error: str | None = None
+    started_at: str = field(default_factory=timestamp)
+    phases: list[dict[str, Any]] = field(default_factory=list)
+    clients: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions"), 0
+        )
+    )
+    sweep: dict[str, Any] = field(default_factory=lambda: {"calls": 0, "rate": 0.0, "throttled": 0, "passes": 0})
+    messages: dict[str, int] | None = None
+    gap_seconds: dict[str, float] | None = None
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase, also one that fails."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases.append({"name": name, "seconds": round(time.monotonic() - started, 3)})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary with the keys that other tools read."""
+        return {
+            "run_id": self.run_id,
+            "mode": self.mode,
+            "outcome": self.outcome,
+            "started_at": self.started_at,
+            "finished_at": timestamp(),
+            "plan": plan_dict(self.moves),
+            "phases": self.phases,
+            "clients": self.clients,
+            "sweep": self.sweep,
+            "messages": self.messages,
+            "gap_seconds": self.gap_seconds,
+        }
+
+
+def plan_dict(moves: Sequence[Move]) -> dict[str, dict[str, str]]:
+    """`{endpoint: {"from": region, "to": region}}`; equal regions where nothing moves."""
+    return {move.endpoint: {"from": move.source, "to": move.target} for move in moves}
+
+
+def write(directory: Path, summary: dict[str, Any]) -> None:
+    """Write summary.json whole or not at all, and point `latest` beside the folder at it."""
+    temporary = directory / ".summary.json"
+    temporary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(directory / "summary.json")
+    link = directory.parent / f".latest.{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(directory.name)
+    link.replace(directory.parent / "latest")
+
+
+def lines(summary: dict[str, Any], report: str) -> list[str]:
+    """What an operator wants to read of a run."""
+    clients, sweep = summary["clients"], summary["sweep"]
+    shown = [f"mode {summary['mode']}: {summary['outcome']}"]
+    for endpoint, move in summary["plan"].items():
+        moved = move["from"] != move["to"]
+        shown.append(f"{endpoint}: {move['from']} -> {move['to']}" if moved else f"{endpoint}: stays in {move['to']}")
+    shown.append(
+        "clients: {landed} of {total} in their region, {stragglers} stragglers, {bounced} bounced, "
+        "{in_both_regions} in both regions".format(**clients)
+    )
+    if sweep["calls"]:
+        shown.append("sweep: {calls} calls, {rate} per second, {throttled} throttled, {passes} passes".format(**sweep))
+    if summary["messages"]:
+        counts = summary["messages"]
+        shown.append(
+            "messages: {sent} sent, {received} received, {lost} lost, {duplicated} duplicated".format(**counts)
+        )
+    if summary["gap_seconds"]:
+        shown.append("gap per client: p50 {p50} s, p95 {p95} s, max {max} s".format(**summary["gap_seconds"]))
+    return [*shown, f"report: {report}"]
