@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import files
 
 TIMEOUT = 5.0
+RETRY_PAUSE = 0.25
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +40,38 @@ class Endpoint:
         self._list = directory / "crt-list.txt"
         self._active = directory / "active_certificates.txt"
         self._pushed: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._unheard: Served | None = None
+        self._retrying: threading.Thread | None = None
 
     def publish(self, served: Served) -> None:
         """Serve exactly this from now on, and after a restart of HAProxy."""
-        self._write(served)
+        with self._lock:
+            self._write(served)
+            self._unheard = None if self._push(served) else served
+            if self._unheard is not None and self._retrying is None:
+                self._retrying = threading.Thread(target=self._retry, name=f"push-{self._directory.name}", daemon=True)
+                self._retrying.start()
+
+    def _retry(self) -> None:
+        """Push again until it is heard: HAProxy may have read its files just before they were written."""
+        while True:
+            time.sleep(RETRY_PAUSE)
+            with self._lock:
+                if self._unheard is None or self._push(self._unheard):
+                    self._unheard = self._retrying = None
+                    return
+
+    def _push(self, served: Served) -> bool:
         try:
             self._push_certificates(served.certificates)
             self._push_active(served.active)
         except (OSError, EndpointError) as error:
-            # It reads the files when it starts; until then there is nobody to tell.
-            log.info("%s: nothing pushed (%s)", self._directory, error)
+            if self._retrying is None:
+                log.info("%s: not pushed yet, trying again (%s)", self._directory.name, error)
             self._pushed.clear()
+            return False
+        return True
 
     def _path(self, name: str) -> Path:
         return self._directory / "certs" / f"{name}.pem"
