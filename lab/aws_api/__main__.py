@@ -33,13 +33,13 @@ def main() -> int:
     try:
         configuration = config.load(arguments.config)
         stand_in = StandIn(configuration)
+        server = make_server(
+            configuration.address, configuration.port, Application(stand_in), threaded=True, request_handler=Handler
+        )
     except (config.ConfigurationError, OSError, ValueError) as error:
         sys.stderr.write(f"lab.aws_api: {error}\n")
         return 1
     stand_in.start()
-    server = make_server(
-        configuration.address, configuration.port, Application(stand_in), threaded=True, request_handler=Handler
-    )
     server.serve_forever()
     return 0
 

@@ -128,7 +128,8 @@ class Broker:
     def cut(self, client_id: str, *, clean: bool) -> None:
         """Close a client's connection and, where `clean`, end its session.
 
-        The will of a client without a persistent session is published all the same: a take-over has no say in it.
+        Mosquitto publishes the will of a client whose session ends with it, or is ended here, and of no other: a
+        take-over has no say in it.
 
         Raises:
             BrokerError: the broker did not answer or its log did not show the take-over.
@@ -162,7 +163,7 @@ class Broker:
             case Connected(client_id=client_id, user=user) if user == TAKEOVER_USER:
                 self._holders[client_id] = user
                 self._takeovers[client_id] = self._takeovers.get(client_id, 0) + 1
-                self.table.correct_reason(client_id, "API_INITIATED_DISCONNECT")
+                self.table.take_over(client_id, moment)
             case Connected():
                 self._holders[event.client_id] = event.user
                 self.table.connect(event.client_id, at=moment, clean_session=event.clean, keep_alive=event.keep_alive)

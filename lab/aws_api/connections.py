@@ -73,12 +73,13 @@ class ConnectionTable:
                 disconnect_reason=reason,
             )
 
-    def correct_reason(self, client_id: str, reason: str) -> None:
-        """Replace the reason of a disconnection that has just been noted."""
+    def take_over(self, client_id: str, at: int | None = None) -> None:
+        """Note that a client was disconnected by the API, which the broker sees as a second client of its ID."""
+        self.disconnect(client_id, "API_INITIATED_DISCONNECT", at)
         with self._lock:
             connection = self._connections.get(client_id)
-            if connection is not None and not connection.connected:
-                self._connections[client_id] = replace(connection, disconnect_reason=reason)
+            if connection is not None and connection.disconnect_reason == "DUPLICATE_CLIENTID":
+                self._connections[client_id] = replace(connection, disconnect_reason="API_INITIATED_DISCONNECT")
 
     def clean(self, client_id: str) -> None:
         """Note that a client's session is gone."""

@@ -27,8 +27,9 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     """Run a broker as the lab does: a socket and a log in a directory."""
     configuration = tmp_path / "mosquitto.conf"
     configuration.write_text(
-        f"listener 0 {tmp_path}/mosquitto.sock\nallow_anonymous true\nlog_dest file {tmp_path}/mosquitto.log\n"
-        "log_type notice\nlog_type information\nconnection_messages true\n"
+        f"user root\nlistener 0 {tmp_path}/mosquitto.sock\nallow_anonymous true\n"
+        f"log_dest file {tmp_path}/mosquitto.log\n"
+        "log_type error\nlog_type notice\nlog_type information\nconnection_messages true\n"
         "log_timestamp true\nlog_timestamp_format %Y-%m-%dT%H:%M:%S%z\n"
     )
     process = subprocess.Popen([str(MOSQUITTO), "-c", str(configuration)], stderr=subprocess.DEVNULL)
@@ -94,7 +95,8 @@ def test_client_that_comes_back_is_connected_and_keeps_its_session(directory: Pa
 
 
 def test_restarted_reader_knows_who_is_connected(directory: Path, fleet: Fleet) -> None:
-    _connect(directory, "client_01", clean=True)
+    client = _connect(directory, "client_01", clean=True)
+    assert client.is_connected()
     assert fleet.look_up("client_01")
     restarted = Fleet(Region("us-east-1", "", directory), _nowhere)
     connection = restarted.look_up("client_01")
