@@ -52,7 +52,7 @@ def _print_environment() -> None:
     from lab import topology
 
     values = {
-        "AWS_ENDPOINT_URL": f"http://{topology.AWS_API.address}:{topology.AWS_API_PORT}",
+        "AWS_ENDPOINT_URL": topology.AWS_API_URL,
         "AWS_ACCESS_KEY_ID": "lab",
         "AWS_SECRET_ACCESS_KEY": "lab",
         "AWS_DEFAULT_REGION": topology.REGIONS[0].name,

@@ -56,7 +56,7 @@ def name_server_files(node: Node, state: Path) -> list[File]:
         dns_name=node.dns_name,
         address=node.address,
         port=topology.DNS_PORT,
-        aws_api_address=topology.AWS_API.address,
+        updates_from=topology.CONTROLLER,
         **common,
     )
     zone = directory / f"{topology.ZONE.rstrip('.')}.zone"
@@ -112,7 +112,7 @@ def aws_api_file(state: Path) -> File:
         for node in topology.REGIONS
     }
     content: dict[str, Any] = {
-        "listen": {"address": str(topology.AWS_API.address), "port": topology.AWS_API_PORT},
+        "listen": {"address": str(topology.AWS_API_ADDRESS), "port": topology.AWS_API_PORT},
         "account_id": topology.ACCOUNT_ID,
         "state_dir": str(state / "aws"),
         "regions": regions,

@@ -92,12 +92,7 @@ def _aws_api(state: Path) -> Program:
     configuration = state / "aws" / "config.json"
     command = [sys.executable, "-m", "lab.aws_api", "--config", str(configuration)]
     sources = sorted((topology.REPOSITORY / "lab" / "aws_api").glob("*.py"))
-    return Program(
-        topology.AWS_API.name,
-        network.in_namespace(topology.AWS_API, command),
-        inputs=[configuration, *sources],
-        node=topology.AWS_API,
-    )
+    return Program(topology.AWS_API_PROGRAM, command, inputs=[configuration, *sources])
 
 
 def _name_server(node: Node, state: Path) -> Program:

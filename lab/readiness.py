@@ -46,10 +46,10 @@ class Part:
 
 def parts(state: Path) -> list[Part]:
     """Return what must be ready before the lab is up."""
-    api = f"AWS API on http://{topology.AWS_API.address}:{topology.AWS_API_PORT}"
+    api = f"AWS API on {topology.AWS_API_URL}"
     resolver = topology.RESOLVER
     return [
-        Part(api, topology.AWS_API.name, aws_api_missing),
+        Part(api, topology.AWS_API_PROGRAM, aws_api_missing),
         *(
             Part(f"name server {node.name} on {node.address}", node.name, partial(dns_missing, node))
             for node in topology.NAME_SERVERS
@@ -115,7 +115,7 @@ def _wait_for(part: Part, state: Path, over: Event) -> None:
 
 def aws_api_missing() -> str | None:
     """Say what keeps the AWS API stand-in from being ready."""
-    url = f"http://{topology.AWS_API.address}:{topology.AWS_API_PORT}/_lab/health"
+    url = f"{topology.AWS_API_URL}/_lab/health"
     # The controller may be behind a proxy that does not know the lab's addresses.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -19,6 +19,6 @@ def show() -> int:
         runs = status.state == "RUNNING"
         healthy = healthy and (runs or program is None or not program.autostart)
         uptime = f"{time.time() - status.started_at:.0f} s" if runs else "-"
-        address = str(node.address if node else topology.CONTROLLER)
+        address = str(node.address) if node else "controller"
         sys.stdout.write(f"{status.name:<26}{status.state:<10}{status.pid or '-':>8}  {uptime:>8}  {address}\n")
     return 0 if healthy else 1

@@ -18,9 +18,10 @@ BRIDGE = "mqttlab0"
 CONTROLLER = IPv4Address("198.18.83.1")
 
 ACCOUNT_ID = "123456789012"
-# On loopback, so that a command that finds no lab is refused at once and nothing leaves the machine.
+# The AWS API stand-in. On loopback, so that a command that finds no lab is refused at once and nothing leaves the machine.
 AWS_API_ADDRESS = IPv4Address("127.0.0.1")
 AWS_API_PORT = 4566
+AWS_API_PROGRAM = "aws"
 AWS_API_URL = f"http://{AWS_API_ADDRESS}:{AWS_API_PORT}"
 HOSTED_ZONE_ID = "Z0LABEXAMPLE00000000"
 ZONE = "example.com."
@@ -61,7 +62,6 @@ def _region(name: str, host: int) -> Node:
     return _node(name, host, f"a2labrehearsal-ats.iot.{name}.amazonaws.com")
 
 
-AWS_API = _node("aws", 4)
 NAME_SERVERS = (
     _node("ns1", 11, "ns-101.awsdns-12.com"),
     _node("ns2", 12, "ns-202.awsdns-25.net"),
@@ -70,7 +70,7 @@ RESOLVER = _node("resolver", 53)
 REGIONS = (_region("us-east-1", 101), _region("ap-northeast-1", 102))
 DEVICES = (_node("edge1", 201), _node("edge2", 202))
 
-NODES = (AWS_API, *NAME_SERVERS, RESOLVER, *REGIONS, *DEVICES)
+NODES = (*NAME_SERVERS, RESOLVER, *REGIONS, *DEVICES)
 
 
 def state_directory() -> Path:
