@@ -1,0 +1,226 @@
+"""The move against the stand-in: clients connect where its reconnect rules say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from .conftest import HOSTED_ZONE_ID, AwsApi
+from .modules import error_of, last_request, run, run_ok
+from .zone_server import zone_server
+
+OLD, NEW = "us-east-1", "ap-northeast-1"
+ATS = {region: f"a2labrehearsal-ats.iot.{region}.amazonaws.com" for region in (OLD, NEW)}
+ENDPOINTS = ["mqtt1.example.com", "mqtt2.example.com"]
+CLIENTS = {"client_01": ENDPOINTS[0], "client_02": ENDPOINTS[1]}
+MODES = {
+    1: {ENDPOINTS[0]: OLD, ENDPOINTS[1]: OLD},
+    2: {ENDPOINTS[0]: OLD, ENDPOINTS[1]: NEW},
+    3: {ENDPOINTS[0]: NEW, ENDPOINTS[1]: NEW},
+}
+SUMMARY_KEYS = {
+    *("run_id", "mode", "outcome", "started_at", "finished_at", "plan", "phases"),
+    *("clients", "sweep", "messages", "gap_seconds"),
+}
+
+
+@pytest.fixture
+def options(aws_api: AwsApi, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Both regions with two clients connected in the old one; the options of a move, but for its mode."""
+    for region in (OLD, NEW):
+        modes = {"thing_indexing_mode": "REGISTRY", "thing_connectivity_indexing_mode": "STATUS"}
+        run_ok("iot_indexing_configuration", {"region": region, **modes})
+        for client_id, endpoint in CLIENTS.items():
+            run_ok("iot_thing", {"region": region, "name": client_id, "attributes": {"mqtt_endpoint": endpoint}})
+    wanted = [{"name": endpoint, "value": ATS[OLD]} for endpoint in ENDPOINTS]
+    run_ok("route53_endpoint_records", {"hosted_zone_id": HOSTED_ZONE_ID, "records": wanted})
+    for client_id in CLIENTS:
+        aws_api.connect(OLD, client_id, thing_name=client_id)
+    aws_api.reconnect(dict.fromkeys(CLIENTS, NEW))
+    with zone_server() as server:
+        yield {
+            "modes": MODES,
+            "endpoints": ENDPOINTS,
+            "regions": [OLD, NEW],
+            "hosted_zone_id": HOSTED_ZONE_ID,
+            "name_servers": [server],
+            "resolvers": [server],
+            "dns_timeout": 10,
+            "landing_timeout": 5,
+            "reports_directory": str(tmp_path / "reports"),
+        }
+
+
+def records() -> dict[str, str]:
+    found = boto3.client("route53", region_name=OLD).list_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID)
+    return {
+        entry["Name"].rstrip("."): entry["ResourceRecords"][0]["Value"].rstrip(".")
+        for entry in found["ResourceRecordSets"]
+        if entry["Type"] == "CNAME"
+    }
+
+
+def test_four_steps(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    move = {**options, "mode": "3"}
+    start = last_request(aws_api)
+
+    foretold = run_ok("iot_region_switch", move, check=True)
+    assert foretold["changed"]
+    assert foretold["diff"]["after"]["clients"] == dict.fromkeys(CLIENTS, NEW)
+    assert aws_api.writes(start) == []
+    assert not Path(options["reports_directory"]).exists()
+
+    done = run_ok("iot_region_switch", move)
+    assert done["outcome"] == "moved"
+    assert done["changed"]
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
+    assert aws_api.connected(NEW) == set(CLIENTS)
+    assert aws_api.writes(start) == ["ChangeResourceRecordSets", "DeleteConnection", "DeleteConnection"]
+
+    after = last_request(aws_api)
+    assert not run_ok("iot_region_switch", move, check=True)["changed"]
+    again = run_ok("iot_region_switch", move)
+    assert (again["changed"], again["outcome"]) == (False, "unchanged")
+    assert again["summary"]["clients"]["landed"] == 2
+    assert aws_api.writes(after) == []
+
+
+def test_report_of_a_move(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    done = run_ok("iot_region_switch", {**options, "mode": 3})
+
+    latest = Path(options["reports_directory"]) / "latest"
+    assert latest.resolve() == Path(done["report"]).resolve()
+    summary = json.loads((latest / "summary.json").read_text())
+    assert summary == done["summary"]
+    assert set(summary) == SUMMARY_KEYS
+    assert summary["plan"] == {endpoint: {"from": OLD, "to": NEW} for endpoint in ENDPOINTS}
+    assert summary["clients"] == {
+        "total": 2,
+        "misplaced": 2,
+        "landed": 2,
+        "stragglers": 0,
+        "bounced": 0,
+        "in_both_regions": 0,
+    }
+    assert summary["messages"] is None
+    steps = [json.loads(line)["step"] for line in (latest / "journal.jsonl").read_text().splitlines()]
+    assert steps[:5] == ["start", "plan", "switch", "switched", "insync"]
+    assert steps.index("dns") < steps.index("delete_connection")
+    assert steps[-1] == "end"
+
+
+def test_only_misplaced_clients_are_disconnected(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    start = last_request(aws_api)
+
+    done = run_ok("iot_region_switch", {**options, "mode": "2"})
+
+    assert done["summary"]["clients"]["misplaced"] == 1
+    assert aws_api.writes(start).count("DeleteConnection") == 1
+    assert (aws_api.connected(OLD), aws_api.connected(NEW)) == ({"client_01"}, {"client_02"})
+
+
+def test_no_sweep_stops_after_dns_and_a_later_run_finishes(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    first = run_ok("iot_region_switch", {**options, "mode": "3", "sweep": "none"})
+    assert first["outcome"] == "moved"
+    assert aws_api.connected(OLD) == set(CLIENTS)
+    start = last_request(aws_api)
+
+    second = run_ok("iot_region_switch", {**options, "mode": "3"})
+
+    assert second["outcome"] == "moved"
+    assert aws_api.connected(NEW) == set(CLIENTS)
+    assert "ChangeResourceRecordSets" not in aws_api.writes(start)
+
+
+def test_straggler_is_named_and_the_run_fails(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    aws_api.reconnect({"client_01": NEW})
+
+    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 2})
+
+    assert found["failed"]
+    assert "client_02" in found["msg"]
+    assert "client_01" not in found["msg"]
+    assert (found["outcome"], found["summary"]["clients"]["stragglers"]) == ("partial", 1)
+
+
+def test_client_that_goes_back_is_counted(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    aws_api.reconnect({"client_01": NEW, "client_02": OLD})
+
+    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 3})
+
+    assert found["summary"]["clients"]["bounced"] == 1
+    assert found["outcome"] == "partial"
+
+
+def test_throttled_requests_are_tried_again(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    aws_api.faults({"operation": "DeleteConnection", "kind": "throttle", "times": 1})
+
+    done = run_ok("iot_region_switch", {**options, "mode": "3"})
+
+    assert done["summary"]["sweep"]["throttled"] == 1
+    assert done["summary"]["clients"]["landed"] == 2
+
+
+def test_missing_permission_stops_the_sweep(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    aws_api.faults({"operation": "DeleteConnection", "kind": "error", "status": 403, "code": "ForbiddenException"})
+
+    found = run("iot_region_switch", {**options, "mode": "3"})
+
+    assert found["failed"]
+    assert "DeleteConnection in us-east-1" in found["msg"]
+    assert "IAM" in found["msg"]
+    assert found["outcome"] == "failed"
+    assert json.loads((Path(found["report"]) / "summary.json").read_text())["outcome"] == "failed"
+
+
+def test_stale_name_server_is_named_and_nobody_is_disconnected(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    nobody = "127.0.0.1:1"
+    start = last_request(aws_api)
+    servers = {"name_servers": [*options["name_servers"], nobody], "dns_timeout": 1}
+
+    error = error_of("iot_region_switch", {**options, **servers, "mode": "3"})
+
+    assert nobody in error
+    assert options["name_servers"][0] + ":" not in error
+    assert "DeleteConnection" not in aws_api.writes(start)
+
+
+def test_record_to_an_unknown_target_is_refused(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    start = last_request(aws_api)
+    only_new = {"modes": {3: MODES[3]}, "regions": [NEW]}
+
+    found = run("iot_region_switch", {**options, **only_new, "mode": "3"})
+
+    assert f"found {ATS[OLD]}, expected" in found["msg"]
+    assert found["outcome"] == "refused"
+    assert aws_api.writes(start) == []
+
+
+def test_missing_record_is_refused(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    more = {"mqtt3.example.com": OLD}
+    table = {"modes": {3: {**MODES[3], **more}}, "endpoints": [*ENDPOINTS, *more]}
+
+    assert "run setup.yml" in error_of("iot_region_switch", {**options, **table, "mode": "3"})
+
+
+def test_unknown_mode_leaves_nothing(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    start = last_request(aws_api)
+
+    error = error_of("iot_region_switch", {**options, "mode": "3.7"})
+
+    assert "3.7" in error
+    assert "expected one of 1, 2, 3" in error
+    assert aws_api.requests(start) == []
+    assert not Path(options["reports_directory"]).exists()
+
+
+def test_fleet_info(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    found = run_ok("iot_fleet_info", {"regions": [OLD, NEW]})
+
+    assert found["counts"] == {OLD: 2, NEW: 0}
+    assert [client["endpoint"] for client in found["clients"][OLD]] == ENDPOINTS

@@ -1,0 +1,212 @@
+"""The modules of setup in four steps: check, run, check again, run again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from .conftest import AwsApi
+from .modules import error_of, last_request, run_ok
+
+REGION, OTHER = "us-east-1", "ap-northeast-1"
+ATS = {region: f"a2labrehearsal-ats.iot.{region}.amazonaws.com" for region in (REGION, OTHER)}
+DOCUMENT = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "arn:aws:iot:us-east-1:123456789012:*"}],
+}
+
+
+def four_steps(aws_api: AwsApi, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Assert that a check writes nothing and foretells the run, and that a second run writes nothing."""
+    before = last_request(aws_api)
+    assert run_ok(name, parameters, check=True)["changed"]
+    assert aws_api.writes(before) == []
+
+    done = run_ok(name, parameters)
+    assert done["changed"]
+    after = last_request(aws_api)
+    assert aws_api.writes(before)
+
+    assert not run_ok(name, parameters, check=True)["changed"]
+    assert not run_ok(name, parameters)["changed"]
+    assert aws_api.writes(after) == []
+    return done
+
+
+def write_csr(folder: Path, name: str) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    path = folder / f"{name}.csr"
+    path.write_bytes(csr.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def import_server_certificate(name: str) -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([x509.OID_SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    answer = boto3.client("acm", region_name=REGION).import_certificate(
+        Certificate=certificate.public_bytes(pem),
+        PrivateKey=key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+    return str(answer["CertificateArn"])
+
+
+def test_policy(aws_api: AwsApi) -> None:
+    policy = {"region": REGION, "name": "fleet-device", "document": DOCUMENT}
+
+    assert four_steps(aws_api, "iot_policy", policy)["arn"].endswith("policy/fleet-device")
+    four_steps(aws_api, "iot_policy", {"region": REGION, "name": "fleet-device", "state": "absent"})
+
+
+def test_policy_keeps_room_for_versions(aws_api: AwsApi) -> None:
+    iot = boto3.client("iot", region_name=REGION)
+    for number in range(7):
+        statement = [{**DOCUMENT["Statement"][0], "Sid": f"v{number}"}]
+        document = {**DOCUMENT, "Statement": statement}
+        assert run_ok("iot_policy", {"region": REGION, "name": "fleet-device", "document": document})["changed"]
+
+    assert len(iot.list_policy_versions(policyName="fleet-device")["policyVersions"]) <= 5
+    assert '"v6"' in iot.get_policy(policyName="fleet-device")["policyDocument"]
+
+
+def test_thing_keeps_other_attributes(aws_api: AwsApi) -> None:
+    boto3.client("iot", region_name=REGION).create_thing(
+        thingName="client_01", attributePayload={"attributes": {"site": "tokyo"}}
+    )
+    thing = {"region": REGION, "name": "client_01", "attributes": {"mqtt_endpoint": "mqtt1.example.com"}}
+
+    done = four_steps(aws_api, "iot_thing", thing)
+
+    assert done["attributes"] == {"site": "tokyo", "mqtt_endpoint": "mqtt1.example.com"}
+    four_steps(aws_api, "iot_thing", {"region": REGION, "name": "client_01", "state": "absent"})
+
+
+def test_indexing(aws_api: AwsApi) -> None:
+    modes = {"thing_indexing_mode": "REGISTRY", "thing_connectivity_indexing_mode": "STATUS"}
+    four_steps(aws_api, "iot_indexing_configuration", {"region": REGION, **modes})
+
+
+def test_certificate_is_the_same_in_every_region(aws_api: AwsApi, tmp_path: Path) -> None:
+    for region in (REGION, OTHER):
+        run_ok("iot_policy", {"region": region, "name": "fleet-device", "document": DOCUMENT})
+        run_ok("iot_thing", {"region": region, "name": "client_01"})
+    certificate = {
+        "csr_path": str(write_csr(tmp_path, "client_01")),
+        "certificate_path": str(tmp_path / "client_01.crt"),
+        "policies": ["fleet-device"],
+        "thing": "client_01",
+    }
+
+    issued = four_steps(aws_api, "iot_certificate", {"region": REGION, **certificate})
+    registered = four_steps(aws_api, "iot_certificate", {"region": OTHER, **certificate})
+
+    assert issued["certificate_id"] == registered["certificate_id"]
+    assert issued["status"] == registered["status"] == "ACTIVE"
+    four_steps(aws_api, "iot_certificate", {"region": OTHER, **certificate, "status": "INACTIVE"})
+    four_steps(aws_api, "iot_certificate", {"region": OTHER, **certificate, "state": "absent"})
+
+
+def test_certificate_of_another_key_is_refused(aws_api: AwsApi, tmp_path: Path) -> None:
+    certificate = {"region": REGION, "certificate_path": str(tmp_path / "client_01.crt")}
+    run_ok("iot_certificate", {**certificate, "csr_path": str(write_csr(tmp_path, "client_01"))})
+
+    error = error_of("iot_certificate", {**certificate, "csr_path": str(write_csr(tmp_path, "client_02"))})
+
+    assert "found another public key" in error
+    assert "expected the same" in error
+
+
+def test_domain_configuration(aws_api: AwsApi) -> None:
+    domain = {
+        "region": REGION,
+        "name": "mqtt1-example-com",
+        "domain_name": "mqtt1.example.com",
+        "server_certificate_arn": import_server_certificate("mqtt1.example.com"),
+        "validation_certificate_arn": import_server_certificate("mqtt1.example.com"),
+        "tls_security_policy": "IoTSecurityPolicy_TLS13_1_2_2022_10",
+    }
+
+    assert four_steps(aws_api, "iot_domain_configuration", domain)["status"] == "ENABLED"
+    four_steps(aws_api, "iot_domain_configuration", {**domain, "status": "DISABLED"})
+    other = {**domain, "server_certificate_arn": import_server_certificate("mqtt1.example.com")}
+    assert "AWS cannot change" in error_of("iot_domain_configuration", other)
+    four_steps(aws_api, "iot_domain_configuration", {**domain, "state": "absent"})
+
+
+def records(ttl: int = 0) -> dict[str, Any]:
+    return {
+        "hosted_zone_id": "Z0LABEXAMPLE00000000",
+        "records": [{"name": f"mqtt{number}.example.com", "value": ATS[REGION]} for number in (1, 2)],
+        "keep_values": [ATS[OTHER]],
+        "ttl": ttl,
+    }
+
+
+def test_records(aws_api: AwsApi) -> None:
+    done = four_steps(aws_api, "route53_endpoint_records", records())
+
+    assert set(done["records"].values()) == {ATS[REGION]}
+    four_steps(aws_api, "route53_endpoint_records", records(ttl=60))
+
+
+def test_records_do_not_undo_a_move(aws_api: AwsApi) -> None:
+    moved = {**records(), "records": [{"name": "mqtt1.example.com", "value": ATS[OTHER]}]}
+    run_ok("route53_endpoint_records", moved)
+
+    done = four_steps(aws_api, "route53_endpoint_records", records())
+
+    assert done["records"] == {"mqtt1.example.com": ATS[OTHER], "mqtt2.example.com": ATS[REGION]}
+
+
+def test_record_that_points_elsewhere_is_refused(aws_api: AwsApi) -> None:
+    elsewhere = {**records(), "records": [{"name": "mqtt1.example.com", "value": "broker.example.net"}]}
+    run_ok("route53_endpoint_records", elsewhere)
+
+    assert "found broker.example.net, expected" in error_of("route53_endpoint_records", records())
+
+
+def test_endpoint_of_a_region(aws_api: AwsApi) -> None:
+    assert run_ok("iot_endpoint_info", {"region": OTHER})["endpoint_address"] == ATS[OTHER]
+
+
+@pytest.mark.parametrize(
+    ("mode", "named"), [("3.7", "3.7"), (3.7, "3.7"), (True, "true"), ("", "nothing"), ("abc", "abc"), ("9", "9")]
+)
+def test_unknown_mode_is_refused(mode: object, named: str) -> None:
+    table = {"modes": {3: {"mqtt1.example.com": REGION}}, "endpoints": ["mqtt1.example.com"], "regions": [REGION]}
+
+    error = error_of("failover_modes_info", {**table, "mode": mode})
+
+    assert named in error
+    assert "expected one of 3" in error
+
+
+def test_mode_as_number_and_as_string_are_the_same() -> None:
+    table = {"modes": {3: {"mqtt1.example.com": REGION}}, "endpoints": ["mqtt1.example.com"], "regions": [REGION]}
+
+    assert run_ok("failover_modes_info", {**table, "mode": 3})["desired"] == {"mqtt1.example.com": REGION}
+    assert run_ok("failover_modes_info", {**table, "mode": "3"})["desired"] == {"mqtt1.example.com": REGION}
+    assert list(run_ok("failover_modes_info", table)["modes"]) == ["3"]
