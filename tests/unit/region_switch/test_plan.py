@@ -1,0 +1,76 @@
+"""Desired minus actual."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.region_switch.errors import RefusedError
+from ansible.module_utils.region_switch.fleet import Client
+from ansible.module_utils.region_switch.plan import Move, build_moves, misplaced
+from ansible.module_utils.region_switch.route53 import Record, compare_and_swap, setup_changes
+from hypothesis import given
+from hypothesis import strategies as st
+
+REGIONS = ["us-east-1", "ap-northeast-1", "eu-west-1"]
+TARGETS = {region: f"a-ats.iot.{region}.amazonaws.com" for region in REGIONS}
+TABLE = st.dictionaries(st.from_regex(r"mqtt[0-9]{1,2}\.example\.com", fullmatch=True), st.sampled_from(REGIONS))
+
+
+def record(name: str, value: str, ttl: int = 0) -> Record:
+    raw = {"Name": f"{name}.", "Type": "CNAME", "TTL": ttl, "ResourceRecords": [{"Value": f"{value}."}]}
+    return Record(name, value, ttl, raw)
+
+
+@given(TABLE, st.data())
+def test_what_is_as_desired_is_not_moved(desired: dict[str, str], data: st.DataObject) -> None:
+    actual = {endpoint: data.draw(st.sampled_from(REGIONS)) for endpoint in desired}
+    records = {endpoint: record(endpoint, TARGETS[region]) for endpoint, region in actual.items()}
+
+    moves = build_moves(desired, records, TARGETS)
+
+    assert {move.endpoint: move.source for move in moves} == actual
+    assert {move.endpoint: move.target for move in moves} == desired
+    assert {move.endpoint for move in moves if move.needed} == {key for key in desired if desired[key] != actual[key]}
+
+
+@pytest.mark.parametrize("found", [None, record("mqtt1.example.com", "broker.example.net")])
+def test_record_that_is_none_of_ours_is_refused(found: Record | None) -> None:
+    with pytest.raises(RefusedError, match="record mqtt1.example.com"):
+        build_moves({"mqtt1.example.com": "us-east-1"}, {"mqtt1.example.com": found}, TARGETS)
+
+
+def test_only_clients_in_another_region_are_misplaced() -> None:
+    stays = Client("client_01", "mqtt1.example.com", "us-east-1", 1.0)
+    goes = Client("client_02", "mqtt2.example.com", "us-east-1", 1.0)
+    unknown = Client("client_03", "", "us-east-1", 1.0)
+
+    desired = {"mqtt1.example.com": "us-east-1", "mqtt2.example.com": "eu-west-1"}
+
+    assert misplaced([stays, goes, unknown], desired) == [goes]
+
+
+def test_move_to_the_same_region_is_not_needed() -> None:
+    assert not Move("mqtt1.example.com", "us-east-1", "us-east-1").needed
+
+
+def test_compare_and_swap_repeats_exactly_what_was_read() -> None:
+    found = record("mqtt1.example.com", TARGETS["us-east-1"], ttl=60)
+
+    delete, create = compare_and_swap(found, TARGETS["eu-west-1"], ttl=0)
+
+    assert delete == {"Action": "DELETE", "ResourceRecordSet": found.raw}
+    assert create["Action"] == "CREATE"
+    assert create["ResourceRecordSet"]["TTL"] == 0
+    assert create["ResourceRecordSet"]["ResourceRecords"] == [{"Value": TARGETS["eu-west-1"]}]
+
+
+def test_setup_creates_what_is_missing_and_moves_nothing() -> None:
+    elsewhere = record("mqtt1.example.com", TARGETS["eu-west-1"])
+    wanted = {"mqtt1.example.com": TARGETS["us-east-1"], "mqtt2.example.com": TARGETS["us-east-1"]}
+    found = {"mqtt1.example.com": elsewhere, "mqtt2.example.com": None}
+
+    changes, after = setup_changes(found, wanted, [TARGETS["eu-west-1"]], ttl=0)
+
+    assert [(change["Action"], change["ResourceRecordSet"]["Name"]) for change in changes] == [
+        ("CREATE", "mqtt2.example.com.")
+    ]
+    assert after == {"mqtt1.example.com": TARGETS["eu-west-1"], "mqtt2.example.com": TARGETS["us-east-1"]}
