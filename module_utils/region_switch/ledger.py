@@ -26,13 +26,14 @@ class Arrival:
 
 
 def read(path: Path, since: float) -> list[Arrival] | None:
-    """Return what arrived since `since` less LOOK_BACK; None where no ledger is kept."""
+    """Return what arrived since `since` less LOOK_BACK; None where nobody keeps the ledger."""
     if not path.exists():
         return None
     query = "SELECT client_id, stream, sequence, region, arrived_at FROM message WHERE arrived_at >= ?"
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
-            return [Arrival(*row) for row in connection.execute(query, (since - LOOK_BACK,))]
+            # A ledger without recent rows is one that its writer left behind.
+            return [Arrival(*row) for row in connection.execute(query, (since - LOOK_BACK,))] or None
     except sqlite3.OperationalError:
         # Made, but not yet filled by its writer.
         return None

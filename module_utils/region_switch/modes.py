@@ -29,7 +29,7 @@ def normalise(table: object, endpoints: Collection[str], regions: Collection[str
         name = _name(key)
         if name is None or name in modes:
             raise RefusedError(
-                f"mode {_shown(key)} of the table: found {'no name' if name is None else 'the same name twice'}, "
+                f"mode {_shown(key)} of the table: found {'no usable name' if name is None else 'the same name twice'}, "
                 "expected one whole number or word per mode: correct failover_modes"
             )
         modes[name] = _targets(name, targets, endpoints, regions)
@@ -56,7 +56,7 @@ def _name(value: object) -> str | None:
     """The name a mode goes by, or None for what cannot name one. A bool is an int in Python, but no mode."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return value if isinstance(value, str) and value.strip() else None
+    return value if isinstance(value, str) and value.strip() and value.isprintable() else None
 
 
 def _targets(mode: str, targets: object, endpoints: Collection[str], regions: Collection[str]) -> dict[str, str]:

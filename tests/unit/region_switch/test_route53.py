@@ -1,0 +1,73 @@
+"""What a refused or unanswered batch means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError, RefusedError
+from ansible.module_utils.region_switch.route53 import read_records, record_set, submit, wait_insync
+
+from .fakes import Clock, FakeAws, aws_error
+
+NAME, OLD, NEW, OTHER = "mqtt1.example.com", "old.example.net", "new.example.net", "other.example.net"
+
+
+def route53(refusal: AwsError | None, now: dict[str, Any] | None) -> FakeAws:
+    def answer(operation: str, **_: Any) -> Any:
+        if operation == "ListResourceRecordSets":
+            return {"ResourceRecordSets": [now] if now else []}
+        return refusal or {"ChangeInfo": {"Id": "C1"}}
+
+    return FakeAws(answer)
+
+
+def send(aws: FakeAws) -> str | None:
+    clock = Clock()
+    found: str | None = submit(aws, "Z1", [], {NAME: NEW}, "test", sleep=clock.sleep)
+    return found
+
+
+def test_accepted_batch_has_an_id() -> None:
+    assert send(route53(None, None)) == "C1"
+
+
+@pytest.mark.parametrize("now", [record_set(NAME, OTHER, 0), None])
+def test_record_changed_by_someone_else_is_not_overwritten(now: dict[str, Any] | None) -> None:
+    with pytest.raises(RecordsChangedError, match="changed by someone else"):
+        send(route53(aws_error("InvalidChangeBatch", 400), now))
+
+
+@pytest.mark.parametrize("error", [aws_error("InvalidChangeBatch", 400), aws_error("NoAnswer", 0)])
+def test_batch_that_was_carried_out_all_the_same_is_accepted(error: AwsError) -> None:
+    assert send(route53(error, record_set(NAME, NEW, 0))) is None
+
+
+def test_batch_without_answer_that_was_not_carried_out_is_an_error() -> None:
+    with pytest.raises(AwsError, match="NoAnswer"):
+        send(route53(aws_error("NoAnswer", 0), record_set(NAME, OLD, 0)))
+
+
+def test_busy_zone_is_tried_again_but_not_for_ever() -> None:
+    with pytest.raises(AwsError, match="PriorRequestNotComplete"):
+        send(route53(aws_error("PriorRequestNotComplete", 400), record_set(NAME, OLD, 0)))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"Name": f"{NAME}.", "Type": "A", "AliasTarget": {"DNSName": NEW}},
+        {**record_set(NAME, NEW, 0), "SetIdentifier": "primary", "Weight": 1},
+    ],
+)
+def test_record_that_is_no_simple_cname_is_refused(entry: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError, match="expected one simple CNAME"):
+        read_records(route53(None, entry), "Z1", [NAME])
+
+
+def test_change_that_stays_pending_is_bounded() -> None:
+    clock = Clock()
+    aws = FakeAws(lambda *_, **__: {"ChangeInfo": {"Status": "PENDING"}})
+
+    with pytest.raises(NotConvergedError, match="found PENDING after 30 s, expected INSYNC"):
+        wait_insync(aws, "C1", 30, clock, clock.sleep)
