@@ -17,6 +17,8 @@ from .sweep import WORKERS, Kick
 QUERY_RATE = 90.0
 CLIENT_INTERVAL = 1.1
 TICK = 0.05
+# Looking earlier than clients usually come back would cost them a whole CLIENT_INTERVAL.
+FIRST_LOOK = 0.3
 NOT_CONNECTED = -1.0
 # The AWS IoT SDK keeps a resolved address this long whatever the record's TTL: a client that went back
 # and is disconnected earlier would go back again.
@@ -86,7 +88,7 @@ class Landing:
         """
         self._buckets = {region: TokenBucket(QUERY_RATE) for region in self.data}
         started = self.clock()
-        pending = [Flight(kick, started) for kick in kicks]
+        pending = [Flight(kick, started + FIRST_LOOK) for kick in kicks]
         vanished = bool(kicks) and not any(kick.found for kick in kicks)
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             while pending and self.clock() - started < self.timeout:

@@ -28,8 +28,9 @@ def normalise(table: object, endpoints: Collection[str], regions: Collection[str
     for key, targets in table.items():
         name = _name(key)
         if name is None or name in modes:
+            found = "no usable name" if name is None else "the same name twice"
             raise RefusedError(
-                f"mode {_shown(key)} of the table: found {'no usable name' if name is None else 'the same name twice'}, "
+                f"mode {_shown(key)} of the table: found {found}, "
                 "expected one whole number or word per mode: correct failover_modes"
             )
         modes[name] = _targets(name, targets, endpoints, regions)

@@ -217,6 +217,7 @@ class Run:
                 plan = read_plan(self.aws, self.options, desired)
             summary.moves, diff = plan.moves, plan.diff()
             self.journal.write("plan", plan=report.plan_dict(plan.moves), misplaced=len(plan.misplaced))
+            self._count_clients(plan, [], [])
             summary.error = self._move(plan)
             summary.outcome = self._outcome()
         except RefusedError as error:

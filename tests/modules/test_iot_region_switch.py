@@ -175,6 +175,7 @@ def test_missing_permission_stops_the_sweep(aws_api: AwsApi, options: dict[str, 
     assert "DeleteConnection in us-east-1" in found["msg"]
     assert "IAM" in found["msg"]
     assert found["outcome"] == "failed"
+    assert found["summary"]["clients"]["stragglers"] == 2
     assert json.loads((Path(found["report"]) / "summary.json").read_text())["outcome"] == "failed"
 
 
