@@ -18,9 +18,9 @@ venv: $(STAMP) ## make .venv and fill it with the pinned requirements
 
 $(STAMP): requirements.txt requirements-dev.txt
 	@echo "venv: installing the pinned requirements into $(VENV) (about a minute)"
-	@$(PYTHON) -m venv --clear $(VENV) || { \
+	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "venv: $(PYTHON) cannot make a virtual environment: install the package python3-venv and run make again" >&2; exit 1; }
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 drill: $(STAMP) ## the whole move, rehearsed: lab up, setup, deploy, mode 1, mode 3
@@ -35,7 +35,7 @@ lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ruff format --check .
 	@mypy module_utils/region_switch library clients/mqtt_fleet lab plugins
 	@yamllint --strict .
-	@ansible-lint --quiet
+	@ansible-lint -q
 
 unit: $(STAMP) ## the tests that need neither root nor network
 	@python -m pytest tests/unit

@@ -1,6 +1,6 @@
 """An awsiotsdk client as the SDK's samples have it: default resolver, default bootstrap. Runs on a device.
 
-Prints one JSON line per connection: {"event": "connected"}. Ends after the number of seconds given.
+Prints one JSON line per connection: {"event": "connected"}. Runs until it is stopped.
 """
 
 import json
@@ -9,7 +9,7 @@ import threading
 
 from awsiot import mqtt5_client_builder
 
-ENDPOINT, CLIENT_ID, CERTIFICATE, PRIVATE_KEY, CA, SECONDS = sys.argv[1:]
+ENDPOINT, CLIENT_ID, CERTIFICATE, PRIVATE_KEY, CA = sys.argv[1:]
 
 
 def say(event):
@@ -26,5 +26,4 @@ client = mqtt5_client_builder.mtls_from_path(
     on_lifecycle_disconnection=lambda _: say("disconnected"),
 )
 client.start()
-threading.Event().wait(float(SECONDS))
-client.stop()
+threading.Event().wait()

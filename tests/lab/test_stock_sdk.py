@@ -15,21 +15,23 @@ from pathlib import Path
 import boto3
 import pytest
 
-from lab import device
+from lab import device, topology
 
 from .conftest import StandIn, failover, wait_for
 
+DEVICE = topology.DEVICES[0]
 CLIENT_ID = "client_01"
 ENDPOINT = "mqtt1.example.com"
 OLD, NEW = "us-east-1", "ap-northeast-1"
-CREDENTIALS = "/etc/mqtt-fleet"
+CREDENTIALS = "/etc/mqtt-client"
+UNIT = "mqtt-client.service"
+STOCK_UNIT = "stock-sdk-client.service"
+REMOTE_SCRIPT = "/root/stock_sdk_client.py"
 SCRIPT = Path(__file__).with_name("stock_sdk_client.py")
 
 
 def on_device(*command: str, text: str | None = None) -> str:
-    done = subprocess.run(
-        [*device.ssh_command("edge1"), *command], input=text, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(device.ssh_command(DEVICE, *command), input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -37,14 +39,14 @@ def on_device(*command: str, text: str | None = None) -> str:
 @contextmanager
 def stock_client() -> Iterator[list[dict[str, str]]]:
     """The stock client in the place of ours on the device; yields the events it printed so far."""
-    on_device("systemctl", "stop", "mqtt-fleet-client")
-    on_device("cat > /root/stock_sdk_client.py", text=SCRIPT.read_text(encoding="utf-8"))
-    command = (
-        f"/opt/mqtt-fleet/venv/bin/python /root/stock_sdk_client.py {ENDPOINT} {CLIENT_ID} {CREDENTIALS}/client.crt "
-        f"{CREDENTIALS}/client.key {CREDENTIALS}/ca.crt 60"
-    )
+    interpreter = on_device(f"systemctl show --property=ExecStart --value {UNIT} | grep -o 'path=[^ ]*'")
+    on_device("systemctl", "stop", UNIT)
+    on_device(f"cat > {REMOTE_SCRIPT}", text=SCRIPT.read_text(encoding="utf-8"))
+    files = [f"{CREDENTIALS}/{name}" for name in ("client.crt", "client.key", "ca.crt")]
+    stock = [interpreter.strip().removeprefix("path="), REMOTE_SCRIPT, ENDPOINT, CLIENT_ID, *files]
+    transient = ["systemd-run", "--quiet", "--collect", "--pipe", f"--unit={STOCK_UNIT}", *stock]
     events: list[dict[str, str]] = []
-    process = subprocess.Popen([*device.ssh_command("edge1"), command], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(device.ssh_command(DEVICE, *transient), stdout=subprocess.PIPE, text=True)
 
     def read_lines() -> None:
         assert process.stdout
@@ -55,10 +57,10 @@ def stock_client() -> Iterator[list[dict[str, str]]]:
     try:
         yield events
     finally:
-        process.terminate()
-        process.wait()
-        on_device("pkill -f /root/stock_sdk_client.py || true; rm -f /root/stock_sdk_client.py")
-        on_device("systemctl", "start", "mqtt-fleet-client")
+        on_device("systemctl", "stop", STOCK_UNIT)
+        process.wait(timeout=30)
+        on_device("rm", "-f", REMOTE_SCRIPT)
+        on_device("systemctl", "start", UNIT)
 
 
 def disconnect(stand_in: StandIn) -> None:
@@ -100,7 +102,7 @@ def test_stock_client_goes_back_to_the_old_region(fleet: dict[str, str], stand_i
 def test_ours_goes_to_the_new_region(fleet: dict[str, str], stand_in: StandIn, client_id: str) -> None:
     failover("1")
     # As young a connection as the stock client's was: its address is still in any cache there may be.
-    on_device("systemctl", "restart", "mqtt-fleet-client")
+    on_device("systemctl", "restart", UNIT)
     wait_for("our client connecting", lambda: stand_in.connected_regions(client_id) == [OLD])
 
     assert region_after_kick(stand_in) == NEW
