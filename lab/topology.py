@@ -18,7 +18,7 @@ BRIDGE = "mqttlab0"
 CONTROLLER = IPv4Address("198.18.83.1")
 
 ACCOUNT_ID = "123456789012"
-# The AWS API stand-in. On loopback, so that a command that finds no lab is refused at once and nothing leaves the machine.
+# The AWS API stand-in is on loopback: a command that finds no lab is refused at once, and nothing leaves the machine.
 AWS_API_ADDRESS = IPv4Address("127.0.0.1")
 AWS_API_PORT = 4566
 AWS_API_PROGRAM = "aws"
