@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,17 @@ def check_owner(owner: str | None, repository: Path) -> None:
     """
     if owner is not None and owner != str(repository):
         raise LabError(f"{topology.BRIDGE} belongs to the lab of {owner}: run 'make lab-down' there first")
+
+
+def is_dead(owner: str | None, repository: Path, processes: Collection[int]) -> bool:
+    """Tell whether the bridge is another checkout's, and nothing of that lab runs any more.
+
+    Args:
+        owner: the checkout that the lab's bridge belongs to, None where there is no bridge.
+        repository: this checkout.
+        processes: IDs of the lab's processes, whoever's it is.
+    """
+    return owner not in (None, str(repository)) and not processes
 
 
 def check_network() -> None:

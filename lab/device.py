@@ -215,12 +215,22 @@ def system_state(node: Node) -> str:
     return done.stdout.strip() or "unreachable"
 
 
+def mount_points(mounts: str) -> list[Path]:
+    """Return where devices' systems are mounted, last first, of any checkout.
+
+    Args:
+        mounts: what /proc/self/mounts says.
+    """
+    sources = {node.namespace for node in topology.DEVICES}
+    entries = [line.split() for line in mounts.splitlines()]
+    return [Path(where.replace("\\040", " ")) for source, where, *_ in reversed(entries) if source in sources]
+
+
 def down() -> None:
     """Unmount the devices' systems and remove what systemd-nspawn leaves behind."""
+    for mount_point in mount_points(Path("/proc/self/mounts").read_text(encoding="utf-8")):
+        run(["umount", str(mount_point)])
     for node in topology.DEVICES:
-        merged = directory(node) / "merged"
-        while merged.is_mount():
-            run(["umount", str(merged)])
         for leftover in NSPAWN_RUNTIME.glob(f"*/{node.namespace}"):
             shutil.rmtree(leftover)
     for lock in NSPAWN_RUNTIME.glob("locks/*"):

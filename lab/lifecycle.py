@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +30,7 @@ def up(say: Say) -> None:
     checks.check_socket_paths(checks.socket_paths(state))
     with _alone():
         _install_missing(facts, say)
+        _bury_dead_lab(say)
         checks.check_network()
         _prepare(state, say)
         _run_programs(state, say)
@@ -87,8 +88,9 @@ def down(say: Say) -> None:
     facts = checks.read_facts()
     if facts.system != "Linux" or facts.user_id != 0:
         checks.check_machine(facts)
-    checks.check_owner(network.bridge_owner(), topology.REPOSITORY)
     with _alone():
+        _bury_dead_lab(say)
+        checks.check_owner(network.bridge_owner(), topology.REPOSITORY)
         say(f"processes: {_end_programs()} ended")
         cgroup.remove()
         device.down()
@@ -96,6 +98,17 @@ def down(say: Say) -> None:
         if (state := topology.state_directory()).exists():
             shutil.rmtree(state)
         say("network, mounts and state: gone")
+
+
+def _bury_dead_lab(say: Say) -> None:
+    """Remove what the lab of another checkout left when it ended without being taken down."""
+    owner = network.bridge_owner()
+    if not checks.is_dead(owner, topology.REPOSITORY, cgroup.processes() | set(_namespace_processes())):
+        return
+    cgroup.remove()
+    device.down()
+    network.down()
+    say(f"the lab of {owner} no longer ran: what it left is removed")
 
 
 def _end_programs() -> int:
@@ -128,12 +141,11 @@ def _namespace_processes() -> list[int]:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Hold the lock that keeps two commands from changing the lab at once."""
-    path = topology.cache_directory() / "lab.lock"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", encoding="ascii") as stream:
+    """Keep two commands of this machine from changing the lab at once, whichever checkout they are of."""
+    with socket.socket(socket.AF_UNIX) as lock:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LabError(f"{path}: another command is changing the lab; run again when it has ended") from error
+            # Abstract: there is no file to leave behind, and it ends with the process that holds it.
+            lock.bind(f"\0{topology.BRIDGE}")
+        except OSError as error:
+            raise LabError("another command is changing the lab; run again when it has ended") from error
         yield

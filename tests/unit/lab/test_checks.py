@@ -81,3 +81,11 @@ def test_missing_programs_are_named_by_their_package(tmp_path: Path, monkeypatch
             (tmp_path / program).chmod(0o755)
     monkeypatch.setattr(checks, "program_path", lambda: str(tmp_path))
     assert checks.missing_packages(FIT) == ["knot", "systemd-container"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "processes", "dead"),
+    [("/srv/there", set(), True), ("/srv/there", {17}, False), ("/srv/here", set(), False), (None, set(), False)],
+)
+def test_only_a_foreign_lab_without_processes_is_dead(owner: str | None, processes: set[int], dead: bool) -> None:
+    assert checks.is_dead(owner, Path("/srv/here"), processes) is dead

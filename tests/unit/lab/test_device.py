@@ -48,3 +48,17 @@ def test_only_locks_that_nobody_holds_are_removed(tmp_path: Path) -> None:
             device._remove_unless_held(lock)
     assert held.exists()
     assert not left.exists()
+
+
+def test_devices_mounted_by_any_checkout_are_found_last_first() -> None:
+    mounts = (
+        "/dev/vda / ext4 rw 0 0\n"
+        "mqttlab-edge1 /srv/a\\040b/.lab/devices/edge1/merged overlay rw 0 0\n"
+        "overlay /var/lib/other overlay rw 0 0\n"
+        "mqttlab-edge2 /srv/c/.lab/devices/edge2/merged overlay rw 0 0\n"
+    )
+
+    assert device.mount_points(mounts) == [
+        Path("/srv/c/.lab/devices/edge2/merged"),
+        Path("/srv/a b/.lab/devices/edge1/merged"),
+    ]
