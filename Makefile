@@ -8,6 +8,8 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
+# The engine and the clients, as the drill and the bench import them.
+export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
 .PHONY: help venv drill test lint unit lab lab-down lab-status bench clean
 

@@ -3,60 +3,42 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lab import topology
+from lab import programs, supervisor, topology
+from lab.errors import LabError
+from region_switch import ledger
 
 READY_TIMEOUT = 60.0
+INVENTORY = topology.REPOSITORY / "inventory" / "lab"
 
 
-class MonitorError(Exception):
-    """The monitor does not run or does not see a region."""
-
-
-@dataclass
-class Arrivals:
-    """How many messages of one client arrived in each region."""
-
-    per_region: dict[str, int] = field(default_factory=dict)
+# Messages per client ID and region.
+Arrivals = dict[str, dict[str, int]]
 
 
 def ledger_path() -> Path:
     return topology.state_directory() / "ledger.sqlite"
 
 
-@contextmanager
-def _ledger() -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(f"file:{ledger_path()}?mode=ro", uri=True, timeout=10)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
 def start() -> None:
     """Start the monitor and wait until it is subscribed in every region.
 
     Raises:
-        MonitorError: it did not get that far within a minute.
+        LabError: it did not get that far within a minute.
     """
-    configuration = topology.state_directory() / "supervisord.conf"
-    control = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(configuration)]
-    subprocess.run([*control, "start", "monitor"], check=False, capture_output=True)
+    supervisor.start_program(programs.MONITOR)
     deadline = time.monotonic() + READY_TIMEOUT
     wanted = {region.name for region in topology.REGIONS}
     while (found := subscribed_regions()) != wanted:
         if time.monotonic() > deadline:
-            raise MonitorError(
+            raise LabError(
                 f"the monitor is subscribed in {sorted(found)}, expected {sorted(wanted)}: "
                 f"see {topology.state_directory() / 'log' / 'monitor.log'}"
             )
@@ -66,8 +48,8 @@ def start() -> None:
 def _rows(query: str, *parameters: object) -> list[tuple[Any, ...]]:
     """Return a query's rows; none while the ledger does not exist yet."""
     try:
-        with _ledger() as ledger:
-            return ledger.execute(query, parameters).fetchall()
+        with closing(sqlite3.connect(f"file:{ledger_path()}?mode=ro", uri=True, timeout=10)) as connection:
+            return connection.execute(query, parameters).fetchall()
     except sqlite3.OperationalError:
         return []
 
@@ -77,15 +59,15 @@ def subscribed_regions() -> set[str]:
     return {region for (region,) in _rows("SELECT region FROM subscription WHERE since IS NOT NULL")}
 
 
-def recent_arrivals(seconds: float) -> dict[str, Arrivals]:
-    """Per client ID, the messages of the last seconds by region."""
+def recent_arrivals(seconds: float) -> Arrivals:
+    """The messages of the last seconds."""
     rows = _rows(
         "SELECT client_id, region, count(*) FROM message WHERE arrived_at > ? GROUP BY client_id, region",
         time.time() - seconds,
     )
-    arrivals: dict[str, Arrivals] = {}
+    arrivals: Arrivals = {}
     for client_id, region, count in rows:
-        arrivals.setdefault(client_id, Arrivals()).per_region[region] = count
+        arrivals.setdefault(client_id, {})[region] = count
     return arrivals
 
 
@@ -98,11 +80,35 @@ def latest_regions() -> dict[str, str]:
     return {client_id: region for client_id, region, _ in rows}
 
 
+@dataclass(frozen=True)
+class Device:
+    """A device of the lab's inventory, as its host variables describe it."""
+
+    client_id: str
+    library: str
+    endpoint: str
+
+
+def devices() -> list[Device]:
+    """The devices of the lab's inventory."""
+    hosts = yaml.safe_load((INVENTORY / "hosts.yml").read_text(encoding="utf-8"))
+    edge = hosts["all"]["children"]["edge"]["hosts"].values()
+    return [Device(host["mqtt_client_id"], host["mqtt_client_library"], host["mqtt_endpoint"]) for host in edge]
+
+
+def gaps(before: str, after: str, since: float) -> dict[str, float]:
+    """Per client ID, the seconds from its last message in the region of one mode to its first in another's.
+
+    Args:
+        since: epoch seconds; when the move began.
+    """
+    old, new = expected_regions(before), expected_regions(after)
+    moved = {client_id: (old[client_id], new[client_id]) for client_id in old if old[client_id] != new[client_id]}
+    return ledger.gaps(ledger.read(ledger_path(), since) or [], moved, since)
+
+
 def expected_regions(mode: str) -> dict[str, str]:
     """Per client ID of the lab's inventory, the region that a mode sends it to."""
-    inventory = topology.REPOSITORY / "inventory" / "lab"
-    fleet = yaml.safe_load((inventory / "group_vars" / "all" / "fleet.yml").read_text(encoding="utf-8"))
-    hosts = yaml.safe_load((inventory / "hosts.yml").read_text(encoding="utf-8"))
+    fleet = yaml.safe_load((INVENTORY / "group_vars" / "all" / "fleet.yml").read_text(encoding="utf-8"))
     targets = fleet["failover_modes"][mode]
-    edge = hosts["all"]["children"]["edge"]["hosts"].values()
-    return {host["mqtt_client_id"]: targets[host["mqtt_endpoint"]] for host in edge}
+    return {device.client_id: targets[device.endpoint] for device in devices()}

@@ -149,6 +149,6 @@ def fleet(lab: None) -> dict[str, str]:
 def messages_arrive_only_in(expected: dict[str, str]) -> bool:
     """Whether the messages of the last second arrived in each client's region and nowhere else."""
     arrivals = monitor.recent_arrivals(seconds=1.0)
-    return {client: sorted(found.per_region) for client, found in arrivals.items()} == {
+    return {client: sorted(regions) for client, regions in arrivals.items()} == {
         client: [region] for client, region in expected.items()
     }

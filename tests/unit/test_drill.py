@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.drill import last_error, recap
+from lab.drill import current_task, last_error, recap
 
 RECAP = """
 PLAY RECAP *******************************
@@ -28,3 +28,10 @@ def test_recap_is_one_line() -> None:
 )  # fmt: skip
 def test_last_error_is_the_failed_tasks_message(output: str, error: str) -> None:
     assert last_error(output) == error
+
+
+def test_current_task_is_the_last_one_begun() -> None:
+    output = "PLAY [x]\nTASK [pki : Create the folders] ****\nok\nTASK [pki : Create the private keys] ***\n"
+
+    assert current_task(output) == "pki : Create the private keys"
+    assert current_task("PLAY [x]\n") == "starting"
