@@ -19,11 +19,22 @@ help: ## list the targets
 venv: $(STAMP) ## make .venv and fill it with the pinned requirements
 
 $(STAMP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(INSTALL_VENV)
 	@echo "venv: installing the pinned requirements into $(VENV) (about a minute)"
-	@$(PYTHON) -m venv $(VENV) || { \
-	  echo "venv: $(PYTHON) cannot make a virtual environment: install the package python3-venv and run make again" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+# Debian's Python comes without what makes virtual environments.
+define INSTALL_VENV
+{ \
+	echo "venv: installing the package python3-venv"; \
+	apt-get -qq update && apt-get -qq install --yes --no-install-recommends python3-venv >/dev/null; \
+} || { \
+	echo "venv: $(PYTHON) cannot make a virtual environment: install the package python3-venv and run make again" >&2; \
+	exit 1; \
+}
+endef
 
 drill: $(STAMP) ## the whole move, rehearsed: lab up, setup, deploy, mode 1, mode 3
 	@python -m lab.drill
