@@ -65,6 +65,6 @@ lab-status: $(STAMP) ## what runs in the lab, and where
 bench: $(STAMP) ## measure the gap of each client over 10 moves
 	@python -m tests.bench.gap
 
-clean: lab-down ## also remove .venv, caches and generated certificates
-	rm -rf .venv .cache .lab reports certs/clients
-	find certs -type f ! -name README.md -delete
+clean: lab-down ## also remove .venv, caches and the lab's certificates; reports and production's certificates stay
+	rm -rf .venv .cache certs/clients
+	find certs -maxdepth 1 -type f ! -name README.md -delete
