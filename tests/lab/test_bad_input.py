@@ -8,12 +8,23 @@ import platform
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from .conftest import REPOSITORY, StandIn, run_playbook
 
 MODE_1 = {"mqtt1.example.com": "us-east-1", "mqtt2.example.com": "us-east-1"}
+LAB = REPOSITORY / "inventory" / "lab"
+
+
+def with_edge2(folder: Path, **variables: Any) -> list[str]:
+    """Arguments that name the lab's inventory with other variables for its second device."""
+    override = folder / "override.yml"
+    override.write_text(yaml.safe_dump({"edge": {"hosts": {"edge2": variables}}}))
+    return ["-i", str(LAB), "-i", str(override)]
 
 
 @pytest.mark.parametrize(
@@ -85,3 +96,97 @@ def test_lab_without_root_is_refused_in_one_line() -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "root" in done.stderr
+
+
+def test_setup_refuses_a_region_without_host(fleet: dict[str, str], stand_in: StandIn) -> None:
+    last = stand_in.last_request()
+    modes = {"failover_modes": {"1": {**MODE_1, "mqtt1.example.com": "eu-west-1"}}}
+
+    run = run_playbook("setup.yml", "-e", json.dumps(modes))
+
+    assert run.returncode != 0
+    assert "region 'eu-west-1' of mqtt1.example.com has no host" in run.error
+    assert "\n" not in run.error
+    assert run.changed == 0
+    assert stand_in.writes_since(last) == []
+
+
+@pytest.mark.parametrize("playbook", [["setup.yml"], ["failover.yml", "-e", "mode=1"]])
+@pytest.mark.parametrize("regions", [{"regions": None}, {}], ids=["empty", "absent"])
+def test_inventory_without_regions_is_refused(
+    fleet: dict[str, str], stand_in: StandIn, tmp_path: Path, playbook: list[str], regions: dict[str, None]
+) -> None:
+    last = stand_in.last_request()
+    inventory = tmp_path / "inventory" / "lab"
+    shutil.copytree(LAB, inventory)
+    hosts = yaml.safe_load((LAB / "hosts.yml").read_text())
+    del hosts["all"]["children"]["regions"]
+    hosts["all"]["children"] |= regions
+    (inventory / "hosts.yml").write_text(yaml.safe_dump(hosts))
+
+    run = run_playbook("-i", str(inventory), *playbook)
+
+    assert run.returncode != 0
+    assert run.error == ("regions: found none, expected at least one: give the group 'regions' a host per AWS Region")
+    assert stand_in.writes_since(last) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"mqtt_endpoint": "mqtt9.example.com"}, "host edge2: mqtt_endpoint is mqtt9.example.com"),
+        ({"mqtt_endpoint": ""}, "host edge2: mqtt_endpoint is not set"),
+        ({"mqtt_client_id": "client_01"}, "host edge2: mqtt_client_id client_01 is also that of host edge1"),
+    ],
+)
+def test_setup_refuses_a_device_that_is_wrong_in_the_inventory(
+    fleet: dict[str, str], stand_in: StandIn, tmp_path: Path, variables: dict[str, str], named: str
+) -> None:
+    last = stand_in.last_request()
+
+    run = run_playbook(*with_edge2(tmp_path, **variables), "setup.yml")
+
+    assert run.returncode != 0
+    assert named in run.error
+    assert "expected one" in run.error
+    assert "\n" not in run.error
+    assert run.changed == 0
+    assert stand_in.writes_since(last) == []
+
+
+def test_deploy_leaves_a_device_with_an_unknown_endpoint_as_it_is(fleet: dict[str, str], tmp_path: Path) -> None:
+    run = run_playbook(*with_edge2(tmp_path, mqtt_endpoint="mqtt9.example.com"), "playbooks/deploy_clients.yml")
+
+    assert run.returncode != 0
+    assert run.error == (
+        "host edge2: mqtt_endpoint is mqtt9.example.com, expected one of mqtt1.example.com, mqtt2.example.com: "
+        "correct it in the inventory or add it to iot_endpoints"
+    )
+    assert run.changed == 0
+
+
+def test_deploy_names_the_certificate_that_is_missing(fleet: dict[str, str], tmp_path: Path) -> None:
+    missing = str(tmp_path / "client_02.crt")
+
+    run = run_playbook(*with_edge2(tmp_path, mqtt_client_certificate=missing), "playbooks/deploy_clients.yml")
+
+    assert run.returncode != 0
+    assert run.error == (
+        f"host edge2: found no {missing}, expected the CA and certificate and key of client_02 on the controller: "
+        "run setup.yml first"
+    )
+    assert run.changed == 0
+
+
+def test_unreachable_device_is_reported_and_the_others_are_deployed(fleet: dict[str, str], tmp_path: Path) -> None:
+    # In the lab's network, and nobody's.
+    run = run_playbook(*with_edge2(tmp_path, ansible_host="198.18.83.250"), "playbooks/deploy_clients.yml")
+
+    assert run.returncode != 0
+    assert "fatal: [edge2]: UNREACHABLE!" in run.output
+    assert "198.18.83.250" in run.error
+    hosts = {line.split()[0]: line for line in run.output.partition("PLAY RECAP")[2].splitlines() if " : ok=" in line}
+    assert "unreachable=1" in hosts["edge2"]
+    assert "unreachable=0" in hosts["edge1"]
+    assert "failed=0" in hosts["edge1"]
+    assert "TASK [mqtt_client : Refuse a client that is not connected]" in run.output
