@@ -26,6 +26,7 @@ class AwsError(SwitchError):
         operation: AWS's name, such as `DeleteConnection`.
         code: AWS's error code, or `NoAnswer` when none came.
         status: HTTP status, 0 when no answer came.
+        text: AWS's own words, on one line.
     """
 
     def __init__(self, operation: str, region: str, code: str, status: int, message: str) -> None:
@@ -33,8 +34,8 @@ class AwsError(SwitchError):
         self.region = region
         self.code = code
         self.status = status
-        text = " ".join(message.split()).rstrip(".")
-        super().__init__(f"{operation} in {region}: found {code} ({text}), expected success: {_advice(self)}")
+        self.text = " ".join(message.split()).rstrip(".")
+        super().__init__(f"{operation} in {region}: found {code} ({self.text}), expected success: {_advice(self)}")
 
     @property
     def not_found(self) -> bool:

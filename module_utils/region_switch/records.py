@@ -16,7 +16,7 @@ def ensure_records(route53: AwsClient, parameters: dict[str, Any], check_mode: b
     current = read_records(route53, zone, wanted)
     changes, after = setup_changes(current, wanted, parameters["keep_values"], ttl)
     if changes and not check_mode:
-        change_id = submit(route53, zone, changes, after, "Create the CNAMEs of endpoints")
+        change_id = submit(route53, zone, changes, current, after, "Create the CNAMEs of endpoints")
         if change_id:
             wait_insync(route53, change_id, parameters["timeout"])
     before = {name: {"value": record.value, "ttl": record.ttl} for name, record in current.items() if record}

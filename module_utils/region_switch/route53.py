@@ -10,7 +10,7 @@ from typing import Any
 from .aws import AwsClient
 from .errors import AwsError, NotConvergedError, RecordsChangedError, RefusedError
 
-POLL_INTERVAL = 1.0
+POLL_INTERVAL = 0.5
 BUSY_ATTEMPTS = 5
 
 
@@ -77,13 +77,15 @@ def compare_and_swap(record: Record, value: str, ttl: int) -> list[dict[str, Any
     (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html).
     """
     delete = {"Action": "DELETE", "ResourceRecordSet": dict(record.raw)}
-    return [delete, *create(record.name, value, ttl)]
+    # What else the record has, such as a health check, goes with it.
+    return [delete, {"Action": "CREATE", "ResourceRecordSet": {**record.raw, **record_set(record.name, value, ttl)}}]
 
 
 def submit(
     route53: AwsClient,
     zone: str,
     changes: list[dict[str, Any]],
+    before: Mapping[str, Record | None],
     expected: Mapping[str, str],
     comment: str,
     sleep: Callable[[float], None] = time.sleep,
@@ -91,9 +93,11 @@ def submit(
     """Send one batch and return the change's ID; None when it proved to be applied although no answer said so.
 
     Args:
+        before: the records that the changes were made from.
         expected: `{name: value}` once the batch is applied.
 
     Raises:
+        AwsError: Route 53 refuses the batch for what it says, such as a name that is not in the zone.
         RecordsChangedError: a record is not what it was read as; nothing was overwritten.
     """
     batch = {"Comment": comment, "Changes": changes}
@@ -104,7 +108,7 @@ def submit(
         except AwsError as error:
             # A request without an answer may have been carried out, and its repetition then fails.
             if error.code == "InvalidChangeBatch" or error.status == 0 or error.status >= 500:
-                _settle(route53, zone, expected, error)
+                _settle(route53, zone, before, expected, error)
                 return None
             if not error.throttled or attempt == BUSY_ATTEMPTS:
                 raise
@@ -112,7 +116,13 @@ def submit(
     raise AssertionError("unreachable")
 
 
-def _settle(route53: AwsClient, zone: str, expected: Mapping[str, str], error: AwsError) -> None:
+def _settle(
+    route53: AwsClient,
+    zone: str,
+    before: Mapping[str, Record | None],
+    expected: Mapping[str, str],
+    error: AwsError,
+) -> None:
     """Read again after a batch that was refused or not answered; return when the records are as wanted."""
     found = read_records(route53, zone, expected)
     wrong = [
@@ -120,13 +130,18 @@ def _settle(route53: AwsClient, zone: str, expected: Mapping[str, str], error: A
     ]
     if not wrong:
         return
-    if error.code != "InvalidChangeBatch":
+    untouched = all(_raw(found[name]) == _raw(before.get(name)) for name in expected)
+    if error.code != "InvalidChangeBatch" or untouched:
         raise error
     shown = ", ".join(f"{name} = {record.value if (record := found[name]) else 'no record'}" for name in wrong)
     raise RecordsChangedError(
         f"records changed by someone else since they were read: found {shown}; expected them unchanged, nothing was "
         "overwritten: find out who moves them, then run again"
     ) from error
+
+
+def _raw(record: Record | None) -> Mapping[str, Any] | None:
+    return record.raw if record else None
 
 
 def wait_insync(

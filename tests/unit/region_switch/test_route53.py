@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError, RefusedError
-from ansible.module_utils.region_switch.route53 import read_records, record_set, submit, wait_insync
+from ansible.module_utils.region_switch.route53 import (
+    Record,
+    compare_and_swap,
+    read_records,
+    record_set,
+    submit,
+    wait_insync,
+)
 
 from .fakes import Clock, FakeAws, aws_error
 
@@ -24,7 +31,8 @@ def route53(refusal: AwsError | None, now: dict[str, Any] | None) -> FakeAws:
 
 def send(aws: FakeAws) -> str | None:
     clock = Clock()
-    found: str | None = submit(aws, "Z1", [], {NAME: NEW}, "test", sleep=clock.sleep)
+    read = {NAME: Record(NAME, OLD, 0, record_set(NAME, OLD, 0))}
+    found: str | None = submit(aws, "Z1", [], read, {NAME: NEW}, "test", sleep=clock.sleep)
     return found
 
 
@@ -36,6 +44,12 @@ def test_accepted_batch_has_an_id() -> None:
 def test_record_changed_by_someone_else_is_not_overwritten(now: dict[str, Any] | None) -> None:
     with pytest.raises(RecordsChangedError, match="changed by someone else"):
         send(route53(aws_error("InvalidChangeBatch", 400), now))
+
+
+def test_batch_refused_for_another_reason_is_not_blamed_on_others() -> None:
+    """A name outside the zone or a protected record: nobody touched it, and AWS says why."""
+    with pytest.raises(AwsError, match="InvalidChangeBatch"):
+        send(route53(aws_error("InvalidChangeBatch", 400), record_set(NAME, OLD, 0)))
 
 
 @pytest.mark.parametrize("error", [aws_error("InvalidChangeBatch", 400), aws_error("NoAnswer", 0)])
@@ -71,3 +85,29 @@ def test_change_that_stays_pending_is_bounded() -> None:
 
     with pytest.raises(NotConvergedError, match="found PENDING after 30 s, expected INSYNC"):
         wait_insync(aws, "C1", 30, clock, clock.sleep)
+
+
+def test_swap_keeps_what_else_the_record_has() -> None:
+    read = {**record_set(NAME, OLD, 60), "HealthCheckId": "abcdef11-2222-3333-4444-555555fedcba"}
+
+    delete, create = compare_and_swap(Record(NAME, OLD, 60, read), NEW, 0)
+
+    assert delete["ResourceRecordSet"] == read
+    assert create["ResourceRecordSet"] == {**record_set(NAME, NEW, 0), "HealthCheckId": read["HealthCheckId"]}
+
+
+def test_neighbours_of_a_name_are_not_the_name() -> None:
+    """The list goes on behind the name asked for, and Route 53 writes `*` as its octal code."""
+    listed = [record_set(f"\\052.{NAME}", OTHER, 0), record_set(f"x.{NAME}", OTHER, 0)]
+    aws = FakeAws(lambda *_, **__: {"ResourceRecordSets": listed})
+
+    assert read_records(aws, "Z1", [NAME]) == {NAME: None}
+
+
+def test_name_is_the_same_in_any_case_and_with_a_dot() -> None:
+    aws = FakeAws(lambda *_, **__: {"ResourceRecordSets": [record_set(NAME, f"{NEW.upper()}.", 60)]})
+
+    found = read_records(aws, "Z1", [NAME.upper()])[NAME.upper()]
+
+    assert found is not None
+    assert (found.name, found.value, found.ttl) == (NAME, NEW, 60)
