@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .errors import AwsError
+from .errors import AwsError, SwitchError
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
 ATTEMPTS = 4
 GLOBAL_REGION = "us-east-1"
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """One session: each reads the model of a service, some of them megabytes, once."""
+    return boto3.session.Session()
 
 
 class AwsClient:
@@ -40,7 +47,7 @@ class AwsClient:
             max_pool_connections=connections,
         )
         try:
-            self._client = boto3.session.Session().client(service, region_name=region, config=config)
+            self._client = _session().client(service, region_name=region, config=config)
         except BotoCoreError as error:
             raise AwsError(service, region or "no region", type(error).__name__, 0, str(error)) from error
         self.region: str = self._client.meta.region_name
@@ -50,9 +57,10 @@ class AwsClient:
 
         Raises:
             AwsError: AWS refused it, or did not answer in time.
+            SwitchError: this boto3 does not know the operation.
         """
         try:
-            answer: dict[str, Any] = getattr(self._client, _method(operation))(**parameters)
+            answer: dict[str, Any] = self._method(operation)(**parameters)
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", "Unknown"))
             text = str(error.response.get("Error", {}).get("Message") or error)
@@ -61,6 +69,16 @@ class AwsClient:
         except BotoCoreError as error:
             raise AwsError(operation, self.region, "NoAnswer", 0, str(error)) from error
         return answer
+
+    def _method(self, operation: str) -> Callable[..., dict[str, Any]]:
+        try:
+            method: Callable[..., dict[str, Any]] = getattr(self._client, _snake_case(operation))
+        except AttributeError as error:
+            raise SwitchError(
+                f"boto3: found {boto3.__version__}, which has no {operation}, expected a newer one: "
+                "install requirements.txt"
+            ) from error
+        return method
 
     def find(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
         """`call`, but None where AWS knows no such thing."""
@@ -88,7 +106,7 @@ class AwsClient:
             parameters[cursor[1]] = answer[cursor[0]]
 
 
-def _method(operation: str) -> str:
+def _snake_case(operation: str) -> str:
     """boto3's method of an operation: `CreateCertificateFromCsr` is `create_certificate_from_csr`."""
     words = re.sub(r"([a-z\d])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", operation))
     return words.lower()

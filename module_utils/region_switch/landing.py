@@ -23,6 +23,8 @@ NOT_CONNECTED = -1.0
 # The AWS IoT SDK keeps a resolved address this long whatever the record's TTL: a client that went back
 # and is disconnected earlier would go back again.
 RESOLVER_CACHE = 30.0
+# The index and GetConnection need not agree on the moment; a client may CONNECT once per second.
+SINCE_TOLERANCE = 1.0
 # Time that clients who had left before they were told to get to show up anywhere.
 VANISHED_GRACE = 15.0
 
@@ -57,7 +59,9 @@ def went_back(seen: Sighting, kick: Kick) -> bool:
     request is this machine's.
     """
     known = kick.client.connected_since
-    return seen.in_source and (seen.source_since >= kick.at or bool(known and seen.source_since > known))
+    return seen.in_source and (
+        seen.source_since >= kick.at or bool(known and seen.source_since >= known + SINCE_TOLERANCE)
+    )
 
 
 @dataclass
@@ -68,6 +72,7 @@ class Landing:
         data: `iot-data` clients by region, without retries of their own.
         sweep_again: disconnects clients that went back; returns their new kicks.
         ttl: seconds that resolvers may keep the old answer.
+        timeout: seconds that clients may take, besides those that the quota needs to look at each of them.
     """
 
     data: Mapping[str, AwsClient]
@@ -88,10 +93,11 @@ class Landing:
         """
         self._buckets = {region: TokenBucket(QUERY_RATE) for region in self.data}
         started = self.clock()
+        timeout = self.timeout + len(kicks) / QUERY_RATE
         pending = [Flight(kick, started + FIRST_LOOK) for kick in kicks]
         vanished = bool(kicks) and not any(kick.found for kick in kicks)
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-            while pending and self.clock() - started < self.timeout:
+            while pending and self.clock() - started < timeout:
                 due = [flight for flight in pending if flight.next_look <= self.clock()]
                 list(pool.map(self._look, due))
                 pending = [flight for flight in pending if not landed(flight.seen)]

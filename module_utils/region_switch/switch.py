@@ -271,14 +271,16 @@ class Run:
         self.journal.write("switch", records=expected)
         comment = f"Move to mode {self.summary.mode}"
         zone = self.options.hosted_zone_id
-        change_id = route53.submit(self.aws.route53_writer, zone, changes, expected, comment)
+        change_id = route53.submit(self.aws.route53_writer, zone, changes, plan.records, expected, comment)
         self.wrote = True
         self.journal.write("switched", change_id=change_id)
         if change_id:
             route53.wait_insync(self.aws.route53, change_id, self.options.dns_timeout)
             self.journal.write("insync", change_id=change_id)
-        # Resolvers nobody can ask may keep the old answer for the TTL that it was served with.
-        time.sleep(max(plan.records[move.endpoint].ttl for move in plan.needed))
+        # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
+        # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
+        self.landing.ttl = max(self.landing.ttl, *(plan.records[move.endpoint].ttl for move in plan.needed))
+        time.sleep(min(self.options.dns_timeout, max(plan.records[move.endpoint].ttl for move in plan.needed)))
 
     def _dns_gate(self, plan: Plan) -> None:
         options = self.options
