@@ -7,6 +7,7 @@ from typing import Any
 from .aws import AwsClient
 from .errors import RefusedError
 from .module import Result, changes
+from .route53 import plain
 
 
 def ensure_domain_configuration(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
@@ -52,13 +53,14 @@ def refuse_fixed(name: str, before: dict[str, Any], difference: dict[str, Any]) 
 
 def _wanted(parameters: dict[str, Any]) -> dict[str, Any]:
     keys = ("domain_name", "server_certificate_arn", "status", "tls_security_policy")
-    return {key: parameters[key] for key in (*keys, "authentication_type", "application_protocol")}
+    wanted = {key: parameters[key] for key in (*keys, "authentication_type", "application_protocol")}
+    return {**wanted, "domain_name": plain(wanted["domain_name"]) if wanted["domain_name"] else None}
 
 
 def _state(found: dict[str, Any]) -> dict[str, Any]:
     certificates = found.get("serverCertificates") or [{}]
     return {
-        "domain_name": found.get("domainName"),
+        "domain_name": plain(found.get("domainName", "")),
         "server_certificate_arn": certificates[0].get("serverCertificateArn"),
         "status": found.get("domainConfigurationStatus"),
         "tls_security_policy": (found.get("tlsConfig") or {}).get("securityPolicy"),

@@ -10,12 +10,16 @@ from typing import Any
 from .aws import AwsClient
 from .errors import AwsError, SwitchError
 from .pace import TokenBucket
+from .route53 import plain
 
 # https://docs.aws.amazon.com/general/latest/gr/iot_device_management.html: SearchIndex requests per second.
 SEARCH_RATE = 15.0
 # https://docs.aws.amazon.com/iot/latest/apireference/API_SearchIndex.html: results per page.
 PAGE_SIZE = 100
-_INDEX_ERRORS = {"IndexNotReadyException", "InvalidRequestException", "InvalidQueryException"}
+_INDEX_ERRORS = {
+    *("IndexNotReadyException", "InvalidRequestException"),
+    *("InvalidQueryException", "ResourceNotFoundException"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Client:
     """One connection: an MQTT client in one region.
 
     Attributes:
-        endpoint: the endpoint it uses, empty where its thing does not say.
+        endpoint: the endpoint it uses, lower case, empty where its thing does not say.
         connected_since: epoch seconds by AWS's clock, 0 where unknown.
     """
 
@@ -55,8 +59,8 @@ def connected_clients(iot: AwsClient, attribute: str) -> Iterator[Client]:
             if error.code not in _INDEX_ERRORS:
                 raise
             raise SwitchError(
-                f"fleet index in {iot.region}: found {error.code}, expected an ACTIVE index with connectivity: "
-                "run setup.yml and wait until the index is built"
+                f"fleet index in {iot.region}: found {error.code} ({error.text}), "
+                "expected an ACTIVE index with connectivity: run setup.yml and wait until the index is built"
             ) from error
         for thing in answer.get("things", []):
             yield _client(thing, attribute, iot.region)
@@ -69,7 +73,7 @@ def _client(thing: Mapping[str, Any], attribute: str, region: str) -> Client:
     connectivity = thing.get("connectivity", {})
     client_id = connectivity.get("clientId") or thing["thingName"]
     since = connectivity.get("timestamp", 0) / 1000
-    return Client(client_id, thing.get("attributes", {}).get(attribute, ""), region, since)
+    return Client(client_id, plain(thing.get("attributes", {}).get(attribute, "")), region, since)
 
 
 def discover(clients: Mapping[str, AwsClient], attribute: str) -> list[Client]:

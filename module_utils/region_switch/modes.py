@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from .errors import RefusedError
+from .route53 import plain
 
 Modes = dict[str, dict[str, str]]
 
 
 def normalise(table: object, endpoints: Collection[str], regions: Collection[str]) -> Modes:
-    """Return `{mode: {endpoint: region}}` with mode names as strings.
+    """Return `{mode: {endpoint: region}}` with mode names as strings and endpoints in lower case.
 
     YAML reads an unquoted `1:` as a number and `-e mode=1` arrives as a string: both mean mode "1".
 
@@ -82,7 +83,7 @@ def _targets(mode: str, targets: object, endpoints: Collection[str], regions: Co
             f"mode {mode}: found no region for {', '.join(missing)}, expected one for every endpoint: "
             "add it to failover_modes"
         )
-    return {str(endpoint): str(targets[endpoint]) for endpoint in endpoints}
+    return {plain(endpoint): str(targets[endpoint]) for endpoint in endpoints}
 
 
 def _require(names: Collection[str], what: str, advice: str) -> None:
