@@ -10,7 +10,7 @@ description:
   - What is not given stays as it is. A change makes AWS rebuild the index.
 options:
   thing_indexing_mode:
-    description: What of the registry is indexed.
+    description: What of the registry is indexed. V(REGISTRY) leaves V(REGISTRY_AND_SHADOW), which includes it.
     type: str
     choices: ["OFF", REGISTRY, REGISTRY_AND_SHADOW]
   thing_connectivity_indexing_mode:

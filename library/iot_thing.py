@@ -13,7 +13,7 @@ options:
     type: str
     required: true
   attributes:
-    description: Attributes to set, added to those the thing has.
+    description: Attributes to set, added to those the thing has. An empty one is removed.
     type: dict
   thing_type:
     description: Name of the thing type.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from .aws import AwsClient
-from .errors import RefusedError
+from .errors import AwsError, RefusedError
 from .module import Result
+
+# https://docs.aws.amazon.com/iot/latest/apireference/API_DetachThingPrincipal.html: propagates within seconds.
+DETACH_ATTEMPTS = 15
+DETACH_INTERVAL = 1.0
 
 
 def ensure_certificate(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
@@ -24,7 +29,7 @@ def ensure_certificate(iot: AwsClient, parameters: dict[str, Any], check_mode: b
     absent, one is issued from the CSR and written there.
     """
     path = Path(parameters["certificate_path"])
-    pem = path.read_text(encoding="ascii") if path.exists() else None
+    pem = read_certificate(path) if path.exists() else None
     if parameters["state"] == "absent":
         return _ensure_absent(iot, pem, check_mode)
     if parameters["csr_path"] and pem:
@@ -38,6 +43,16 @@ def ensure_certificate(iot: AwsClient, parameters: dict[str, Any], check_mode: b
         before = _create(iot, pem, parameters, path)
     _update(iot, before, after)
     return {**result, **_identity(before), "status": after["status"]}
+
+
+def read_certificate(path: Path) -> str:
+    """Return the first certificate of a file as PEM, without the text or chain that may stand around it.
+
+    Raises:
+        RefusedError: not readable, or no certificate.
+    """
+    pem: str = _load(path, lambda data: x509.load_pem_x509_certificate(data).public_bytes(Encoding.PEM).decode())
+    return pem
 
 
 def certificate_id(pem: str) -> str:
@@ -113,6 +128,10 @@ def _create(iot: AwsClient, pem: str | None, parameters: dict[str, Any], path: P
             raise RefusedError(
                 f"certificate {path}: found no file, expected one, or csr_path to have it issued: give either"
             )
+        if not path.parent.is_dir():
+            raise RefusedError(
+                f"certificate {path}: found no folder {path.parent}, expected one to write it to: create it first"
+            )
         csr = _load(Path(parameters["csr_path"]), lambda data: data.decode("ascii"))
         active = status == "ACTIVE"
         answer = iot.call("CreateCertificateFromCsr", certificateSigningRequest=csr, setAsActive=active)
@@ -150,8 +169,21 @@ def _ensure_absent(iot: AwsClient, pem: str | None, check_mode: bool) -> Result:
             iot.call("DetachThingPrincipal", thingName=thing, principal=arn)
         # AWS deletes only what is not ACTIVE.
         iot.call("UpdateCertificate", certificateId=identifier, newStatus="INACTIVE")
-        iot.call("DeleteCertificate", certificateId=identifier)
+        _delete(iot, identifier)
     return {"changed": bool(before), "diff": {"before": before, "after": {}}, **_identity(before), "status": None}
+
+
+def _delete(iot: AwsClient, identifier: str) -> None:
+    """Delete the certificate, once AWS has heard everywhere that nothing is attached to it."""
+    for attempt in range(1, DETACH_ATTEMPTS + 1):
+        try:
+            iot.call("DeleteCertificate", certificateId=identifier)
+        except AwsError as error:
+            if error.code != "DeleteConflictException" or attempt == DETACH_ATTEMPTS:
+                raise
+            time.sleep(DETACH_INTERVAL)
+        else:
+            return
 
 
 def _identity(state: dict[str, Any]) -> dict[str, Any]:

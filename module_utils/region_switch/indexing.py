@@ -14,10 +14,16 @@ _NAMES = {
 
 
 def ensure_indexing(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
-    """Set the two modes of thing indexing; the rest of the configuration stays as it is."""
+    """Set the two modes of thing indexing; the rest of the configuration stays as it is.
+
+    Shadows that are indexed stay indexed where the registry is asked for: others search them.
+    """
     found = iot.call("GetIndexingConfiguration").get("thingIndexingConfiguration", {})
     before = {option: found.get(name, "OFF") for option, name in _NAMES.items()}
-    difference = changes(before, {option: parameters[option] for option in _NAMES})
+    wanted = {option: parameters[option] for option in _NAMES}
+    if wanted["thing_indexing_mode"] == "REGISTRY" and before["thing_indexing_mode"] == "REGISTRY_AND_SHADOW":
+        wanted["thing_indexing_mode"] = None
+    difference = changes(before, wanted)
     after = {**before, **difference}
     if difference and not check_mode:
         # The request replaces the whole configuration of things.

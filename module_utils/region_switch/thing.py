@@ -18,8 +18,11 @@ def ensure_thing(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -
             iot.call("DeleteThing", thingName=name)
         return _result(name, None, before, {})
     given = {key: str(value) for key, value in (parameters["attributes"] or {}).items()}
+    merged = {**before.get("attributes", {}), **given}
     after = {
-        "attributes": {**before.get("attributes", {}), **given},
+        # AWS removes an attribute that is set to nothing
+        # (https://docs.aws.amazon.com/iot/latest/developerguide/thing-registry.html).
+        "attributes": {key: value for key, value in merged.items() if value},
         "thing_type": parameters["thing_type"] or before.get("thing_type"),
     }
     answer = current or {}
