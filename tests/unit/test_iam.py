@@ -1,0 +1,196 @@
+"""The IAM policies of docs/ allow what the product calls, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import ansible_collections.amazon.aws.plugins.module_utils as amazon_aws
+import ansible_collections.community.aws.plugins.modules as community_aws
+import botocore.session
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent.parent
+ENGINE = REPOSITORY / "module_utils" / "region_switch"
+OWN_MODULES = {path.stem for path in (REPOSITORY / "library").glob("*.py")}
+
+# boto3's services, in IAM's words.
+IAM_PREFIX = {"iot": "iot", "iot-data": "iot", "route53": "route53", "sts": "sts", "acm": "acm"}
+
+# Called only with `state: absent`, which no role says.
+REMOVALS = {
+    "DeleteCertificate",
+    "DeleteDomainConfiguration",
+    "DeletePolicy",
+    "DeleteThing",
+    "DetachPolicy",
+    "DetachThingPrincipal",
+}
+
+# The collections' modules: what they call besides is for removing (`state: absent`, `purge_tags`), and
+# the account's alias, which aws_caller_info does without.
+COLLECTIONS = {
+    "amazon.aws.aws_caller_info": {"sts:GetCallerIdentity"},
+    "community.aws.acm_certificate": {
+        "acm:AddTagsToCertificate",
+        "acm:DescribeCertificate",
+        "acm:GetCertificate",
+        "acm:ImportCertificate",
+        "acm:ListCertificates",
+        "acm:ListTagsForCertificate",
+    },
+}
+
+
+def tasks(playbook: str) -> Iterator[dict[str, Any]]:
+    """The tasks of every role of a playbook."""
+    for play in yaml.safe_load((REPOSITORY / "playbooks" / playbook).read_text()):
+        for role in play["roles"]:
+            yield from yaml.safe_load((REPOSITORY / "roles" / role["role"] / "tasks" / "main.yml").read_text())
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imported(path: Path) -> list[Path]:
+    """The files of the engine that a file imports, and the file itself."""
+    stems = {path.stem}
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.ImportFrom):
+            stems |= {str(node.module).rpartition(".")[2], *(alias.name for alias in node.names)}
+    return [path, *(ENGINE / f"{stem}.py" for stem in stems if (ENGINE / f"{stem}.py").exists())]
+
+
+def names(tree: ast.AST) -> set[str]:
+    """Every name that a piece of code mentions, also as an attribute."""
+    nodes = list(ast.walk(tree))
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {
+        node.attr for node in nodes if isinstance(node, ast.Attribute)
+    }
+
+
+def mentioned(path: Path, tree: ast.AST) -> set[tuple[Path, ast.AST]]:
+    """The functions and classes, each with its file, whose name a piece of code of a file mentions."""
+    used = names(tree)
+    return {
+        (file, node)
+        for file in imported(path)
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and node.name in used
+        # A private name is that of its own file.
+        and (file == path or not node.name.startswith("_"))
+    }
+
+
+def reached(module: str) -> list[ast.AST]:
+    """The engine's code that a module can come to: generous, since names are all it goes by."""
+    path = REPOSITORY / "library" / f"{module}.py"
+    seen: set[tuple[Path, ast.AST]] = set()
+    todo = mentioned(path, parsed(path))
+    while todo := todo - seen:
+        seen |= todo
+        todo = {found for file, piece in todo for found in mentioned(file, piece)}
+    return [piece for _, piece in seen]
+
+
+def operations(code: Iterable[ast.AST]) -> set[str]:
+    """The operations in `call("…")`, `find("…")` and `pages("…")`."""
+    return {
+        node.args[0].value
+        for piece in code
+        for node in ast.walk(piece)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"call", "find", "pages"}
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+@cache
+def services() -> dict[str, str]:
+    """`{operation: IAM action}` of the services the engine talks to, from botocore's models."""
+    session = botocore.session.get_session()
+    return {
+        operation: f"{IAM_PREFIX[service]}:{operation}"
+        for service in ("iot", "iot-data", "route53")
+        for operation in session.get_service_model(service).operation_names
+    }
+
+
+def needed(playbook: str) -> set[str]:
+    actions: set[str] = set()
+    for task in tasks(playbook):
+        for module in task:
+            actions |= COLLECTIONS.get(module, set())
+            if module in OWN_MODULES:
+                actions |= {services()[name] for name in operations(reached(module)) - REMOVALS}
+    return actions
+
+
+def policy(name: str) -> list[dict[str, Any]]:
+    statements: list[dict[str, Any]] = json.loads((REPOSITORY / "docs" / name).read_text())["Statement"]
+    return statements
+
+
+def allowed(name: str) -> set[str]:
+    actions = [statement["Action"] for statement in policy(name)]
+    return {action for entry in actions for action in ([entry] if isinstance(entry, str) else entry)}
+
+
+POLICIES = [("setup.yml", "iam-setup.json"), ("failover.yml", "iam-failover.json")]
+
+
+@pytest.mark.parametrize(("playbook", "name"), POLICIES)
+def test_policy_allows_what_the_playbook_calls_and_no_more(playbook: str, name: str) -> None:
+    assert allowed(name) == needed(playbook)
+
+
+def test_every_operation_of_the_engine_belongs_to_a_playbook() -> None:
+    everything = operations(parsed(path) for path in ENGINE.glob("*.py"))
+    covered = {action.partition(":")[2] for playbook, _ in POLICIES for action in needed(playbook)}
+
+    assert everything - covered == REMOVALS
+
+
+@pytest.mark.parametrize(("playbook", "name"), POLICIES)
+def test_no_role_removes_anything(playbook: str, name: str) -> None:
+    arguments = [value for task in tasks(playbook) for value in task.values() if isinstance(value, dict)]
+
+    assert not [entry for entry in arguments if "absent" in (entry.get("state"), entry.get("ansible.builtin.state"))]
+
+
+def test_collections_call_what_is_said_of_them() -> None:
+    text = "".join(
+        (Path(package.__path__[0]) / name).read_text()
+        for package, name in ((amazon_aws, "acm.py"), (community_aws, "acm_certificate.py"))
+    )
+    methods = re.findall(r"client\.(?:get_paginator\(\"(\w+)\"|(?!get_paginator)(\w+)\()", text)
+    called = {"acm:" + "".join(word.title() for word in (left or right).split("_")) for left, right in methods}
+
+    assert called - COLLECTIONS["community.aws.acm_certificate"] == {
+        "acm:DeleteCertificate",
+        "acm:RemoveTagsFromCertificate",
+    }
+    assert called > COLLECTIONS["community.aws.acm_certificate"]
+
+
+@pytest.mark.parametrize(("playbook", "name"), POLICIES)
+def test_records_of_no_other_name_can_be_changed(playbook: str, name: str) -> None:
+    endpoints = yaml.safe_load((REPOSITORY / "inventory/sample/group_vars/all/fleet.yml").read_text())["iot_endpoints"]
+    (statement,) = [entry for entry in policy(name) if entry["Action"] == "route53:ChangeResourceRecordSets"]
+
+    assert statement["Condition"]["ForAllValues:StringEquals"] == {
+        "route53:ChangeResourceRecordSetsNormalizedRecordNames": endpoints,
+        "route53:ChangeResourceRecordSetsRecordTypes": ["CNAME"],
+        "route53:ChangeResourceRecordSetsActions": ["CREATE", "DELETE"],
+    }
