@@ -7,6 +7,7 @@ exit code is 0 only when every client landed and no message was lost.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -116,9 +117,15 @@ def _run(console: Console, playbook: Playbook, follow: bool = False) -> None:
 def _report_while(console: Console, process: subprocess.Popen[bytes], playbook: Playbook, follow: bool) -> None:
     """Say every few seconds what is being done; during a move, say each client's change of region."""
     regions: dict[str, str] = {}
+    shown = 0
     said = time.monotonic()
     while process.poll() is None:
         time.sleep(0.25)
+        lines = progress_lines(playbook.log.read_text(encoding="utf-8"))
+        for line in lines[shown:]:
+            console.print(line, markup=False)
+            said = time.monotonic()
+        shown = len(lines)
         for client_id, region in monitor.latest_regions().items() if follow else ():
             if regions.get(client_id, region) != region:
                 console.print(f"    {client_id}: messages now arrive in {region}")
@@ -127,6 +134,11 @@ def _report_while(console: Console, process: subprocess.Popen[bytes], playbook: 
         if time.monotonic() - said >= PROGRESS_INTERVAL:
             console.print(f"    {current_task(playbook.log.read_text(encoding='utf-8'))} …", markup=False)
             said = time.monotonic()
+
+
+def progress_lines(output: str) -> list[str]:
+    """Return what the callback plugin said so far of a move."""
+    return [line for line in output.splitlines() if re.match(r"    [A-Za-z]", line)]
 
 
 def current_task(output: str) -> str:

@@ -14,9 +14,10 @@ from .conftest import StandIn, failover, messages_arrive_only_in, summary, wait_
 def test_messages_arrive_in_the_regions_of_the_mode(fleet: dict[str, str], stand_in: StandIn, mode: str) -> None:
     expected = monitor.expected_regions(mode)
 
-    failover(mode)
+    run = failover(mode)
 
     found = summary()
+    assert f"    sweep: {found['clients']['misplaced']} clients" in run.output or not found["clients"]["misplaced"]
     assert found["clients"]["stragglers"] == 0
     assert found["clients"]["landed"] == found["clients"]["total"] == len(fleet)
     assert found["messages"]["lost"] == 0

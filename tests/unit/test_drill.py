@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.drill import current_task, last_error, recap
+from lab.drill import current_task, last_error, progress_lines, recap
 
 RECAP = """
 PLAY RECAP *******************************
@@ -35,3 +35,9 @@ def test_current_task_is_the_last_one_begun() -> None:
 
     assert current_task(output) == "pki : Create the private keys"
     assert current_task("PLAY [x]\n") == "starting"
+
+
+def test_progress_is_told_from_the_rest_of_the_output() -> None:
+    output = 'TASK [x] ***\n    sweep: 2 clients\nchanged: [localhost]\n    "msg": [\n        "mode 3"\n'
+
+    assert progress_lines(output) == ["    sweep: 2 clients"]
