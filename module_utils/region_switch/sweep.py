@@ -50,6 +50,7 @@ class Sweeper:
     clean_session: bool = False
     prevent_will_message: bool = True
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     calls: int = 0
     throttled: int = 0
@@ -65,14 +66,14 @@ class Sweeper:
             AwsError: a refusal (403) or a failure that stayed after retries.
         """
         self.passes += 1
-        started = time.monotonic()
+        started = self.clock()
         pool = ThreadPoolExecutor(max_workers=min(WORKERS, max(1, len(clients))))
         try:
             return list(pool.map(lambda client: self._kick(client, desired[client.endpoint]), clients))
         finally:
             # After a refusal nothing that is still queued may be sent.
             pool.shutdown(cancel_futures=True)
-            self.seconds += time.monotonic() - started
+            self.seconds += self.clock() - started
 
     def _kick(self, client: Client, target: str) -> Kick:
         bucket = self._bucket(client.region)
@@ -108,7 +109,7 @@ class Sweeper:
 
     def _bucket(self, region: str) -> TokenBucket:
         with self._lock:
-            return self._buckets.setdefault(region, TokenBucket(self.rate))
+            return self._buckets.setdefault(region, TokenBucket(self.rate, self.clock, self.sleep))
 
     def _count(self, calls: int = 0, throttled: int = 0) -> None:
         with self._lock:

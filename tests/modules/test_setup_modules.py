@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from ansible.module_utils.region_switch import certificate as certificate_module
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .conftest import AwsApi
+from .conftest import HOSTED_ZONE_ID, AwsApi
 from .modules import error_of, last_request, run_ok
 
 REGION, OTHER = "us-east-1", "ap-northeast-1"
@@ -81,6 +83,13 @@ def test_policy(aws_api: AwsApi) -> None:
     four_steps(aws_api, "iot_policy", {"region": REGION, "name": "fleet-device", "state": "absent"})
 
 
+def test_policy_is_the_same_in_any_order_and_spacing(aws_api: AwsApi) -> None:
+    text = json.dumps(DOCUMENT, indent=4, sort_keys=True)
+    boto3.client("iot", region_name=REGION).create_policy(policyName="fleet-device", policyDocument=text)
+
+    assert not run_ok("iot_policy", {"region": REGION, "name": "fleet-device", "document": DOCUMENT})["changed"]
+
+
 def test_policy_keeps_room_for_versions(aws_api: AwsApi) -> None:
     iot = boto3.client("iot", region_name=REGION)
     for number in range(7):
@@ -102,6 +111,26 @@ def test_thing_keeps_other_attributes(aws_api: AwsApi) -> None:
 
     assert done["attributes"] == {"site": "tokyo", "mqtt_endpoint": "mqtt1.example.com"}
     four_steps(aws_api, "iot_thing", {"region": REGION, "name": "client_01", "state": "absent"})
+
+
+def test_empty_attribute_is_removed(aws_api: AwsApi) -> None:
+    boto3.client("iot", region_name=REGION).create_thing(
+        thingName="client_01", attributePayload={"attributes": {"site": "tokyo", "line": "7"}}
+    )
+
+    done = four_steps(aws_api, "iot_thing", {"region": REGION, "name": "client_01", "attributes": {"site": ""}})
+
+    assert done["attributes"] == {"line": "7"}
+
+
+def test_indexed_shadows_stay_indexed(aws_api: AwsApi) -> None:
+    iot = boto3.client("iot", region_name=REGION)
+    iot.update_indexing_configuration(thingIndexingConfiguration={"thingIndexingMode": "REGISTRY_AND_SHADOW"})
+    modes = {"thing_indexing_mode": "REGISTRY", "thing_connectivity_indexing_mode": "STATUS"}
+
+    done = four_steps(aws_api, "iot_indexing_configuration", {"region": REGION, **modes})
+
+    assert done["thing_indexing_mode"] == "REGISTRY_AND_SHADOW"
 
 
 def test_indexing(aws_api: AwsApi) -> None:
@@ -139,6 +168,72 @@ def test_certificate_of_another_key_is_refused(aws_api: AwsApi, tmp_path: Path) 
     assert "expected the same" in error
 
 
+@pytest.mark.parametrize("content", [b"", b"not PEM", b"\xff\xfe"])
+def test_file_that_holds_no_certificate_is_refused(aws_api: AwsApi, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "client_01.crt"
+    path.write_bytes(content)
+
+    error = error_of("iot_certificate", {"region": REGION, "certificate_path": str(path)})
+
+    assert f"{path}: found no valid PEM" in error
+    assert aws_api.requests() == []
+
+
+def test_folder_in_the_place_of_a_certificate_is_refused(aws_api: AwsApi, tmp_path: Path) -> None:
+    error = error_of("iot_certificate", {"region": REGION, "certificate_path": str(tmp_path)})
+
+    assert f"{tmp_path}: found no readable file" in error
+
+
+def test_no_certificate_is_issued_that_cannot_be_kept(aws_api: AwsApi, tmp_path: Path) -> None:
+    csr, nowhere = write_csr(tmp_path, "client_01"), tmp_path / "missing" / "client_01.crt"
+
+    error = error_of("iot_certificate", {"region": REGION, "csr_path": str(csr), "certificate_path": str(nowhere)})
+
+    assert f"found no folder {nowhere.parent}" in error
+    assert aws_api.writes() == []
+
+
+def test_certificate_is_found_among_other_text(aws_api: AwsApi, tmp_path: Path) -> None:
+    """As `openssl x509 -text` and files with a chain have it."""
+    path = tmp_path / "client_01.crt"
+    certificate = {"region": REGION, "certificate_path": str(path)}
+    issued = run_ok("iot_certificate", {**certificate, "csr_path": str(write_csr(tmp_path, "client_01"))})
+    path.write_text(f"Certificate:\n    Data: für\n{path.read_text()}{path.read_text()}", encoding="utf-8")
+
+    registered = four_steps(aws_api, "iot_certificate", {**certificate, "region": OTHER})
+
+    assert registered["certificate_id"] == issued["certificate_id"]
+    described = boto3.client("iot", region_name=OTHER).describe_certificate(certificateId=issued["certificate_id"])
+    assert described["certificateDescription"]["certificatePem"].startswith("-----BEGIN")
+
+
+def test_certificate_is_deleted_once_aws_has_detached_it(
+    aws_api: AwsApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Detaching a thing takes AWS seconds; until then the certificate is in conflict."""
+    monkeypatch.setattr(certificate_module, "DETACH_INTERVAL", 0)
+    certificate = {"region": REGION, "certificate_path": str(tmp_path / "client_01.crt")}
+    run_ok("iot_certificate", {**certificate, "csr_path": str(write_csr(tmp_path, "client_01"))})
+    conflict = {"operation": "DeleteCertificate", "kind": "error", "status": 409, "code": "DeleteConflictException"}
+    aws_api.faults({**conflict, "times": 2})
+
+    assert run_ok("iot_certificate", {**certificate, "state": "absent"})["changed"]
+    assert boto3.client("iot", region_name=REGION).list_certificates()["certificates"] == []
+
+
+def test_domain_name_is_the_same_in_any_case(aws_api: AwsApi) -> None:
+    domain = {
+        "region": REGION,
+        "name": "mqtt1-example-com",
+        "domain_name": "mqtt1.example.com",
+        "server_certificate_arn": import_server_certificate("mqtt1.example.com"),
+    }
+    run_ok("iot_domain_configuration", domain)
+
+    assert not run_ok("iot_domain_configuration", {**domain, "domain_name": "MQTT1.Example.com."})["changed"]
+
+
 def test_domain_configuration(aws_api: AwsApi) -> None:
     domain = {
         "region": REGION,
@@ -158,7 +253,7 @@ def test_domain_configuration(aws_api: AwsApi) -> None:
 
 def records(ttl: int = 0) -> dict[str, Any]:
     return {
-        "hosted_zone_id": "Z0LABEXAMPLE00000000",
+        "hosted_zone_id": HOSTED_ZONE_ID,
         "records": [{"name": f"mqtt{number}.example.com", "value": ATS[REGION]} for number in (1, 2)],
         "keep_values": [ATS[OTHER]],
         "ttl": ttl,
@@ -170,6 +265,23 @@ def test_records(aws_api: AwsApi) -> None:
 
     assert set(done["records"].values()) == {ATS[REGION]}
     four_steps(aws_api, "route53_endpoint_records", records(ttl=60))
+
+
+def test_zone_is_found_by_the_id_as_route_53_writes_it(aws_api: AwsApi) -> None:
+    four_steps(aws_api, "route53_endpoint_records", {**records(), "hosted_zone_id": f"/hostedzone/{HOSTED_ZONE_ID}"})
+
+
+def test_name_outside_the_zone_is_named(aws_api: AwsApi) -> None:
+    outside = {**records(), "records": [{"name": "mqtt1.example.org", "value": ATS[REGION]}]}
+
+    error = error_of("route53_endpoint_records", outside)
+
+    assert "mqtt1.example.org. is not permitted in zone example.com." in error
+    assert "someone else" not in error
+
+
+def test_unknown_zone_is_named(aws_api: AwsApi) -> None:
+    assert "found NoSuchHostedZone" in error_of("route53_endpoint_records", {**records(), "hosted_zone_id": "ZNONE"})
 
 
 def test_records_do_not_undo_a_move(aws_api: AwsApi) -> None:

@@ -60,6 +60,12 @@ def test_refusal_names_what_is_wrong(targets: object, named: str) -> None:
         normalise({"1": targets}, ENDPOINTS, REGIONS)
 
 
+def test_endpoints_are_dns_names() -> None:
+    name = "MQTT1.Example.com."
+
+    assert normalise({"1": {name: "us-east-1"}}, [name], REGIONS) == {"1": {"mqtt1.example.com": "us-east-1"}}
+
+
 def test_two_modes_of_one_name_are_refused() -> None:
     targets = dict.fromkeys(ENDPOINTS, "us-east-1")
 
