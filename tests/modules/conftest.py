@@ -96,7 +96,7 @@ def _configuration(directory: Path, port: int) -> dict[str, object]:
         "regions": {region: {"ats_endpoint": f"a2labrehearsal-ats.iot.{region}.amazonaws.com"} for region in REGIONS},
         "hosted_zones": {HOSTED_ZONE_ID: "example.com."},
         "name_servers": [{"name": name} for name in NAME_SERVERS],
-        "insync_delay_seconds": 0.2,
+        "insync_delay_seconds": 0.0,
     }
 
 

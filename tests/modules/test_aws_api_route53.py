@@ -84,6 +84,7 @@ def test_zone_is_delegated_to_the_name_servers(route53: Any) -> None:
 
 
 def test_in_sync_comes_by_itself(aws_api: AwsApi, route53: Any) -> None:
+    aws_api.settings(insync_delay_seconds=0.2)
     change = _batch(route53, _change("CREATE", OLD))["ChangeInfo"]
     deadline = time.monotonic() + 30
     while route53.get_change(Id=change["Id"])["ChangeInfo"]["Status"] != "INSYNC":

@@ -9,6 +9,10 @@ from typing import Any
 
 import boto3
 import pytest
+from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.errors import RecordsChangedError
+from ansible.module_utils.region_switch.landing import Landing
+from ansible.module_utils.region_switch.route53 import compare_and_swap, read_records, submit
 
 from .conftest import HOSTED_ZONE_ID, AwsApi
 from .modules import error_of, last_request, run, run_ok
@@ -32,13 +36,13 @@ SUMMARY_KEYS = {
 @pytest.fixture
 def options(aws_api: AwsApi, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """Both regions with two clients connected in the old one; the options of a move, but for its mode."""
+    modes = {"thingIndexingMode": "REGISTRY", "thingConnectivityIndexingMode": "STATUS"}
     for region in (OLD, NEW):
-        modes = {"thing_indexing_mode": "REGISTRY", "thing_connectivity_indexing_mode": "STATUS"}
-        run_ok("iot_indexing_configuration", {"region": region, **modes})
+        iot = boto3.client("iot", region_name=region)
+        iot.update_indexing_configuration(thingIndexingConfiguration=modes)
         for client_id, endpoint in CLIENTS.items():
-            run_ok("iot_thing", {"region": region, "name": client_id, "attributes": {"mqtt_endpoint": endpoint}})
-    wanted = [{"name": endpoint, "value": ATS[OLD]} for endpoint in ENDPOINTS]
-    run_ok("route53_endpoint_records", {"hosted_zone_id": HOSTED_ZONE_ID, "records": wanted})
+            iot.create_thing(thingName=client_id, attributePayload={"attributes": {"mqtt_endpoint": endpoint}})
+    point(dict.fromkeys(ENDPOINTS, ATS[OLD]), "CREATE")
     for client_id in CLIENTS:
         aws_api.connect(OLD, client_id, thing_name=client_id)
     aws_api.reconnect(dict.fromkeys(CLIENTS, NEW))
@@ -56,6 +60,18 @@ def options(aws_api: AwsApi, tmp_path: Path) -> Iterator[dict[str, Any]]:
         }
 
 
+def point(targets: dict[str, str], action: str = "UPSERT", ttl: int = 0) -> None:
+    """Point the CNAMEs of endpoints at these host names, as somebody else would."""
+    sets = [
+        {"Name": name, "Type": "CNAME", "TTL": ttl, "ResourceRecords": [{"Value": value}]}
+        for name, value in targets.items()
+    ]
+    boto3.client("route53", region_name=OLD).change_resource_record_sets(
+        HostedZoneId=HOSTED_ZONE_ID,
+        ChangeBatch={"Changes": [{"Action": action, "ResourceRecordSet": each} for each in sets]},
+    )
+
+
 def records() -> dict[str, str]:
     found = boto3.client("route53", region_name=OLD).list_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID)
     return {
@@ -67,6 +83,7 @@ def records() -> dict[str, str]:
 
 def test_four_steps(aws_api: AwsApi, options: dict[str, Any]) -> None:
     move = {**options, "mode": "3"}
+    aws_api.settings(insync_delay_seconds=0.3)
     start = last_request(aws_api)
 
     foretold = run_ok("iot_region_switch", move, check=True)
@@ -200,6 +217,67 @@ def test_record_to_an_unknown_target_is_refused(aws_api: AwsApi, options: dict[s
     assert f"found {ATS[OLD]}, expected" in found["msg"]
     assert found["outcome"] == "refused"
     assert aws_api.writes(start) == []
+
+
+def test_record_changed_since_it_was_read_is_not_overwritten(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    name, other = ENDPOINTS[0], "broker.example.net"
+    route53 = AwsClient("route53", OLD, attempts=1)
+    read = read_records(route53, HOSTED_ZONE_ID, [name])
+    point({name: other})
+
+    with pytest.raises(RecordsChangedError, match=f"found {name} = {other}"):
+        submit(route53, HOSTED_ZONE_ID, compare_and_swap(read[name], ATS[NEW], 0), read, {name: ATS[NEW]}, "test")
+
+    assert records()[name] == other
+
+
+def test_client_that_comes_to_the_old_region_during_the_sweep_is_moved_too(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, others = "client_02", {"client_01"}
+    aws_api.call("DELETE", f"connections/{OLD}/{late}")
+    land = Landing.wait
+
+    def wait(landing: Landing, kicks: Any) -> Any:
+        if {kick.client.client_id for kick in kicks} == others:
+            aws_api.connect(OLD, late)
+        return land(landing, kicks)
+
+    monkeypatch.setattr(Landing, "wait", wait)
+
+    done = run_ok("iot_region_switch", {**options, "mode": "3"})
+
+    assert aws_api.connected(NEW) == set(CLIENTS)
+    assert (done["summary"]["sweep"]["passes"], done["summary"]["clients"]["landed"]) == (2, 2)
+
+
+def test_client_whose_thing_names_no_endpoint_is_left_alone(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    boto3.client("iot", region_name=OLD).create_thing(thingName="client_03")
+    aws_api.connect(OLD, "client_03")
+
+    run_ok("iot_region_switch", {**options, "mode": "3"})
+
+    assert aws_api.connected(OLD) == {"client_03"}
+
+
+def test_long_ttl_does_not_hold_a_move_up(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    """Resolvers that keep the old answer for a day would keep the fleet from being saved for a day."""
+    point(dict.fromkeys(ENDPOINTS, ATS[OLD]), ttl=86400)
+
+    done = run_ok("iot_region_switch", {**options, "mode": "3", "dns_timeout": 1})
+
+    assert done["outcome"] == "moved"
+
+
+def test_zone_and_names_as_aws_and_people_write_them(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    shouted = [endpoint.upper() for endpoint in ENDPOINTS]
+    table = {"modes": {3: dict.fromkeys(shouted, NEW)}, "endpoints": shouted}
+    zone = {"hosted_zone_id": f"/hostedzone/{HOSTED_ZONE_ID}"}
+
+    done = run_ok("iot_region_switch", {**options, **table, **zone, "mode": "3"})
+
+    assert done["summary"]["clients"]["landed"] == 2
+    assert aws_api.connected(NEW) == set(CLIENTS)
 
 
 def test_missing_record_is_refused(aws_api: AwsApi, options: dict[str, Any]) -> None:
