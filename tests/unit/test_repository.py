@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 PLAYBOOKS = ["setup.yml", "failover.yml", *(f"playbooks/{path.name}" for path in REPOSITORY.glob("playbooks/*.yml"))]
 PAGES = ["README.md", *(f"docs/{path.name}" for path in REPOSITORY.glob("docs/*.md"))]
 # Made by the commands that the pages describe.
-GENERATED = {".venv", "reports", "inventory/production"}
+GENERATED = {".venv", "reports", "inventory/production", "certs/production"}
 
 
 def run(*command: str) -> str:
