@@ -93,6 +93,10 @@ from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.domain_configuration import ensure_domain_configuration
 from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
 
+# AWS creates one domain configuration per second and region
+# (https://docs.aws.amazon.com/general/latest/gr/iot-core.html); a loop over endpoints asks for more.
+ATTEMPTS = 8
+
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "domain_name": {"type": "str"},
@@ -111,7 +115,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    result: dict[str, Any] = ensure_domain_configuration(AwsClient("iot", parameters["region"]), parameters, check_mode)
+    iot = AwsClient("iot", parameters["region"], attempts=ATTEMPTS)
+    result: dict[str, Any] = ensure_domain_configuration(iot, parameters, check_mode)
     return result
 
 

@@ -15,6 +15,14 @@ RATES = {
     ("iot-data", "DeleteConnection"): 100.0,
     ("iot-data", "GetConnection"): 100.0,
     ("iot", "SearchIndex"): 15.0,
+    ("iot", "DescribeEndpoint"): 10.0,
+    ("iot", "CreateDomainConfiguration"): 1.0,
+    ("iot", "DescribeDomainConfiguration"): 10.0,
+    ("iot", "UpdateDomainConfiguration"): 10.0,
+    ("iot", "DeleteDomainConfiguration"): 10.0,
+    ("iot", "RegisterCertificateWithoutCA"): 10.0,
+    ("iot", "UpdateCertificate"): 10.0,
+    ("iot", "AttachPolicy"): 15.0,
 }
 # Per client ID besides; requests a second.
 CLIENT_RATE = 1.0

@@ -222,6 +222,17 @@ def test_certificate_is_deleted_once_aws_has_detached_it(
     assert boto3.client("iot", region_name=REGION).list_certificates()["certificates"] == []
 
 
+def test_one_domain_configuration_per_second_is_enough_for_several(aws_api: AwsApi) -> None:
+    for number in (1, 2):
+        domain_name = f"mqtt{number}.example.com"
+        arn = import_server_certificate(domain_name)
+        domain = {"region": REGION, "name": f"mqtt{number}", "domain_name": domain_name, "server_certificate_arn": arn}
+        run_ok("iot_domain_configuration", domain)
+
+    listed = boto3.client("iot", region_name=REGION).list_domain_configurations()["domainConfigurations"]
+    assert {each["domainConfigurationName"] for each in listed} == {"mqtt1", "mqtt2"}
+
+
 def test_domain_name_is_the_same_in_any_case(aws_api: AwsApi) -> None:
     domain = {
         "region": REGION,

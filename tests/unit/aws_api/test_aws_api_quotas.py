@@ -33,6 +33,13 @@ def test_one_client_once_a_second() -> None:
     assert quotas.exceeded(*call) is None
 
 
+def test_control_plane_is_slower_than_loops() -> None:
+    quotas = Quotas(clock=lambda: 0.0)
+    call = ("iot", "CreateDomainConfiguration", "us-east-1")
+    assert quotas.exceeded(*call) is None
+    assert "1 requests per second" in str(quotas.exceeded(*call))
+
+
 def test_fault_hits_as_often_as_said_and_where() -> None:
     faults = Faults()
     faults.replace([{"operation": "*", "kind": "throttle", "region": "us-east-1", "times": 2}])
