@@ -91,7 +91,7 @@ class Landing:
         Raises:
             SwitchError: AWS knew none of the clients, and none shows up where it belongs.
         """
-        self._buckets = {region: TokenBucket(QUERY_RATE) for region in self.data}
+        self._buckets = {region: TokenBucket(QUERY_RATE, self.clock, self.sleep) for region in self.data}
         started = self.clock()
         timeout = self.timeout + len(kicks) / QUERY_RATE
         pending = [Flight(kick, started + FIRST_LOOK) for kick in kicks]

@@ -24,6 +24,7 @@ def normalise(table: object, endpoints: Collection[str], regions: Collection[str
             f"mode table: found {_shown(table)}, expected {{mode: {{endpoint: region}}}}: set failover_modes"
         )
     _require(endpoints, "endpoints", "set iot_endpoints in the inventory")
+    _refuse_twice(endpoints)
     _require(regions, "regions", "give the group 'regions' a host per AWS Region")
     modes: Modes = {}
     for key, targets in table.items():
@@ -84,6 +85,16 @@ def _targets(mode: str, targets: object, endpoints: Collection[str], regions: Co
             "add it to failover_modes"
         )
     return {plain(endpoint): str(targets[endpoint]) for endpoint in endpoints}
+
+
+def _refuse_twice(endpoints: Collection[str]) -> None:
+    names = [plain(endpoint) for endpoint in endpoints]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RefusedError(
+            f"endpoints: found {', '.join(twice)} more than once (DNS names have no case), expected each once: "
+            "correct iot_endpoints"
+        )
 
 
 def _require(names: Collection[str], what: str, advice: str) -> None:

@@ -99,6 +99,7 @@ class Plan:
         targets: `{region: host name of its endpoint}`.
         clients: every connection of a client of one of the endpoints.
         misplaced: those of them in a region their endpoint does not belong to.
+        unmapped: how many other connections there are, which nobody touches.
     """
 
     desired: dict[str, str]
@@ -107,6 +108,7 @@ class Plan:
     moves: list[Move]
     clients: list[Client]
     misplaced: list[Client]
+    unmapped: int
 
     @property
     def needed(self) -> list[Move]:
@@ -141,7 +143,7 @@ def run(options: Options, check_mode: bool) -> Result:
     mode, desired = modes.desired(table, options.mode)
     aws = Aws(options.regions)
     if check_mode:
-        return _preview(read_plan(aws, options, desired), mode)
+        return _preview(read_plan(aws, options, desired), mode, options.endpoint_attribute)
     root = Path(options.reports_directory)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -157,13 +159,22 @@ def run(options: Options, check_mode: bool) -> Result:
             return Run(options, aws, journal, summary, directory).execute(desired)
 
 
-def _preview(plan: Plan, mode: str) -> Result:
+def _left_alone(unmapped: int, attribute: str) -> list[str]:
+    if not unmapped:
+        return []
+    return [
+        f"{unmapped} connected clients are left alone: their things' attribute {attribute} names none of the endpoints"
+    ]
+
+
+def _preview(plan: Plan, mode: str, attribute: str) -> Result:
     text = [f"mode {mode}: check mode, nothing is changed"]
     text += [f"{move.endpoint}: {move.source} -> {move.target}" for move in plan.needed]
     text += [
         f"disconnect {client.client_id} in {client.region}, expect it in {plan.desired[client.endpoint]}"
         for client in plan.misplaced
     ]
+    text += _left_alone(plan.unmapped, attribute)
     changed = bool(plan.needed or plan.misplaced)
     return {"changed": changed, "plan": report.plan_dict(plan.moves), "lines": text, "diff": plan.diff()}
 
@@ -181,10 +192,11 @@ def read_plan(aws: Aws, options: Options, desired: dict[str, str]) -> Plan:
         targets = dict(zip(options.regions, hosts, strict=True))
         found = reading.result()
         moves = build_moves(desired, found, targets)
-        clients = [client for client in discovering.result() if client.endpoint in desired]
+        connected = discovering.result()
+    clients = [client for client in connected if client.endpoint in desired]
     records = {name: record for name, record in found.items() if record}
     leaving = misplaced(clients, desired) if options.sweep == "misplaced" else []
-    return Plan(desired, targets, records, moves, clients, leaving)
+    return Plan(desired, targets, records, moves, clients, leaving, len(connected) - len(clients))
 
 
 class Run:
@@ -198,6 +210,7 @@ class Run:
         self.directory = directory
         self.started = time.time()
         self.wrote = False
+        self.unmapped = 0
         self.sweeper = Sweeper(
             aws.data,
             options.delete_connection_rate,
@@ -215,8 +228,10 @@ class Run:
             self.journal.write("start", run_id=summary.run_id, mode=summary.mode, desired=desired)
             with summary.phase("plan"):
                 plan = read_plan(self.aws, self.options, desired)
-            summary.moves, diff = plan.moves, plan.diff()
-            self.journal.write("plan", plan=report.plan_dict(plan.moves), misplaced=len(plan.misplaced))
+            summary.moves, diff, self.unmapped = plan.moves, plan.diff(), plan.unmapped
+            self.journal.write(
+                "plan", plan=report.plan_dict(plan.moves), misplaced=len(plan.misplaced), unmapped=plan.unmapped
+            )
             self._count_clients(plan, [], [])
             summary.error = self._move(plan)
             summary.outcome = self._outcome()
@@ -232,7 +247,8 @@ class Run:
         return self._result(found, diff)
 
     def _result(self, found: dict[str, Any], diff: dict[str, Any]) -> Result:
-        text = report.lines(found, str(self.directory))
+        text = _left_alone(self.unmapped, self.options.endpoint_attribute)
+        text = [*report.lines(found, str(self.directory)), *text]
         result: Result = {"changed": self.wrote, "diff": diff, "summary": found, "report": str(self.directory)}
         result |= {"lines": text, **{key: found[key] for key in ("run_id", "outcome", "plan")}}
         if self.summary.error:

@@ -255,8 +255,13 @@ def test_client_whose_thing_names_no_endpoint_is_left_alone(aws_api: AwsApi, opt
     boto3.client("iot", region_name=OLD).create_thing(thingName="client_03")
     aws_api.connect(OLD, "client_03")
 
-    run_ok("iot_region_switch", {**options, "mode": "3"})
+    move = {**options, "mode": "3"}
+    told = "1 connected clients are left alone: their things' attribute mqtt_endpoint names none of the endpoints"
 
+    assert told in run_ok("iot_region_switch", move, check=True)["lines"]
+    done = run_ok("iot_region_switch", move)
+    assert told in done["lines"]
+    assert done["summary"]["clients"]["total"] == 2
     assert aws_api.connected(OLD) == {"client_03"}
 
 

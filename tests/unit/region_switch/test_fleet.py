@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.module_utils.region_switch import fleet
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.errors import AwsError, SwitchError
 from ansible.module_utils.region_switch.fleet import Client, discover
+from ansible.module_utils.region_switch.pace import BURST_SECONDS, TokenBucket
 
-from .fakes import FakeAws, aws_error
+from .fakes import Clock, FakeAws, aws_error
 
 REGION, ENDPOINT = "us-east-1", "mqtt1.example.com"
 
@@ -35,6 +37,16 @@ def test_every_page_is_read() -> None:
     clients = found([thing("client_01", timestamp=5000)], [], [thing("client_02")])
 
     assert clients == [Client("client_01", ENDPOINT, REGION, 5.0), Client("client_02", ENDPOINT, REGION, 0.0)]
+
+
+def test_quota_of_search_index_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(fleet, "TokenBucket", lambda rate: TokenBucket(rate, clock, clock.sleep))
+    begun = clock()
+
+    found(*[[thing("client_01")]] * 100)
+
+    assert clock() - begun >= 99 / 15 - BURST_SECONDS
 
 
 def test_client_id_comes_before_the_thing_s_name() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.region_switch.errors import SwitchError
 from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.landing import RESOLVER_CACHE, Landing, Sighting, landed, went_back
+from ansible.module_utils.region_switch.landing import QUERY_RATE, RESOLVER_CACHE, Landing, Sighting, landed, went_back
 from ansible.module_utils.region_switch.sweep import Kick
 
 from .fakes import Clock, FakeAws, aws_error
@@ -72,6 +72,16 @@ def test_all_vanished_and_none_landed_is_an_error() -> None:
 
     with pytest.raises(SwitchError, match="404 for all 1 clients"):
         landing(clock, {OLD: NOWHERE, NEW: NOWHERE}, []).wait([Kick(CLIENT, NEW, clock(), found=False)])
+
+
+def test_quota_of_get_connection_is_kept() -> None:
+    clock = Clock()
+    begun = clock()
+    fleet = [Client(f"client_{number}", "mqtt1.example.com", OLD, 900.0) for number in range(200)]
+    flying = landing(clock, {OLD: NOWHERE, NEW: connected(1000.2)}, [])
+
+    assert flying.wait([Kick(client, NEW, clock(), found=True) for client in fleet]) == []
+    assert clock() - begun >= 199 / QUERY_RATE
 
 
 def test_missing_permission_is_an_error() -> None:

@@ -66,6 +66,13 @@ def test_endpoints_are_dns_names() -> None:
     assert normalise({"1": {name: "us-east-1"}}, [name], REGIONS) == {"1": {"mqtt1.example.com": "us-east-1"}}
 
 
+def test_endpoint_that_is_there_twice_is_refused() -> None:
+    names = ["MQTT1.example.com", "mqtt1.example.com."]
+
+    with pytest.raises(RefusedError, match="more than once"):
+        normalise({"1": dict.fromkeys(names, "us-east-1")}, names, REGIONS)
+
+
 def test_two_modes_of_one_name_are_refused() -> None:
     targets = dict.fromkeys(ENDPOINTS, "us-east-1")
 
