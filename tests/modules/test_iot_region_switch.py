@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from ansible.module_utils.region_switch import dns_gate
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.errors import RecordsChangedError
 from ansible.module_utils.region_switch.landing import Landing
@@ -168,7 +169,7 @@ def test_straggler_is_named_and_the_run_fails(aws_api: AwsApi, options: dict[str
 def test_client_that_goes_back_is_counted(aws_api: AwsApi, options: dict[str, Any]) -> None:
     aws_api.reconnect({"client_01": NEW, "client_02": OLD})
 
-    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 3})
+    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 2})
 
     assert found["summary"]["clients"]["bounced"] == 1
     assert found["outcome"] == "partial"
@@ -196,7 +197,10 @@ def test_missing_permission_stops_the_sweep(aws_api: AwsApi, options: dict[str, 
     assert json.loads((Path(found["report"]) / "summary.json").read_text())["outcome"] == "failed"
 
 
-def test_stale_name_server_is_named_and_nobody_is_disconnected(aws_api: AwsApi, options: dict[str, Any]) -> None:
+def test_stale_name_server_is_named_and_nobody_is_disconnected(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns_gate, "QUERY_TIMEOUT", 0.3)
     nobody = "127.0.0.1:1"
     start = last_request(aws_api)
     servers = {"name_servers": [*options["name_servers"], nobody], "dns_timeout": 1}
@@ -272,6 +276,7 @@ def test_long_ttl_does_not_hold_a_move_up(aws_api: AwsApi, options: dict[str, An
     done = run_ok("iot_region_switch", {**options, "mode": "3", "dns_timeout": 1})
 
     assert done["outcome"] == "moved"
+    assert {phase["name"]: phase["seconds"] for phase in done["summary"]["phases"]}["switch"] >= 1
 
 
 def test_zone_and_names_as_aws_and_people_write_them(aws_api: AwsApi, options: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.region_switch.dns_gate import Gate, Server, parse_server
+from ansible.module_utils.region_switch.dns_gate import Gate, Server, parse_server, servers
 from ansible.module_utils.region_switch.errors import NotConvergedError, RefusedError
 
 from .fakes import Clock
@@ -36,6 +36,16 @@ def test_stale_server_is_named_with_its_answer() -> None:
     assert f"ns-2: {NAME} = {OLD}, expected {NEW}" in str(stale.value)
     assert "ns-1" not in str(stale.value)
     assert "nobody was disconnected" in str(stale.value)
+
+
+def test_name_servers_and_resolvers_are_asked() -> None:
+    asked = servers(["192.0.2.1", "192.0.2.2:5353"], ["192.0.2.53"])
+
+    assert asked == [
+        Server("192.0.2.1", "192.0.2.1"),
+        Server("192.0.2.2:5353", "192.0.2.2", 5353),
+        Server("192.0.2.53", "192.0.2.53", recursive=True),
+    ]
 
 
 @pytest.mark.parametrize(
