@@ -112,6 +112,29 @@ def test_setup_refuses_a_region_without_host(fleet: dict[str, str], stand_in: St
 
 
 @pytest.mark.parametrize("playbook", [["setup.yml"], ["failover.yml", "-e", "mode=1"]])
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"dns_resolvers": ["198.18.83.53", "resolver.example.com"]}, "dns_resolvers: found resolver.example.com"),
+        ({"dns_record_ttl": "soon"}, "dns_record_ttl: found soon"),
+        ({"dns_record_ttl": -1}, "dns_record_ttl: found -1"),
+    ],
+)
+def test_wrong_dns_setting_is_refused_before_anything_is_written(
+    fleet: dict[str, str], stand_in: StandIn, playbook: list[str], variables: dict[str, Any], named: str
+) -> None:
+    last = stand_in.last_request()
+
+    run = run_playbook(*playbook, "-e", json.dumps(variables))
+
+    assert run.returncode != 0
+    assert run.error.startswith(f"{named}, expected ")
+    assert "\n" not in run.error
+    assert run.changed == 0
+    assert stand_in.writes_since(last) == []
+
+
+@pytest.mark.parametrize("playbook", [["setup.yml"], ["failover.yml", "-e", "mode=1"]])
 @pytest.mark.parametrize("regions", [{"regions": None}, {}], ids=["empty", "absent"])
 def test_inventory_without_regions_is_refused(
     fleet: dict[str, str], stand_in: StandIn, tmp_path: Path, playbook: list[str], regions: dict[str, None]
