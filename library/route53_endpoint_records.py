@@ -41,6 +41,12 @@ options:
     description: Seconds to wait until all name servers of Route 53 have the change.
     type: float
     default: 300
+  region:
+    description:
+      - Any AWS Region of the partition that the zone is in, since Route 53 is global. Without it, the environment
+        variables E(AWS_REGION) and E(AWS_DEFAULT_REGION) are read, and V(us-east-1) is taken if there are none.
+    type: str
+    aliases: [aws_region]
 attributes:
   check_mode:
     description: Says what would change and changes nothing.
@@ -72,9 +78,11 @@ records:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws import GLOBAL_REGION, AwsClient
-from ansible.module_utils.region_switch.module import run_module
+from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
 from ansible.module_utils.region_switch.records import ensure_records
+
+DEFAULT_REGION = "us-east-1"
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "hosted_zone_id": {"type": "str", "required": True},
@@ -87,12 +95,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "ttl": {"type": "int", "default": 0},
     "keep_values": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "float", "default": 300},
+    "region": REGION_OPTION,
 }
 
 
 def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    # One attempt: a batch that is repeated after it was carried out fails its own comparison.
-    route53 = AwsClient("route53", GLOBAL_REGION, attempts=1)
+    route53 = AwsClient("route53", parameters["region"] or DEFAULT_REGION)
     result: dict[str, Any] = ensure_records(route53, parameters, check_mode)
     return result
 

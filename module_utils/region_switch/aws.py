@@ -16,7 +16,6 @@ from .errors import AwsError, SwitchError
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
 ATTEMPTS = 4
-GLOBAL_REGION = "us-east-1"
 
 
 @cache
@@ -30,7 +29,8 @@ class AwsClient:
 
     Args:
         service: boto3's name, such as `iot-data`.
-        region: AWS Region; None takes the one of the environment.
+        region: AWS Region; None takes the one of the environment. Of Route 53, which is global, it says only the
+            partition (aws, aws-cn, aws-us-gov).
         attempts: requests per call at most. 1 where the caller paces its requests to a quota:
             botocore's silent retries would count against it.
         connections: calls that may run at the same time.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import dns_gate, ledger, modes, report, route53
-from .aws import GLOBAL_REGION, AwsClient, describe_data_endpoint
+from .aws import AwsClient, describe_data_endpoint
 from .errors import RefusedError, SwitchError
 from .fleet import Client, discover
 from .journal import Journal
@@ -83,12 +83,12 @@ class Aws:
 
     @cached_property
     def route53(self) -> AwsClient:
-        return AwsClient("route53", GLOBAL_REGION)
+        return AwsClient("route53", self._regions[0])
 
     @cached_property
     def route53_writer(self) -> AwsClient:
         """One attempt: a batch that is repeated after it was carried out fails its own comparison."""
-        return AwsClient("route53", GLOBAL_REGION, attempts=1)
+        return AwsClient("route53", self._regions[0], attempts=1)
 
 
 @dataclass(frozen=True)

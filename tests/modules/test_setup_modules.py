@@ -291,6 +291,15 @@ def test_name_outside_the_zone_is_named(aws_api: AwsApi) -> None:
     assert "someone else" not in error
 
 
+def test_records_survive_a_busy_route_53(aws_api: AwsApi) -> None:
+    """Route 53 answers 10 requests per second to a whole account, reads and writes."""
+    for operation in ("ListResourceRecordSets", "ChangeResourceRecordSets"):
+        aws_api.faults({"operation": operation, "kind": "throttle", "times": 1})
+        run_ok("route53_endpoint_records", records(ttl=len(operation)))
+
+    assert not run_ok("route53_endpoint_records", records(ttl=len("ChangeResourceRecordSets")))["changed"]
+
+
 def test_unknown_zone_is_named(aws_api: AwsApi) -> None:
     assert "found NoSuchHostedZone" in error_of("route53_endpoint_records", {**records(), "hosted_zone_id": "ZNONE"})
 
