@@ -55,7 +55,8 @@ options:
     type: int
     default: 3
   dns_timeout:
-    description: Seconds that Route 53 and then the servers may take to answer the new target.
+    description: Seconds that Route 53 and then the servers may take to answer the new target. The TTL of the old
+      records is waited for as well, but no longer than this; clients that a cache sends back are moved again.
     type: float
     default: 300
   sweep:
@@ -81,7 +82,8 @@ options:
     type: bool
     default: false
   landing_timeout:
-    description: Seconds that disconnected clients may take to be connected in their region.
+    description: Seconds that disconnected clients may take to be connected in their region, besides the time that
+      the quota of GetConnection needs to look at each.
     type: float
     default: 300
   reports_directory:
