@@ -43,7 +43,11 @@ Ask = Callable[[Server, str], str]
 
 
 def parse_server(text: str, recursive: bool) -> Server:
-    """Return the server of `address` or `address:port` (`[address]:port` for IPv6)."""
+    """Return the server of `address` or `address:port` (`[address]:port` for IPv6).
+
+    Raises:
+        RefusedError: a port that is none, or a resolver without an address: who would look its name up?
+    """
     host, port = text, DNS_PORT
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
@@ -51,6 +55,8 @@ def parse_server(text: str, recursive: bool) -> Server:
     elif text.count(":") == 1:
         host, rest = text.split(":")
         port = _port(text, rest)
+    if recursive and not dns.inet.is_address(host):
+        raise RefusedError(f"resolver {text}: found no IP address, expected one: correct dns_resolvers")
     return Server(text, host, port, recursive)
 
 

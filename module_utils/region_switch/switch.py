@@ -100,6 +100,7 @@ class Plan:
         clients: every connection of a client of one of the endpoints.
         misplaced: those of them in a region their endpoint does not belong to.
         unmapped: how many other connections there are, which nobody touches.
+        servers: whose answers are waited for.
     """
 
     desired: dict[str, str]
@@ -109,6 +110,7 @@ class Plan:
     clients: list[Client]
     misplaced: list[Client]
     unmapped: int
+    servers: list[dns_gate.Server]
 
     @property
     def needed(self) -> list[Move]:
@@ -185,18 +187,25 @@ def read_plan(aws: Aws, options: Options, desired: dict[str, str]) -> Plan:
     Raises:
         RefusedError: a move that would go wrong.
     """
-    with ThreadPoolExecutor(max_workers=len(options.regions) + 2) as pool:
+    with ThreadPoolExecutor(max_workers=len(options.regions) + 3) as pool:
         hosts = pool.map(describe_data_endpoint, aws.iot.values())
         reading = pool.submit(route53.read_records, aws.route53, options.hosted_zone_id, list(desired))
         discovering = pool.submit(discover, aws.iot, options.endpoint_attribute)
+        locating = pool.submit(_dns_servers, aws, options)
         targets = dict(zip(options.regions, hosts, strict=True))
         found = reading.result()
         moves = build_moves(desired, found, targets)
-        connected = discovering.result()
+        connected, servers = discovering.result(), locating.result()
     clients = [client for client in connected if client.endpoint in desired]
     records = {name: record for name, record in found.items() if record}
     leaving = misplaced(clients, desired) if options.sweep == "misplaced" else []
-    return Plan(desired, targets, records, moves, clients, leaving, len(connected) - len(clients))
+    return Plan(desired, targets, records, moves, clients, leaving, len(connected) - len(clients), servers)
+
+
+def _dns_servers(aws: Aws, options: Options) -> list[dns_gate.Server]:
+    """The servers to ask. Found out before anything is switched: one that cannot be found stops the move."""
+    names = options.name_servers or route53.name_servers(aws.route53, options.hosted_zone_id)
+    return dns_gate.servers(names, options.resolvers)
 
 
 class Run:
@@ -299,12 +308,9 @@ class Run:
         time.sleep(min(self.options.dns_timeout, max(plan.records[move.endpoint].ttl for move in plan.needed)))
 
     def _dns_gate(self, plan: Plan) -> None:
-        options = self.options
-        names = options.name_servers or route53.name_servers(self.aws.route53, options.hosted_zone_id)
-        asked = dns_gate.servers(names, options.resolvers)
         expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
-        dns_gate.Gate(options.dns_consecutive, options.dns_timeout).wait(asked, expected)
-        self.journal.write("dns", servers=[server.name for server in asked])
+        dns_gate.Gate(self.options.dns_consecutive, self.options.dns_timeout).wait(plan.servers, expected)
+        self.journal.write("dns", servers=[server.name for server in plan.servers])
 
     def _sweep(self, plan: Plan) -> tuple[list[Client], list[Flight]]:
         """Disconnect and prove, again for whoever came to the old region after the plan was read."""

@@ -313,3 +313,23 @@ def test_fleet_info(aws_api: AwsApi, options: dict[str, Any]) -> None:
 
     assert found["counts"] == {OLD: 2, NEW: 0}
     assert [client["endpoint"] for client in found["clients"][OLD]] == ENDPOINTS
+
+
+@pytest.mark.parametrize(
+    ("servers", "named"),
+    [
+        ({"resolvers": ["resolver.example.com"]}, "resolver resolver.example.com: found no IP address"),
+        ({"name_servers": ["ns-404.example.com"]}, "name server ns-404.example.com: found no address"),
+    ],
+)
+def test_server_that_cannot_be_asked_is_refused_before_the_switch(
+    aws_api: AwsApi, options: dict[str, Any], servers: dict[str, list[str]], named: str
+) -> None:
+    last = last_request(aws_api)
+
+    result = run("iot_region_switch", {**options, "mode": "3", **servers})
+
+    assert result["msg"].startswith(named)
+    assert result["outcome"] == "refused"
+    assert aws_api.writes(last) == []
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
