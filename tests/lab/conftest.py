@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,6 +105,20 @@ class StandIn:
         with urllib.request.urlopen(f"{self.url}/_lab/{path}", timeout=10) as answer:  # noqa: S310
             return json.load(answer)
 
+    @contextmanager
+    def insync_delay(self, seconds: float) -> Iterator[None]:
+        """Route 53 changes that stay PENDING for so long; as the lab has them again afterwards."""
+        configuration = json.loads((topology.state_directory() / "aws" / "config.json").read_text())
+        self._put("settings", {"insync_delay_seconds": seconds})
+        try:
+            yield
+        finally:
+            self._put("settings", {"insync_delay_seconds": configuration["insync_delay_seconds"]})
+
+    def _put(self, path: str, content: dict[str, Any]) -> None:
+        request = urllib.request.Request(f"{self.url}/_lab/{path}", json.dumps(content).encode(), method="PUT")  # noqa: S310
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+
     def last_request(self) -> int:
         requests = self.get("requests")
         return int(requests[-1]["n"]) if requests else 0
@@ -130,7 +145,7 @@ def lab() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def stand_in(lab: None) -> StandIn:
-    return StandIn("http://127.0.0.1:4566")
+    return StandIn(topology.AWS_API_URL)
 
 
 @pytest.fixture(scope="session")
