@@ -1,4 +1,4 @@
-"""Command line of the lab: `python -m lab up|down|status|env`."""
+"""Command line of the lab: `python -m lab install|up|down|status|env`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def main() -> int:
     """Run one command; the exit code is 0 only when it did what it says."""
     parser = argparse.ArgumentParser(prog="python -m lab", description="The rehearsal lab.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("install", help="install the Debian packages that are missing, and no more (root)")
     commands.add_parser("up", help="bring up what is missing and wait until it is ready (root)")
     commands.add_parser("down", help="leave nothing behind but the cached base system (root)")
     commands.add_parser("status", help="list programs and addresses; exit code 1 when not all run")
@@ -31,6 +32,8 @@ def _run(command: str) -> int:
         if command == "up":
             lifecycle.up(_say)
             _say(f"up after {time.monotonic() - began:.1f} s; 'make lab-status' lists its parts")
+        elif command == "install":
+            lifecycle.install(_say)
         elif command == "down":
             lifecycle.down(_say)
         elif command == "status":

@@ -36,6 +36,18 @@ def up(say: Say) -> None:
         _run_programs(state, say)
 
 
+def install(say: Say) -> None:
+    """Install the Debian packages that are missing: tests that need no lab use some of them too.
+
+    Raises:
+        LabError: the machine is not fit, or apt cannot install them.
+    """
+    facts = checks.read_facts()
+    checks.check_machine(facts)
+    with _alone():
+        _install_missing(facts, say)
+
+
 def _install_missing(facts: checks.Facts, say: Say) -> None:
     missing = checks.missing_packages(facts)
     if missing:
