@@ -26,14 +26,8 @@ options:
     type: list
     elements: str
     required: true
-attributes:
-  check_mode:
-    description: Says what would change and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows what differs.
-    support: none
-requirements: [boto3]
+extends_documentation_fragment:
+  - region_switch.info
 author: The maintainers of this repository
 """
 

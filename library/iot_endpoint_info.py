@@ -6,19 +6,9 @@ module: iot_endpoint_info
 short_description: Name the AWS IoT endpoint of a region
 description:
   - Asks a region for its C(iot:Data-ATS) endpoint, which the CNAME of a custom domain points at. It never changes.
-options:
-  region:
-    description:
-      - AWS Region. Without it, the environment variables E(AWS_REGION) and E(AWS_DEFAULT_REGION) are read.
-    type: str
-    aliases: [aws_region]
-attributes:
-  check_mode:
-    description: Says what would change and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows what differs.
-    support: none
+extends_documentation_fragment:
+  - region_switch.info
+  - region_switch.region
 requirements: [boto3]
 author: The maintainers of this repository
 """

@@ -16,13 +16,8 @@ options:
     description: Thing attribute that says which endpoint a client uses.
     type: str
     default: mqtt_endpoint
-attributes:
-  check_mode:
-    description: Says what would change and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows what differs.
-    support: none
+extends_documentation_fragment:
+  - region_switch.info
 requirements: [boto3]
 author: The maintainers of this repository
 """

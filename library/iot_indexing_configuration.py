@@ -17,18 +17,9 @@ options:
     description: Whether connectivity is indexed.
     type: str
     choices: ["OFF", STATUS]
-  region:
-    description:
-      - AWS Region. Without it, the environment variables E(AWS_REGION) and E(AWS_DEFAULT_REGION) are read.
-    type: str
-    aliases: [aws_region]
-attributes:
-  check_mode:
-    description: Says what would change and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows what differs.
-    support: full
+extends_documentation_fragment:
+  - region_switch
+  - region_switch.region
 requirements: [boto3]
 author: The maintainers of this repository
 """

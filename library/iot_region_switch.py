@@ -93,13 +93,8 @@ options:
   ledger:
     description: SQLite ledger of messages that the monitor of the fleet writes.
     type: path
-attributes:
-  check_mode:
-    description: Says what would change and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows what differs.
-    support: full
+extends_documentation_fragment:
+  - region_switch
 requirements: [boto3]
 author: The maintainers of this repository
 """

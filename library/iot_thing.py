@@ -18,24 +18,10 @@ options:
   thing_type:
     description: Name of the thing type.
     type: str
-  region:
-    description:
-      - AWS Region. Without it, the environment variables E(AWS_REGION) and E(AWS_DEFAULT_REGION) are read.
-    type: str
-    aliases: [aws_region]
-  state:
-    description:
-      - Whether it shall exist.
-    type: str
-    choices: [present, absent]
-    default: present
-attributes:
-  check_mode:
-    description: Says what would change and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows what differs.
-    support: full
+extends_documentation_fragment:
+  - region_switch
+  - region_switch.region
+  - region_switch.state
 requirements: [boto3]
 author: The maintainers of this repository
 """

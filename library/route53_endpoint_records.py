@@ -47,13 +47,8 @@ options:
         variables E(AWS_REGION) and E(AWS_DEFAULT_REGION) are read, and V(us-east-1) is taken if there are none.
     type: str
     aliases: [aws_region]
-attributes:
-  check_mode:
-    description: Says what would change and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows what differs.
-    support: full
+extends_documentation_fragment:
+  - region_switch
 requirements: [boto3]
 author: The maintainers of this repository
 """

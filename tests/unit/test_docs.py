@@ -8,9 +8,20 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import add_fragments
 
-MODULES = sorted(path.stem for path in (Path(__file__).parent.parent.parent / "library").glob("*.py"))
+REPOSITORY = Path(__file__).parent.parent.parent
+MODULES = sorted(path.stem for path in (REPOSITORY / "library").glob("*.py"))
 COMPARED = {"type": "str", "required": False, "default": None, "choices": None, "elements": None, "aliases": None}
+
+
+def documentation(name: str) -> dict[str, Any]:
+    """A module's documentation with its fragments, as ansible-doc puts it together."""
+    found: dict[str, Any] = yaml.safe_load(importlib.import_module(name).DOCUMENTATION)
+    fragment_loader.add_directory(str(REPOSITORY / "plugins" / "doc_fragments"))
+    add_fragments(found, str(REPOSITORY / "library" / f"{name}.py"), fragment_loader=fragment_loader, is_module=True)
+    return found
 
 
 def shape(option: dict[str, Any], children: str) -> dict[str, Any]:
@@ -22,7 +33,7 @@ def shape(option: dict[str, Any], children: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", MODULES)
 def test_documented_options_are_those_of_the_module(name: str) -> None:
     module = importlib.import_module(name)
-    documented = yaml.safe_load(module.DOCUMENTATION)["options"]
+    documented = documentation(name)["options"]
 
     assert {option: shape(entry, "suboptions") for option, entry in documented.items()} == {
         option: shape(entry, "options") for option, entry in module.ARGUMENT_SPEC.items()
@@ -32,9 +43,8 @@ def test_documented_options_are_those_of_the_module(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_use_documented_options(name: str) -> None:
     module = importlib.import_module(name)
-    documented = yaml.safe_load(module.DOCUMENTATION)
 
-    assert documented["module"] == name
+    assert documentation(name)["module"] == name
     for task in yaml.safe_load(module.EXAMPLES):
         assert set(task[name]) <= set(module.ARGUMENT_SPEC)
 
