@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, cached_property
 from typing import Any
 
 import boto3
@@ -16,6 +16,11 @@ from .errors import AwsError, SwitchError
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
 ATTEMPTS = 4
+# A region that is gone lets requests hang: whether one answers is asked with less patience.
+PROBE_TIMEOUT = 4.0
+PROBE_ATTEMPTS = 2
+# Connections that one client of the data plane keeps: as many requests may be under way.
+DATA_CONNECTIONS = 256
 
 
 @cache
@@ -34,15 +39,24 @@ class AwsClient:
         attempts: requests per call at most. 1 where the caller paces its requests to a quota:
             botocore's silent retries would count against it.
         connections: calls that may run at the same time.
+        timeout: seconds that one request may take to connect, and again to be answered; None for the usual ones.
 
     Raises:
         AwsError: no region or no credentials.
     """
 
-    def __init__(self, service: str, region: str | None, *, attempts: int = ATTEMPTS, connections: int = 10) -> None:
+    def __init__(
+        self,
+        service: str,
+        region: str | None,
+        *,
+        attempts: int = ATTEMPTS,
+        connections: int = 10,
+        timeout: float | None = None,
+    ) -> None:
         config = Config(
-            connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
+            connect_timeout=timeout or CONNECT_TIMEOUT,
+            read_timeout=timeout or READ_TIMEOUT,
             retries={"mode": "standard", "total_max_attempts": attempts},
             max_pool_connections=connections,
         )
@@ -118,3 +132,41 @@ def describe_data_endpoint(iot: AwsClient) -> str:
     Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-connect-devices.html
     """
     return str(iot.call("DescribeEndpoint", endpointType="iot:Data-ATS")["endpointAddress"]).lower()
+
+
+class Aws:
+    """The AWS clients of a run, each made when first used; mappings are by region."""
+
+    def __init__(self, regions: Sequence[str]) -> None:
+        self.regions = tuple(regions)
+
+    @cached_property
+    def iot(self) -> dict[str, AwsClient]:
+        return {region: AwsClient("iot", region) for region in self.regions}
+
+    @cached_property
+    def probing(self) -> dict[str, AwsClient]:
+        """IoT clients of little patience, to learn whether a region answers at all."""
+        return {
+            region: AwsClient("iot", region, attempts=PROBE_ATTEMPTS, timeout=PROBE_TIMEOUT) for region in self.regions
+        }
+
+    @cached_property
+    def data(self) -> dict[str, AwsClient]:
+        """Without retries of their own: callers pace their requests to quotas."""
+        return {
+            region: AwsClient("iot-data", region, attempts=1, connections=DATA_CONNECTIONS) for region in self.regions
+        }
+
+    @cached_property
+    def service_quotas(self) -> dict[str, AwsClient]:
+        return {region: AwsClient("service-quotas", region) for region in self.regions}
+
+    @cached_property
+    def route53(self) -> AwsClient:
+        return AwsClient("route53", self.regions[0])
+
+    @cached_property
+    def route53_writer(self) -> AwsClient:
+        """One attempt: a batch that is repeated after it was carried out fails its own comparison."""
+        return AwsClient("route53", self.regions[0], attempts=1)

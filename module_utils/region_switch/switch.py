@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from . import dns_gate, ledger, modes, report, route53
-from .aws import AwsClient, describe_data_endpoint
+from .aws import Aws, describe_data_endpoint
 from .errors import RefusedError, SwitchError
 from .fleet import Client, discover
 from .journal import Journal
@@ -20,7 +19,7 @@ from .lock import exclusive
 from .module import FailedResultError, Result
 from .plan import Move, build_moves, misplaced
 from .report import Summary
-from .sweep import WORKERS, Sweeper
+from .sweep import Sweeper
 
 LEDGER_TIMEOUT = 10.0
 LEDGER_INTERVAL = 0.2
@@ -65,30 +64,6 @@ class Options:
                 f"delete_connection_rate: found {self.delete_connection_rate}, expected more than 0 requests per "
                 "second: correct it, or set sweep to none"
             )
-
-
-class Aws:
-    """The AWS clients of a run, made when first used."""
-
-    def __init__(self, regions: Sequence[str]) -> None:
-        self._regions = regions
-
-    @cached_property
-    def iot(self) -> dict[str, AwsClient]:
-        return {region: AwsClient("iot", region) for region in self._regions}
-
-    @cached_property
-    def data(self) -> dict[str, AwsClient]:
-        return {region: AwsClient("iot-data", region, attempts=1, connections=WORKERS) for region in self._regions}
-
-    @cached_property
-    def route53(self) -> AwsClient:
-        return AwsClient("route53", self._regions[0])
-
-    @cached_property
-    def route53_writer(self) -> AwsClient:
-        """One attempt: a batch that is repeated after it was carried out fails its own comparison."""
-        return AwsClient("route53", self._regions[0], attempts=1)
 
 
 @dataclass(frozen=True)

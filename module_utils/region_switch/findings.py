@@ -1,0 +1,78 @@
+"""What speaks against a move: one list, from every check, read before anything is changed. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .errors import RefusedError
+
+LINES_IN_ERROR = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes:
+        check: name of the check, by which an operator may waive it.
+        blocking: whether a move is refused for it; otherwise it is only told.
+        region: AWS Region, empty where it is of none.
+        endpoint: the devices' name for the endpoint, empty where it is of none.
+        found, expected, advice: parts of one line.
+    """
+
+    check: str
+    blocking: bool
+    region: str
+    endpoint: str
+    found: str
+    expected: str
+    advice: str
+
+    def line(self) -> str:
+        where = " ".join(part for part in (self.region, self.endpoint) if part)
+        place = f"{self.check} ({where})" if where else self.check
+        return f"{place}: found {self.found}, expected {self.expected}: {self.advice}"
+
+
+def in_force(findings: Iterable[Finding], waived: Collection[str]) -> list[Finding]:
+    """Those for which a move is refused, sorted by region, endpoint and check."""
+    blocking = [finding for finding in findings if finding.blocking and finding.check not in waived]
+    return sorted(blocking, key=lambda each: (each.region, each.endpoint, each.check, each.found))
+
+
+def refuse(findings: Sequence[Finding], waived: Collection[str]) -> None:
+    """Return when nothing speaks against the move but what is waived.
+
+    Raises:
+        RefusedError: counts the reasons and names the first of them; the table has all.
+    """
+    reasons = in_force(findings, waived)
+    if not reasons:
+        return
+    shown = "; ".join(finding.line() for finding in reasons[:LINES_IN_ERROR])
+    rest = len(reasons) - LINES_IN_ERROR
+    more = f"; and {rest} more" if rest > 0 else ""
+    count = "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
+    raise RefusedError(f"preflight: found {count} against this move, nothing was changed: {shown}{more}")
+
+
+def table(findings: Iterable[Finding], waived: Collection[str]) -> list[str]:
+    """Lines for people, one per finding: what blocks first, then what is waived, then what is only told."""
+    kinds = {"refused": 0, "waived": 1, "note": 2}
+    rows = [(_kind(finding, waived), finding) for finding in findings]
+    rows.sort(key=lambda row: (kinds[row[0]], row[1].region, row[1].endpoint, row[1].check, row[1].found))
+    return [f"{kind:<8}{finding.line()}" for kind, finding in rows]
+
+
+def _kind(finding: Finding, waived: Collection[str]) -> str:
+    if not finding.blocking:
+        return "note"
+    return "waived" if finding.check in waived else "refused"
+
+
+def as_dicts(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """The findings for JSON."""
+    return [asdict(finding) for finding in findings]
