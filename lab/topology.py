@@ -69,8 +69,10 @@ NAME_SERVERS = (
 RESOLVER = _node("resolver", 53)
 REGIONS = (_region("us-east-1", 101), _region("ap-northeast-1", 102))
 DEVICES = (_node("edge1", 201), _node("edge2", 202))
+# Where the load generator's connections come from; a namespace and no machine.
+LOAD = _node("load1", 211)
 
-NODES = (*NAME_SERVERS, RESOLVER, *REGIONS, *DEVICES)
+NODES = (*NAME_SERVERS, RESOLVER, *REGIONS, *DEVICES, LOAD)
 
 
 def state_directory() -> Path:
