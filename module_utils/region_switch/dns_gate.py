@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import wait as wait_futures
+from dataclasses import dataclass, field
+from typing import Literal
 
 import dns.exception
 import dns.flags
 import dns.inet
 import dns.message
+import dns.name
 import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
 from .errors import NotConvergedError, RefusedError
+from .findings import Finding
 from .route53 import plain
 
 QUERY_TIMEOUT = 2.0
 INTERVAL = 0.1
+REPORT_INTERVAL = 1.0
 DNS_PORT = 53
+# A resolver that left so many queries unanswered and answered none is dead.
+DEAD_AFTER = 3
+# How often a server is asked before a move is refused because it does not answer: a packet may be lost.
+CHECK_TRIES = 2
+SHOWN_IN_ERROR = 6
+
+# [2001:db8::1]:53, [2001:db8::1], 192.0.2.1:53 or ns.example.com:53; the port is checked for itself.
+_WITH_PORT = re.compile(r"(\[(?P<six>[^]]*:[^]]*)\]|(?P<host>[^][:]+))(?P<port>:[^:]*)?")
+_PORT = re.compile(r":[0-9]{1,5}")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+Policy = Literal["wait", "proceed", "abort"]
 
 
 @dataclass(frozen=True)
@@ -39,31 +58,82 @@ class Server:
     recursive: bool = False
 
 
-Ask = Callable[[Server, str], str]
+@dataclass(frozen=True)
+class Answer:
+    """What became of one query.
+
+    Attributes:
+        text: the CNAME's target, or in brackets why there is none.
+        ttl: seconds, as the server said; None without a CNAME.
+        came: False when the server stayed silent.
+    """
+
+    text: str
+    ttl: float | None = None
+    came: bool = True
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A server that does not answer a name's new target.
+
+    Attributes:
+        answer: the CNAME's target, or in brackets why there is none.
+        seconds: for how long a resolver may still keep that answer; None where nobody knows.
+    """
+
+    server: str
+    name: str
+    answer: str
+    expected: str
+    seconds: float | None
+
+    def text(self) -> str:
+        left = "" if self.seconds is None else f" for {self.seconds:.0f} s more"
+        return f"{self.server}: {self.name} = {self.answer}{left}, expected {self.expected}"
+
+
+class StaleServersError(NotConvergedError):
+    """Servers still answered something else when the time was over.
+
+    Attributes:
+        stale: which and what.
+        policy: what was to happen then; under `abort` the caller restores the records.
+    """
+
+    def __init__(self, message: str, stale: Sequence[Stale], policy: Policy) -> None:
+        super().__init__(message)
+        self.stale = list(stale)
+        self.policy = policy
+
+
+Ask = Callable[[Server, str], Answer]
+Report = Callable[[Sequence[Stale], float], None]
 
 
 def parse_server(text: str, recursive: bool) -> Server:
     """Return the server of `address` or `address:port` (`[address]:port` for IPv6).
 
     Raises:
-        RefusedError: a port that is none, or a resolver without an address: who would look its name up?
+        RefusedError: a port that is none, what is neither address nor host name, or a resolver without an address:
+            who would look its name up?
     """
-    host, port = text, DNS_PORT
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = _port(text, rest[1:]) if rest else port
-    elif text.count(":") == 1:
-        host, rest = text.split(":")
-        port = _port(text, rest)
+    host, port = text, ""
+    shown = text if text.isprintable() else repr(text)
+    if match := _WITH_PORT.fullmatch(text):
+        host, port = match["six"] or match["host"], match["port"] or ""
     if recursive and not dns.inet.is_address(host):
-        raise RefusedError(f"resolver {text}: found no IP address, expected one: correct dns_resolvers")
-    return Server(text, host, port, recursive)
+        raise RefusedError(f"resolver {shown}: found no IP address, expected one: correct dns_resolvers")
+    if not dns.inet.is_address(host) and not _HOST_NAME.fullmatch(host):
+        raise RefusedError(f"name server {shown}: found no address or host name, expected one: correct it")
+    return Server(text, host, _port(shown, port) if port else DNS_PORT, recursive)
 
 
-def _port(text: str, port: str) -> int:
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise RefusedError(f"DNS server {text}: found port {port}, expected 1 to 65535: correct it")
-    return int(port)
+def _port(shown: str, port: str) -> int:
+    number = int(port[1:]) if _PORT.fullmatch(port) else 0
+    if not 0 < number < 65536:
+        raise RefusedError(f"DNS server {shown}: found no such port, expected 1 to 65535: correct it")
+    return number
 
 
 def system_resolvers() -> list[str]:
@@ -101,19 +171,90 @@ def _locate(server: Server, lookup: dns.resolver.Resolver) -> Server:
     return Server(server.name, str(answer[0]), server.port)
 
 
-def ask(server: Server, name: str) -> str:
-    """Return the CNAME target that a server answers, or in brackets why it answers none."""
-    query = dns.message.make_query(name, dns.rdatatype.CNAME)
-    if not server.recursive:
-        query.flags &= ~dns.flags.RD
-    try:
-        answer, _ = dns.query.udp_with_fallback(query, server.address, QUERY_TIMEOUT, server.port)
-    except (dns.exception.DNSException, OSError) as error:
-        return f"({type(error).__name__})"
-    for rrset in answer.answer:
+def ask(server: Server, name: str) -> Answer:
+    """Ask a server for a name's CNAME, for QUERY_TIMEOUT at most."""
+    reply = _query(server, name, "CNAME")
+    if isinstance(reply, Answer):
+        return reply
+    for rrset in reply.answer:
         if rrset.rdtype == dns.rdatatype.CNAME and plain(rrset.name.to_text()) == plain(name):
-            return plain(rrset[0].target.to_text())
-    return f"({dns.rcode.to_text(answer.rcode())}, no CNAME)"
+            return Answer(plain(rrset[0].target.to_text()), float(rrset.ttl))
+    return Answer(f"({dns.rcode.to_text(reply.rcode())}, no CNAME)")
+
+
+def _query(server: Server, name: str, rdtype: str) -> dns.message.Message | Answer:
+    """Return the server's reply, or the Answer that none came."""
+    deadline = time.monotonic() + QUERY_TIMEOUT
+    try:
+        query = dns.message.make_query(name, rdtype)
+        if not server.recursive:
+            query.flags &= ~dns.flags.RD
+        try:
+            return dns.query.udp(query, server.address, QUERY_TIMEOUT, server.port, raise_on_truncation=True)
+        except dns.message.Truncated:
+            return dns.query.tcp(query, server.address, deadline - time.monotonic(), server.port)
+    except (dns.exception.DNSException, OSError) as error:
+        return Answer(f"({type(error).__name__})", came=False)
+
+
+@dataclass
+class _Watch:
+    """What one server has answered so far.
+
+    Attributes:
+        last: each name's newest answer, and when it came.
+        right: how often in a row it was right for all names. Silence is no answer, so it does not count against it.
+        silent: queries it left unanswered.
+        spoke: whether it ever answered.
+    """
+
+    server: Server
+    expected: Mapping[str, str]
+    consecutive: int
+    last: dict[str, tuple[Answer, float]] = field(default_factory=dict)
+    right: int = 0
+    silent: int = 0
+    spoke: bool = False
+
+    @property
+    def settled(self) -> bool:
+        return self.right >= self.consecutive
+
+    @property
+    def dead(self) -> bool:
+        return not self.spoke and self.silent >= DEAD_AFTER
+
+    def hear(self, answers: Mapping[str, Answer], now: float) -> None:
+        """Take in one round of queries, which is cut short when the server is silent or the time is over."""
+        # Replaced, never changed: another thread may be reading it.
+        self.last = {**self.last, **{name: (answer, now) for name, answer in answers.items()}}
+        came = {name: answer for name, answer in answers.items() if answer.came}
+        self.spoke = self.spoke or bool(came)
+        self.silent += len(answers) - len(came)
+        if any(answer.text != self.expected[name] for name, answer in came.items()):
+            self.right = 0
+        elif len(came) == len(self.expected):
+            self.right += 1
+
+    def stale(self, now: float) -> list[Stale]:
+        """What is wrong with this server, per name; nothing when it is settled."""
+        if self.settled:
+            return []
+        last = self.last
+        wrong = [name for name, target in self.expected.items() if name not in last or last[name][0].text != target]
+        return [self._stale(name, last.get(name), now) for name in wrong or self.expected]
+
+    def _stale(self, name: str, last: tuple[Answer, float] | None, now: float) -> Stale:
+        answer, at = last or (Answer("(not asked)"), now)
+        if answer.text == self.expected[name]:
+            answer = Answer(f"(right only {self.right} times in a row)")
+        known = self.server.recursive and answer.ttl is not None
+        seconds = max(0.0, at + (answer.ttl or 0.0) - now) if known else None
+        return Stale(self.server.name, name, answer.text, self.expected[name], seconds)
+
+
+def _ignore(stale: Sequence[Stale], left: float) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -122,40 +263,162 @@ class Gate:
 
     Attributes:
         consecutive: right answers in a row that a server must give; behind one address there may be several.
-        timeout: seconds.
+        timeout: seconds, more than 0. The gate ends QUERY_TIMEOUT after that at the latest.
+        policy: what becomes of a resolver that stays stale: `wait` and `abort` make it an error, `proceed` does not.
+        report: called every REPORT_INTERVAL with who is stale and the seconds that are left.
     """
 
     consecutive: int
     timeout: float
+    policy: Policy = "wait"
+    report: Report = _ignore
     ask: Ask = ask
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def wait(self, asked: Sequence[Server], expected: Mapping[str, str]) -> None:
-        """Return when every server answers every name's expected target.
+    def wait(self, asked: Sequence[Server], expected: Mapping[str, str]) -> list[Stale]:
+        """Return when every server answers every name's expected target, with the resolvers that were given up.
+
+        The zone's name servers come first: a resolver that is asked while one of them lags may get the old answer from
+        it, and keep it. Until the end, servers that are right are asked along with the others.
+
+        Returns:
+            Nothing, or under `proceed` the resolvers that were stale when the time was over, or that are dead: no
+            device gets a stale answer from those.
 
         Raises:
-            NotConvergedError: names the servers that are stale, and what they answer.
+            StaleServersError: servers were stale when the time was over, and are not to be passed over.
         """
         deadline = self.clock() + self.timeout
-        with ThreadPoolExecutor(max_workers=max(1, len(asked))) as pool:
-            stale = [text for text in pool.map(lambda server: self._insist(server, expected, deadline), asked) if text]
-        if stale:
-            raise NotConvergedError(
-                f"DNS after {self.timeout:.0f} s: found {'; '.join(stale)}: nobody was disconnected, "
-                "see to these servers and run again"
-            )
+        targets = {name: plain(target) for name, target in expected.items()}
+        everyone = [_Watch(server, targets, self.consecutive) for server in asked]
+        own = [watch for watch in everyone if not watch.server.recursive]
+        for watches in (own, everyone):
+            # Again, when a query that was still under way brought a wrong answer.
+            while not self._enough(watches) and self.clock() < deadline:
+                self._follow(watches, deadline)
+        return self._judge(own, everyone)
 
-    def _insist(self, server: Server, expected: Mapping[str, str], deadline: float) -> str | None:
-        """Ask one server until it is right; return what is wrong when the time is over."""
-        right = 0
-        while True:
-            answers = {name: self.ask(server, name) for name in expected}
-            wrong = {name: answer for name, answer in answers.items() if answer != plain(expected[name])}
-            right = 0 if wrong else right + 1
-            if right >= self.consecutive:
-                return None
-            if self.clock() >= deadline:
-                shown = ", ".join(f"{name} = {answer}, expected {expected[name]}" for name, answer in wrong.items())
-                return f"{server.name}: {shown or f'right only {right} times in a row'}"
+    def _judge(self, own: Sequence[_Watch], everyone: Sequence[_Watch]) -> list[Stale]:
+        stale = self._stale(everyone)
+        fatal = self._stale(own) or (stale if self.policy != "proceed" else [])
+        if not fatal:
+            return stale
+        shown = "; ".join(each.text() for each in fatal[:SHOWN_IN_ERROR])
+        rest = len(fatal) - SHOWN_IN_ERROR
+        more = f"; and {rest} more" if rest > 0 else ""
+        raise StaleServersError(
+            f"DNS after {self.timeout:.0f} s: found {shown}{more}: nobody was disconnected, "
+            "see to these servers and run again",
+            fatal,
+            self.policy,
+        )
+
+    def _stale(self, watches: Iterable[_Watch]) -> list[Stale]:
+        now = self.clock()
+        return [stale for watch in watches for stale in watch.stale(now)]
+
+    def _enough(self, watches: Iterable[_Watch]) -> bool:
+        return all(
+            watch.settled or (self.policy == "proceed" and watch.server.recursive and watch.dead) for watch in watches
+        )
+
+    def _follow(self, watches: Sequence[_Watch], deadline: float) -> None:
+        """Ask each server in a thread of its own until that is enough or the time is over."""
+        over = threading.Event()
+        with ThreadPoolExecutor(max_workers=len(watches)) as pool:
+            try:
+                running = {pool.submit(self._insist, watch, watches, deadline, over) for watch in watches}
+                while running:
+                    ended, running = wait_futures(running, REPORT_INTERVAL)
+                    for future in ended:
+                        future.result()
+                    if running and not over.is_set():
+                        self.report(self._stale(watches), max(0.0, deadline - self.clock()))
+            finally:
+                over.set()
+
+    def _insist(self, watch: _Watch, watches: Collection[_Watch], deadline: float, over: threading.Event) -> None:
+        def ended() -> bool:
+            return over.is_set() or self.clock() >= deadline
+
+        while not ended():
+            watch.hear(self._round(watch, ended), self.clock())
+            if self._enough(watches):
+                over.set()
+                return
             self.sleep(INTERVAL)
+
+    def _round(self, watch: _Watch, ended: Callable[[], bool]) -> dict[str, Answer]:
+        answers: dict[str, Answer] = {}
+        for name in watch.expected:
+            if ended():
+                break
+            answers[name] = self.ask(watch.server, name)
+            if not answers[name].came:
+                # Who is silent for one name is so for all, and each would cost QUERY_TIMEOUT.
+                break
+        return answers
+
+
+def check(asked: Sequence[Server], current: Mapping[str, str], policy: Policy = "wait") -> list[Finding]:
+    """Before the switch: servers that the gate would wait for in vain, and name servers that lag even now. Reads only.
+
+    A resolver is asked about the domain above a name and never for the name itself: one that keeps answers for longer
+    than their TTL would, by that very question, keep the answer that is about to become the old one.
+
+    Args:
+        asked: the servers.
+        current: `{endpoint: host name}`, the records as they are.
+        policy: under `proceed` a resolver that does not answer is only told.
+
+    Returns:
+        `dns_server` for a server without a useful answer; `dns_lag` (never blocking) for a name server that answers
+        something else than the record.
+    """
+    if not asked or not current:
+        return []
+    with ThreadPoolExecutor(max_workers=len(asked)) as pool:
+        found = pool.map(lambda server: _check(server, current, policy), asked)
+        return [finding for findings in found for finding in findings]
+
+
+def _check(server: Server, current: Mapping[str, str], policy: Policy) -> list[Finding]:
+    if server.recursive:
+        problem = _resolver_problem(server, next(iter(current)))
+        return [_useless(server, problem, blocking=policy != "proceed")] if problem else []
+    findings: list[Finding] = []
+    for name, target in current.items():
+        answer = _ask_again(server, name)
+        if answer.text.startswith("("):
+            return [*findings, _useless(server, f"{name} = {answer.text}", blocking=True)]
+        if answer.text != plain(target):
+            findings.append(_lag(server, name, answer.text, target))
+    return findings
+
+
+def _ask_again(server: Server, name: str) -> Answer:
+    answers = (ask(server, name) for _ in range(CHECK_TRIES))
+    return next((answer for answer in answers if answer.came), Answer("(no answer)", came=False))
+
+
+def _resolver_problem(server: Server, name: str) -> str | None:
+    domain = dns.name.from_text(name).parent().to_text()
+    replies = (_query(server, domain, "SOA") for _ in range(CHECK_TRIES))
+    reply = next((each for each in replies if isinstance(each, dns.message.Message)), None)
+    if reply is None:
+        return "no answer"
+    code = dns.rcode.to_text(reply.rcode())
+    return None if code in ("NOERROR", "NXDOMAIN") else f"{code} for {domain}"
+
+
+def _useless(server: Server, found: str, blocking: bool) -> Finding:
+    kind = "resolver" if server.recursive else "name server"
+    advice = "see to it, or take it out of dns_resolvers" if server.recursive else "see to it, a move waits for it"
+    return Finding("dns_server", blocking, "", "", f"{kind} {server.name}: {found}", "an answer", advice)
+
+
+def _lag(server: Server, name: str, answer: str, target: str) -> Finding:
+    return Finding(
+        "dns_lag", False, "", name, f"{answer} at name server {server.name}", plain(target), "a move waits for it"
+    )
