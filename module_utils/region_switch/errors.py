@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+SHOWN = 200
+
+
+def one_line(value: object) -> str:
+    """A value from outside, as an error shows it: one line, text in quotes, cut where it is long."""
+    if value is None or value == "":
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    shown = " ".join(repr(value).split())
+    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
+
 
 class SwitchError(Exception):
-    """What was found, what was expected and what to do, in one line."""
+    """What was found, what was expected and what to do: one line, whatever others' words are in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
 
 
 class RefusedError(SwitchError):

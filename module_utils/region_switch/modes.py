@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from .errors import RefusedError
+from .errors import RefusedError, one_line
 from .route53 import plain
 
 Modes = dict[str, dict[str, str]]
@@ -21,7 +21,7 @@ def normalise(table: object, endpoints: Collection[str], regions: Collection[str
     """
     if not isinstance(table, Mapping) or not table:
         raise RefusedError(
-            f"mode table: found {_shown(table)}, expected {{mode: {{endpoint: region}}}}: set failover_modes"
+            f"mode table: found {one_line(table)}, expected {{mode: {{endpoint: region}}}}: set failover_modes"
         )
     _require(endpoints, "endpoints", "set iot_endpoints in the inventory")
     _refuse_twice(endpoints)
@@ -32,7 +32,7 @@ def normalise(table: object, endpoints: Collection[str], regions: Collection[str
         if name is None or name in modes:
             found = "no usable name" if name is None else "the same name twice"
             raise RefusedError(
-                f"mode {_shown(key)} of the table: found {found}, "
+                f"mode {one_line(key)} of the table: found {found}, "
                 "expected one whole number or word per mode: correct failover_modes"
             )
         modes[name] = _targets(name, targets, endpoints, regions)
@@ -49,10 +49,16 @@ def desired(modes: Modes, mode: object) -> tuple[str, dict[str, str]]:
     name = _name(mode)
     if name is None or name not in modes:
         raise RefusedError(
-            f"mode: found {_shown(mode)}, expected one of {', '.join(modes)}: "
+            f"mode: found {one_line(mode)}, expected one of {', '.join(modes)}: "
             "choose one with -e mode=… or add it to failover_modes"
         )
     return name, dict(modes[name])
+
+
+def name_of(modes: Modes, desired: Mapping[str, str]) -> str | None:
+    """Return the first mode that sends each endpoint to the region given for it, None where there is none."""
+    wanted = {plain(endpoint): region for endpoint, region in desired.items()}
+    return next((name for name, targets in modes.items() if targets == wanted), None)
 
 
 def _name(value: object) -> str | None:
@@ -65,17 +71,17 @@ def _name(value: object) -> str | None:
 def _targets(mode: str, targets: object, endpoints: Collection[str], regions: Collection[str]) -> dict[str, str]:
     if not isinstance(targets, Mapping):
         raise RefusedError(
-            f"mode {mode}: found {_shown(targets)}, expected {{endpoint: region}}: correct it in failover_modes"
+            f"mode {mode}: found {one_line(targets)}, expected {{endpoint: region}}: correct it in failover_modes"
         )
     for endpoint, region in targets.items():
         if endpoint not in endpoints:
             raise RefusedError(
-                f"mode {mode}: endpoint {_shown(endpoint)} is not in the inventory, expected one of "
+                f"mode {mode}: endpoint {one_line(endpoint)} is not in the inventory, expected one of "
                 f"{', '.join(endpoints)}: add it to iot_endpoints or correct failover_modes"
             )
         if region not in regions:
             raise RefusedError(
-                f"mode {mode}: region {_shown(region)} of {endpoint} has no host, expected one of "
+                f"mode {mode}: region {one_line(region)} of {endpoint} has no host, expected one of "
                 f"{', '.join(regions)}: add it to the group 'regions' or correct failover_modes"
             )
     missing = [endpoint for endpoint in endpoints if endpoint not in targets]
@@ -100,12 +106,3 @@ def _refuse_twice(endpoints: Collection[str]) -> None:
 def _require(names: Collection[str], what: str, advice: str) -> None:
     if not names:
         raise RefusedError(f"{what}: found none, expected at least one: {advice}")
-
-
-def _shown(value: object) -> str:
-    """A value as an operator typed it, on one line."""
-    if value is None or value == "":
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return " ".join(repr(value).split()) if isinstance(value, str) else str(value)
