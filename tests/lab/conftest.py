@@ -124,7 +124,9 @@ class StandIn:
         return int(requests[-1]["n"]) if requests else 0
 
     def writes_since(self, last: int) -> list[str]:
-        return [request["operation"] for request in self.get(f"requests?after={last}") if request["write"]]
+        """The operations that changed something, in order: a check may try one that AWS has to refuse."""
+        requests = self.get(f"requests?after={last}")
+        return [request["operation"] for request in requests if request["write"] and request["status"] < 400]
 
     def connected_regions(self, client_id: str) -> list[str]:
         """Regions whose broker says that the client is connected."""

@@ -84,8 +84,8 @@ class AwsApi:
         return [request["operation"] for request in self.requests(after)]
 
     def writes(self, after: int = 0) -> list[str]:
-        """Return the operations that were called to change something, in order."""
-        return [request["operation"] for request in self.requests(after) if request["write"]]
+        """Return the operations that changed something, in order: a check may try one that AWS has to refuse."""
+        return [each["operation"] for each in self.requests(after) if each["write"] and each["status"] < 400]
 
 
 def _configuration(directory: Path, port: int) -> dict[str, object]:
