@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
+from werkzeug.wrappers import Response
 
 from lab.aws_api import config
 from lab.aws_api.server import Application
@@ -19,6 +20,20 @@ class Handler(MotoRequestHandler):  # type: ignore[misc]
     """Keeps connections open between calls and leaves the record of calls to the request log."""
 
     protocol_version = "HTTP/1.1"
+    # An answer is one packet, and goes at once.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self) -> None:
+        """Answer a request; werkzeug's own closes the connection after each, and takes twice the time."""
+        self.environ = self.make_environ()
+        response = Response.from_app(self.server.app, self.environ, buffered=True)
+        body = response.get_data()
+        self.send_response(response.status_code)
+        for name, value in {**response.headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing."""

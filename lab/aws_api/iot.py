@@ -225,7 +225,8 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         if "connectivity." in query and settings["thingConnectivityIndexingMode"] == "OFF":
             raise AwsError("InvalidQueryException", "Connectivity is not indexed: thingConnectivityIndexingMode is OFF")
         documents = self._documents(with_connectivity=settings["thingConnectivityIndexingMode"] != "OFF")
-        return {name: document for name, document in documents.items() if search.matches(query, document)}
+        matches = search.compile_query(query)
+        return {name: document for name, document in documents.items() if matches(document)}
 
     def _documents(self, *, with_connectivity: bool) -> dict[str, dict[str, Any]]:
         connections = {item.client_id: item for item in self._stand_in.fleet(self.region).connections()}

@@ -15,6 +15,9 @@ from lab.aws_api.errors import AwsError
 if TYPE_CHECKING:
     from lab.aws_api.stand_in import StandIn
 
+# Of the paths /connections/{clientId}, by method: a move makes hundreds of these calls a second.
+OPERATIONS = {"GET": "GetConnection", "DELETE": "DeleteConnection"}
+
 _CLIENT_ID = re.compile(r"[^$].{0,127}", re.DOTALL)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class RequestLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._entries: list[Entry] = []
-        self._count = 0
+        self._count = self._forgotten = 0
         self._stream = path.open("w", buffering=1)
 
     def add(self, service: str, operation: str, region: str, status: int) -> None:
@@ -45,14 +45,15 @@ class RequestLog:
             self._count += 1
             entry = Entry(self._count, time.time(), service, operation, region, status, is_write(operation))
             self._entries.append(entry)
-            self._stream.write(json.dumps(asdict(entry)) + "\n")
+            self._stream.write(json.dumps(vars(entry)) + "\n")
 
     def after(self, n: int) -> list[dict[str, Any]]:
         """Return the calls later than the n-th."""
         with self._lock:
-            return [asdict(entry) for entry in self._entries if entry.n > n]
+            return [dict(vars(entry)) for entry in self._entries[max(0, n - self._forgotten) :]]
 
     def reset(self) -> None:
         """Forget the calls in memory; numbers go on."""
         with self._lock:
             self._entries.clear()
+            self._forgotten = self._count

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,6 +19,7 @@ from lab.aws_api.errors import AwsError
 PAGE_SIZE = 100
 
 Document = Mapping[str, Any]
+Predicate = Callable[[Document], bool]
 
 _TOKEN = re.compile(r'\s*(\(|\)|(?:[^\s()"]|"(?:[^"\\]|\\.)*")+)')
 
@@ -47,14 +48,14 @@ def _value(document: Document, field: str) -> object:
     return value
 
 
-def matches(query: str, document: Document) -> bool:
-    """Say whether a thing's document matches a query of terms, AND, OR, NOT and parentheses.
+def compile_query(query: str) -> Predicate:
+    """Return what says whether a thing's document matches a query of terms, AND, OR, NOT and parentheses.
 
     Raises:
         AwsError: InvalidQueryException.
     """
     tokens = _tokens(query)
-    result = _alternatives(tokens, document)
+    result = _alternatives(tokens)
     if tokens:
         raise AwsError("InvalidQueryException", f"queryString {query!r}: {tokens[0]!r} was not expected")
     return result
@@ -73,37 +74,39 @@ def _tokens(query: str) -> list[str]:
     return tokens
 
 
-def _alternatives(tokens: list[str], document: Document) -> bool:
-    result = _conjunction(tokens, document)
+def _alternatives(tokens: list[str]) -> Predicate:
+    parts = [_conjunction(tokens)]
     while tokens and tokens[0] == "OR":
         tokens.pop(0)
-        result = _conjunction(tokens, document) or result
-    return result
+        parts.append(_conjunction(tokens))
+    return lambda document: any(part(document) for part in parts)
 
 
-def _conjunction(tokens: list[str], document: Document) -> bool:
-    result = _operand(tokens, document)
+def _conjunction(tokens: list[str]) -> Predicate:
+    parts = [_operand(tokens)]
     while tokens and tokens[0] not in ("OR", ")"):
         if tokens[0] == "AND":
             tokens.pop(0)
-        result = _operand(tokens, document) and result
-    return result
+        parts.append(_operand(tokens))
+    return lambda document: all(part(document) for part in parts)
 
 
-def _operand(tokens: list[str], document: Document) -> bool:
+def _operand(tokens: list[str]) -> Predicate:
     if not tokens or tokens[0] in ("AND", "OR", ")"):
         raise AwsError("InvalidQueryException", "queryString: an operand is missing")
     word = tokens.pop(0)
     if word == "NOT":
-        return not _operand(tokens, document)
+        return _negated(_operand(tokens))
     if word == "(":
-        result = _alternatives(tokens, document)
+        result = _alternatives(tokens)
         if not tokens or tokens.pop(0) != ")":
             raise AwsError("InvalidQueryException", "queryString: a parenthesis is not closed")
         return result
-    if word.startswith("-"):
-        return not _term(word[1:]).matches(document)
-    return _term(word).matches(document)
+    return _negated(_term(word[1:]).matches) if word.startswith("-") else _term(word).matches
+
+
+def _negated(predicate: Predicate) -> Predicate:
+    return lambda document: not predicate(document)
 
 
 def _term(token: str) -> Term:

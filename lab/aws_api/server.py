@@ -63,11 +63,10 @@ def identify(request: MotoRequest) -> Call | None:
     if scope is None:
         return None
     service = SIGNED_FOR.get(scope["service"], scope["service"])
-    operation = _operation(service, request)
-    client_id = None
     if service == "iot-data" and request.raw_path.startswith("/connections/"):
-        client_id = iot_data.client_id_of(request.raw_path)
-    return Call(service, operation, scope["region"], client_id)
+        operation = iot_data.OPERATIONS.get(request.method, UNKNOWN)
+        return Call(service, operation, scope["region"], iot_data.client_id_of(request.raw_path))
+    return Call(service, _operation(service, request), scope["region"])
 
 
 def _operation(service: str, request: MotoRequest) -> str:

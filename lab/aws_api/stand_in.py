@@ -97,8 +97,9 @@ class StandIn:
     def thing_name(self, region: str, client_id: str) -> str | None:
         """Return the thing of a client ID: the one of the same name, if there is one."""
         with self.lock:
-            things = iot_backends[self.configuration.account_id][region].things.values()
-            return client_id if any(thing.thing_name == client_id for thing in things) else None
+            backend = iot_backends[self.configuration.account_id][region]
+            arn = f"arn:{backend.partition}:iot:{region}:{self.configuration.account_id}:thing/{client_id}"
+            return client_id if arn in backend.things else None
 
     def uses_certificate(self, region: str, arn: str) -> bool:
         """Say whether a domain configuration serves a certificate."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab.aws_api.errors import AwsError
-from lab.aws_api.search import matches, page
+from lab.aws_api.search import compile_query, page
 
 DOCUMENT: dict[str, Any] = {
     "thingName": "client_01",
@@ -35,13 +35,13 @@ DOCUMENT: dict[str, Any] = {
     ],
 )
 def test_query(query: str, expected: bool) -> None:
-    assert matches(query, DOCUMENT) is expected
+    assert compile_query(query)(DOCUMENT) is expected
 
 
 @pytest.mark.parametrize("query", ["", "  ", "AND", "(thingName:a", "thingName:a)", "a OR", 'thingName:"a'])
 def test_query_that_cannot_be_read(query: str) -> None:
     with pytest.raises(AwsError):
-        matches(query, DOCUMENT)
+        compile_query(query)
 
 
 def test_pages_follow_each_other_without_gap_or_overlap() -> None:
