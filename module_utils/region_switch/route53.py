@@ -76,9 +76,16 @@ def compare_and_swap(record: Record, value: str, ttl: int) -> list[dict[str, Any
     One batch is all or none, and its DELETE fails unless every value matches
     (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html).
     """
-    delete = {"Action": "DELETE", "ResourceRecordSet": dict(record.raw)}
     # What else the record has, such as a health check, goes with it.
-    return [delete, {"Action": "CREATE", "ResourceRecordSet": {**record.raw, **record_set(record.name, value, ttl)}}]
+    return replace(record, {**record.raw, **record_set(record.name, value, ttl)})
+
+
+def replace(record: Record, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The changes that put a record set in the place of a record that still is exactly what was read."""
+    return [
+        {"Action": "DELETE", "ResourceRecordSet": dict(record.raw)},
+        {"Action": "CREATE", "ResourceRecordSet": dict(raw)},
+    ]
 
 
 def submit(

@@ -2,107 +2,40 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import dns_gate, ledger, modes, report, route53
-from .aws import Aws, describe_data_endpoint
-from .errors import RefusedError, SwitchError
-from .fleet import Client, discover
-from .journal import Journal
-from .landing import Flight, Landing
+from . import approval, dns_gate, findings, history, ledger, modes, preflight, report, restore, route53, survey, waves
+from .approval import Bounds
+from .aws import Aws
+from .dns_gate import Stale
+from .errors import NotConvergedError, RefusedError, SwitchError
+from .evacuation import FLIGHT_SECONDS, Evacuation, Limits, WaveError
+from .findings import Finding
+from .guard import RecordsGuard, TargetLostError
+from .interrupt import Interrupted, stoppable
+from .journal import VERSION, Journal
+from .landing import Looker
 from .lock import exclusive
 from .module import FailedResultError, Result
-from .plan import Move, build_moves, misplaced
+from .options import Options
 from .report import Summary
+from .roster import Roster
+from .survey import Plan
 from .sweep import Sweeper
 
 LEDGER_TIMEOUT = 10.0
 LEDGER_INTERVAL = 0.2
 NAMES_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of the module, as its documentation describes them; times in seconds."""
-
-    mode: object
-    modes: object
-    endpoints: list[str]
-    regions: list[str]
-    hosted_zone_id: str
-    ttl: int
-    resolvers: list[str]
-    name_servers: list[str]
-    dns_consecutive: int
-    dns_timeout: float
-    sweep: str
-    endpoint_attribute: str
-    delete_connection_rate: float
-    prevent_will_message: bool
-    clean_session: bool
-    landing_timeout: float
-    reports_directory: str
-    ledger: str | None
-
-    def check(self) -> None:
-        """Refuse numbers that cannot be meant.
-
-        Raises:
-            RefusedError: names the option.
-        """
-        lowest = {"ttl": 0, "dns_consecutive": 1, "dns_timeout": 0, "landing_timeout": 0}
-        for name, low in lowest.items():
-            if getattr(self, name) < low:
-                raise RefusedError(f"{name}: found {getattr(self, name)}, expected {low} or more: correct it")
-        if self.delete_connection_rate <= 0:
-            raise RefusedError(
-                f"delete_connection_rate: found {self.delete_connection_rate}, expected more than 0 requests per "
-                "second: correct it, or set sweep to none"
-            )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run found and what it will do.
-
-    Attributes:
-        targets: `{region: host name of its endpoint}`.
-        clients: every connection of a client of one of the endpoints.
-        misplaced: those of them in a region their endpoint does not belong to.
-        unmapped: how many other connections there are, which nobody touches.
-        servers: whose answers are waited for.
-    """
-
-    desired: dict[str, str]
-    targets: dict[str, str]
-    records: dict[str, route53.Record]
-    moves: list[Move]
-    clients: list[Client]
-    misplaced: list[Client]
-    unmapped: int
-    servers: list[dns_gate.Server]
-
-    @property
-    def needed(self) -> list[Move]:
-        return [move for move in self.moves if move.needed]
-
-    def diff(self) -> dict[str, Any]:
-        """Records and clients before and after, as `--diff` shows them."""
-        before = {move.endpoint: move.source for move in self.moves}
-        after = {move.endpoint: move.target for move in self.moves}
-        leaving = {client.client_id: client for client in self.misplaced}
-        return {
-            "before": {"records": before, "clients": {key: each.region for key, each in sorted(leaving.items())}},
-            "after": {
-                "records": after,
-                "clients": {key: self.desired[each.endpoint] for key, each in sorted(leaving.items())},
-            },
-        }
+CLIENTS_SHOWN = 20
+# Clients that come to the old region while others are moved away from it are moved, too; not for ever.
+ROUNDS = 5
+# An interrupted run that is older has little to say about who is where.
+RESUME_SECONDS = 24 * 3600.0
+ROSTER = "clients.sqlite"
 
 
 def run(options: Options, check_mode: bool) -> Result:
@@ -116,24 +49,101 @@ def run(options: Options, check_mode: bool) -> Result:
         FailedResultError: the move did not end as it should; carries the same return values.
     """
     options.check()
-    table = modes.normalise(options.modes, options.endpoints, options.regions)
-    mode, desired = modes.desired(table, options.mode)
+    waves.parse(options.waves)
+    root = Path(options.reports_directory)
+    mode, desired = _desired(options, root)
     aws = Aws(options.regions)
     if check_mode:
-        return _preview(read_plan(aws, options, desired), mode, options.endpoint_attribute)
-    root = Path(options.reports_directory)
+        return _preview(aws, options, mode, desired)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RefusedError(
             f"reports_directory {root}: found {error.strerror}, expected a folder: correct it"
         ) from error
-    with exclusive(root / ".lock"):
+    with exclusive(root / ".lock", mode):
+        earlier = history.interrupted(root, desired, time.time() - RESUME_SECONDS)
         summary = Summary(report.new_run_id(mode), mode)
         directory = root / summary.run_id
         directory.mkdir()
-        with Journal(directory / "journal.jsonl") as journal:
-            return Run(options, aws, journal, summary, directory).execute(desired)
+        if earlier is not None:
+            history.copy_roster(earlier / ROSTER, directory / ROSTER)
+        with Journal(directory / "journal.jsonl") as journal, Roster(directory / ROSTER) as roster:
+            return Run(options, aws, journal, roster, summary, directory).execute(desired)
+
+
+def _desired(options: Options, root: Path) -> tuple[str, dict[str, str]]:
+    """The mode's name and what it wants; for a rollback what the records were before the last run that moved them."""
+    table = modes.normalise(options.modes, options.endpoints, options.regions)
+    if not options.rollback:
+        return modes.desired(table, options.mode)
+    run_id, before = history.previous_records(root)
+    found = {route53.plain(endpoint) for endpoint in options.endpoints}
+    if set(before) != found or not set(before.values()) <= set(options.regions):
+        raise RefusedError(
+            f"rollback of {run_id}: found records of {', '.join(sorted(before))}, expected those of the inventory's "
+            f"endpoints and regions: choose a mode with failover.yml"
+        )
+    return modes.name_of(table, before) or "rollback", before
+
+
+def _bounds(options: Options) -> Bounds:
+    return Bounds(options.max_clients, options.max_endpoints, options.min_share, options.max_share)
+
+
+def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Finding]:
+    """Everything that speaks against a plan; nothing where nothing is to be done."""
+    counts = roster.counts()
+    if not plan.needed and not counts["misplaced"]:
+        return []
+    found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), _bounds(options))
+    if options.unmapped_clients == "refuse" and plan.unmapped:
+        found.append(
+            Finding(
+                "unmapped_clients", True, "", "", f"{plan.unmapped} connected clients that no endpoint claims", "none",
+                f"set {options.endpoint_attribute} of their things, or set failover_unmapped_clients",
+            )
+        )  # fmt: skip
+    current = {name: record.value for name, record in plan.records.items()}
+    found += dns_gate.check(plan.servers, current, options.dns_policy)
+    if options.preflight:
+        found += preflight.check(aws, _settings(options), _question(plan, roster))
+    return found
+
+
+def _settings(options: Options) -> preflight.Settings:
+    return preflight.Settings(
+        ca_file=options.ca_file,
+        certificate_days=options.certificate_days,
+        probe_certificate=options.probe_certificate,
+        probe_private_key=options.probe_private_key,
+        port=options.mqtt_port,
+        record_ttl=options.ttl,
+        hosted_zone_id=options.hosted_zone_id,
+        endpoint_attribute=options.endpoint_attribute,
+    )
+
+
+def _question(plan: Plan, roster: Roster) -> preflight.Question:
+    """What is to be asked about: where records move to, and where clients go."""
+    routes = roster.per_route()
+    busy = {target for _, target in routes}
+    pairs = [(move.endpoint, move.target) for move in plan.moves if move.needed or move.target in busy]
+    coming: dict[str, int] = {}
+    for (_, target), count in routes.items():
+        coming[target] = coming.get(target, 0) + count
+    return preflight.Question(
+        pairs=pairs,
+        hosts=plan.targets,
+        sources={move.endpoint: move.source for move in plan.moves},
+        dead=plan.dead,
+        records=plan.records,
+        clients=coming,
+    )
+
+
+def _token(options: Options, plan: Plan, roster: Roster, mode: str) -> str:
+    return approval.token(survey.basis(plan, options, mode), roster.client_digest(), roster.waiting())
 
 
 def _left_alone(unmapped: int, attribute: str) -> list[str]:
@@ -144,97 +154,137 @@ def _left_alone(unmapped: int, attribute: str) -> list[str]:
     ]
 
 
-def _preview(plan: Plan, mode: str, attribute: str) -> Result:
+def _skipped(dead: Iterable[str]) -> list[str]:
+    return [
+        f"{region}: skipped, its API does not answer; nobody was disconnected there: run the same again when it is back"
+        for region in dead
+    ]
+
+
+def _preview(aws: Aws, options: Options, mode: str, desired: dict[str, str]) -> Result:
+    """What a run would do, and what speaks against it."""
+    with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / ROSTER) as roster:
+        plan = survey.read(aws, options, desired, roster)
+        found = _check(aws, options, plan, roster)
+        result: Result = {
+            "changed": bool(plan.needed or (roster.waiting() and options.sweep == "misplaced")),
+            "plan": report.plan_dict(plan.moves),
+            "token": _token(options, plan, roster, mode),
+            "findings": findings.as_dicts(found),
+            "lines": _preview_lines(options, plan, roster, mode, found),
+            "diff": _diff(plan, roster),
+        }
+    try:
+        survey.refuse_dead_targets(plan)
+        findings.refuse(found, options.waive)
+    except RefusedError as error:
+        raise FailedResultError(str(error), result) from error
+    return result
+
+
+def _preview_lines(options: Options, plan: Plan, roster: Roster, mode: str, found: list[Finding]) -> list[str]:
     text = [f"mode {mode}: check mode, nothing is changed"]
     text += [f"{move.endpoint}: {move.source} -> {move.target}" for move in plan.needed]
-    text += [
-        f"disconnect {client.client_id} in {client.region}, expect it in {plan.desired[client.endpoint]}"
-        for client in plan.misplaced
-    ]
-    text += _left_alone(plan.unmapped, attribute)
-    changed = bool(plan.needed or plan.misplaced)
-    return {"changed": changed, "plan": report.plan_dict(plan.moves), "lines": text, "diff": plan.diff()}
+    routes = roster.per_route() if options.sweep == "misplaced" else {}
+    pace = survey.pace(plan.quotas, options)
+    for (region, target), count in sorted(routes.items()):
+        rate = min(pace.leaving[region], pace.arriving[target])
+        text.append(f"{count} clients in {region} belong to {target}: {rate:g} per second, {count / rate:.0f} s")
+    if sum(routes.values()) <= CLIENTS_SHOWN:
+        text += [
+            f"disconnect {each.client_id} in {each.region}, expect it in {each.target}"
+            for each in (roster.misplaced(CLIENTS_SHOWN) if routes else ())
+            if each.region not in plan.dead
+        ]
+    if routes:
+        text.append(f"telling everyone takes {pace.seconds(routes):.0f} s at least")
+    text += _left_alone(plan.unmapped, options.endpoint_attribute) + _skipped(plan.dead)
+    text += findings.table(found, options.waive)
+    if plan.needed or routes:
+        text.append(f"token: {_token(options, plan, roster, mode)}")
+    return text
 
 
-def read_plan(aws: Aws, options: Options, desired: dict[str, str]) -> Plan:
-    """Read what is and compare it with what shall be. Writes nothing.
-
-    Raises:
-        RefusedError: a move that would go wrong.
-    """
-    with ThreadPoolExecutor(max_workers=len(options.regions) + 3) as pool:
-        hosts = pool.map(describe_data_endpoint, aws.iot.values())
-        reading = pool.submit(route53.read_records, aws.route53, options.hosted_zone_id, list(desired))
-        discovering = pool.submit(discover, aws.iot, options.endpoint_attribute)
-        locating = pool.submit(_dns_servers, aws, options)
-        targets = dict(zip(options.regions, hosts, strict=True))
-        found = reading.result()
-        moves = build_moves(desired, found, targets)
-        connected, servers = discovering.result(), locating.result()
-    clients = [client for client in connected if client.endpoint in desired]
-    records = {name: record for name, record in found.items() if record}
-    leaving = misplaced(clients, desired) if options.sweep == "misplaced" else []
-    return Plan(desired, targets, records, moves, clients, leaving, len(connected) - len(clients), servers)
-
-
-def _dns_servers(aws: Aws, options: Options) -> list[dns_gate.Server]:
-    """The servers to ask. Found out before anything is switched: one that cannot be found stops the move."""
-    names = options.name_servers or route53.name_servers(aws.route53, options.hosted_zone_id)
-    return dns_gate.servers(names, options.resolvers)
+def _diff(plan: Plan, roster: Roster) -> dict[str, Any]:
+    """Records and clients before and after, as `--diff` shows them; of many clients the first."""
+    shown = list(roster.misplaced(CLIENTS_SHOWN))
+    counts = [f"{count} in {region}" for (region, _), count in sorted(roster.per_route().items())]
+    routes = [f"{count} in {target}" for (_, target), count in sorted(roster.per_route().items())]
+    return {
+        "before": {
+            "records": {move.endpoint: move.source for move in plan.moves},
+            "clients": {each.client_id: each.region for each in shown},
+            "to_disconnect": counts,
+        },
+        "after": {
+            "records": {move.endpoint: move.target for move in plan.moves},
+            "clients": {each.client_id: each.target for each in shown},
+            "to_disconnect": routes,
+        },
+    }
 
 
 class Run:
     """One move, journalled step by step."""
 
-    def __init__(self, options: Options, aws: Aws, journal: Journal, summary: Summary, directory: Path) -> None:
+    def __init__(
+        self, options: Options, aws: Aws, journal: Journal, roster: Roster, summary: Summary, directory: Path
+    ) -> None:
         self.options = options
         self.aws = aws
         self.journal = journal
+        self.roster = roster
         self.summary = summary
         self.directory = directory
         self.started = time.time()
         self.wrote = False
-        self.unmapped = 0
-        self.sweeper = Sweeper(
-            aws.data,
-            options.delete_connection_rate,
-            journal,
-            clean_session=options.clean_session,
-            prevent_will_message=options.prevent_will_message,
-        )
-        self.landing = Landing(aws.data, self._sweep_again, float(options.ttl), options.landing_timeout)
+        self.switched = False
+        self.ttl = float(options.ttl)
+        self.notes: list[str] = []
+        self.findings: list[Finding] = []
+        self.sweeper: Sweeper | None = None
 
     def execute(self, desired: dict[str, str]) -> Result:
-        """Move, and write the summary however it ends."""
+        """Move, and write the report however it ends."""
         summary = self.summary
         diff: dict[str, Any] = {}
         try:
-            self.journal.write("start", run_id=summary.run_id, mode=summary.mode, desired=desired)
-            with summary.phase("plan"):
-                plan = read_plan(self.aws, self.options, desired)
-            summary.moves, diff, self.unmapped = plan.moves, plan.diff(), plan.unmapped
-            self.journal.write(
-                "plan", plan=report.plan_dict(plan.moves), misplaced=len(plan.misplaced), unmapped=plan.unmapped
-            )
-            self._count_clients(plan, [], [])
-            summary.error = self._move(plan)
-            summary.outcome = self._outcome()
+            with stoppable():
+                self.journal.write(
+                    "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired,
+                    rollback=self.options.rollback,
+                )  # fmt: skip
+                plan = self._read(desired)
+                diff = _diff(plan, self.roster)
+                self._refuse(plan)
+                self._move(plan)
+                summary.outcome = self._outcome()
         except RefusedError as error:
             summary.error, summary.outcome = str(error), "failed" if self.wrote else "refused"
+        except Interrupted as error:
+            self.journal.write("interrupted", reason=str(error))
+            summary.error, summary.outcome = str(error), "partial" if self.wrote else "failed"
         except SwitchError as error:
             summary.error = str(error)
+            summary.outcome = "rolled_back" if summary.outcome == "rolled_back" else "failed"
         finally:
-            self._count_sweep()
-            self.journal.write("end", outcome=summary.outcome, error=summary.error)
-            found = summary.as_dict()
-            report.write(self.directory, found)
-        return self._result(found, diff)
+            self._report()
+        return self._result(diff)
 
-    def _result(self, found: dict[str, Any], diff: dict[str, Any]) -> Result:
-        text = _left_alone(self.unmapped, self.options.endpoint_attribute)
-        text = [*report.lines(found, str(self.directory)), *text]
+    def _report(self) -> None:
+        self.roster.settle()
+        self._count()
+        self.roster.write_csv(self.directory / "clients.csv")
+        self.journal.write("end", outcome=self.summary.outcome, error=self.summary.error)
+        report.write(self.directory, self.summary.as_dict())
+
+    def _result(self, diff: dict[str, Any]) -> Result:
+        found = self.summary.as_dict()
+        shown = [*report.lines(found, str(self.directory)), *self.notes]
+        shown += findings.table(self.findings, self.options.waive)
         result: Result = {"changed": self.wrote, "diff": diff, "summary": found, "report": str(self.directory)}
-        result |= {"lines": text, **{key: found[key] for key in ("run_id", "outcome", "plan")}}
+        result |= {"lines": shown, "findings": findings.as_dicts(self.findings)}
+        result |= {key: found[key] for key in ("run_id", "outcome", "plan")}
         if self.summary.error:
             raise FailedResultError(self.summary.error, result)
         return result
@@ -244,22 +294,70 @@ class Run:
             return "partial"
         return "moved" if self.wrote else "unchanged"
 
-    def _move(self, plan: Plan) -> str | None:
-        """Switch, wait for DNS, sweep, prove. Returns what is wrong at the end, in one line."""
+    def _read(self, desired: dict[str, str]) -> Plan:
+        with self.summary.phase("plan"):
+            self.roster.resume()
+            plan = survey.read(self.aws, self.options, desired, self.roster)
+        self.summary.moves = plan.moves
+        for region, reason in plan.dead.items():
+            self.journal.write("skipped", region=region, reason=reason)
+        routes = self.roster.per_route()
+        self.journal.write(
+            "plan", plan=report.plan_dict(plan.moves), misplaced=sum(routes.values()), unmapped=plan.unmapped,
+            seconds=round(survey.pace(plan.quotas, self.options).seconds(routes), 1),
+            token=_token(self.options, plan, self.roster, self.summary.mode),
+        )  # fmt: skip
+        self.notes += _left_alone(plan.unmapped, self.options.endpoint_attribute) + _skipped(plan.dead)
+        return plan
+
+    def _refuse(self, plan: Plan) -> None:
+        """Stop here when anything speaks against the plan, or nobody has approved it."""
+        with self.summary.phase("preflight"):
+            survey.refuse_dead_targets(plan)
+            self.findings = _check(self.aws, self.options, plan, self.roster)
+        if self.findings:
+            self.journal.write(
+                "preflight", findings=findings.as_dicts(self.findings), waived=sorted(self.options.waive)
+            )
+        findings.refuse(self.findings, self.options.waive)
+        if self.options.require_approval and (plan.needed or self.roster.waiting()):
+            found = _token(self.options, plan, self.roster, self.summary.mode)
+            approval.check(self.options.approve, found, self.options.approval_drift)
+
+    def _move(self, plan: Plan) -> None:
+        """Switch, wait for DNS, sweep, prove. Notes in the summary what is wrong at the end, in one line."""
         if plan.needed:
             with self.summary.phase("switch"):
                 self._switch(plan)
-        with self.summary.phase("dns"):
-            self._dns_gate(plan)
-        late: list[Flight] = []
-        handled: list[Client] = []
-        if self.options.sweep == "misplaced":
-            with self.summary.phase("sweep"):
-                handled, late = self._sweep(plan)
-        self._count_clients(plan, handled, late)
+        try:
+            with self.summary.phase("dns"):
+                self._dns_gate(plan)
+            if self.options.sweep == "misplaced":
+                with self.summary.phase("sweep"):
+                    self._evacuate(plan)
+        except (WaveError, TargetLostError, NotConvergedError) as error:
+            self._give_up(plan, error)
         with self.summary.phase("messages"):
-            self._count_messages(plan, handled)
-        return self._stragglers(late)
+            self._count_messages()
+        self.summary.error = self._stragglers()
+
+    def _give_up(self, plan: Plan, error: SwitchError) -> None:
+        """End a move that does not land where that is worse than going back; restore the records where one can.
+
+        Raises:
+            SwitchError: always; says why, and where the records are now.
+        """
+        stale = isinstance(error, NotConvergedError)
+        if stale and self.options.dns_policy != "abort":
+            raise error
+        back = [move for move in plan.needed if move.source not in plan.dead]
+        if not self.switched or not self.options.restore or len(back) < len(plan.needed):
+            self.summary.error = f"{error}: the records stay where they are; see the stragglers, then run again"
+            raise SwitchError(self.summary.error) from error
+        with self.summary.phase("restore"):
+            restore.restore(self.aws, self.options, self.journal, plan, self.roster, self.directory)
+        self.summary.outcome = "rolled_back"
+        raise SwitchError(f"{error}: the records were restored and the clients sent back; see why, then run again")
 
     def _switch(self, plan: Plan) -> None:
         changes: list[dict[str, Any]] = []
@@ -272,72 +370,82 @@ class Run:
         comment = f"Move to mode {self.summary.mode}"
         zone = self.options.hosted_zone_id
         change_id = route53.submit(self.aws.route53_writer, zone, changes, plan.records, expected, comment)
-        self.wrote = True
+        self.wrote = self.switched = True
         self.journal.write("switched", change_id=change_id)
         if change_id:
             route53.wait_insync(self.aws.route53, change_id, self.options.dns_timeout)
             self.journal.write("insync", change_id=change_id)
         # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
         # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
-        self.landing.ttl = max(self.landing.ttl, *(plan.records[move.endpoint].ttl for move in plan.needed))
+        self.ttl = max(self.ttl, *(plan.records[move.endpoint].ttl for move in plan.needed))
         time.sleep(min(self.options.dns_timeout, max(plan.records[move.endpoint].ttl for move in plan.needed)))
 
     def _dns_gate(self, plan: Plan) -> None:
         expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
-        dns_gate.Gate(self.options.dns_consecutive, self.options.dns_timeout).wait(plan.servers, expected)
-        self.journal.write("dns", servers=[server.name for server in plan.servers])
+        stale = dns_gate.Gate(
+            self.options.dns_consecutive, self.options.dns_timeout, self.options.dns_policy, self._waiting_for_dns
+        ).wait(plan.servers, expected)
+        self.journal.write(
+            "dns", servers=[server.name for server in plan.servers], stale=[vars(each) for each in stale]
+        )
+        self.notes += [f"DNS: {each.server} still answers {each.name} = {each.answer}" for each in stale]
 
-    def _sweep(self, plan: Plan) -> tuple[list[Client], list[Flight]]:
-        """Disconnect and prove, again for whoever came to the old region after the plan was read."""
-        clients, handled, late = plan.misplaced, list[Client](), list[Flight]()
-        while clients and not late:
-            handled += clients
-            self.wrote = True
-            self.journal.write("sweep", clients=len(clients))
-            late = self.landing.wait(self.sweeper.sweep(clients, plan.desired))
-            self.journal.write("landing", landed=len(clients) - len(late), late=len(late))
-            known = {(client.region, client.client_id) for client in handled}
-            found = discover(self.aws.iot, self.options.endpoint_attribute)
-            mapped = [client for client in found if client.endpoint in plan.desired]
-            clients = [each for each in misplaced(mapped, plan.desired) if (each.region, each.client_id) not in known]
-        return handled, late
+    def _waiting_for_dns(self, stale: Iterable[Stale], left: float) -> None:
+        self.journal.note("dns_waiting", stale=[vars(each) for each in stale], left=round(left, 1))
 
-    def _sweep_again(self, clients: Sequence[Client]) -> Any:
-        self.journal.write("sweep_again", clients=[client.client_id for client in clients])
-        desired = {move.endpoint: move.target for move in self.summary.moves}
-        return self.sweeper.sweep(clients, desired)
+    def _evacuate(self, plan: Plan) -> None:
+        """Move everyone, again for whoever came to the old region after the plan was read."""
+        if not self.roster.count("state NOT IN ('placed', 'landed')"):
+            return
+        evacuation = self._evacuation(plan)
+        sizes = waves.sizes(self.roster.waiting(), waves.parse(self.options.waves))
+        number = 1
+        try:
+            for turn in range(ROUNDS):
+                if not turn or sizes:
+                    self.wrote = self.wrote or bool(sizes)
+                    self.summary.sweep["passes"] += bool(sizes)
+                    evacuation.run(sizes, number)
+                    evacuation.watch()
+                    number += len(sizes)
+                    survey.find_clients(self.aws, self.options, plan.desired, plan.living, self.roster)
+                    late = self.roster.waiting()
+                    sizes = [late] if late else []
+        finally:
+            self._count_sweep(evacuation)
 
-    def _count_clients(self, plan: Plan, handled: Iterable[Client], late: Sequence[Flight]) -> None:
-        swept = {client.client_id for client in handled}
-        everyone = {client.client_id for client in plan.clients} | swept
-        # Without a sweep nobody is expected to have moved, but nobody is said to have landed either.
-        unswept = {client.client_id for client in misplaced(plan.clients, plan.desired)} - swept
-        missing = {flight.kick.client.client_id for flight in late} | unswept
-        both = {flight.kick.client.client_id for flight in late if flight.seen.in_target and flight.seen.in_source}
-        self.summary.clients = {
-            "total": len(everyone),
-            "misplaced": len(swept | unswept),
-            "landed": len(everyone - missing),
-            "stragglers": len(missing),
-            "bounced": len(self.landing.bounced),
-            "in_both_regions": len(both),
-        }
+    def _evacuation(self, plan: Plan) -> Evacuation:
+        pace = survey.pace(plan.quotas, self.options)
+        self.sweeper = Sweeper(
+            self.aws.data, pace.leaving, pace.arriving, self.options.clean_session, self.options.prevent_will_message
+        )
+        rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
+        in_flight = self.options.max_in_flight or int(FLIGHT_SECONDS * max(pace.leaving.values()))
+        limits = Limits(self.options.max_stragglers, in_flight, self.options.landing_timeout, self.ttl)
+        targets = {target for _, target in self.roster.per_route()}
+        guard = RecordsGuard(self.aws, _settings(self.options), plan, targets)
+        looker = Looker(self.aws.data, rates, plan.dead)
+        return Evacuation(self.roster, self.sweeper, looker, self.journal, limits, guard)
 
-    def _count_sweep(self) -> None:
-        sweeper = self.sweeper
-        rate = round(sweeper.calls / sweeper.seconds, 1) if sweeper.seconds else 0.0
-        self.summary.sweep = {
-            "calls": sweeper.calls,
-            "rate": rate,
-            "throttled": sweeper.throttled,
-            "passes": sweeper.passes,
-        }
+    def _count_sweep(self, evacuation: Evacuation) -> None:
+        calls, sweep = evacuation.sweeper.calls, self.summary.sweep
+        again = self.roster.count("kicks > 1")
+        sweep["calls"], sweep["throttled"] = calls, evacuation.sweeper.throttled
+        sweep["passes"] += bool(again)
+        sweep["rate"] = round(evacuation.told / evacuation.seconds, 1) if evacuation.seconds else 0.0
 
-    def _count_messages(self, plan: Plan, handled: Iterable[Client]) -> None:
+    def _count(self) -> None:
+        counts = self.roster.counts()
+        dark = counts.pop("dark")
+        self.summary.clients = counts
+        if dark and self.switched:
+            self.notes.append(f"{dark} clients are connected in neither region, as far as seen")
+
+    def _count_messages(self) -> None:
         """Read the ledger until nothing is missing any more, for LEDGER_TIMEOUT at most."""
         if not self.options.ledger:
             return
-        moved = {client.client_id: (client.region, plan.desired[client.endpoint]) for client in handled}
+        moved = {each.client_id: (each.region, each.target) for each in self.roster.moved()}
         deadline = time.monotonic() + LEDGER_TIMEOUT
         while (arrivals := ledger.read(Path(self.options.ledger), self.started)) is not None:
             self.summary.messages = ledger.count(arrivals, self.started)
@@ -348,13 +456,16 @@ class Run:
                 return
             time.sleep(LEDGER_INTERVAL)
 
-    def _stragglers(self, late: Sequence[Flight]) -> str | None:
-        if not late:
+    def _stragglers(self) -> str | None:
+        if self.options.sweep == "none":
             return None
-        names = sorted(flight.kick.client.client_id for flight in late)
+        counts = self.roster.counts()
+        if not counts["stragglers"]:
+            return None
+        names = [each.client_id for each in self.roster.misplaced(NAMES_SHOWN + 1)]
         shown = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
         return (
-            f"clients: found {len(names)} of {self.summary.clients['total']} not landed after "
-            f"{self.options.landing_timeout:.0f} s ({shown}), expected all in their region: look at these devices, "
-            "then run again"
+            f"clients: found {counts['stragglers']} of {counts['total']} not landed after "
+            f"{self.options.landing_timeout:.0f} s ({shown}), expected all in their region: look at these devices "
+            "(clients.csv in the report), then run again"
         )

@@ -1,96 +1,83 @@
-"""200 is not proof: who has landed, who went back, and when to send them away again."""
+"""200 is not proof: who has landed, who went back, and when to tell them again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.errors import SwitchError
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.landing import QUERY_RATE, RESOLVER_CACHE, Landing, Sighting, landed, went_back
-from ansible.module_utils.region_switch.sweep import Kick
+from ansible.module_utils.region_switch.errors import AwsError
+from ansible.module_utils.region_switch.landing import (
+    HEADROOM,
+    LONGEST_INTERVAL,
+    NOT_CONNECTED,
+    RESOLVER_CACHE,
+    TELL_AGAIN,
+    Looker,
+    Sighting,
+    next_look,
+    tell_again_at,
+    went_back,
+)
+from ansible.module_utils.region_switch.roster import Passenger
 
 from .fakes import Clock, FakeAws, aws_error
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
-CLIENT = Client("client_01", "mqtt1.example.com", OLD, 900.0)
+TOLD = Passenger("client_01", OLD, "mqtt1.example.com", NEW, 900.0, kicks=1, kicked_at=1000.0)
 NOWHERE: dict[str, Any] = {"connected": False}
+GONE = aws_error("ResourceNotFoundException", 404)
+RATES = {OLD: 100.0, NEW: 100.0}
 
 
 def connected(since: float) -> dict[str, Any]:
     return {"connected": True, "connectedSince": int(since * 1000)}
 
 
-def landing(clock: Clock, answers: dict[str, Any], again: list[float], timeout: float = 100.0) -> Landing:
-    def sweep_again(clients: Sequence[Client]) -> list[Kick]:
-        again.append(clock())
-        answers.update({OLD: NOWHERE, NEW: connected(clock())})
-        return [Kick(client, NEW, clock(), found=True) for client in clients]
-
-    data = {region: FakeAws(lambda _operation, region=region, **_: answers[region]) for region in (OLD, NEW)}
-    return Landing(data, sweep_again, ttl=0, timeout=timeout, clock=clock, sleep=clock.sleep, now=clock)
+def looker(old: Any, new: Any, clock: Clock | None = None, dead: tuple[str, ...] = ()) -> Looker:
+    clock = clock or Clock()
+    answers = {OLD: old, NEW: new}
+    data: Any = {region: FakeAws(lambda _operation, region=region, **_: answers[region]) for region in (OLD, NEW)}
+    return Looker(data, RATES, dead, clock, clock.sleep)
 
 
-def test_seen_in_the_target_and_gone_from_the_source_has_landed() -> None:
-    clock = Clock()
-    flying = landing(clock, {OLD: NOWHERE, NEW: connected(1000.2)}, [])
-
-    assert flying.wait([Kick(CLIENT, NEW, clock(), found=True)]) == []
-    assert flying.bounced == set()
+@pytest.mark.parametrize("old", [NOWHERE, GONE])
+def test_seen_in_the_target_and_gone_from_the_source_has_landed(old: object) -> None:
+    assert looker(old, connected(1000.2)).look(TOLD).landed
 
 
-@pytest.mark.parametrize("answer", [NOWHERE, aws_error("InternalFailureException", 500), aws_error("NoAnswer", 0)])
-def test_nothing_seen_in_the_target_is_a_straggler(answer: object) -> None:
-    clock = Clock()
-    flying = landing(clock, {OLD: NOWHERE, NEW: answer}, [], timeout=5)
-
-    late = flying.wait([Kick(CLIENT, NEW, clock(), found=True)])
-
-    assert [flight.kick.client for flight in late] == [CLIENT]
-
-
-def test_no_answer_from_the_source_is_no_proof_that_the_client_left() -> None:
-    clock = Clock()
-    answers = {OLD: aws_error("ThrottlingException", 429), NEW: connected(1000.2)}
-
-    assert len(landing(clock, answers, [], timeout=5).wait([Kick(CLIENT, NEW, clock(), found=True)])) == 1
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (NOWHERE, NOWHERE),
+        (NOWHERE, GONE),
+        (connected(900), connected(1000.2)),
+        (aws_error("ThrottlingException", 429), connected(1000.2)),
+        (NOWHERE, aws_error("InternalFailureException", 500)),
+        (NOWHERE, aws_error("NoAnswer", 0)),
+    ],
+)
+def test_anything_less_is_no_proof(old: object, new: object) -> None:
+    assert not looker(old, new).look(TOLD).landed
 
 
-def test_client_that_went_back_is_sent_away_again_when_caches_have_expired() -> None:
-    clock, again = Clock(), list[float]()
-    flying = landing(clock, {OLD: connected(1000.5), NEW: NOWHERE}, again)
-
-    assert flying.wait([Kick(CLIENT, NEW, clock(), found=True)]) == []
-    assert flying.bounced == {"client_01"}
-    assert len(again) == 1
-    assert again[0] >= 1000.5 + RESOLVER_CACHE
+def test_a_dead_region_is_not_asked_and_the_target_is_proof() -> None:
+    seen = looker(aws_error("NoAnswer", 0), connected(1000.2), dead=(OLD,)).look(TOLD)
+    assert seen.landed
+    assert seen.skipped
 
 
-def test_all_vanished_and_none_landed_is_an_error() -> None:
-    clock = Clock()
-
-    with pytest.raises(SwitchError, match="404 for all 1 clients"):
-        landing(clock, {OLD: NOWHERE, NEW: NOWHERE}, []).wait([Kick(CLIENT, NEW, clock(), found=False)])
+def test_a_missing_permission_is_an_error() -> None:
+    with pytest.raises(AwsError, match="IAM"):
+        looker(NOWHERE, aws_error("ForbiddenException", 403)).look(TOLD)
 
 
 def test_quota_of_get_connection_is_kept() -> None:
     clock = Clock()
     begun = clock()
-    fleet = [Client(f"client_{number}", "mqtt1.example.com", OLD, 900.0) for number in range(200)]
-    flying = landing(clock, {OLD: NOWHERE, NEW: connected(1000.2)}, [])
-
-    assert flying.wait([Kick(client, NEW, clock(), found=True) for client in fleet]) == []
-    assert clock() - begun >= 199 / QUERY_RATE
-
-
-def test_missing_permission_is_an_error() -> None:
-    clock = Clock()
-
-    with pytest.raises(SwitchError, match="IAM"):
-        landing(clock, {OLD: NOWHERE, NEW: aws_error("ForbiddenException", 403)}, []).wait(
-            [Kick(CLIENT, NEW, clock(), found=True)]
-        )
+    looking = looker(NOWHERE, connected(1000.2), clock)
+    for _ in range(200):
+        looking.look(TOLD)
+    assert clock() - begun >= 199 / (RATES[OLD] * HEADROOM)
 
 
 @pytest.mark.parametrize(("since", "back"), [(900.0, False), (900.4, False), (999.0, True), (1001.0, True)])
@@ -99,11 +86,26 @@ def test_connection_made_after_the_request_is_a_return(since: float, back: bool)
 
     900.4 is the connection that was cut: the index and GetConnection note different moments of it.
     """
-    assert (
-        went_back(Sighting(in_target=False, in_source=True, source_since=since), Kick(CLIENT, NEW, 1000.0, True))
-        is back
-    )
+    assert went_back(Sighting(NOT_CONNECTED, since), TOLD) is back
 
 
-def test_connected_in_both_regions_has_not_landed() -> None:
-    assert not landed(Sighting(in_target=True, in_source=True))
+def test_one_that_went_back_is_told_again_when_no_cache_has_the_old_address() -> None:
+    back = Sighting(NOT_CONNECTED, 1005.0)
+    assert tell_again_at(back, TOLD, ttl=0) == 1005.0 + RESOLVER_CACHE
+    assert tell_again_at(back, TOLD, ttl=120) == 1005.0 + 120
+
+
+def test_one_whose_connection_outlives_its_deletion_is_told_again_soon() -> None:
+    assert tell_again_at(Sighting(NOT_CONNECTED, 900.0), TOLD, ttl=120) == 1000.0 + TELL_AGAIN
+
+
+@pytest.mark.parametrize("source", [None, NOT_CONNECTED])
+def test_one_that_is_not_in_the_old_region_is_not_told_again(source: float | None) -> None:
+    assert tell_again_at(Sighting(NOT_CONNECTED, source), TOLD, ttl=0) is None
+
+
+def test_a_client_that_takes_its_time_is_looked_for_less_often_but_always_again() -> None:
+    waits = [next_look(looks) for looks in range(1, 30)]
+    assert waits == sorted(waits)
+    assert waits[0] >= 1.0
+    assert waits[-1] == LONGEST_INTERVAL

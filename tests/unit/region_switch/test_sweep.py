@@ -1,125 +1,86 @@
-"""Who is disconnected, how fast, and what AWS's answers mean."""
+"""DeleteConnection: how fast, how often again, and what AWS's answers mean."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.errors import AwsError
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.journal import Journal
 from ansible.module_utils.region_switch.pace import BURST_SECONDS
-from ansible.module_utils.region_switch.sweep import ATTEMPTS, CLIENT_INTERVAL, WORKERS, Sweeper
+from ansible.module_utils.region_switch.roster import Passenger
+from ansible.module_utils.region_switch.sweep import ATTEMPTS, CLIENT_INTERVAL, Sweeper, retry_delay
 
 from .fakes import Clock, FakeAws, aws_error
 
-OLD, NEW, ENDPOINT = "us-east-1", "ap-northeast-1", "mqtt1.example.com"
-GONE = aws_error("ResourceNotFoundException", 404)
+OLD, NEW = "us-east-1", "ap-northeast-1"
+CLIENT = Passenger("client_01", OLD, "mqtt1.example.com", NEW, 900.0)
 
 
-class Region:
-    """Answers DeleteConnection with each client's next answer, the last of them for ever."""
-
-    def __init__(self, answers: dict[str, list[Any]]) -> None:
-        self.asked: Counter[str] = Counter()
-        self.parameters: list[dict[str, Any]] = []
-        self._answers = answers
-        self._lock = threading.Lock()
-
-    def __call__(self, _operation: str, **parameters: Any) -> Any:
-        client_id = parameters["clientId"]
-        with self._lock:
-            self.parameters.append(parameters)
-            self.asked[client_id] += 1
-            answers = self._answers.get(client_id, [{}])
-            return answers[min(self.asked[client_id], len(answers)) - 1]
+def sweeper(clock: Clock, answer: Any, leaving: float = 100.0, arriving: float = 1000.0, **options: bool) -> Sweeper:
+    data: Any = {OLD: FakeAws(answer)}
+    rates = ({OLD: leaving}, {NEW: arriving})
+    return Sweeper(data, *rates, clock=clock, sleep=clock.sleep, now=clock, **options)
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        yield journal
+def seconds_for(requests: int, leaving: float, arriving: float) -> float:
+    clock = Clock()
+    begun = clock()
+    telling = sweeper(clock, lambda *_, **__: {}, leaving, arriving)
+    for _ in range(requests):
+        telling.tell(CLIENT)
+    return clock() - begun
 
 
-def clients(number: int) -> list[Client]:
-    return [Client(f"client_{index}", ENDPOINT, OLD, 900.0) for index in range(number)]
+@pytest.mark.parametrize(("leaving", "arriving"), [(100.0, 1000.0), (1000.0, 90.0)])
+def test_the_slower_of_both_regions_sets_the_pace(leaving: float, arriving: float) -> None:
+    pace = min(leaving, arriving)
+    assert 300 / pace - BURST_SECONDS - 0.02 <= seconds_for(300, leaving, arriving) <= 300 / pace
 
 
-def sweeper(region: Region, journal: Journal, clock: Clock, rate: float = 100) -> Sweeper:
-    return Sweeper({OLD: FakeAws(region)}, rate, journal, sleep=clock.sleep, clock=clock, now=clock)
+def test_the_request_says_what_becomes_of_session_and_will() -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(_operation: str, **parameters: Any) -> Any:
+        asked.append(parameters)
+        return {}
+
+    sweeper(Clock(), answer, clean_session=True, prevent_will_message=False).tell(CLIENT)
+    assert asked == [{"clientId": "client_01", "cleanSession": True, "preventWillMessage": False}]
 
 
-def test_client_that_is_gone_already_is_success(journal: Journal) -> None:
-    region = Region({"client_1": [GONE]})
+def test_404_says_that_the_client_had_gone() -> None:
+    told = sweeper(Clock(), lambda *_, **__: aws_error("ResourceNotFoundException", 404)).tell(CLIENT)
+    assert (told.found, told.error) == (False, None)
 
-    kicks = sweeper(region, journal, Clock()).sweep(clients(2), {ENDPOINT: NEW})
 
-    assert [(kick.client.client_id, kick.found, kick.target) for kick in kicks] == [
-        ("client_0", True, NEW),
-        ("client_1", False, NEW),
+def test_throttling_slows_down_and_success_speeds_up_again() -> None:
+    clock = Clock()
+    answers = iter([aws_error("ThrottlingException", 429), *[{}] * 500])
+    telling = sweeper(clock, lambda *_, **__: next(answers))
+    assert telling.tell(CLIENT).error is not None
+    assert telling.throttled == 1
+    assert telling.rate() == 50.0
+    for _ in range(400):
+        telling.tell(CLIENT)
+    assert telling.rate() == 100.0
+
+
+@pytest.mark.parametrize("code", ["InternalFailureException", "ServiceUnavailableException"])
+def test_failures_are_tried_again_a_number_of_times(code: str) -> None:
+    error = aws_error(code, 500)
+    assert [retry_delay(error, attempts) is not None for attempts in range(1, ATTEMPTS + 1)] == [
+        *[True] * (ATTEMPTS - 1),
+        False,
     ]
-    assert region.asked == {"client_0": 1, "client_1": 1}
 
 
-def test_will_and_session_are_kept_unless_asked_for(journal: Journal) -> None:
-    region = Region({})
-
-    sweeper(region, journal, Clock()).sweep(clients(1), {ENDPOINT: NEW})
-
-    assert region.parameters == [{"clientId": "client_0", "cleanSession": False, "preventWillMessage": True}]
+def test_throttling_is_waited_out_for_ever() -> None:
+    assert retry_delay(aws_error("ThrottlingException", 429), 1000) == CLIENT_INTERVAL
 
 
-def test_quota_is_kept(journal: Journal) -> None:
-    clock, region = Clock(), Region({})
-    begun = clock()
-
-    sweeper(region, journal, clock, rate=10).sweep(clients(50), {ENDPOINT: NEW})
-
-    assert clock() - begun >= 49 / 10 - BURST_SECONDS
+@pytest.mark.parametrize(("code", "status"), [("ForbiddenException", 403), ("InvalidRequestException", 400)])
+def test_refusals_are_not_tried_again(code: str, status: int) -> None:
+    assert retry_delay(aws_error(code, status), 1) is None
 
 
-@pytest.mark.parametrize("error", [aws_error("InternalFailureException", 500), aws_error("NoAnswer", 0)])
-def test_passing_failure_is_tried_again_after_the_client_s_own_quota(journal: Journal, error: AwsError) -> None:
-    clock, region = Clock(), Region({"client_0": [error, error, {}]})
-    begun = clock()
-
-    [kick] = sweeper(region, journal, clock).sweep(clients(1), {ENDPOINT: NEW})
-
-    assert kick.found
-    assert kick.at - begun >= 2 * CLIENT_INTERVAL
-
-
-def test_failure_that_stays_is_given_up(journal: Journal) -> None:
-    region = Region({"client_0": [aws_error("ServiceUnavailableException", 503)]})
-
-    with pytest.raises(AwsError, match="ServiceUnavailableException"):
-        sweeper(region, journal, Clock()).sweep(clients(1), {ENDPOINT: NEW})
-
-    assert region.asked["client_0"] == ATTEMPTS
-
-
-def test_throttled_request_is_counted_and_slows_down(journal: Journal) -> None:
-    clock, region = Clock(), Region({"client_0": [aws_error("ThrottlingException", 429), {}]})
-    sweep = sweeper(region, journal, clock)
-
-    sweep.sweep(clients(1), {ENDPOINT: NEW})
-
-    assert (sweep.calls, sweep.throttled) == (2, 1)
-    assert sweep._buckets[OLD].rate < 100
-
-
-@pytest.mark.parametrize(
-    "error", [aws_error("ForbiddenException", 403), aws_error("UnauthorizedException", 401)], ids=["403", "401"]
-)
-def test_missing_permission_ends_the_sweep_at_once(journal: Journal, error: AwsError) -> None:
-    region = Region({f"client_{index}": [error] for index in range(1000)})
-
-    with pytest.raises(AwsError, match="IAM"):
-        sweeper(region, journal, Clock()).sweep(clients(1000), {ENDPOINT: NEW})
-
-    assert max(region.asked.values()) == 1
-    assert len(region.asked) < 1000 - WORKERS
+def test_one_client_is_not_asked_for_twice_within_its_quota() -> None:
+    assert min(retry_delay(aws_error("InternalFailureException", 500), n) or 9 for n in range(1, 5)) >= CLIENT_INTERVAL

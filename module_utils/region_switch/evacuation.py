@@ -1,0 +1,372 @@
+"""Moving clients wave by wave: told to leave, looked for until they land, told again when they go back."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from .errors import AwsError, SwitchError
+from .journal import Journal
+from .landing import FIRST_LOOK, Looker, Sighting, next_look, tell_again_at, went_back
+from .roster import Passenger, Roster
+from .sweep import Sweeper, Told, retry_delay
+
+# Requests under way at most, by kind; how many are needed follows from the latency that is measured.
+MOST_WORKERS = 128
+FEWEST_WORKERS = 16
+BATCH = 200
+TICK = 0.05
+PROGRESS_SECONDS = 1.0
+GUARD_SECONDS = 5.0
+# Time that clients who had left before they were told to get to show up anywhere.
+VANISHED_GRACE = 15.0
+# An API that fulfils nothing for so long, while it is asked, is down.
+SILENCE = 30.0
+# Clients on their way at most, in seconds of the sweep's pace, unless the operator says otherwise.
+FLIGHT_SECONDS = 30.0
+
+
+class WaveError(SwitchError):
+    """Too many clients of a wave did not land."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How a wave is judged.
+
+    Attributes:
+        max_stragglers: percent of a wave that may be missing when the next one begins.
+        max_in_flight: clients told to leave and not landed, at most.
+        landing_timeout: seconds that the clients of a wave may take after the last of them was told.
+        ttl: seconds that resolvers may keep the old answer.
+    """
+
+    max_stragglers: float
+    max_in_flight: int
+    landing_timeout: float
+    ttl: float
+
+
+class Guard:
+    """Watches over an evacuation; this one finds nothing.
+
+    Attributes:
+        holding: while true, nobody else is told to leave.
+    """
+
+    holding = False
+
+    def look(self) -> None:
+        """Look once; what is raised ends the evacuation."""
+
+
+@dataclass
+class Wave:
+    """A wave under way.
+
+    Attributes:
+        unsent: clients that were not told yet; left: those that have not landed.
+        complete: monotonic seconds at which the last client was told, None before.
+    """
+
+    number: int
+    size: int
+    unsent: int
+    left: int
+    started: float
+    complete: float | None = None
+
+
+class Evacuation:
+    """Works a roster off.
+
+    Args:
+        guard: looks every few seconds, beside the work, whether it may go on.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        sweeper: Sweeper,
+        looker: Looker,
+        journal: Journal,
+        limits: Limits,
+        guard: Guard,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.roster = roster
+        self.sweeper = sweeper
+        self.looker = looker
+        self.journal = journal
+        self.limits = limits
+        self.seconds = 0.0
+        self.total = 0
+        self.told = 0
+        self.landed = 0
+        self._guard = guard
+        self._clock = clock
+        self._now = now
+        self._done: SimpleQueue[tuple[Passenger, Future[Any]]] = SimpleQueue()
+        self._sending = self._looking = self._in_flight = 0
+        self._latency = {"tell": 0.1, "look": 0.2}
+        self._found_any = False
+        self._first_told: float | None = None
+        self._heard = clock()
+        self._failing: float | None = None
+        self._guarding: Future[None] | None = None
+        self._said = self._guarded = clock()
+        self._rate = 0.0
+        self._counted = (clock(), 0)
+
+    def run(self, sizes: list[int], first: int = 1) -> None:
+        """Evacuate the clients that wait, in waves of these sizes, numbered from `first`.
+
+        Raises:
+            WaveError: too many clients of a wave did not land in time; nobody else was told to leave.
+            AwsError: AWS refuses, or does not fulfil anything any more.
+            SwitchError: AWS knew none of the clients, and none shows up where it belongs.
+        """
+        self.total += sum(sizes)
+        with ThreadPoolExecutor(MOST_WORKERS + MOST_WORKERS) as self._pool:
+            try:
+                for number, size in enumerate(sizes, first):
+                    self._wave(number, first + len(sizes) - 1, size)
+            finally:
+                self._pool.shutdown(cancel_futures=True)
+                self._note_rest()
+
+    def watch(self) -> None:
+        """Look for everyone who is on the way and has not landed, until all have or the time is over."""
+        count = self.roster.gather_late()
+        wave = Wave(0, count, 0, count, self._clock(), self._clock())
+        with ThreadPoolExecutor(MOST_WORKERS) as self._pool:
+            try:
+                self._work(wave)
+            finally:
+                self._pool.shutdown(cancel_futures=True)
+                self._note_rest()
+
+    def _wave(self, number: int, last: int, size: int) -> None:
+        if not size:
+            return
+        self.roster.assign(number, size)
+        self.journal.write("sweep", wave=number, waves=last, clients=size)
+        wave = Wave(number, size, size, size, self._clock())
+        self._work(wave)
+        self.journal.write("landing", wave=number, landed=size - wave.left, late=wave.left)
+        if wave.left > size * self.limits.max_stragglers / 100:
+            raise WaveError(
+                f"wave {number}: found {wave.left} of {size} clients not landed within "
+                f"{self.limits.landing_timeout:.0f} s, expected {self.limits.max_stragglers:g} % at most"
+            )
+
+    def _work(self, wave: Wave) -> None:
+        self._wave_now = wave
+        self._heard = self._clock()
+        while wave.left and not self._over(wave):
+            self._feed(wave)
+            self._collect()
+            self._watch_over()
+            self._say(wave)
+            self.roster.tick()
+
+    def _over(self, wave: Wave) -> bool:
+        """Whether a wave's time is up: counted from its last client, or from when anything was last heard."""
+        now, timeout = self._clock(), self.limits.landing_timeout
+        if wave.complete is not None:
+            return now - wave.complete > timeout
+        return now - self._heard > timeout
+
+    def _feed(self, wave: Wave) -> None:
+        now = self._now()
+        room = min(self._workers("tell") - self._sending, self.limits.max_in_flight - self._in_flight - self._sending)
+        if self._guard.holding:
+            room = 0
+        for passenger in self.roster.take_waiting(wave.number, now, min(room, BATCH)) if room > 0 else ():
+            self._sending += 1
+            self._submit(self.sweeper.tell, passenger)
+        room = self._workers("look") - self._looking
+        for passenger in self.roster.take_told(now, min(room, BATCH)) if room > 0 else ():
+            self._looking += 1
+            self._submit(self._look, passenger)
+
+    def _workers(self, kind: str) -> int:
+        """By Little's law, and as much again."""
+        needed = math.ceil(2 * max(self.sweeper.rate(), 1.0) * self._latency[kind])
+        return max(FEWEST_WORKERS, min(MOST_WORKERS, needed))
+
+    def _look(self, passenger: Passenger) -> tuple[Sighting, float]:
+        started = self._clock()
+        return self.looker.look(passenger), self._clock() - started
+
+    def _submit(self, work: Callable[[Passenger], Any], passenger: Passenger) -> None:
+        future = self._pool.submit(work, passenger)
+        future.add_done_callback(lambda done: self._done.put((passenger, done)))
+
+    def _collect(self) -> None:
+        """Take in what has been done; wait a moment when that is nothing."""
+        try:
+            self._take_in(*self._done.get(timeout=TICK))
+            for _ in range(self._done.qsize()):
+                self._take_in(*self._done.get_nowait())
+        except Empty:
+            return
+
+    def _take_in(self, passenger: Passenger, done: Future[Any]) -> None:
+        if done.cancelled():
+            return
+        found = done.result()
+        if isinstance(found, Told):
+            self._sending -= 1
+            self._was_told(passenger, found)
+        else:
+            self._looking -= 1
+            self._was_seen(passenger, *found)
+
+    def _was_told(self, passenger: Passenger, told: Told) -> None:
+        self._latency["tell"] += 0.05 * (told.seconds - self._latency["tell"])
+        if told.error is not None:
+            self._was_not_told(passenger, told)
+            return
+        self._heard = self._clock()
+        self._failing = None
+        self._first_told = self._first_told or self._heard
+        self._found_any = self._found_any or told.found
+        self._in_flight += 1
+        self.journal.note("delete_connection", client_id=passenger.client_id, region=passenger.region, found=told.found)
+        self._count_told(passenger)
+        self.roster.update(
+            passenger, "told", due=told.at + FIRST_LOOK, kicked_at=told.at, found=int(told.found),
+            kicks=passenger.kicks + 1, attempts=0, looks=0, note="",
+        )  # fmt: skip
+
+    def _count_told(self, passenger: Passenger) -> None:
+        wave = self._wave_now
+        if passenger.kicks or passenger.wave != wave.number or not wave.unsent:
+            return
+        self.told += 1
+        wave.unsent -= 1
+        if not wave.unsent:
+            wave.complete = self._clock()
+            self.seconds += wave.complete - wave.started
+
+    def _was_not_told(self, passenger: Passenger, told: Told) -> None:
+        error = told.error
+        assert error is not None  # noqa: S101 - for the type checker
+        attempts = passenger.attempts + (not error.throttled)
+        delay = retry_delay(error, attempts)
+        if error.denied or (not error.throttled and self._silent(error)):
+            self._fail(passenger, error)
+            raise error
+        if delay is not None:
+            self.roster.update(passenger, "waiting", due=told.at + delay, attempts=attempts)
+            return
+        # Whatever AWS said, the client may yet move by itself: it is looked for like the others.
+        self._fail(passenger, error)
+        self._in_flight += 1
+        self._count_told(passenger)
+        self.roster.update(passenger, "told", due=self._now(), attempts=attempts, looks=0, note=str(error))
+
+    def _silent(self, error: AwsError) -> bool:
+        """Whether AWS has fulfilled nothing for too long while it was asked."""
+        if not error.temporary:
+            return False
+        self._failing = self._failing or self._clock()
+        return self._clock() - self._failing > SILENCE
+
+    def _fail(self, passenger: Passenger, error: SwitchError) -> None:
+        self.journal.write("delete_connection_failed", client_id=passenger.client_id, error=str(error))
+
+    def _was_seen(self, passenger: Passenger, seen: Sighting, seconds: float) -> None:
+        self._latency["look"] += 0.05 * (seconds - self._latency["look"])
+        sighting = {"in_target": seen.in_target, "in_source": seen.in_source}
+        if seen.landed:
+            self._has_landed(passenger, seen)
+            return
+        again = tell_again_at(seen, passenger, self.limits.ttl)
+        # A client that AWS refused to disconnect is not told again; one that nobody has told yet is.
+        if again is not None and (passenger.kicks or not passenger.attempts):
+            back = went_back(seen, passenger)
+            if back or again <= self._now():
+                self._tell_again(passenger, seen, again, back)
+                return
+        looks = passenger.looks + 1
+        self.roster.update(passenger, "told", due=self._now() + next_look(looks), looks=looks, **sighting)
+
+    def _has_landed(self, passenger: Passenger, seen: Sighting) -> None:
+        self._heard = self._clock()
+        self._in_flight = max(0, self._in_flight - 1)
+        self.landed += 1
+        if passenger.wave == self._wave_now.number:
+            self._wave_now.left -= 1
+        at = seen.target_since or self._now()
+        seconds = round(max(0.0, at - passenger.kicked_at), 3) if passenger.kicks else None
+        self.journal.note("landed", client_id=passenger.client_id, region=passenger.target, seconds=seconds)
+        self.roster.update(
+            passenger, "landed", landed_at=at, in_target=1, in_source=None if seen.skipped else 0,
+            looks=passenger.looks + 1,
+        )  # fmt: skip
+
+    def _tell_again(self, passenger: Passenger, seen: Sighting, at: float, back: bool) -> None:
+        self._in_flight = max(0, self._in_flight - 1)
+        self.journal.write("sweep_again", clients=[passenger.client_id], at_epoch=round(at, 3))
+        self.roster.update(
+            passenger, "waiting", due=at, bounces=passenger.bounces + back, looks=passenger.looks + 1,
+            connected_since=seen.source_since, in_target=seen.in_target, in_source=1,
+        )  # fmt: skip
+
+    def _note_rest(self) -> None:
+        """Note what was still under way when the work ended: a client that was told is known to be."""
+        while not self._done.empty():
+            passenger, done = self._done.get_nowait()
+            if not done.cancelled() and done.exception() is None and isinstance(done.result(), Told):
+                told: Told = done.result()
+                if told.error is None:
+                    self._was_told(passenger, told)
+        self._sending = self._looking = 0
+        self.roster.settle()
+
+    def _watch_over(self) -> None:
+        """Look up from the work now and then; what is found wrong ends it."""
+        now = self._clock()
+        if self._guarding is not None and self._guarding.done():
+            guarding, self._guarding = self._guarding, None
+            self._guarded = now
+            guarding.result()
+        if self._guarding is None and now - self._guarded >= GUARD_SECONDS:
+            self._guarding = self._pool.submit(self._guard.look)
+        if self._all_vanished(now):
+            raise SwitchError(
+                f"DeleteConnection: found 404 for all {self.told} clients and none of them in the region it "
+                "belongs to, expected connections: check account, region and the spelling of the client IDs"
+            )
+
+    def _all_vanished(self, now: float) -> bool:
+        """Whether AWS knew nobody that it was told to disconnect, and nobody shows up where they belong."""
+        if self._first_told is None or self._found_any or self.landed or self._sending:
+            return False
+        return now - self._first_told > VANISHED_GRACE
+
+    def _say(self, wave: Wave) -> None:
+        now = self._clock()
+        if now - self._said < PROGRESS_SECONDS:
+            return
+        self._said = now
+        since, before = self._counted
+        self._counted = (now, self.told)
+        rate = (self.told - before) / (now - since)
+        self._rate = rate if not self._rate else 0.7 * self._rate + 0.3 * rate
+        sweeping = bool(wave.unsent)
+        left = self.total - self.told
+        self.journal.note(
+            "progress", phase="sweep" if sweeping else "landing", done=self.told if sweeping else self.landed,
+            total=self.total, rate=round(self._rate, 1), landed=self.landed, in_flight=self._in_flight,
+            eta=round(left / self._rate, 1) if sweeping and self._rate > 0 else None,
+            stragglers=self.told - self.landed,
+        )  # fmt: skip

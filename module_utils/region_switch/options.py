@@ -1,0 +1,102 @@
+"""The options of a move, checked before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import RefusedError
+
+_LOWEST = {
+    "ttl": 0,
+    "dns_consecutive": 1,
+    "dns_timeout": 0,
+    "landing_timeout": 0,
+    "delete_connection_rate": 0,
+    "subscriptions_per_client": 0,
+    "max_stragglers": 0,
+    "max_in_flight": 0,
+    "max_clients": 0,
+    "max_endpoints": 0,
+    "min_share": 0,
+    "max_share": 0,
+    "approval_drift": 0,
+    "certificate_days": 0,
+    "mqtt_port": 1,
+}
+_HIGHEST = {"max_stragglers": 100, "min_share": 100, "max_share": 100, "mqtt_port": 65535}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the module iot_region_switch, as its documentation describes them; times in seconds."""
+
+    mode: object
+    modes: object
+    endpoints: list[str]
+    regions: list[str]
+    hosted_zone_id: str
+    ttl: int
+    resolvers: list[str]
+    name_servers: list[str]
+    dns_consecutive: int
+    dns_timeout: float
+    dns_policy: Literal["wait", "proceed", "abort"]
+    sweep: Literal["misplaced", "none"]
+    discovery: Literal["index", "things", "clients"]
+    client_ids: list[str]
+    client_ids_file: str | None
+    endpoint_attribute: str
+    unmapped_clients: str
+    delete_connection_rate: float
+    subscriptions_per_client: float
+    waves: list[object]
+    max_stragglers: float
+    max_in_flight: int
+    prevent_will_message: bool
+    clean_session: bool
+    landing_timeout: float
+    restore: bool
+    preflight: bool
+    waive: list[str]
+    ca_file: str | None
+    certificate_days: float
+    probe_certificate: str | None
+    probe_private_key: str | None
+    mqtt_port: int
+    require_approval: bool
+    approve: str | None
+    approval_drift: float
+    max_clients: int
+    max_endpoints: int
+    min_share: float
+    max_share: float
+    reports_directory: str
+    ledger: str | None
+    rollback: bool
+
+    def check(self) -> None:
+        """Refuse values that cannot be meant.
+
+        Raises:
+            RefusedError: names the option.
+        """
+        for name, low in _LOWEST.items():
+            found, high = getattr(self, name), _HIGHEST.get(name)
+            if not low <= found <= (found if high is None else high):
+                expected = f"{low} or more" if high is None else f"{low} to {high}"
+                raise RefusedError(f"{name}: found {found:g}, expected {expected}: correct it")
+        if self.unmapped_clients not in ("ignore", "refuse", *self.endpoints):
+            raise RefusedError(
+                f"unmapped_clients: found {self.unmapped_clients}, expected ignore, refuse or one of "
+                f"{', '.join(self.endpoints)}: correct it"
+            )
+        if self.discovery == "clients" and not (self.client_ids or self.client_ids_file):
+            raise RefusedError(
+                "discovery clients: found neither client_ids nor client_ids_file, expected one of them: "
+                "name the clients, or set discovery to index"
+            )
+        if bool(self.probe_certificate) != bool(self.probe_private_key):
+            raise RefusedError(
+                "probe_certificate: found one of certificate and private key, expected both or neither: correct it"
+            )

@@ -1,0 +1,81 @@
+"""Going back from a move that does not land: records by compare-and-swap, and the clients that had left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from . import dns_gate, route53, survey
+from .aws import Aws
+from .errors import NotConvergedError, RecordsChangedError, SwitchError
+from .evacuation import FLIGHT_SECONDS, Evacuation, Guard, Limits
+from .journal import Journal
+from .landing import Looker
+from .options import Options
+from .roster import Roster
+from .survey import Plan
+from .sweep import Sweeper
+
+ROSTER = "restored.sqlite"
+
+
+def restore(aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path) -> None:
+    """Put the records back that this run has switched, and see the clients return. Notes in the roster who did.
+
+    Raises:
+        RecordsChangedError: somebody else has changed them since; nothing was overwritten.
+        AwsError: Route 53 refuses.
+    """
+    before = {move.endpoint: plan.records[move.endpoint] for move in plan.needed}
+    found = route53.read_records(aws.route53, options.hosted_zone_id, list(before))
+    changes: list[dict[str, Any]] = []
+    for move in plan.needed:
+        record = found[move.endpoint]
+        if record is None or record.value != plan.targets[move.target]:
+            raise RecordsChangedError(
+                f"record {move.endpoint}: found {record.value if record else 'none'}, expected "
+                f"{plan.targets[move.target]} as this run wrote it: somebody else changes it, it was not restored"
+            )
+        changes += route53.replace(record, before[move.endpoint].raw)
+    expected = {name: record.value for name, record in before.items()}
+    journal.write("restore", records=expected)
+    change_id = route53.submit(
+        aws.route53_writer, options.hosted_zone_id, changes, found, expected, "Restore after a move that did not land"
+    )
+    journal.write("restored", change_id=change_id)
+    if change_id:
+        route53.wait_insync(aws.route53, change_id, options.dns_timeout)
+    _wait_for_dns(options, plan, expected)
+    _bring_back(aws, options, journal, plan, roster, directory)
+
+
+def _wait_for_dns(options: Options, plan: Plan, expected: dict[str, str]) -> None:
+    """Wait for DNS, but not at any price: devices need an answer now."""
+    gate = dns_gate.Gate(options.dns_consecutive, options.dns_timeout, "proceed")
+    try:
+        gate.wait(plan.servers, expected)
+    except NotConvergedError:
+        return
+
+
+def _bring_back(aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path) -> None:
+    """Tell those who had landed to come back, and look for everyone who was told to leave."""
+    pace = survey.pace(plan.quotas, options)
+    rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
+    in_flight = int(FLIGHT_SECONDS * max(pace.leaving.values()))
+    limits = Limits(100.0, in_flight, options.landing_timeout, float(options.ttl))
+    with Roster(directory / ROSTER) as back:
+        for passenger, landed in roster.reverse():
+            back.add_returning(passenger, landed)
+        back.commit()
+        sweeper = Sweeper(aws.data, pace.leaving, pace.arriving, options.clean_session, options.prevent_will_message)
+        evacuation = Evacuation(back, sweeper, Looker(aws.data, rates, plan.dead), journal, limits, Guard())
+        try:
+            evacuation.run([back.waiting()])
+            evacuation.watch()
+        except SwitchError:
+            # A region that failed may not answer its API either: who came back is still looked for.
+            evacuation.watch()
+        for passenger in back.landed():
+            roster.returned(passenger)
+        roster.commit()

@@ -1,0 +1,356 @@
+"""The clients of a run, on disk: what is known of each, and what is to be done next.
+
+A fleet may have a million clients, so none of this is kept in memory. One thread uses a roster.
+"""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .fleet import Client
+
+State = Literal["placed", "waiting", "sending", "told", "looking", "landed"]
+COMMIT_SECONDS = 0.25
+# The wave of a client that is in none yet: later than all.
+NO_WAVE = 2**31
+CSV_COLUMNS = (
+    *("client_id", "endpoint", "from", "to", "state", "disconnected_at", "landed_at", "seconds"),
+    *("disconnects", "bounces", "note"),
+)
+
+# lot: clients are taken in an order that has nothing to do with their names, so that a first wave is a sample.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS client (
+    client_id TEXT NOT NULL,
+    region TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    target TEXT NOT NULL,
+    connected_since REAL NOT NULL,
+    state TEXT NOT NULL,
+    lot INTEGER NOT NULL,
+    due REAL NOT NULL DEFAULT 0,
+    wave INTEGER NOT NULL DEFAULT 2147483648,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    looks INTEGER NOT NULL DEFAULT 0,
+    kicks INTEGER NOT NULL DEFAULT 0,
+    kicked_at REAL NOT NULL DEFAULT 0,
+    found INTEGER NOT NULL DEFAULT 0,
+    landed_at REAL NOT NULL DEFAULT 0,
+    in_target INTEGER,
+    in_source INTEGER,
+    bounces INTEGER NOT NULL DEFAULT 0,
+    note TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (client_id, region)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS waiting ON client (lot, due) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS told ON client (due) WHERE state = 'told';
+"""
+_COLUMNS = (
+    *("client_id", "region", "endpoint", "target", "connected_since", "wave", "attempts", "looks", "kicks"),
+    *("kicked_at", "found", "bounces"),
+)
+_NAMES = ", ".join(_COLUMNS)
+_SELECT = f"SELECT {_NAMES} FROM client"  # noqa: S608 - names of this file
+
+
+@dataclass(frozen=True, slots=True)
+class Passenger:
+    """A client in a region it does not belong to, and what was done about it; times in epoch seconds.
+
+    Attributes:
+        region, target: where it was found, and where it belongs.
+        connected_since: by AWS's clock, 0 where unknown.
+        attempts: failed requests since it was last told to leave.
+        looks: how often it was looked for since then.
+        kicks, kicked_at, found: how often and when it was told to leave, and whether AWS knew the connection.
+        bounces: how often it came back to the region it had left.
+    """
+
+    client_id: str
+    region: str
+    endpoint: str
+    target: str
+    connected_since: float
+    wave: int = 0
+    attempts: int = 0
+    looks: int = 0
+    kicks: int = 0
+    kicked_at: float = 0.0
+    found: int = 0
+    bounces: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.client_id, self.region
+
+
+class Roster:
+    """The clients of one run in an SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.executescript(_SCHEMA)
+        self._open = False
+        self._committed = time.monotonic()
+
+    def close(self) -> None:
+        self.commit()
+        self._db.close()
+
+    def __enter__(self) -> Roster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def commit(self) -> None:
+        if self._open:
+            self._db.execute("COMMIT")
+            self._open = False
+        self._committed = time.monotonic()
+
+    def tick(self) -> None:
+        """Commit now and then: what a crash takes is found out again."""
+        if time.monotonic() - self._committed >= COMMIT_SECONDS:
+            self.commit()
+
+    def _begin(self) -> None:
+        if not self._open:
+            self._db.execute("BEGIN")
+            self._open = True
+
+    def add(self, clients: Iterable[Client], desired: Mapping[str, str]) -> int:
+        """Take in the connections of the endpoints of `desired`; return how many are in a wrong region and new.
+
+        A client that had landed and is found again in the region it left, by a connection made since, is one that
+        has come back. An older one is what the index has not caught up with.
+        """
+        self._begin()
+        added = 0
+        for client in clients:
+            target = desired[client.endpoint]
+            state = "placed" if target == client.region else "waiting"
+            row = (client.client_id, client.region, client.endpoint, target, client.connected_since, state)
+            done = self._db.execute(
+                "INSERT INTO client (client_id, region, endpoint, target, connected_since, state, lot) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = 'waiting', due = 0, "
+                "connected_since = excluded.connected_since, bounces = bounces + 1, wave = excluded.wave "
+                "WHERE state = 'landed' AND excluded.connected_since > landed_at AND excluded.state = 'waiting'",
+                (*row, zlib.crc32(client.client_id.encode())),
+            )
+            added += done.rowcount if state == "waiting" else 0
+        self.tick()
+        return added
+
+    def expect(self, clients: Iterable[Client], desired: Mapping[str, str]) -> int:
+        """Take in clients that nobody can tell to leave, only look for: their region does not answer."""
+        self._begin()
+        before = self._db.total_changes
+        self._db.executemany(
+            "INSERT OR IGNORE INTO client (client_id, region, endpoint, target, connected_since, state, lot) "
+            "SELECT ?1, ?2, ?3, ?4, 0, 'told', 0 "
+            "WHERE NOT EXISTS (SELECT 1 FROM client WHERE client_id = ?1 AND state = 'placed')",
+            ((each.client_id, each.region, each.endpoint, desired[each.endpoint]) for each in clients),
+        )
+        return self._db.total_changes - before
+
+    def settle(self) -> None:
+        """Take back what was begun and has no result, after an interruption: it may not have been sent."""
+        self._begin()
+        self._db.execute("UPDATE client SET state = 'waiting' WHERE state = 'sending'")
+        self._db.execute("UPDATE client SET state = 'told' WHERE state = 'looking'")
+        self.commit()
+
+    def resume(self) -> None:
+        """Take up where another run was interrupted: clients that wait are in no wave again."""
+        self.settle()
+        self._begin()
+        self._db.execute("UPDATE client SET wave = ?, due = 0 WHERE state = 'waiting'", (NO_WAVE,))
+        self._db.execute("UPDATE client SET due = 0 WHERE state = 'told'")
+        self.commit()
+
+    def gather_late(self) -> int:
+        """Put everyone who was told and has not landed into wave 0; return how many they are."""
+        self._begin()
+        late = "state = 'told' OR (state = 'waiting' AND wave < ?)"
+        self._db.execute(f"UPDATE client SET wave = 0 WHERE {late}", (NO_WAVE,))  # noqa: S608
+        self.commit()
+        return self.count("wave = 0 AND state IN ('told', 'waiting')")
+
+    def reverse(self) -> Iterator[tuple[Passenger, bool]]:
+        """Who was told to leave, and whether it has landed: those whom a restored record sends back."""
+        query = f"SELECT {_NAMES}, state FROM client WHERE kicks > 0"  # noqa: S608 - names of this file
+        return ((Passenger(*values), state == "landed") for *values, state in self._db.execute(query))
+
+    def add_returning(self, passenger: Passenger, landed: bool) -> None:
+        """Take in a client that has to come back to where another roster had it leave."""
+        self._begin()
+        self._db.execute(
+            "INSERT OR IGNORE INTO client (client_id, region, endpoint, target, connected_since, state, lot) "
+            "VALUES (?, ?, ?, ?, 0, ?, 0)",
+            (passenger.client_id, passenger.target, passenger.endpoint, passenger.region,
+             "waiting" if landed else "told"),
+        )  # fmt: skip
+
+    def landed(self) -> Iterator[Passenger]:
+        """Those who have landed after they were told to leave or were looked for."""
+        return (Passenger(*row) for row in self._db.execute(f"{_SELECT} WHERE state = 'landed'"))
+
+    def returned(self, passenger: Passenger) -> None:
+        """Note that a client of another roster, whose way leads back, is where this one had found it."""
+        self._begin()
+        self._db.execute(
+            "UPDATE client SET state = 'placed', note = 'returned' WHERE client_id = ? AND region = ?",
+            (passenger.client_id, passenger.target),
+        )
+
+    def assign(self, wave: int, size: int) -> None:
+        """Give the next `size` clients that are in no wave yet to a wave."""
+        self._begin()
+        self._db.execute(
+            "UPDATE client SET wave = ?1 WHERE (client_id, region) IN "
+            "(SELECT client_id, region FROM client WHERE state = 'waiting' AND wave = ?3 ORDER BY lot LIMIT ?2)",
+            (wave, size, NO_WAVE),
+        )
+        self.commit()
+
+    def take_waiting(self, wave: int, now: float, limit: int) -> list[Passenger]:
+        """Return clients of waves up to `wave` that are to be told to leave now; they count as being sent."""
+        return self._take("waiting", "sending", "wave <= ? AND due <= ? ORDER BY lot", (wave, now), limit)
+
+    def take_told(self, now: float, limit: int) -> list[Passenger]:
+        """Return clients that are to be looked for now, those that are due longest first."""
+        return self._take("told", "looking", "due <= ? ORDER BY due", (now,), limit)
+
+    def _take(
+        self, state: State, next_state: State, where: str, values: tuple[Any, ...], limit: int
+    ) -> list[Passenger]:
+        query = f"{_SELECT} WHERE state = '{state}' AND {where} LIMIT ?"
+        found = [Passenger(*row) for row in self._db.execute(query, (*values, limit))]
+        if found:
+            self._begin()
+            update = f"UPDATE client SET state = '{next_state}' WHERE client_id = ? AND region = ?"  # noqa: S608
+            self._db.executemany(update, [passenger.key for passenger in found])
+        return found
+
+    def update(self, passenger: Passenger, state: State, **columns: Any) -> None:
+        """Note what became of a client; `columns` are those of the table."""
+        self._begin()
+        names = ", ".join(f"{name} = ?" for name in ("state", *columns))
+        self._db.execute(
+            f"UPDATE client SET {names} WHERE client_id = ? AND region = ?",  # noqa: S608 - names of this package
+            (state, *columns.values(), *passenger.key),
+        )
+
+    def next_due(self) -> float | None:
+        """When something is to be done next (epoch seconds), None when nothing waits for a moment."""
+        # The states are written out, so that SQLite uses the index of each.
+        queries = (
+            "SELECT min(due) FROM client WHERE state = 'waiting'",
+            "SELECT due FROM client WHERE state = 'told' ORDER BY due LIMIT 1",
+        )
+        found = [row[0] for query in queries if (row := self._db.execute(query).fetchone())]
+        return min((due for due in found if due is not None), default=None)
+
+    def count(self, where: str = "1", *values: object) -> int:
+        """How many rows fulfil a condition on the table's columns."""
+        query = f"SELECT count(*) FROM client WHERE {where}"  # noqa: S608 - conditions of this package
+        return int(self._db.execute(query, values).fetchone()[0])
+
+    def waiting(self) -> int:
+        return self.count("state = 'waiting'")
+
+    def per_route(self) -> dict[tuple[str, str], int]:
+        """`{(region, target): how many clients have to go}`."""
+        query = "SELECT region, target, count(*) FROM client WHERE state = 'waiting' GROUP BY region, target"
+        return {(region, target): count for region, target, count in self._db.execute(query)}
+
+    def misplaced(self, limit: int) -> Iterator[Passenger]:
+        """The first clients in a wrong region, sorted by client ID."""
+        query = f"{_SELECT} WHERE state NOT IN ('placed', 'landed') ORDER BY client_id, region LIMIT ?"
+        return (Passenger(*row) for row in self._db.execute(query, (limit,)))
+
+    def moved(self) -> Iterator[Passenger]:
+        """Those who were told to leave, or only looked for, in no order."""
+        return (Passenger(*row) for row in self._db.execute(f"{_SELECT} WHERE state != 'placed' AND looks > 0"))
+
+    def client_digest(self) -> str:
+        """A digest of who has to go from where to where, whatever the order they were found in."""
+        total = 0
+        for client_id, region in self._db.execute("SELECT client_id, region FROM client WHERE state = 'waiting'"):
+            total = (total + zlib.crc32(f"{region}\0{client_id}".encode())) % 2**32
+        return f"{total:08x}"
+
+    def counts(self) -> dict[str, int]:
+        """The counts of summary.json, and `dark`: seen in neither region."""
+        straggler = "state NOT IN ('placed', 'landed')"
+        distinct = "SELECT count(DISTINCT client_id) FROM client WHERE "
+
+        def clients(where: str) -> int:
+            return int(self._db.execute(distinct + where).fetchone()[0])
+
+        total, stragglers = clients("1"), clients(straggler)
+        return {
+            "total": total,
+            "misplaced": clients("state != 'placed'"),
+            "landed": total - stragglers,
+            "stragglers": stragglers,
+            "bounced": clients("bounces > 0"),
+            "in_both_regions": clients(f"{straggler} AND in_target = 1 AND in_source = 1"),
+            "dark": clients(f"{straggler} AND in_target = 0 AND in_source = 0"),
+        }
+
+    def write_csv(self, path: Path) -> None:
+        """Write the table of clients, sorted by client ID."""
+        temporary = path.with_name(f".{path.name}")
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(CSV_COLUMNS)
+            query = (
+                "SELECT client_id, endpoint, region, target, state, kicked_at, landed_at, kicks, bounces, note, "
+                "in_target, in_source FROM client ORDER BY client_id, region"
+            )
+            for row in self._db.execute(query):
+                writer.writerow(_csv_row(*row))
+        temporary.replace(path)
+
+
+def verdict(state: str, in_target: int | None, in_source: int | None, bounces: int) -> str:
+    """What became of a client, in one word: placed, landed, or why it is a straggler.
+
+    `both`: connected in both regions; `bounced`: back in the old one; `straggler`: still there; `dark`: in neither;
+    `unproven`: not looked for, or AWS did not say.
+    """
+    if state in ("placed", "landed"):
+        return state
+    if in_target is None or in_source is None:
+        return "unproven"
+    if in_target:
+        return "both" if in_source else "landed"
+    if not in_source:
+        return "dark"
+    return "bounced" if bounces else "straggler"
+
+
+def _csv_row(
+    client_id: str, endpoint: str, region: str, target: str, state: str, kicked_at: float, landed_at: float,
+    kicks: int, bounces: int, note: str, in_target: int | None, in_source: int | None,
+) -> tuple[object, ...]:  # fmt: skip
+    seconds = f"{max(0.0, landed_at - kicked_at):.3f}" if landed_at and kicked_at else ""
+    return (
+        *(client_id, endpoint, region, target, verdict(state, in_target, in_source, bounces)),
+        *(_moment(kicked_at), _moment(landed_at), seconds, kicks, bounces, note),
+    )
+
+
+def _moment(at: float) -> str:
+    return f"{at:.3f}" if at else ""

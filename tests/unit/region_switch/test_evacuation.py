@@ -1,0 +1,287 @@
+"""Waves, passes and proofs, with a fleet in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.region_switch import evacuation as engine
+from ansible.module_utils.region_switch import landing
+from ansible.module_utils.region_switch.errors import AwsError, SwitchError
+from ansible.module_utils.region_switch.evacuation import Evacuation, Guard, Limits, WaveError
+from ansible.module_utils.region_switch.fleet import Client
+from ansible.module_utils.region_switch.journal import Journal
+from ansible.module_utils.region_switch.landing import Looker
+from ansible.module_utils.region_switch.roster import Roster
+from ansible.module_utils.region_switch.sweep import Sweeper
+
+from .fakes import aws_error
+from .simulated import NEW, OLD, Fleet
+
+ENDPOINT = "mqtt1.example.com"
+RATE = 2000.0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that AWS and devices need is short here."""
+    monkeypatch.setattr(engine, "FIRST_LOOK", 0.0)
+    monkeypatch.setattr(engine, "GUARD_SECONDS", 0.05)
+    monkeypatch.setattr(landing, "CLIENT_INTERVAL", 0.02)
+    monkeypatch.setattr(landing, "RESOLVER_CACHE", 0.1)
+    monkeypatch.setattr(landing, "TELL_AGAIN", 0.2)
+    monkeypatch.setattr("ansible.module_utils.region_switch.sweep.CLIENT_INTERVAL", 0.01)
+
+
+class Move:
+    """An evacuation of a fleet in memory, and what it leaves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fleet = Fleet()
+        self.roster = Roster(folder / "clients.sqlite")
+        self.path = folder / "journal.jsonl"
+        self.journal = Journal(self.path)
+        self.guard = Guard()
+        self.limits = Limits(0.0, 1000, 2.0, 0.0)
+        self.evacuation: Evacuation
+
+    def clients(self, *names: str) -> None:
+        self.fleet.connect(OLD, *names)
+        since = self.fleet.connected[OLD]
+        self.roster.add([Client(name, ENDPOINT, OLD, since[name]) for name in names], {ENDPOINT: NEW})
+
+    def run(self, *sizes: int) -> None:
+        data: Any = self.fleet.data()
+        rates = {OLD: RATE, NEW: RATE}
+        sweeper = Sweeper(data, rates, rates)
+        looker = Looker(data, rates)
+        self.evacuation = Evacuation(self.roster, sweeper, looker, self.journal, self.limits, self.guard)
+        self.evacuation.run(list(sizes) or [self.roster.waiting()])
+
+    def steps(self, name: str) -> list[dict[str, Any]]:
+        entries = [json.loads(line) for line in self.path.read_text().splitlines()]
+        return [entry for entry in entries if entry["step"] == name]
+
+
+@pytest.fixture
+def move(tmp_path: Path) -> Iterator[Move]:
+    made = Move(tmp_path)
+    yield made
+    made.roster.close()
+
+
+def test_everyone_lands_and_is_told_once(move: Move) -> None:
+    move.clients(*(f"client {number}" for number in range(300)))
+    move.run()
+    assert move.roster.counts()["landed"] == 300
+    assert move.fleet.calls["DeleteConnection"] == 300
+    assert set(move.fleet.connected[NEW]) == {f"client {number}" for number in range(300)}
+    assert len(move.steps("delete_connection")) == len(move.steps("landed")) == 300
+
+
+def test_client_ids_of_any_kind_reach_aws_as_they_are(move: Move) -> None:
+    names = ("a/b", "with space", "#", "+/x", "\u8a2d\u5099", "%2F", "a" * 128)
+    move.clients(*names)
+    move.run()
+    assert set(move.fleet.connected[NEW]) == set(names)
+
+
+def test_the_next_wave_begins_when_the_one_before_has_landed(move: Move) -> None:
+    move.clients(*(f"c{number}" for number in range(20)))
+    move.run(2, 18)
+    order = [entry["step"] for entry in map(json.loads, move.path.read_text().splitlines())]
+    second = [index for index, step in enumerate(order) if step == "sweep"][1]
+    assert order[:second].count("landed") == 2
+    assert order[:second].count("delete_connection") == 2
+
+
+def test_a_wave_that_does_not_land_stops_the_move(move: Move) -> None:
+    move.limits = Limits(0.0, 1000, 0.3, 0.0)
+    move.fleet.goes_to = lambda _: None
+    move.clients(*(f"c{number}" for number in range(20)))
+    with pytest.raises(WaveError, match="wave 1: found 2 of 2 clients not landed"):
+        move.run(2, 18)
+    assert move.fleet.calls["DeleteConnection"] == 2
+    assert move.roster.counts()["dark"] == 2
+
+
+def test_stragglers_that_are_tolerated_do_not_stop_the_next_wave(move: Move) -> None:
+    move.limits = Limits(50.0, 1000, 0.3, 0.0)
+    move.clients("dark", *(f"c{number}" for number in range(19)))
+    move.fleet.goes_to = lambda client_id: None if client_id == "dark" else NEW
+    move.run(10, 10)
+    counts = move.roster.counts()
+    assert (counts["landed"], counts["stragglers"], counts["dark"]) == (19, 1, 1)
+
+
+def test_one_that_goes_back_is_told_again_until_it_lands(move: Move) -> None:
+    move.clients("stubborn", "easy")
+    visits: list[str] = []
+
+    def goes_to(client_id: str) -> str:
+        visits.append(client_id)
+        return OLD if visits.count("stubborn") == 1 and client_id == "stubborn" else NEW
+
+    move.fleet.goes_to = goes_to
+    move.run()
+    assert set(move.fleet.connected[NEW]) == {"stubborn", "easy"}
+    assert move.roster.counts()["bounced"] == 1
+    assert [entry["clients"] for entry in move.steps("sweep_again")] == [["stubborn"]]
+    assert move.fleet.calls["DeleteConnection"] == 3
+
+
+def test_a_connection_that_outlives_its_deletion_is_told_again(move: Move) -> None:
+    move.clients("ghost")
+    since = move.fleet.connected[OLD]["ghost"]
+    told: list[str] = []
+
+    def refuse(operation: str, client_id: str) -> Any:
+        if operation == "DeleteConnection" and not told:
+            told.append(client_id)
+            return {}
+        return None
+
+    move.fleet.refuse = refuse
+    move.run()
+    assert since
+    assert set(move.fleet.connected[NEW]) == {"ghost"}
+    assert move.roster.counts()["bounced"] == 0
+
+
+def test_failures_are_tried_again_and_do_not_hold_the_others_up(move: Move) -> None:
+    move.clients(*(f"c{number}" for number in range(60)))
+    failed: set[str] = set()
+
+    def refuse(operation: str, client_id: str) -> Any:
+        if operation == "DeleteConnection" and client_id not in failed:
+            failed.add(client_id)
+            return aws_error("InternalFailureException", 500)
+        return None
+
+    move.fleet.refuse = refuse
+    move.run()
+    assert move.roster.counts()["landed"] == 60
+    assert move.fleet.calls["DeleteConnection"] == 120
+
+
+def test_throttling_is_waited_out_however_often(move: Move) -> None:
+    move.clients("a")
+    answers = iter([aws_error("ThrottlingException", 429)] * 10)
+    move.fleet.refuse = lambda operation, _: next(answers, None) if operation == "DeleteConnection" else None
+    move.run()
+    assert move.roster.counts()["landed"] == 1
+    assert move.evacuation.sweeper.throttled == 10
+
+
+def test_a_client_that_aws_cannot_disconnect_is_a_straggler_with_its_reason(move: Move) -> None:
+    move.limits = Limits(50.0, 1000, 0.3, 0.0)
+    move.clients("broken", "fine")
+
+    def refuse(operation: str, client_id: str) -> Any:
+        if operation == "DeleteConnection" and client_id == "broken":
+            return aws_error("InternalFailureException", 500)
+        return None
+
+    move.fleet.refuse = refuse
+    move.run()
+    assert move.roster.counts()["stragglers"] == 1
+    assert [entry["client_id"] for entry in move.steps("delete_connection_failed")] == ["broken"]
+    assert set(move.fleet.connected[NEW]) == {"fine"}
+
+
+def test_a_missing_permission_ends_it_at_once(move: Move) -> None:
+    move.clients(*(f"c{number}" for number in range(500)))
+    move.fleet.refuse = lambda operation, _: (
+        aws_error("ForbiddenException", 403) if operation == "DeleteConnection" else None
+    )
+    with pytest.raises(AwsError, match="IAM"):
+        move.run()
+    assert move.fleet.calls["DeleteConnection"] < 500
+    assert len(move.fleet.connected[OLD]) == 500
+
+
+def test_an_api_that_fulfils_nothing_ends_it(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SILENCE", 0.1)
+    move.clients(*(f"c{number}" for number in range(50)))
+    move.fleet.refuse = lambda operation, _: (
+        aws_error("InternalFailureException", 500) if operation == "DeleteConnection" else None
+    )
+    with pytest.raises(AwsError):
+        move.run()
+
+
+def test_404_for_everyone_is_an_error_unless_they_land(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "VANISHED_GRACE", 0.1)
+    move.clients("a", "b")
+    move.fleet.connected[OLD].clear()
+    with pytest.raises(SwitchError, match="found 404 for all 2 clients"):
+        move.run()
+
+
+def test_404_for_everyone_is_fine_where_they_have_landed(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "VANISHED_GRACE", 0.1)
+    move.clients("a", "b")
+    move.fleet.connected[OLD].clear()
+    move.fleet.connect(NEW, "a", "b")
+    move.run()
+    assert move.roster.counts()["landed"] == 2
+
+
+def test_nobody_else_is_told_while_the_guard_holds_the_sweep(move: Move) -> None:
+    move.limits = Limits(0.0, 1000, 0.3, 0.0)
+    move.clients("a")
+    move.guard.holding = True
+    with pytest.raises(WaveError):
+        move.run()
+    assert "DeleteConnection" not in move.fleet.calls
+
+
+def test_what_the_guard_finds_ends_it(move: Move) -> None:
+    class Alarm(Guard):
+        def look(self) -> None:
+            raise SwitchError("records changed")
+
+    move.guard = Alarm()
+    move.fleet.goes_to = lambda _: None
+    move.clients("a")
+    with pytest.raises(SwitchError, match="records changed"):
+        move.run()
+
+
+def test_no_more_clients_are_on_their_way_than_allowed(move: Move) -> None:
+    move.limits = Limits(0.0, 5, 0.4, 0.0)
+    move.fleet.goes_to = lambda _: None
+    move.clients(*(f"c{number}" for number in range(50)))
+    with pytest.raises(WaveError):
+        move.run()
+    assert move.fleet.calls["DeleteConnection"] == 5
+
+
+def test_what_was_told_when_it_was_interrupted_is_noted(move: Move) -> None:
+    class Stop(Guard):
+        def look(self) -> None:
+            raise SwitchError("stop")
+
+    move.guard = Stop()
+    move.limits = Limits(0.0, 10, 5.0, 0.0)
+    move.fleet.goes_to = lambda _: None
+    move.clients(*(f"c{number}" for number in range(50)))
+    with pytest.raises(SwitchError, match="stop"):
+        move.run()
+    assert move.roster.count("kicks = 1") == move.fleet.calls["DeleteConnection"]
+    assert move.roster.count("state IN ('sending', 'looking')") == 0
+
+
+def test_clients_of_a_dead_region_are_only_looked_for(move: Move) -> None:
+    move.roster.expect([Client("a", ENDPOINT, OLD, 0.0)], {ENDPOINT: NEW})
+    move.fleet.connect(NEW, "a")
+    data: Any = move.fleet.data()
+    rates = {NEW: RATE}
+    sweeper, looker = Sweeper(data, rates, rates), Looker(data, rates, dead={OLD})
+    evacuation = Evacuation(move.roster, sweeper, looker, move.journal, move.limits, move.guard)
+    evacuation.watch()
+    assert move.roster.counts()["landed"] == 1
+    assert "DeleteConnection" not in move.fleet.calls
