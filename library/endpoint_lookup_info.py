@@ -1,0 +1,115 @@
+#!/usr/bin/python
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: endpoint_lookup_info
+short_description: Look endpoints up as this device does
+description:
+  - Looks names up through the device's own resolver path (C(getaddrinfo), hence C(/etc/hosts), caches and all), and
+    compares where each endpoint leads with where it shall lead.
+  - Two names lead to the same place when they have the same canonical name, which is that at the end of the CNAMEs.
+  - Needs nothing on the device but Python.
+options:
+  endpoints:
+    description: The names to look up.
+    type: list
+    elements: str
+    required: true
+  targets:
+    description:
+      - "Host names that the endpoints shall lead to: V({endpoint: host name}). They are looked up on the device, too."
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - region_switch.info
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: Look an endpoint up on the device
+  endpoint_lookup_info:
+    endpoints: [mqtt1.example.com]
+    targets:
+      mqtt1.example.com: a1b2c3d4e5f6g7-ats.iot.ap-northeast-1.amazonaws.com
+  register: looked_up
+  until: looked_up.stale == []
+  delay: 1
+  retries: 60
+"""
+
+RETURN = r"""
+lookups:
+  description: What the device finds, by name; of the endpoints and of their targets.
+  returned: always
+  type: dict
+  contains:
+    canonical:
+      description: The canonical name; empty when the name was not found.
+      type: str
+    addresses:
+      description: The addresses, sorted.
+      type: list
+      elements: str
+    error:
+      description: Why the name was not found; empty when it was.
+      type: str
+  sample:
+    mqtt1.example.com:
+      canonical: a1b2c3d4e5f6g7-ats.iot.us-east-1.amazonaws.com
+      addresses: [192.0.2.1]
+      error: ""
+stale:
+  description: The endpoints that do not lead to their target.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import socket
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def look_up(name: str) -> dict[str, Any]:
+    """Return what the device finds for a name, as RETURN says."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return {"canonical": "", "addresses": [], "error": reason}
+    # Only the first entry carries it.
+    canonical = found[0][3].rstrip(".").lower()
+    return {"canonical": canonical, "addresses": sorted({str(each[4][0]) for each in found}), "error": ""}
+
+
+def stale_endpoints(lookups: dict[str, dict[str, Any]], targets: dict[str, str]) -> list[str]:
+    """The endpoints whose canonical name is neither their target nor the target's own, or that were not found."""
+    return [
+        endpoint
+        for endpoint, target in targets.items()
+        if not lookups[endpoint]["canonical"]
+        or lookups[endpoint]["canonical"] not in (target.rstrip(".").lower(), lookups[target]["canonical"])
+    ]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        {
+            "endpoints": {"type": "list", "elements": "str", "required": True},
+            "targets": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    endpoints: list[str] = module.params["endpoints"]
+    targets = {endpoint: str(target) for endpoint, target in module.params["targets"].items()}
+    unknown = sorted(set(targets) - set(endpoints))
+    if unknown:
+        module.fail_json(msg=f"targets: found {', '.join(unknown)}, expected names of endpoints: add them to endpoints")
+    names = dict.fromkeys([*endpoints, *targets.values()])
+    lookups = {name: look_up(name) for name in names}
+    module.exit_json(changed=False, lookups=lookups, stale=stale_endpoints(lookups, targets))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Filters that choose the devices to be asked about DNS, and say what they answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def device_lookups(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], targets: Mapping[str, str], sample: int
+) -> list[dict[str, str]]:
+    """Return `[{"host", "endpoint", "target"}]` of at most `sample` devices, by turns for each endpoint.
+
+    Args:
+        hosts: devices of the inventory; one whose `mqtt_endpoint` is none of the targets is left out.
+        targets: `{endpoint: host name that it shall lead to}`.
+    """
+    waiting: dict[str, list[str]] = {endpoint: [] for endpoint in targets}
+    for host in hosts:
+        endpoint = hostvars[host].get("mqtt_endpoint")
+        if endpoint in waiting:
+            waiting[endpoint].append(host)
+    turns = sorted(
+        (turn, order, endpoint, host)
+        for order, (endpoint, found) in enumerate(waiting.items())
+        for turn, host in enumerate(found)
+    )
+    return [{"host": host, "endpoint": each, "target": targets[each]} for _, _, each, host in turns[: int(sample)]]
+
+
+def device_answers(results: Sequence[Mapping[str, Any]], loop_var: str) -> dict[str, Any]:
+    """Return who answered what: `{"right": [host], "unasked": [host], "stale": [line]}`.
+
+    Args:
+        results: of a loop of `endpoint_lookup_info` over `device_lookups`.
+        loop_var: the name that the loop gave its item.
+    """
+    answers: dict[str, list[str]] = {"right": [], "unasked": [], "stale": []}
+    for result in results:
+        asked = result[loop_var]
+        if "lookups" not in result:
+            answers["unasked"].append(asked["host"])
+        elif result["stale"]:
+            answers["stale"].append(_line(asked, result["lookups"]))
+        else:
+            answers["right"].append(asked["host"])
+    return answers
+
+
+def device_report(answers: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return lines for people of what `device_answers` returned."""
+    counts = {kind: len(found) for kind, found in answers.items()}
+    lines = [f"devices: {counts['right']} right, {counts['stale']} stale, {counts['unasked']} could not be asked"]
+    lines += [f"stale: {line}" for line in answers["stale"]]
+    return lines + [f"could not be asked: {host}" for host in answers["unasked"]]
+
+
+def _line(asked: Mapping[str, str], lookups: Mapping[str, Mapping[str, Any]]) -> str:
+    found = lookups[asked["endpoint"]]
+    answer = found["canonical"] or f"({found['error']})"
+    return f"{asked['host']}: {asked['endpoint']} = {answer}, expected {asked['target']}"
+
+
+class FilterModule:
+    """Makes the filters known to Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"device_answers": device_answers, "device_lookups": device_lookups, "device_report": device_report}

@@ -1,0 +1,188 @@
+"""Devices are asked where their own resolvers lead, and those that cannot be asked hold up nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import endpoint_lookup_info
+import pytest
+import yaml
+
+from .conftest import REPOSITORY
+from .modules import error_of, run_ok
+
+PLAYBOOK = [
+    {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "tasks": [
+            {
+                "name": "Ask the devices",
+                "ansible.builtin.include_role": {"name": "failover", "tasks_from": "device_resolvers"},
+            },
+            {"name": "Go on", "ansible.builtin.debug": {"msg": "went on"}},
+        ],
+    }
+]
+# Looked up without any name server: an address is its own canonical name.
+RIGHT, WRONG = "127.0.0.1", "127.0.0.2"
+
+
+def device(endpoint: str, **variables: Any) -> dict[str, Any]:
+    return {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "mqtt_endpoint": endpoint,
+        **variables,
+    }
+
+
+def unreachable(endpoint: str) -> dict[str, Any]:
+    """A device that refuses connections: the port is bound, and nobody listens."""
+    return device(endpoint, ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=1)
+
+
+def ask(
+    folder: Path, devices: dict[str, dict[str, Any]], library: Path | None = None, **variables: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run the tasks against these devices."""
+    inventory = folder / "hosts.json"
+    local = {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
+    inventory.write_text(json.dumps({"all": {"hosts": local, "children": {"edge": {"hosts": devices}}}}))
+    playbook = folder / "playbook.yml"
+    playbook.write_text(yaml.safe_dump(PLAYBOOK))
+    values = {
+        "failover_device_hosts": list(devices),
+        "failover_device_targets": {RIGHT: RIGHT, WRONG: RIGHT},
+        "failover_device_sample": 10,
+        "failover_device_connect_timeout": 5,
+        "failover_dns_timeout": 0,
+        "failover_dns_policy": "wait",
+        **variables,
+    }
+    paths = [str(path) for path in (library, REPOSITORY / "library") if path]
+    command = Path(sys.executable).parent / "ansible-playbook"
+    return subprocess.run(
+        [str(command), "-i", str(inventory), str(playbook), "-e", json.dumps(values)],
+        cwd=REPOSITORY,
+        env={**os.environ, "ANSIBLE_LIBRARY": ":".join(paths), "ANSIBLE_LOCAL_TEMP": str(folder / "ansible")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def test_device_that_goes_to_the_target_is_right(tmp_path: Path) -> None:
+    done = ask(tmp_path, {"edge1": device(RIGHT)})
+
+    assert done.returncode == 0, done.stdout
+    assert "devices: 1 right, 0 stale, 0 could not be asked" in done.stdout
+
+
+@pytest.mark.parametrize("policy", ["wait", "abort"])
+def test_device_that_would_go_back_stops_the_move_and_is_named(tmp_path: Path, policy: str) -> None:
+    done = ask(tmp_path, {"edge1": device(WRONG), "edge2": device(RIGHT)}, failover_dns_policy=policy)
+
+    assert done.returncode == 2
+    assert f"DNS on devices after 0 s: found edge1: {WRONG} = {WRONG}, expected {RIGHT}: nobody was" in done.stdout
+    assert "devices: 1 right, 1 stale" in done.stdout
+    assert "went on" not in done.stdout
+
+
+def test_device_that_would_go_back_is_only_told_where_the_move_is_to_proceed(tmp_path: Path) -> None:
+    done = ask(tmp_path, {"edge1": device(WRONG)}, failover_dns_policy="proceed")
+
+    assert done.returncode == 0, done.stdout
+    assert f"stale: edge1: {WRONG} = {WRONG}, expected {RIGHT}" in done.stdout
+    assert "went on" in done.stdout
+
+
+def test_devices_that_cannot_be_asked_are_told_and_passed_over(tmp_path: Path) -> None:
+    no_python = device(RIGHT, ansible_python_interpreter="/nonexistent/python3")
+
+    done = ask(tmp_path, {"edge1": unreachable(RIGHT), "edge2": no_python, "edge3": device(RIGHT)})
+
+    assert done.returncode == 0, done.stdout
+    assert "devices: 1 right, 0 stale, 2 could not be asked" in done.stdout
+    assert "could not be asked: edge1" in done.stdout
+    assert "could not be asked: edge2" in done.stdout
+    assert "went on" in done.stdout
+
+
+def test_fleet_without_devices_in_the_inventory_goes_on(tmp_path: Path) -> None:
+    done = ask(tmp_path, {})
+
+    assert done.returncode == 0, done.stdout
+    assert "devices: 0 right, 0 stale, 0 could not be asked" in done.stdout
+
+
+def test_stale_device_is_asked_until_it_is_right(tmp_path: Path) -> None:
+    """The module is one that needs three tries."""
+    library = tmp_path / "library"
+    library.mkdir()
+    tries = tmp_path / "tries"
+    (library / "endpoint_lookup_info.py").write_text(
+        "from ansible.module_utils.basic import AnsibleModule\n"
+        "module = AnsibleModule({'endpoints': {'type': 'list'}, 'targets': {'type': 'dict'}})\n"
+        f"with open({str(tries)!r}, 'a+') as stream:\n"
+        "    stream.write('x')\n"
+        "    stream.seek(0)\n"
+        "    stale = [] if len(stream.read()) >= 3 else module.params['endpoints']\n"
+        "lookup = {'canonical': 'old', 'error': ''}\n"
+        "module.exit_json(stale=stale, lookups={name: lookup for name in module.params['endpoints']})\n"
+    )
+
+    done = ask(tmp_path, {"edge1": device(WRONG)}, library, failover_dns_timeout=300)
+
+    assert done.returncode == 0, done.stdout
+    assert "devices: 1 right, 0 stale" in done.stdout
+    assert tries.read_text() == "xxx"
+
+
+def test_module_says_where_names_lead() -> None:
+    found = run_ok("endpoint_lookup_info", {"endpoints": [RIGHT, WRONG], "targets": {RIGHT: RIGHT, WRONG: RIGHT}})
+
+    assert found["lookups"][RIGHT] == {"canonical": RIGHT, "addresses": [RIGHT], "error": ""}
+    assert found["stale"] == [WRONG]
+    assert not found["changed"]
+
+
+def test_module_gives_the_reason_where_a_name_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+
+    found = run_ok("endpoint_lookup_info", {"endpoints": ["mqtt1.example.com"], "targets": {"mqtt1.example.com": "x"}})
+
+    lookup = {"canonical": "", "addresses": [], "error": "Name or service not known"}
+    assert found["lookups"]["mqtt1.example.com"] == lookup
+    assert found["stale"] == ["mqtt1.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("canonical", "stale"), [("region.example.net", False), ("Host.example.net.", False), ("old.example.net", True)]
+)
+def test_endpoint_is_right_when_it_leads_to_the_target_or_where_the_target_leads(canonical: str, stale: bool) -> None:
+    lookups = {
+        "mqtt1.example.com": {"canonical": canonical.rstrip(".").lower()},
+        "Host.example.net.": {"canonical": "region.example.net"},
+    }
+
+    found = endpoint_lookup_info.stale_endpoints(lookups, {"mqtt1.example.com": "Host.example.net."})
+
+    assert bool(found) == stale
+
+
+def test_module_refuses_targets_of_names_it_is_not_asked_for() -> None:
+    error = error_of("endpoint_lookup_info", {"endpoints": [RIGHT], "targets": {WRONG: RIGHT}})
+
+    assert error == f"targets: found {WRONG}, expected names of endpoints: add them to endpoints"
