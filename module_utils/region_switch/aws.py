@@ -42,7 +42,7 @@ class AwsClient:
         timeout: seconds that one request may take to connect, and again to be answered; None for the usual ones.
 
     Raises:
-        AwsError: no region or no credentials.
+        AwsError: no region, no credentials, or an AWS_ENDPOINT_URL that is no URL.
     """
 
     def __init__(
@@ -62,7 +62,8 @@ class AwsClient:
         )
         try:
             self._client = _session().client(service, region_name=region, config=config)
-        except BotoCoreError as error:
+        except (BotoCoreError, ValueError) as error:
+            # botocore takes an AWS_ENDPOINT_URL that is no URL for a ValueError.
             raise AwsError(service, region or "no region", type(error).__name__, 0, str(error)) from error
         self.region: str = self._client.meta.region_name
 

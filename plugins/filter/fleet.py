@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+
+# A client is a thing, by whose name AWS indexes its connection
+# (https://docs.aws.amazon.com/iot/latest/apireference/API_CreateThing.html).
+_CLIENT_ID = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
 
 
 def edge_clients(
@@ -14,7 +19,8 @@ def edge_clients(
     """Return `[{"client_id": …, "endpoint": …}]`, one per host, in the order given.
 
     Raises:
-        AnsibleFilterError: a host without a known endpoint, or a client ID that two hosts claim.
+        AnsibleFilterError: a host without a known endpoint, with a client ID that cannot be a thing's name, or with
+            one that another host claims.
     """
     clients: dict[str, dict[str, str]] = {}
     owners: dict[str, str] = {}
@@ -22,18 +28,32 @@ def edge_clients(
         endpoint = hostvars[host].get("mqtt_endpoint")
         if endpoint not in endpoints:
             raise AnsibleFilterError(
-                f"host {host}: mqtt_endpoint is {endpoint or 'not set'}, expected one of "
+                f"host {_one_line(host)}: mqtt_endpoint is {_one_line(endpoint)}, expected one of "
                 f"{', '.join(endpoints)}: correct it in the inventory or add it to iot_endpoints"
             )
-        client_id = str(hostvars[host].get("mqtt_client_id", host))
+        client_id = _client_id(host, hostvars[host].get("mqtt_client_id", host))
         if client_id in clients:
             raise AnsibleFilterError(
-                f"host {host}: mqtt_client_id {client_id} is also that of host {owners[client_id]}, expected "
-                "one host per client ID: two of them would disconnect each other for ever"
+                f"host {_one_line(host)}: mqtt_client_id {client_id} is also that of host "
+                f"{_one_line(owners[client_id])}, expected one host per client ID: two of them would disconnect each other for ever"
             )
         owners[client_id] = host
         clients[client_id] = {"client_id": client_id, "endpoint": str(endpoint)}
     return list(clients.values())
+
+
+def _client_id(host: str, value: object) -> str:
+    if isinstance(value, str | int) and not isinstance(value, bool) and _CLIENT_ID.fullmatch(str(value)):
+        return str(value)
+    raise AnsibleFilterError(
+        f"host {_one_line(host)}: mqtt_client_id is {_one_line(value)}, expected 1 to 128 letters, digits, ':', '_' or "
+        "'-', as AWS IoT names things: set mqtt_client_id in the inventory"
+    )
+
+
+def _one_line(value: object) -> str:
+    text = "" if value is None else " ".join(str(value).split())
+    return text or "not set"
 
 
 def cname_records(

@@ -115,8 +115,11 @@ def test_setup_refuses_a_region_without_host(fleet: dict[str, str], stand_in: St
 @pytest.mark.parametrize(
     ("variables", "named"),
     [
-        ({"dns_resolvers": ["198.18.83.53", "resolver.example.com"]}, "dns_resolvers: found resolver.example.com"),
-        ({"dns_record_ttl": "soon"}, "dns_record_ttl: found soon"),
+        (
+            {"dns_resolvers": ["198.18.83.53", "resolver.example.com"]},
+            "resolver resolver.example.com: found no IP address",
+        ),
+        ({"dns_record_ttl": "soon"}, "dns_record_ttl: found 'soon'"),
         ({"dns_record_ttl": -1}, "dns_record_ttl: found -1"),
     ],
 )

@@ -330,7 +330,7 @@ def test_endpoint_of_a_region(aws_api: AwsApi) -> None:
 def test_unknown_mode_is_refused(mode: object, named: str) -> None:
     table = {"modes": {3: {"mqtt1.example.com": REGION}}, "endpoints": ["mqtt1.example.com"], "regions": [REGION]}
 
-    error = error_of("failover_modes_info", {**table, "mode": mode})
+    error = error_of("failover_inventory_info", {**table, "mode": mode})
 
     assert named in error
     assert "expected one of 3" in error
@@ -339,6 +339,6 @@ def test_unknown_mode_is_refused(mode: object, named: str) -> None:
 def test_mode_as_number_and_as_string_are_the_same() -> None:
     table = {"modes": {3: {"mqtt1.example.com": REGION}}, "endpoints": ["mqtt1.example.com"], "regions": [REGION]}
 
-    assert run_ok("failover_modes_info", {**table, "mode": 3})["desired"] == {"mqtt1.example.com": REGION}
-    assert run_ok("failover_modes_info", {**table, "mode": "3"})["desired"] == {"mqtt1.example.com": REGION}
-    assert list(run_ok("failover_modes_info", table)["modes"]) == ["3"]
+    assert run_ok("failover_inventory_info", {**table, "mode": 3})["desired"] == {"mqtt1.example.com": REGION}
+    assert run_ok("failover_inventory_info", {**table, "mode": "3"})["desired"] == {"mqtt1.example.com": REGION}
+    assert list(run_ok("failover_inventory_info", table)["modes"]) == ["3"]

@@ -122,7 +122,7 @@ def services() -> dict[str, str]:
     session = botocore.session.get_session()
     return {
         operation: f"{IAM_PREFIX[service]}:{operation}"
-        for service in ("iot", "iot-data", "route53")
+        for service in ("iot", "iot-data", "route53", "sts")
         for operation in session.get_service_model(service).operation_names
     }
 

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from .anything import ANYTHING, refused_at_most
 
-PERCENTS = st.lists(st.floats(0, 100, exclude_min=True), max_size=5, unique=True).map(
-    lambda found: tuple(sorted(found))
-)
+PERCENTS = st.lists(st.floats(0, 100, exclude_min=True), max_size=5, unique=True).map(sorted).map(tuple)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: failover_modes_info
-short_description: Check the mode table and look up a mode
+module: failover_inventory_info
+short_description: Check the inventory of a fleet and look up a mode
 description:
-  - Checks that every mode of the table sends every endpoint to a region that there is, and looks up a mode.
-    Nothing is read or written outside.
+  - Checks that every mode of the table sends every endpoint to a region that there is, and the settings of DNS;
+    looks up a mode. Nothing is read or written outside.
   - The name of a mode is never converted, so that V(3.7) is not V(3).
 options:
   modes:
@@ -17,27 +17,40 @@ options:
     description: The mode to look up.
     type: raw
   endpoints:
-    description: The endpoints of the inventory.
-    type: list
-    elements: str
+    description: The endpoints of the inventory, a list of DNS names.
+    type: raw
     required: true
   regions:
-    description: The AWS Regions of the inventory.
-    type: list
-    elements: str
+    description: The AWS Regions of the inventory, a list.
+    type: raw
     required: true
+  resolvers:
+    description: The recursive resolvers that a move asks, a list of addresses, each with a port or without.
+    type: raw
+  record_ttl:
+    description: TTL of the records in seconds.
+    type: raw
 extends_documentation_fragment:
   - region_switch.info
+requirements: [boto3, dnspython]
 author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
 - name: Look up mode 3
-  failover_modes_info:
+  failover_inventory_info:
     modes: "{{ failover_modes }}"
     mode: "3"
     endpoints: "{{ iot_endpoints }}"
     regions: "{{ groups['regions'] }}"
+
+- name: Check the settings of DNS besides
+  failover_inventory_info:
+    modes: "{{ failover_modes }}"
+    endpoints: "{{ iot_endpoints }}"
+    regions: "{{ groups['regions'] }}"
+    resolvers: [192.0.2.53, "[2001:db8::53]:5353"]
+    record_ttl: 60
 """
 
 RETURN = r"""
@@ -58,19 +71,22 @@ desired:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.modes import desired, normalise
+from ansible.module_utils.region_switch.inventory import check
+from ansible.module_utils.region_switch.modes import desired
 from ansible.module_utils.region_switch.module import run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "modes": {"type": "raw", "required": True},
     "mode": {"type": "raw"},
-    "endpoints": {"type": "list", "elements": "str", "required": True},
-    "regions": {"type": "list", "elements": "str", "required": True},
+    "endpoints": {"type": "raw", "required": True},
+    "regions": {"type": "raw", "required": True},
+    "resolvers": {"type": "raw"},
+    "record_ttl": {"type": "raw"},
 }
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
-    modes = normalise(parameters["modes"], parameters["endpoints"], parameters["regions"])
+    modes = check(**{name: value for name, value in parameters.items() if name != "mode"})
     result: dict[str, Any] = {"changed": False, "modes": modes}
     if parameters["mode"] is not None:
         result["mode"], result["desired"] = desired(modes, parameters["mode"])
