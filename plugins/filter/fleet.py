@@ -35,7 +35,8 @@ def edge_clients(
         if client_id in clients:
             raise AnsibleFilterError(
                 f"host {_one_line(host)}: mqtt_client_id {client_id} is also that of host "
-                f"{_one_line(owners[client_id])}, expected one host per client ID: two of them would disconnect each other for ever"
+                f"{_one_line(owners[client_id])}, expected one host per client ID: two of them "
+                "would disconnect each other for ever"
             )
         owners[client_id] = host
         clients[client_id] = {"client_id": client_id, "endpoint": str(endpoint)}
