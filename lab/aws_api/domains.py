@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
@@ -52,6 +53,13 @@ def certificate_problem(certificate: x509.Certificate, domain_name: str) -> str 
     if not any(covers(name, domain_name) for name in names):
         return f"its names ({', '.join(names) or 'none'}) do not cover {domain_name}"
     return None
+
+
+def served_problem(certificate: x509.Certificate, domain_name: str) -> str | None:
+    """Say why a certificate that is served is INVALID, or None."""
+    if certificate.not_valid_after_utc <= datetime.now(UTC):
+        return f"expired at {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+    return certificate_problem(certificate, domain_name)
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

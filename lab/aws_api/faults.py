@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
+import math
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-KINDS = ("latency", "error", "throttle", "hang")
+KINDS = ("latency", "error", "throttle", "hang", "hold")
 # A hanging call must outlast every client's patience, yet end some day.
 HANG_SECONDS = 900.0
 
@@ -17,10 +17,13 @@ class Fault:
     """What happens to calls of an operation ("*": any) in a region (None: any).
 
     Attributes:
-        kind: "latency" delays by `seconds`, "hang" for `seconds` or very long and then answers 503,
-            "error" answers `status` and `code`, "throttle" answers 429 ThrottlingException.
-        share: probability, 0 to 1.
-        times: how many calls it still hits, None for all.
+        kind: "latency" delays by `seconds`, "hang" for `seconds` or very long and then answers 503, "hold" until the
+            fault is no longer in force, and then lets the call go on, "error" answers `status` and `code`, "throttle"
+            answers 429 ThrottlingException.
+        share: of the calls, 0 to 1, evenly spread and beginning with the first: 0.5 is every other one.
+        after: how many calls it lets pass first.
+        times: how many calls it hits, None for all.
+        hits: how many it has hit.
     """
 
     operation: str
@@ -30,7 +33,10 @@ class Fault:
     status: int = 500
     code: str = "InternalFailureException"
     share: float = 1.0
+    after: int = 0
     times: int | None = None
+    hits: int = 0
+    _calls: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -38,14 +44,17 @@ class Fault:
         if not 0 <= self.share <= 1:
             raise ValueError(f"share: {self.share}, expected 0 to 1")
 
-    def hits(self, operation: str, region: str) -> bool:
+    def hit(self, operation: str, region: str | None) -> bool:
         """Say whether a call is hit; counts it."""
-        if self.operation not in ("*", operation) or self.region not in (None, region) or self.times == 0:
+        if self.operation not in ("*", operation) or self.region not in (None, region):
             return False
-        if self.share < 1 and random.random() >= self.share:  # noqa: S311 - a die, not a secret
+        self._calls += 1
+        number = self._calls - self.after
+        if number <= 0 or self.hits == self.times:
             return False
-        if self.times is not None:
-            self.times -= 1
+        if math.ceil(number * self.share) == math.ceil((number - 1) * self.share):
+            return False
+        self.hits += 1
         return True
 
 
@@ -53,24 +62,31 @@ class Faults:
     """The faults in force, in order."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._faults: list[Fault] = []
 
     def replace(self, items: list[dict[str, Any]]) -> None:
-        """Put these faults in force and no others.
+        """Put these faults in force and no others; calls that those before held or let hang go on.
 
         Raises:
             TypeError, ValueError: a fault has an unknown key or value.
         """
         faults = [Fault(**item) for item in items]
-        with self._lock:
+        with self._changed:
             self._faults = faults
+            self._changed.notify_all()
 
     def listed(self) -> list[dict[str, Any]]:
-        with self._lock:
-            return [asdict(fault) for fault in self._faults]
+        with self._changed:
+            faults = [asdict(fault) for fault in self._faults]
+        return [{key: value for key, value in fault.items() if not key.startswith("_")} for fault in faults]
 
-    def hitting(self, operation: str, region: str) -> list[Fault]:
-        """Return the faults that hit this call."""
-        with self._lock:
-            return [fault for fault in self._faults if fault.hits(operation, region)]
+    def hitting(self, operation: str, region: str | None) -> list[Fault]:
+        """Return the faults that hit this call; the region of a global service's call is None."""
+        with self._changed:
+            return [fault for fault in self._faults if fault.hit(operation, region)]
+
+    def wait_for_end(self, fault: Fault, seconds: float) -> None:
+        """Wait until a fault is no longer in force, for some seconds at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: not any(each is fault for each in self._faults), seconds)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from lab.aws_api.broker import Broker
 from lab.aws_api.config import Region
-from lab.aws_api.connections import Connection, ConnectionTable
+from lab.aws_api.connections import Connection, ConnectionTable, milliseconds
 
 
 class Fleet:
@@ -33,10 +33,11 @@ class Fleet:
             self.broker.refresh()
         return self.table.get(client_id)
 
-    def connections(self) -> list[Connection]:
+    def connections(self, lag: float = 0.0) -> list[Connection]:
+        """Return the connections as they were known `lag` seconds ago."""
         if self.broker is not None:
             self.broker.refresh()
-        return list(self.table)
+        return self.table.as_of(milliseconds() - int(lag * 1000)) if lag else list(self.table)
 
     def delete(self, client_id: str, *, clean_session: bool) -> None:
         """Disconnect a client that has a connection or a session; return when it is cut off."""

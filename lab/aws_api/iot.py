@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from moto.acm.models import acm_backends
-from moto.core.responses import ActionResult, EmptyResult
+from moto.core.responses import TYPE_RESPONSE, ActionResult, EmptyResult
 from moto.core.utils import utcnow
-from moto.iot.models import FakeThing
+from moto.iot.models import FakeDomainConfiguration, FakeThing
 from moto.iot.responses import IoTResponse
 
 from lab.aws_api import domains, search
@@ -19,6 +19,25 @@ if TYPE_CHECKING:
     from lab.aws_api.stand_in import StandIn
 
 INDEX = "AWS_Things"
+# What changes which certificates a region serves and admits.
+PUBLISHED = frozenset(
+    {
+        "CreateCertificateFromCsr",
+        "RegisterCertificateWithoutCA",
+        "UpdateCertificate",
+        "DeleteCertificate",
+        "CreateDomainConfiguration",
+        "UpdateDomainConfiguration",
+        "AttachPolicy",
+        "DetachPolicy",
+        "AttachPrincipalPolicy",
+        "DetachPrincipalPolicy",
+        "CreatePolicyVersion",
+        "SetDefaultPolicyVersion",
+        "AttachThingPrincipal",
+        "DetachThingPrincipal",
+    }
+)
 CERTIFICATE_STATUSES = ("ACTIVE", "INACTIVE", "REVOKED", "PENDING_TRANSFER", "REGISTER_INACTIVE", "PENDING_ACTIVATION")
 
 
@@ -28,6 +47,12 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
     def __init__(self, stand_in: StandIn) -> None:
         super().__init__()
         self._stand_in = stand_in
+
+    def call_action(self) -> TYPE_RESPONSE:
+        answer = super().call_action()
+        if self._get_action() in PUBLISHED:
+            self._stand_in.publish(self.region)
+        return answer
 
     # Certificates ------------------------------------------------------------------------------------------------
 
@@ -41,7 +66,6 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         active = self._get_bool_param("setAsActive", False)
         certificate = self.iot_backend.register_certificate(pem, None, active, "INACTIVE")
         _note_validity(certificate)
-        self._stand_in.publish(self.region)
         return ActionResult(
             {
                 "certificateId": certificate.certificate_id,
@@ -56,7 +80,6 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         self._check_pem(pem)
         certificate = self.iot_backend.register_certificate_without_ca(pem, status)
         _note_validity(certificate)
-        self._stand_in.publish(self.region)
         return ActionResult({"certificateId": certificate.certificate_id, "certificateArn": certificate.arn})
 
     def update_certificate(self) -> ActionResult:
@@ -66,14 +89,7 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
             raise AwsError("InvalidRequestException", f"newStatus {status!r}: expected one of {known}")
         certificate = self.iot_backend.describe_certificate(self._get_param("certificateId"))
         certificate.last_modified_date = utcnow()
-        result = super().update_certificate()
-        self._stand_in.publish(self.region)
-        return result
-
-    def delete_certificate(self) -> ActionResult:
-        result = super().delete_certificate()
-        self._stand_in.publish(self.region)
-        return result
+        return super().update_certificate()
 
     @staticmethod
     def _check_pem(pem: str) -> None:
@@ -104,14 +120,28 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         configuration = existing[name]
         configuration.service_type = configuration.service_type or "DATA"
         self._stand_in.domain_details(self.region)[name] = domains.DEFAULTS | self._given_details()
-        self._stand_in.publish(self.region)
         return result
 
     def describe_domain_configuration(self) -> ActionResult:
         name = self._get_param("domainConfigurationName")
         configuration = self.iot_backend.describe_domain_configuration(name)
         details = self._stand_in.domain_details(self.region).get(name, {})
-        return ActionResult(configuration.to_description_dict() | details)
+        return ActionResult(
+            configuration.to_description_dict()
+            | details
+            | {"serverCertificates": self._server_certificates(configuration)}
+        )
+
+    def _server_certificates(self, configuration: FakeDomainConfiguration) -> list[dict[str, Any]]:
+        """Return a domain's server certificate with its status: it may have expired, or been replaced, since."""
+        known = acm_backends[self.current_account][self.region]._certificates
+        found = []
+        for item in configuration.server_certificates:
+            arn = item["serverCertificateArn"]
+            problem = domains.served_problem(known[arn]._cert, configuration.domain_name) if arn in known else "is gone"
+            status = {"serverCertificateStatus": "INVALID" if problem else "VALID"}
+            found.append({"serverCertificateArn": arn, **status, "serverCertificateStatusDetail": problem})
+        return found
 
     def update_domain_configuration(self) -> ActionResult:
         name, status = self._get_param("domainConfigurationName"), self._get_param("domainConfigurationStatus")
@@ -126,7 +156,6 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         self._stand_in.domain_details(self.region).setdefault(name, dict(domains.DEFAULTS)).update(
             self._given_details()
         )
-        self._stand_in.publish(self.region)
         return result
 
     def delete_domain_configuration(self) -> ActionResult:
@@ -229,7 +258,8 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         return {name: document for name, document in documents.items() if matches(document)}
 
     def _documents(self, *, with_connectivity: bool) -> dict[str, dict[str, Any]]:
-        connections = {item.client_id: item for item in self._stand_in.fleet(self.region).connections()}
+        lag = self._stand_in.settings.index_lag_seconds
+        connections = {item.client_id: item for item in self._stand_in.fleet(self.region).connections(lag)}
         documents = {}
         for thing in list(self.iot_backend.things.values()):
             document = _document(thing)

@@ -1,6 +1,6 @@
 """Request quotas that are enforced, as token buckets.
 
-Source: AWS General Reference, "AWS IoT Core endpoints and quotas".
+Source: AWS General Reference, "AWS IoT Core endpoints and quotas" and "ACM endpoints and quotas".
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 # Per account and region; requests a second.
 RATES = {
+    ("acm", "ImportCertificate"): 1.0,
     ("iot-data", "DeleteConnection"): 100.0,
     ("iot-data", "GetConnection"): 100.0,
     ("iot", "SearchIndex"): 15.0,
@@ -68,10 +69,12 @@ class Quotas:
         self._lock = threading.Lock()
         self._buckets: dict[tuple[str, ...], Bucket] = {}
 
-    def exceeded(self, service: str, operation: str, region: str, client_id: str | None = None) -> str | None:
-        """Count a request and say which quota it exceeds, or None."""
+    def exceeded(
+        self, service: str, operation: str, region: str, client_id: str | None = None, allowed: float | None = None
+    ) -> str | None:
+        """Count a request and say which quota it exceeds, or None; `allowed` is in the place of AWS's default."""
         with self._lock:
-            rate = RATES.get((service, operation))
+            rate = RATES.get((service, operation)) if allowed is None else allowed
             if rate is not None and not self._take((service, operation, region), rate):
                 return f"{operation}: Rate exceeded ({rate:g} requests per second in {region})"
             if client_id is not None and operation in PER_CLIENT:
@@ -86,4 +89,6 @@ class Quotas:
 
     def _take(self, key: tuple[str, ...], rate: float) -> bool:
         now = self._clock()
-        return self._buckets.setdefault(key, Bucket(rate, now)).take(now)
+        bucket = self._buckets.setdefault(key, Bucket(rate, now))
+        bucket.rate = rate
+        return bucket.take(now)

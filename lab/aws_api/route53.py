@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from lab.aws_api.stand_in import StandIn
 
 MAX_RECORDS = 1000
+MAX_PROTECTIONS = 100
 _COMPARED_BY_NAME = ("CNAME", "NS", "PTR")
 
 Key = tuple[str, str, str | None]
 Record = dict[str, Any]
 Records = dict[Key, Record]
+# What nobody may change: name and type, with the comment that says why.
+Protections = dict[tuple[str, str], str | None]
+NOTHING_PROTECTED: Mapping[tuple[str, str], str | None] = MappingProxyType({})
 
 
 @dataclass
@@ -33,9 +38,9 @@ class Change:
     submitted_at: datetime
     pending: set[str] = field(default_factory=set)
 
-    def status(self, now: datetime, delay: float) -> str:
-        """Return PENDING or INSYNC; `delay` in seconds since it was submitted."""
-        waiting = self.pending or (now - self.submitted_at).total_seconds() < delay
+    def status(self, now: datetime, delay: float, ignored: Collection[str] = ()) -> str:
+        """Return PENDING or INSYNC; `delay` in seconds since it was submitted, `ignored` servers not waited for."""
+        waiting = self.pending.difference(ignored) or (now - self.submitted_at).total_seconds() < delay
         return "PENDING" if waiting else "INSYNC"
 
 
@@ -67,10 +72,15 @@ def _comparable(record: Mapping[str, Any]) -> Record:
     return compared
 
 
-def apply_batch(records: Records, changes: list[dict[str, Any]], zone_name: str) -> Records:
+def apply_batch(
+    records: Records,
+    changes: list[dict[str, Any]],
+    zone_name: str,
+    protections: Mapping[tuple[str, str], str | None] = NOTHING_PROTECTED,
+) -> Records:
     """Return the records after a batch, which is applied as a whole or not at all.
 
-    Source: Route 53 API reference, ChangeResourceRecordSets.
+    Source: Route 53 API reference, ChangeResourceRecordSets and CreateResourceRecordSetProtections.
 
     Raises:
         AwsError: InvalidChangeBatch with one message for each change that cannot be made.
@@ -81,7 +91,7 @@ def apply_batch(records: Records, changes: list[dict[str, Any]], zone_name: str)
     problems = []
     for change in changes:
         record = change["ResourceRecordSet"]
-        problem = _problem(after, change["Action"], record, zone_name)
+        problem = _protection(protections, record) or _problem(after, change["Action"], record, zone_name)
         if problem:
             problems.append(problem)
         elif change["Action"] == "DELETE":
@@ -112,6 +122,15 @@ def _problem(records: Records, action: str, record: Mapping[str, Any], zone_name
     if action == "DELETE" and current is not None and _comparable(current) != _comparable(record):
         return f"Tried to delete {subject} but the values provided do not match the current values"
     return None
+
+
+def _protection(protections: Mapping[tuple[str, str], str | None], record: Mapping[str, Any]) -> str | None:
+    name, kind, _ = key_of(record)
+    if (name, kind) not in protections:
+        return None
+    comment = protections[name, kind]
+    because = f": {comment}" if comment else ""
+    return f"The resource record set [name='{name}', type='{kind}'] is protected{because}"
 
 
 def _conflicts(records: Records, zone_name: str) -> list[str]:
@@ -155,6 +174,10 @@ def _kept(record: Record) -> RecordSet:
     return RecordSet({**record, "ResourceRecords": values})
 
 
+def _protected(key: tuple[str, str]) -> str:
+    return f"protection of [name='{key[0]}', type='{key[1]}']"
+
+
 class Route53Response(Route53):  # type: ignore[misc]
     """moto's Route 53 with changes that take time and are refused as AWS refuses them."""
 
@@ -165,7 +188,8 @@ class Route53Response(Route53):  # type: ignore[misc]
     def change_resource_record_sets(self) -> ActionResult:
         zone = self.backend.get_hosted_zone(self._get_param("HostedZoneId"))
         before = records_of(zone)
-        after = apply_batch(before, self._get_param("ChangeBatch.Changes"), zone.name)
+        changes = self._get_param("ChangeBatch.Changes")
+        after = apply_batch(before, changes, zone.name, self._protections(zone.id))
         zone.rrsets = [_kept(record) for record in after.values()]
         change = self._stand_in.zones.publish(zone.name, before, after)
         return ActionResult({"ChangeInfo": self._info(change)})
@@ -177,6 +201,58 @@ class Route53Response(Route53):  # type: ignore[misc]
             raise AwsError("NoSuchChange", f"Could not find resource with ID: {change_id}")
         return ActionResult({"ChangeInfo": self._info(change)})
 
+    def create_resource_record_set_protections(self) -> ActionResult:
+        protections, wanted = self._protection_batch()
+        known = [key for key in wanted if key in protections]
+        if known and len(known) == len(wanted):
+            raise AwsError("ProtectionAlreadyExists", f"[{', '.join(map(_protected, known))} already exists]")
+        if known:
+            raise self._refused_protections(known, "already exists")
+        protections |= wanted
+        return ActionResult({})
+
+    def delete_resource_record_set_protections(self) -> ActionResult:
+        protections, wanted = self._protection_batch()
+        unknown = [key for key in wanted if key not in protections]
+        if unknown:
+            raise self._refused_protections(unknown, "does not exist")
+        for key in wanted:
+            del protections[key]
+        return ActionResult({})
+
+    def list_resource_record_set_protections(self) -> ActionResult:
+        """List all in one page."""
+        zone = self.backend.get_hosted_zone(self._get_param("HostedZoneId"))
+        name = self._get_param("StartRecordName")
+        first = (full_name(name), self._get_param("StartRecordType") or "") if name else ("", "")
+        listed = [
+            {"RecordName": name, "RecordType": kind, "Comment": comment}
+            for (name, kind), comment in sorted(self._protections(zone.id).items())
+            if (name, kind) >= first
+        ]
+        return ActionResult({"ResourceRecordSetProtections": listed})
+
+    def _protections(self, zone_id: str) -> Protections:
+        return self._stand_in.protections.setdefault(zone_id, {})
+
+    def _protection_batch(self) -> tuple[Protections, Protections]:
+        """Return the zone's protections and those of the request."""
+        zone = self.backend.get_hosted_zone(self._get_param("HostedZoneId"))
+        items = self._get_param("Protections")
+        if len(items) > MAX_PROTECTIONS:
+            raise AwsError("InvalidInput", f"Protections: {len(items)}, expected {MAX_PROTECTIONS} at most")
+        wanted = {(full_name(item["RecordName"]), item["RecordType"]): item.get("Comment") for item in items}
+        foreign = [key for key in wanted if not ("." + key[0]).endswith("." + full_name(zone.name))]
+        if foreign:
+            raise self._refused_protections(foreign, f"is not in zone {full_name(zone.name)}")
+        return self._protections(zone.id), wanted
+
+    @staticmethod
+    def _refused_protections(keys: list[tuple[str, str]], reason: str) -> AwsError:
+        said = ", ".join(f"{_protected(key)} {reason}" for key in keys)
+        return AwsError("InvalidResourceRecordSetProtectionBatch", f"[{said}]")
+
     def _info(self, change: Change) -> dict[str, Any]:
-        status = change.status(datetime.now(UTC), self._stand_in.settings.insync_delay_seconds)
+        settings = self._stand_in.settings
+        status = change.status(datetime.now(UTC), settings.insync_delay_seconds, settings.insync_ignores)
         return {"Id": f"/change/{change.id}", "Status": status, "SubmittedAt": change.submitted_at}

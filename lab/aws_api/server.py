@@ -31,6 +31,8 @@ SIGNED_FOR = {
     "execute-api": "iot",
     "servicequotas": "service-quotas",
 }
+# A region that is gone takes none of these with it, although their requests are signed for one.
+GLOBAL_SERVICES = frozenset({"route53", "iam"})
 ANSWERED_HERE: dict[str, Callable[[StandIn], Any]] = {
     "acm": AcmResponse,
     "iot": IotControlResponse,
@@ -107,12 +109,15 @@ class Application:
         return response
 
     def _disturbance(self, call: Call) -> Response | None:
-        for fault in self._stand_in.faults.hitting(call.operation, call.region):
+        in_force = self._stand_in.faults
+        for fault in in_force.hitting(call.operation, None if call.service in GLOBAL_SERVICES else call.region):
             match fault.kind:
                 case "latency":
                     time.sleep(fault.seconds or 0)
+                case "hold":
+                    in_force.wait_for_end(fault, faults.HANG_SECONDS)
                 case "hang":
-                    time.sleep(faults.HANG_SECONDS if fault.seconds is None else fault.seconds)
+                    in_force.wait_for_end(fault, faults.HANG_SECONDS if fault.seconds is None else fault.seconds)
                     return errors.response(call.service, 503, "ServiceUnavailableException", "Service unavailable")
                 case "throttle":
                     return errors.throttled(call.service, "Rate exceeded")
@@ -121,7 +126,8 @@ class Application:
         return None
 
     def _limit(self, call: Call) -> Response | None:
-        exceeded = self._stand_in.quotas.exceeded(call.service, call.operation, call.region, call.client_id)
+        quotas, allowed = self._stand_in.quotas, self._stand_in.settings.quotas.get(call.operation)
+        exceeded = quotas.exceeded(call.service, call.operation, call.region, call.client_id, allowed)
         return errors.throttled(call.service, exceeded) if exceeded else None
 
     def _answer(self, call: Call, request: Request, environ: dict[str, Any]) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from moto.acm.models import acm_backends
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
-from moto.iot.models import iot_backends
+from moto.iot.models import FakeCertificate, iot_backends
 from moto.route53.models import DelegationSet, FakeZone, route53_backends
 
+from lab.aws_api import admission
 from lab.aws_api.config import Configuration, Region
 from lab.aws_api.connections import Connection
 from lab.aws_api.faults import Faults
@@ -21,16 +23,28 @@ from lab.aws_api.name_servers import Zones
 from lab.aws_api.pki import Authority
 from lab.aws_api.quotas import Quotas
 from lab.aws_api.request_log import RequestLog
-from lab.aws_api.route53 import full_name
+from lab.aws_api.route53 import Protections, full_name
 
 DELEGATION_TTL = 172800
 
 
 @dataclass
 class Settings:
-    """What the control API may change; `reconnect` says where a deleted client appears again."""
+    """What the control API may change.
+
+    Attributes:
+        insync_delay_seconds: how long a Route 53 change is PENDING at least.
+        insync_ignores: name servers, by name, whose lag GetChange does not wait for.
+        index_lag_seconds: how old the connectivity is that fleet indexing answers.
+        quotas: requests per second of operations that are allowed other than AWS's defaults, which Service Quotas
+            goes on to tell.
+        reconnect: where a deleted client appears again.
+    """
 
     insync_delay_seconds: float
+    insync_ignores: list[str] = field(default_factory=list)
+    index_lag_seconds: float = 0.0
+    quotas: dict[str, float] = field(default_factory=dict)
     reconnect: dict[str, str] = field(default_factory=dict)
 
 
@@ -55,6 +69,8 @@ class StandIn:
             name: self.authority.server(configuration.regions[name].ats_endpoint) for name in self._endpoints
         }
         self._domain_details: dict[str, dict[str, dict[str, Any]]] = {}
+        # Of Route 53's records, by hosted zone.
+        self.protections: dict[str, Protections] = {}
         self.reset()
 
     def start(self) -> None:
@@ -67,6 +83,7 @@ class StandIn:
         with self.lock:
             BackendDict.reset()
             self._domain_details.clear()
+            self.protections.clear()
             self.settings = Settings(self.configuration.insync_delay_seconds)
             self.faults.replace([])
             self.quotas.reset()
@@ -130,8 +147,16 @@ class StandIn:
                     parts = (bundle.cert, bundle.chain, bundle.key)
                     pem = "".join(part.decode().strip() + "\n" for part in parts if part.strip())
                     certificates[configuration.domain_name] = pem
-        active = frozenset(item.certificate_id for item in iot.certificates.values() if item.status == "ACTIVE")
-        return Served(certificates, active)
+        admitted = frozenset(item.certificate_id for item in iot.certificates.values() if self._admits(region, item))
+        return Served(certificates, admitted)
+
+    def _admits(self, region: str, certificate: FakeCertificate) -> bool:
+        iot = iot_backends[self.configuration.account_id][region]
+        policies = iot.list_attached_policies(certificate.arn)
+        clients = f"arn:aws:iot:{region}:{self.configuration.account_id}:client/"
+        things = iot.list_principal_things(certificate.arn)
+        documents = [json.loads(policy.document) for policy in policies]
+        return certificate.status == "ACTIVE" and admission.may_connect(documents, clients, things)
 
     def _reconnect(self, connection: Connection) -> None:
         region = self.settings.reconnect.get(connection.client_id)

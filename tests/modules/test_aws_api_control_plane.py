@@ -122,6 +122,18 @@ def test_domain_configuration_is_kept_whole(acm: Any, iot: Any) -> None:
     iot.delete_domain_configuration(domainConfigurationName="mqtt1")
 
 
+def test_domain_configuration_tells_when_its_certificate_no_longer_fits(aws_api: AwsApi, acm: Any, iot: Any) -> None:
+    aws_api.settings(quotas={"ImportCertificate": 100})
+    arn = acm.import_certificate(**_server())["CertificateArn"]
+    iot.create_domain_configuration(domainConfigurationName="mqtt1", domainName=NAME, serverCertificateArns=[arn])
+    acm.import_certificate(**_server("elsewhere.example.com"), CertificateArn=arn)
+
+    [served] = iot.describe_domain_configuration(domainConfigurationName="mqtt1")["serverCertificates"]
+
+    assert served["serverCertificateStatus"] == "INVALID"
+    assert "do not cover" in served["serverCertificateStatusDetail"]
+
+
 @pytest.mark.parametrize(
     "server", [_server("other.example.com"), _server(NAME, ExtendedKeyUsageOID.CLIENT_AUTH)], ids=["name", "usage"]
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from tests.modules.conftest import AwsApi
 
@@ -136,3 +137,58 @@ def test_search_comes_in_pages(iot: Any) -> None:
         found.append([thing["thingName"] for thing in page["things"]])
         token = page.get("nextToken")
     assert found == [names[:3], names[3:6], names[6:]]
+
+
+def test_index_answers_what_was_a_while_ago(aws_api: AwsApi, iot: Any, data: Any) -> None:
+    _index(iot)
+    iot.create_thing(thingName="client_01")
+    query = "connectivity.connected:true"
+    aws_api.settings(index_lag_seconds=250)
+    aws_api.connect(REGION, "client_01")
+    assert iot.search_index(queryString=query)["things"] == []
+    assert iot.get_statistics(queryString=query)["statistics"]["count"] == 0
+    assert data.get_connection(clientId="client_01")["connected"] is True
+    aws_api.settings(index_lag_seconds=0)
+    assert [thing["thingName"] for thing in iot.search_index(queryString=query)["things"]] == ["client_01"]
+
+
+@pytest.mark.parametrize("service", ["iot", "iot-data", "acm", "service-quotas", "sts"])
+def test_region_that_hangs_takes_every_service_of_it(aws_api: AwsApi, service: str) -> None:
+    impatient = Config(retries={"total_max_attempts": 1}, read_timeout=0.5)
+    aws_api.faults({"operation": "*", "region": REGION, "kind": "hang"})
+    ask = {
+        "iot": ("describe_endpoint", {}),
+        "iot-data": ("get_connection", {"clientId": "client_01"}),
+        "acm": ("list_certificates", {}),
+        "service-quotas": ("list_service_quotas", {"ServiceCode": "iotcore"}),
+        "sts": ("get_caller_identity", {}),
+    }
+    method, arguments = ask[service]
+    with pytest.raises(ReadTimeoutError):
+        getattr(boto3.client(service, region_name=REGION, config=impatient), method)(**arguments)
+    # Route 53 is signed for us-east-1 too, and other regions are none of its business.
+    assert boto3.client("route53", region_name=REGION).list_hosted_zones()["HostedZones"]
+    assert boto3.client("iot", region_name="ap-northeast-1").describe_endpoint(endpointType="iot:Data-ATS")
+
+
+def test_call_that_is_held_is_carried_out_when_it_is_let_go(aws_api: AwsApi, data: Any) -> None:
+    for client_id in ("client_01", "client_02"):
+        aws_api.connect(REGION, client_id)
+    aws_api.faults({"operation": "DeleteConnection", "kind": "hold", "after": 1, "times": 1})
+    data.delete_connection(clientId="client_01")
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(data.delete_connection, clientId="client_02")
+        while not aws_api.call("GET", "faults")[0]["hits"]:
+            assert not held.done()
+        assert aws_api.connected(REGION) == {"client_02"}
+        aws_api.faults()
+        held.result(timeout=30)
+    assert aws_api.connected(REGION) == set()
+
+
+def test_quota_may_be_lower_than_service_quotas_tells(aws_api: AwsApi, data: Any) -> None:
+    aws_api.settings(quotas={"GetConnection": 1})
+    aws_api.connect(REGION, "client_01")
+    aws_api.connect(REGION, "client_02")
+    assert data.get_connection(clientId="client_01")
+    assert _error(data.get_connection, clientId="client_02") == (429, "ThrottlingException")

@@ -90,3 +90,47 @@ def test_in_sync_comes_by_itself(aws_api: AwsApi, route53: Any) -> None:
     while route53.get_change(Id=change["Id"])["ChangeInfo"]["Status"] != "INSYNC":
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def _protection(name: str = NAME, **more: str) -> dict[str, str]:
+    return {"RecordName": name, "RecordType": "CNAME", **more}
+
+
+def _protections(route53: Any) -> list[dict[str, str]]:
+    listed: list[dict[str, str]] = route53.list_resource_record_set_protections(HostedZoneId=HOSTED_ZONE_ID)[
+        "ResourceRecordSetProtections"
+    ]
+    return listed
+
+
+def test_protected_record_stays_until_its_protection_is_deleted(route53: Any) -> None:
+    _batch(route53, _change("CREATE", OLD))
+    route53.create_resource_record_set_protections(
+        HostedZoneId=HOSTED_ZONE_ID, Protections=[_protection(NAME.rstrip("."), Comment="ask first")]
+    )
+    assert _protections(route53) == [_protection(Comment="ask first")]
+    with pytest.raises(ClientError, match="is protected: ask first") as caught:
+        _batch(route53, _change("DELETE", OLD), _change("CREATE", NEW))
+    assert caught.value.response["Error"]["Code"] == "InvalidChangeBatch"
+
+    route53.delete_resource_record_set_protections(HostedZoneId=HOSTED_ZONE_ID, Protections=[_protection()])
+
+    assert _protections(route53) == []
+    _batch(route53, _change("DELETE", OLD), _change("CREATE", NEW))
+
+
+def test_protections_are_created_and_deleted_all_or_none(route53: Any) -> None:
+    other = _protection("mqtt2.example.com.")
+    route53.create_resource_record_set_protections(HostedZoneId=HOSTED_ZONE_ID, Protections=[_protection()])
+
+    def refused(call: Any, *protections: dict[str, str]) -> str:
+        with pytest.raises(ClientError) as caught:
+            call(HostedZoneId=HOSTED_ZONE_ID, Protections=list(protections))
+        return str(caught.value.response["Error"]["Code"])
+
+    create, delete = route53.create_resource_record_set_protections, route53.delete_resource_record_set_protections
+    assert refused(create, _protection()) == "ProtectionAlreadyExists"
+    assert refused(create, _protection(), other) == "InvalidResourceRecordSetProtectionBatch"
+    assert refused(create, _protection("mqtt1.example.org.")) == "InvalidResourceRecordSetProtectionBatch"
+    assert refused(delete, _protection(), other) == "InvalidResourceRecordSetProtectionBatch"
+    assert _protections(route53) == [_protection()]

@@ -73,6 +73,16 @@ def test_upsert_counts_twice() -> None:
         apply_batch({}, [_change("UPSERT", record)], "example.com.")
 
 
+@pytest.mark.parametrize("action", ["CREATE", "UPSERT", "DELETE"])
+def test_protected_record_is_neither_made_nor_changed_nor_deleted(action: str) -> None:
+    record = _record("a.example.com.", "old.")
+    before = {} if action == "CREATE" else {key_of(record): record}
+    protections = {("a.example.com.", "CNAME"): "ask the network team"}
+    with pytest.raises(AwsError, match="is protected: ask the network team"):
+        apply_batch(before, [_change(action, record)], "example.com.", protections)
+    assert apply_batch(before, [_change(action, record)], "example.com.", {("a.example.com.", "A"): None}) is not None
+
+
 def test_change_is_in_sync_when_servers_have_it_and_the_delay_is_over() -> None:
     now = datetime.now(UTC)
     change = Change("C1", now, {"ns1"})
@@ -90,3 +100,12 @@ def test_update_replaces_what_differs_and_leaves_the_apex() -> None:
     assert "a.example.com. 0 IN CNAME new.amazonaws.com." in text
     assert "gone.example.com. ANY CNAME" in text
     assert " NS " not in text
+
+
+def test_change_is_in_sync_without_servers_that_are_not_waited_for() -> None:
+    now = datetime.now(UTC)
+    change = Change("C1", now, {"ns1", "ns2"})
+    assert change.status(now, 0.0, ["ns2"]) == "PENDING"
+    change.pending.discard("ns1")
+    assert change.status(now, 0.0, ["ns2"]) == "INSYNC"
+    assert change.status(now, 0.0) == "PENDING"
