@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .errors import RefusedError
+from .errors import AwsError, RefusedError
 
 LINES_IN_ERROR = 3
+_ROUTE53 = {"ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSetProtections", "ListResourceRecordSets"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,16 @@ class Finding:
         where = " ".join(part for part in (self.region, self.endpoint) if part)
         place = f"{self.check} ({where})" if where else self.check
         return f"{place}: found {self.found}, expected {self.expected}: {self.advice}"
+
+
+def unanswered(check: str, region: str, error: AwsError) -> Finding:
+    """The finding of a check that AWS refused to answer; check `permission` where the caller may not ask."""
+    if not error.denied:
+        found = f"{error.operation}: {error.code} ({error.text})"
+        return Finding(check, True, region, "", found, "an answer", "run again; nothing is known of what it checks")
+    action = f"{'route53' if error.operation in _ROUTE53 else 'iot'}:{error.operation}"
+    advice = "allow it in IAM as docs/iam-failover.json does"
+    return Finding("permission", True, region, "", f"{action} denied ({error.text})", f"{action} allowed", advice)
 
 
 def in_force(findings: Iterable[Finding], waived: Collection[str]) -> list[Finding]:

@@ -1,0 +1,354 @@
+"""Every reason why a move would go wrong, looked for before anything is changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from . import probe, quotas
+from .admission import Admission, Paced, Route
+from .aws import Aws
+from .errors import AwsError, SwitchError
+from .findings import Finding, unanswered
+from .probe import ProbeError, ServerCertificate
+from .route53 import Record, plain
+
+WORKERS = 16
+DAY = 86400.0
+# Records with a longer TTL would keep devices away for longer than a failover may take.
+LONG_TTL = 300
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to check.
+
+    Attributes:
+        ca_file: PEM of the CA that the server certificates must chain to; None: the system's.
+        certificate_days: a server certificate that ends sooner blocks.
+        probe_certificate, probe_private_key: PEM files of the probe's client certificate; None: only TLS is tried.
+        port: of MQTT.
+        record_ttl: the TTL that records should have, seconds.
+        endpoint_attribute: thing attribute that names the endpoint.
+        resolvers: who is asked for the addresses of the regions' hosts; none: the system's.
+        index: whether clients are found by the fleet index.
+    """
+
+    ca_file: str | None
+    certificate_days: float
+    probe_certificate: str | None
+    probe_private_key: str | None
+    port: int
+    record_ttl: int
+    hosted_zone_id: str
+    endpoint_attribute: str
+    resolvers: Sequence[str] = ()
+    index: bool = True
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked for.
+
+    Attributes:
+        pairs: (endpoint, target region).
+        hosts: `{region: iot:Data-ATS host name}`, of the living regions at least.
+        sources: `{endpoint: region it is in now}`; may name dead regions.
+        dead: regions whose API does not answer.
+        records: the endpoints' CNAMEs as read.
+        clients: `{target region: clients that will come}`.
+    """
+
+    pairs: Sequence[tuple[str, str]]
+    hosts: Mapping[str, str]
+    sources: Mapping[str, str]
+    dead: Collection[str]
+    records: Mapping[str, Record]
+    clients: Mapping[str, int]
+
+
+Job = Callable[[], Iterable[Finding]]
+
+
+def check(aws: Aws, settings: Settings, question: Question) -> list[Finding]:
+    """Return what speaks against bringing these endpoints to these regions: all of it, not only what comes first.
+
+    Reads only: where a permission can be learnt by trying alone, what is tried is something that AWS has to refuse.
+    What AWS refuses besides becomes a finding, and the other checks go on.
+    """
+    run = _Checks(aws, settings, question)
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        doors = [pool.submit(run.door, endpoint, region) for endpoint, region in run.doors()]
+        jobs = [pool.submit(_guarded, name, region, job) for name, region, job in run.jobs()]
+        found = [*run.without_asking(), *(finding for job in jobs for finding in job.result())]
+        seen = [door.result() for door in doors]
+    found += _door_findings(seen, run.pairs, settings, time.time())
+    # One missing permission may stand in the way of several checks.
+    return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Door:
+    """What a region's MQTT endpoint did when the probe came with an endpoint's name.
+
+    Attributes:
+        certificate: the server's, or why there was none.
+        refusal: what kept the probe from publishing; None where it was not tried, or worked.
+    """
+
+    endpoint: str
+    region: str
+    certificate: ServerCertificate | ProbeError
+    refusal: ProbeError | None = None
+
+
+class _Checks:
+    """The checks of one question; each returns its findings."""
+
+    def __init__(self, aws: Aws, settings: Settings, question: Question) -> None:
+        self._aws = aws
+        self._settings = settings
+        self._question = question
+        self._living = [region for region in aws.regions if region not in question.dead]
+        self.pairs = [(endpoint, region) for endpoint, region in question.pairs if region in self._living]
+        self._targets = sorted({region for _, region in self.pairs})
+        changing = {endpoint for endpoint, region in self.pairs if question.sources.get(endpoint) != region}
+        self._changing = [question.records[endpoint] for endpoint in sorted(changing) if endpoint in question.records]
+        files = (settings.probe_certificate, settings.probe_private_key)
+        self._missing = [file for file in files if file and not Path(file).is_file()]
+        self._own = (None, None) if self._missing else files
+
+    def jobs(self) -> list[tuple[str, str, Job]]:
+        """The checks that ask AWS, each with the name and the region of what it looks at."""
+        jobs: list[tuple[str, str, Job]] = []
+        for region in self._targets:
+            jobs.append(("domain_configuration", region, partial(self._domains, region)))
+            jobs.append(("quota", region, partial(self._quota, region)))
+        for region in self._living:
+            jobs.append(("permission", region, partial(self._permissions, region)))
+        if self._changing:
+            jobs.append(("record_protection", "", self._protections))
+            jobs.append(("permission", "", self._may_change_records))
+        if routes := self._routes():
+            admission = Admission(self._aws, self._settings.endpoint_attribute)
+            jobs.append(("device_certificate", "", partial(admission.check, routes)))
+        return jobs
+
+    def without_asking(self) -> list[Finding]:
+        findings = [_dead(region) for region in sorted({region for _, region in self._question.pairs})
+                    if region in self._question.dead]  # fmt: skip
+        for endpoint in sorted({endpoint for endpoint, _ in self._question.pairs}):
+            if record := self._question.records.get(endpoint):
+                findings += _ttl_findings(record, self._settings.record_ttl)
+        if self.pairs and not all(self._own):
+            findings.append(_no_probe(self._missing))
+        return findings
+
+    def doors(self) -> list[tuple[str, str]]:
+        """(endpoint, region) of every server certificate to look at: the targets', and what they are compared with."""
+        moving = {endpoint for endpoint, _ in self.pairs}
+        sources = {(endpoint, self._question.sources.get(endpoint, "")) for endpoint in moving}
+        return sorted({*self.pairs, *(source for source in sources if source[1] in self._living)})
+
+    def door(self, endpoint: str, region: str) -> Door:
+        settings = self._settings
+        try:
+            host = probe.locate(self._question.hosts[region], settings.resolvers)
+            certificate = probe.handshake(host, settings.port, endpoint, settings.ca_file, *self._own)
+        except ProbeError as error:
+            return Door(endpoint, region, error)
+        file, key = self._own
+        if not file or not key or (endpoint, region) not in self.pairs:
+            return Door(endpoint, region, certificate)
+        where = (host, settings.port, endpoint, settings.ca_file)
+        try:
+            probe.connect(*where, file, key, probe.client_id(), probe.TOPIC)
+        except ProbeError as error:
+            return Door(endpoint, region, certificate, error)
+        return Door(endpoint, region, certificate)
+
+    def _routes(self) -> list[Route]:
+        ways: dict[tuple[str, str], set[str]] = {}
+        for endpoint, target in self.pairs:
+            source = self._question.sources.get(endpoint)
+            if source in self._living and source != target:
+                ways.setdefault((source, target), set()).add(plain(endpoint))
+        return [Route(source, target, frozenset(endpoints)) for (source, target), endpoints in ways.items()]
+
+    def _domains(self, region: str) -> list[Finding]:
+        wanted = {plain(endpoint) for endpoint, target in self.pairs if target == region}
+        iot, findings = Paced(self._aws.iot[region]), []
+        pages = iot.pages("ListDomainConfigurations", "domainConfigurations", ("nextMarker", "marker"))
+        for name in [each["domainConfigurationName"] for page in pages for each in page]:
+            # AWS's own begin so.
+            if not wanted or name.lower().startswith("iot:"):
+                continue
+            described = iot.call("DescribeDomainConfiguration", domainConfigurationName=name)
+            domain = plain(described.get("domainName", ""))
+            if domain in wanted:
+                wanted.remove(domain)
+                findings += _domain_findings(region, domain, described)
+        advice = f"run setup.yml --limit {region}, an hour before it is needed at the latest"
+        return findings + [
+            _blocking("domain_configuration", region, endpoint, "none of this name", "one that is ENABLED", advice)
+            for endpoint in sorted(wanted)
+        ]
+
+    def _quota(self, region: str) -> list[Finding]:
+        coming = self._question.clients.get(region, 0)
+        if not coming or not self._settings.index:
+            return []
+        allowed = quotas.read(self._aws, region).connections
+        answer = self._aws.iot[region].call("GetStatistics", queryString="connectivity.connected:true")
+        present = int(answer.get("statistics", {}).get("count", 0))
+        if present + coming <= allowed:
+            return []
+        found = f"{present} connected and {coming} to come"
+        expected = f"{allowed} at most, the quota of concurrent connections"
+        return [_blocking("quota", region, "", found, expected, "have it raised, or move fewer endpoints")]
+
+    def _permissions(self, region: str) -> list[Finding]:
+        """What a sweep needs, tried with a client ID that nobody has: 404 says that the caller may."""
+        nobody = probe.client_id()
+        data, iot = self._aws.data[region], self._aws.iot[region]
+        tries: list[Callable[[], object]] = [
+            lambda: data.call("DeleteConnection", clientId=nobody),
+            lambda: data.call("GetConnection", clientId=nobody),
+        ]
+        if self._settings.index:
+            tries.append(lambda: iot.call("SearchIndex", queryString=f"thingName:{nobody}", maxResults=1))
+        return [finding for attempt in tries for finding in _denied(region, attempt)]
+
+    def _may_change_records(self) -> list[Finding]:
+        """Tried with a batch that creates what exists: it is refused as a whole, and would change nothing if not."""
+        sets = [dict(record.raw) for record in self._changing]
+        changes = [{"Action": action, "ResourceRecordSet": each} for each in sets for action in ("CREATE", "DELETE")]
+        zone, batch = self._settings.hosted_zone_id, {"Comment": "permission check", "Changes": changes}
+        return _denied(
+            "",
+            lambda: self._aws.route53_writer.call("ChangeResourceRecordSets", HostedZoneId=zone, ChangeBatch=batch),
+        )
+
+    def _protections(self) -> list[Finding]:
+        names = {record.name for record in self._changing}
+        pages = self._aws.route53.pages(
+            "ListResourceRecordSetProtections",
+            "ResourceRecordSetProtections",
+            ("NextToken", "NextToken"),
+            HostedZoneId=self._settings.hosted_zone_id,
+        )
+        try:
+            protected = [each for each in pages if each["RecordType"] == "CNAME" and plain(each["RecordName"]) in names]
+        except SwitchError as error:
+            # Whoever may not see them, or cannot, mostly has none.
+            return [Finding("record_protection", False, "", "", f"no list ({error})", "one", "see for yourself")]
+        return [_protected(plain(each["RecordName"]), each.get("Comment") or "no comment") for each in protected]
+
+
+def _guarded(name: str, region: str, job: Job) -> list[Finding]:
+    try:
+        return list(job())
+    except AwsError as error:
+        return [unanswered(name, region, error)]
+
+
+def _denied(region: str, attempt: Callable[[], object]) -> list[Finding]:
+    """A finding when the caller may not do this; any other refusal comes from behind the permission."""
+    try:
+        attempt()
+    except AwsError as error:
+        return [unanswered("permission", region, error)] if error.denied else []
+    return []
+
+
+def _blocking(name: str, region: str, endpoint: str, found: str, expected: str, advice: str) -> Finding:
+    return Finding(name, True, region, endpoint, found, expected, advice)
+
+
+def _dead(region: str) -> Finding:
+    return _blocking("region_api", region, "", "no answer", "one", "see the AWS Health Dashboard, choose another mode")
+
+
+def _no_probe(missing: Sequence[str]) -> Finding:
+    """A probe that is not configured is only told; one whose files are missing is a mistake."""
+    found = f"no file {', '.join(missing)}" if missing else "no certificate of a probe"
+    advice = "run setup.yml, which makes one, and name it in failover_probe_certificate and failover_probe_private_key"
+    return Finding("mqtt_probe", bool(missing), "", "", found, "one that connects and publishes", advice)
+
+
+def _protected(name: str, comment: str) -> Finding:
+    advice = "remove the protection (DeleteResourceRecordSetProtections) for the move"
+    return _blocking("record_protection", "", name, f"a protected record ({comment})", "none", advice)
+
+
+def _ttl_findings(record: Record, expected: int) -> list[Finding]:
+    if record.ttl <= expected:
+        return []
+    advice = "run setup.yml, and wait for the old TTL before the move"
+    blocking = record.ttl > LONG_TTL
+    return [Finding("record_ttl", blocking, "", record.name, f"TTL {record.ttl} s", f"{expected} s", advice)]
+
+
+def _domain_findings(region: str, endpoint: str, described: Mapping[str, object]) -> list[Finding]:
+    """Judge DescribeDomainConfiguration's answer."""
+    findings = []
+    status = described.get("domainConfigurationStatus")
+    if status != "ENABLED":
+        advice = f"run setup.yml --limit {region}, or enable it there"
+        findings.append(_blocking("domain_configuration", region, endpoint, str(status), "ENABLED", advice))
+    certificates = described.get("serverCertificates")
+    for each in certificates if isinstance(certificates, list) else []:
+        if (state := each.get("serverCertificateStatus")) != "VALID":
+            found = f"server certificate {state} ({each.get('serverCertificateStatusDetail') or 'no reason given'})"
+            advice = "import a valid one under the same ARN in ACM"
+            findings.append(_blocking("domain_configuration", region, endpoint, found, "VALID", advice))
+    return findings
+
+
+def _door_findings(
+    doors: Sequence[Door], pairs: Collection[tuple[str, str]], settings: Settings, now: float
+) -> list[Finding]:
+    findings = []
+    for door in doors:
+        if (door.endpoint, door.region) in pairs:
+            findings += _target_findings(door, settings, now)
+    for endpoint in sorted({door.endpoint for door in doors}):
+        findings += _differing([door for door in doors if door.endpoint == endpoint])
+    return findings
+
+
+def _target_findings(door: Door, settings: Settings, now: float) -> list[Finding]:
+    region, endpoint, certificate = door.region, door.endpoint, door.certificate
+    if isinstance(certificate, ProbeError):
+        expected = f"TLS with a certificate for the name, of {settings.ca_file or 'a CA that the system trusts'}"
+        advice = "correct the certificate in ACM or the domain configuration; failover_ca_file names the CA"
+        return [_blocking("server_certificate", region, endpoint, certificate.problem, expected, advice)]
+    findings = []
+    if (left := (certificate.not_after - now) / DAY) < settings.certificate_days:
+        expected = f"{settings.certificate_days:g} days or more"
+        found = f"a certificate that ends in {left:.1f} days"
+        advice = "renew it under the same ARN in ACM, in every region"
+        findings.append(_blocking("server_certificate", region, endpoint, found, expected, advice))
+    if door.refusal:
+        expected = "CONNECT and PUBLISH of the probe accepted"
+        advice = (
+            f"see that the probe's certificate is ACTIVE in {region} and its policy allows {probe.CLIENT_ID_PREFIX}*"
+        )
+        findings.append(_blocking("mqtt_probe", region, endpoint, door.refusal.problem, expected, advice))
+    return findings
+
+
+def _differing(doors: Sequence[Door]) -> list[Finding]:
+    """Devices that know one region's certificate, or its issuer, may refuse another's."""
+    shown = {door.region: door.certificate for door in doors if isinstance(door.certificate, ServerCertificate)}
+    if len({certificate.fingerprint for certificate in shown.values()}) < 2:
+        return []
+    found = "; ".join(
+        f"{region}: {certificate.fingerprint[:12]}… of {certificate.issuer}" for region, certificate in shown.items()
+    )
+    advice = "see that devices trust each issuer"
+    return [Finding("server_certificate_differs", False, "", doors[0].endpoint, found, "the same", advice)]
