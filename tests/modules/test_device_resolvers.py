@@ -21,6 +21,7 @@ PLAYBOOK = [
     {
         "hosts": "localhost",
         "gather_facts": False,
+        "environment": "{{ aws_environment }}",
         "tasks": [
             {
                 "name": "Ask the devices",
@@ -58,6 +59,7 @@ def ask(
     playbook = folder / "playbook.yml"
     playbook.write_text(yaml.safe_dump(PLAYBOOK))
     values = {
+        "aws_environment": {"AWS_SECRET_ACCESS_KEY": "not-a-secret"},
         "failover_device_hosts": list(devices),
         "failover_device_targets": {RIGHT: RIGHT, WRONG: RIGHT},
         "failover_device_sample": 10,
@@ -124,27 +126,39 @@ def test_fleet_without_devices_in_the_inventory_goes_on(tmp_path: Path) -> None:
     assert "devices: 0 right, 0 stale, 0 could not be asked" in done.stdout
 
 
-def test_stale_device_is_asked_until_it_is_right(tmp_path: Path) -> None:
-    """The module is one that needs three tries."""
-    library = tmp_path / "library"
+@pytest.fixture
+def tries(tmp_path: Path) -> Path:
+    """A file, to which a module in place of the real one adds AWS's secret each time: right from the third on."""
+    library, tries = tmp_path / "library", tmp_path / "tries"
     library.mkdir()
-    tries = tmp_path / "tries"
     (library / "endpoint_lookup_info.py").write_text(
+        "import os\n"
         "from ansible.module_utils.basic import AnsibleModule\n"
         "module = AnsibleModule({'endpoints': {'type': 'list'}, 'targets': {'type': 'dict'}})\n"
         f"with open({str(tries)!r}, 'a+') as stream:\n"
-        "    stream.write('x')\n"
+        "    stream.write('<' + os.environ.get('AWS_SECRET_ACCESS_KEY', '') + '>')\n"
         "    stream.seek(0)\n"
-        "    stale = [] if len(stream.read()) >= 3 else module.params['endpoints']\n"
+        "    stale = [] if stream.read().count('<') >= 3 else module.params['endpoints']\n"
         "lookup = {'canonical': 'old', 'error': ''}\n"
         "module.exit_json(stale=stale, lookups={name: lookup for name in module.params['endpoints']})\n"
     )
 
-    done = ask(tmp_path, {"edge1": device(WRONG)}, library, failover_dns_timeout=300)
+    return tries
+
+
+def test_stale_device_is_asked_until_it_is_right(tmp_path: Path, tries: Path) -> None:
+    done = ask(tmp_path, {"edge1": device(WRONG)}, tmp_path / "library", failover_dns_timeout=300)
 
     assert done.returncode == 0, done.stdout
     assert "devices: 1 right, 0 stale" in done.stdout
-    assert tries.read_text() == "xxx"
+    assert tries.read_text().count("<") == 3
+
+
+def test_device_gets_no_credentials(tmp_path: Path, tries: Path) -> None:
+    done = ask(tmp_path, {"edge1": device(WRONG)}, tmp_path / "library")
+
+    assert done.returncode == 2
+    assert tries.read_text() == "<>"
 
 
 def test_module_says_where_names_lead() -> None:
