@@ -1,4 +1,4 @@
-"""Command line of the lab: `python -m lab install|up|down|status|env`."""
+"""Command line of the lab: `python -m lab install|up|down|status|env|load`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 
 # What installs the Python packages first, and then does the same.
-MAKE_TARGETS = {"up": "lab", "down": "lab-down", "status": "lab-status", "env": "venv"}
+MAKE_TARGETS = {"up": "lab", "down": "lab-down", "status": "lab-status", "env": "venv", "load": "venv"}
 
 
 def main() -> int:
@@ -19,14 +19,18 @@ def main() -> int:
     commands.add_parser("down", help="leave nothing behind but the cached base system (root)")
     commands.add_parser("status", help="list programs and addresses; exit code 1 when not all run")
     commands.add_parser("env", help="print what points a shell's AWS tools at the lab")
-    chosen = parser.parse_args().command
-    return _run(chosen)
+    load = commands.add_parser("load", help="many light MQTT clients in one process")
+    load.add_argument("action", choices=("start", "stop", "status"))
+    load.add_argument("--clients", type=int, default=1000, help="how many (default: 1000)")
+    load.add_argument("--publish-interval", type=float, default=10.0, metavar="SECONDS", help="0 publishes none")
+    return _run(parser.parse_args())
 
 
-def _run(command: str) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     from lab import lifecycle
     from lab.errors import LabError
 
+    command = arguments.command
     began = time.monotonic()
     try:
         if command == "up":
@@ -40,6 +44,8 @@ def _run(command: str) -> int:
             from lab import status
 
             return status.show()
+        elif command == "load":
+            return _load(arguments)
         else:
             _print_environment()
     except LabError as error:
@@ -51,16 +57,22 @@ def _run(command: str) -> int:
     return 0
 
 
+def _load(arguments: argparse.Namespace) -> int:
+    from lab.load import control
+
+    if arguments.action == "start":
+        control.start(arguments.clients, arguments.publish_interval, _say)
+    elif arguments.action == "stop":
+        control.stop(_say)
+    else:
+        return control.show(_say)
+    return 0
+
+
 def _print_environment() -> None:
     from lab import topology
 
-    values = {
-        "AWS_ENDPOINT_URL": topology.AWS_API_URL,
-        "AWS_ACCESS_KEY_ID": "lab",
-        "AWS_SECRET_ACCESS_KEY": "lab",
-        "AWS_DEFAULT_REGION": topology.REGIONS[0].name,
-    }
-    for name, value in values.items():
+    for name, value in topology.aws_environment().items():
         sys.stdout.write(f"export {name}={value}\n")
 
 

@@ -17,6 +17,7 @@ from lab.topology import Node
 OPEN_FILES = 20_000
 
 MONITOR = "monitor"
+LOAD = "load"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def all_programs(state: Path) -> list[Program]:
         *(program for node in topology.REGIONS for program in _region(node, state)),
         *(_device(node) for node in topology.DEVICES),
         _monitor(state),
+        _load(state),
     ]
 
 
@@ -151,4 +153,17 @@ def _monitor(state: Path) -> Program:
         inputs=[configuration, *sources],
         environment={"PYTHONPATH": str(topology.REPOSITORY / "clients")},
         autostart=False,
+    )
+
+
+def _load(state: Path) -> Program:
+    sources = sorted((topology.REPOSITORY / "lab" / "load").glob("*.py"))
+    command = [sys.executable, "-m", "lab.load", "--config", str(state / "load" / "load.json")]
+    return Program(
+        LOAD,
+        network.in_namespace(topology.LOAD, command),
+        inputs=sources,
+        environment={"PYTHONPATH": f"{topology.REPOSITORY}:{topology.REPOSITORY / 'clients'}"},
+        autostart=False,
+        node=topology.LOAD,
     )

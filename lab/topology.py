@@ -75,6 +75,16 @@ LOAD = _node("load1", 211)
 NODES = (*NAME_SERVERS, RESOLVER, *REGIONS, *DEVICES, LOAD)
 
 
+def aws_environment() -> dict[str, str]:
+    """What points AWS tools at the stand-in, and credentials it takes for valid."""
+    return {
+        "AWS_ENDPOINT_URL": AWS_API_URL,
+        "AWS_ACCESS_KEY_ID": "lab",
+        "AWS_SECRET_ACCESS_KEY": "lab",
+        "AWS_DEFAULT_REGION": REGIONS[0].name,
+    }
+
+
 def state_directory() -> Path:
     """Where the running lab keeps its files; `LAB_STATE_DIR` moves it."""
     return Path(os.environ.get("LAB_STATE_DIR", REPOSITORY / ".lab")).resolve()

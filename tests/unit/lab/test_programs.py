@@ -24,9 +24,9 @@ def test_every_part_of_the_lab_is_a_program(tmp_path: Path) -> None:
     assert regions | {"aws", "ns1", "ns2", "resolver", "edge1", "edge2", "monitor"} <= names
 
 
-def test_only_the_monitor_waits_to_be_started(tmp_path: Path) -> None:
+def test_only_the_monitor_and_the_load_wait_to_be_started(tmp_path: Path) -> None:
     waiting = [program.name for program in programs.all_programs(tmp_path) if not program.autostart]
-    assert waiting == ["monitor"]
+    assert waiting == ["monitor", "load"]
 
 
 def test_a_changed_file_changes_only_the_programs_that_read_it(tmp_path: Path) -> None:

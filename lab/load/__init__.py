@@ -1,0 +1,1 @@
+"""The lab's load: many light MQTT clients in one process, for moves at scale."""
