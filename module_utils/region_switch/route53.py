@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .aws import AwsClient
-from .errors import AwsError, NotConvergedError, RecordsChangedError, RefusedError
+from .errors import AwsError, NotConvergedError, RecordsChangedError, RefusedError, SwitchError, one_line
 
 POLL_INTERVAL = 0.5
 BUSY_ATTEMPTS = 5
+
+# What a record set has that belongs to no routing policy, alias or traffic policy
+# (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ResourceRecordSet.html).
+_SIMPLE = {"Name", "Type", "TTL", "ResourceRecords", "HealthCheckId"}
 
 
 @dataclass(frozen=True)
@@ -40,24 +44,46 @@ def read_records(route53: AwsClient, zone: str, names: Iterable[str]) -> dict[st
 
     Raises:
         RefusedError: a name that has other than one plain CNAME.
+        SwitchError: an answer that holds no list of record sets.
     """
     return {name: _read(route53, zone, name) for name in names}
 
 
 def _read(route53: AwsClient, zone: str, name: str) -> Record | None:
     answer = route53.call("ListResourceRecordSets", HostedZoneId=zone, StartRecordName=name, MaxItems="10")
-    found = [entry for entry in answer["ResourceRecordSets"] if plain(entry["Name"]) == plain(name)]
+    found = [entry for entry in _record_sets(answer) if plain(entry["Name"]) == plain(name)]
     if not found:
         return None
-    entry = found[0]
-    values = entry.get("ResourceRecords", [])
-    if len(found) > 1 or entry["Type"] != "CNAME" or len(values) != 1 or "SetIdentifier" in entry:
-        kinds = ", ".join(sorted({each["Type"] for each in found}))
+    record = _simple_cname(found[0]) if len(found) == 1 else None
+    if record is None:
+        kinds = ", ".join(sorted({str(each.get("Type")) for each in found}))
         raise RefusedError(
             f"record {name}: found {len(found)} record set(s) of type {kinds} with alias, policy or several values, "
             "expected one simple CNAME: replace it by hand, then run again"
         )
-    return Record(plain(name), plain(values[0]["Value"]), int(entry["TTL"]), entry)
+    return record
+
+
+def _record_sets(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    entries = answer.get("ResourceRecordSets")
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, Mapping) and isinstance(entry.get("Name"), str) for entry in entries
+    ):
+        raise _unreadable("ListResourceRecordSets", answer, "record sets with names")
+    return entries
+
+
+def _simple_cname(entry: Mapping[str, Any]) -> Record | None:
+    match entry:
+        case {"Name": str(name), "Type": "CNAME", "TTL": int(ttl), "ResourceRecords": [{"Value": str(value)}]}:
+            return Record(plain(name), plain(value), ttl, entry) if entry.keys() <= _SIMPLE else None
+    return None
+
+
+def _unreadable(operation: str, answer: object, expected: str) -> SwitchError:
+    return SwitchError(
+        f"{operation}: found {one_line(answer)} answered, expected {expected}: check AWS_ENDPOINT_URL, then run again"
+    )
 
 
 def record_set(name: str, value: str, ttl: int) -> dict[str, Any]:
@@ -106,16 +132,17 @@ def submit(
     Raises:
         AwsError: Route 53 refuses the batch for what it says, such as a name that is not in the zone.
         RecordsChangedError: a record is not what it was read as; nothing was overwritten.
+        SwitchError: an answer without the change's ID, or with other than record sets.
     """
     batch = {"Comment": comment, "Changes": changes}
     for attempt in range(1, BUSY_ATTEMPTS + 1):
         try:
             answer = route53.call("ChangeResourceRecordSets", HostedZoneId=zone, ChangeBatch=batch)
-            return str(answer["ChangeInfo"]["Id"])
+            return _change_id(answer)
         except AwsError as error:
             # A request without an answer may have been carried out, and its repetition then fails.
             if error.code == "InvalidChangeBatch" or error.status == 0 or error.status >= 500:
-                _settle(route53, zone, before, expected, error)
+                _settle(route53, zone, changes, before, expected, error)
                 return None
             if not error.throttled or attempt == BUSY_ATTEMPTS:
                 raise
@@ -123,28 +150,47 @@ def submit(
     raise AssertionError("unreachable")
 
 
+def _change_id(answer: Mapping[str, Any]) -> str:
+    match answer:
+        case {"ChangeInfo": {"Id": str(change_id)}}:
+            return change_id
+    raise _unreadable("ChangeResourceRecordSets", answer, "the ID of the change")
+
+
 def _settle(
     route53: AwsClient,
     zone: str,
+    changes: Iterable[Mapping[str, Any]],
     before: Mapping[str, Record | None],
     expected: Mapping[str, str],
     error: AwsError,
 ) -> None:
     """Read again after a batch that was refused or not answered; return when the records are as wanted."""
     found = read_records(route53, zone, expected)
+    created = [change["ResourceRecordSet"] for change in changes if change["Action"] == "CREATE"]
+    # A batch may change nothing but TTLs: then the values say nothing about whether it was carried out.
+    ttls = {plain(entry["Name"]): entry["TTL"] for entry in created}
     wrong = [
-        name for name, value in expected.items() if (record := found[name]) is None or record.value != plain(value)
+        name
+        for name, value in expected.items()
+        if (record := found[name]) is None
+        or record.value != plain(value)
+        or record.ttl != ttls.get(plain(name), record.ttl)
     ]
     if not wrong:
         return
     untouched = all(_raw(found[name]) == _raw(before.get(name)) for name in expected)
     if error.code != "InvalidChangeBatch" or untouched:
         raise error
-    shown = ", ".join(f"{name} = {record.value if (record := found[name]) else 'no record'}" for name in wrong)
+    shown = ", ".join(f"{name} = {_shown(found[name])}" for name in wrong)
     raise RecordsChangedError(
         f"records changed by someone else since they were read: found {shown}; expected them unchanged, nothing was "
         "overwritten: find out who moves them, then run again"
     ) from error
+
+
+def _shown(record: Record | None) -> str:
+    return f"{record.value} (TTL {record.ttl})" if record else "no record"
 
 
 def _raw(record: Record | None) -> Mapping[str, Any] | None:
@@ -164,7 +210,7 @@ def wait_insync(
         NotConvergedError: still PENDING after `timeout` seconds.
     """
     deadline = clock() + timeout
-    while (status := route53.call("GetChange", Id=change_id)["ChangeInfo"]["Status"]) != "INSYNC":
+    while (status := _status(route53.call("GetChange", Id=change_id))) != "INSYNC":
         if clock() >= deadline:
             raise NotConvergedError(
                 f"Route 53 change {change_id}: found {status} after {timeout:.0f} s, expected INSYNC: "
@@ -173,10 +219,22 @@ def wait_insync(
         sleep(POLL_INTERVAL)
 
 
+def _status(answer: Mapping[str, Any]) -> str:
+    match answer:
+        case {"ChangeInfo": {"Status": str(status)}}:
+            return status
+    raise _unreadable("GetChange", answer, "the status of the change")
+
+
 def name_servers(route53: AwsClient, zone: str) -> list[str]:
     """Host names of the zone's own name servers (its delegation set)."""
     answer = route53.call("GetHostedZone", Id=zone)
-    return [plain(name) for name in answer.get("DelegationSet", {}).get("NameServers", [])]
+    match answer:
+        case {"DelegationSet": {"NameServers": [*names]}} if all(isinstance(name, str) for name in names):
+            return [plain(name) for name in names]
+        case {"DelegationSet": _}:
+            raise _unreadable("GetHostedZone", answer, "the zone's name servers")
+    return []
 
 
 def setup_changes(
