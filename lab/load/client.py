@@ -75,6 +75,7 @@ class Client:
         self._outbox: dict[int, float] = {}
         self._sequence = 0
         self._writer: asyncio.StreamWriter | None = None
+        self._next_beat: asyncio.TimerHandle | None = None
         self._heard = False
         self._ready = False
 
@@ -82,6 +83,13 @@ class Client:
         """Begin after some seconds; stay connected and publish until cancelled."""
         await asyncio.sleep(delay)
         self._beat()
+        try:
+            await self._stay_connected()
+        finally:
+            if self._next_beat:
+                self._next_beat.cancel()
+
+    async def _stay_connected(self) -> None:
         failures = 0
         while True:
             began = time.monotonic()
@@ -146,7 +154,7 @@ class Client:
         """Publish the next message or ping, and give up a connection that was silent since the last time."""
         settings = self._settings
         interval = settings.publish_interval or settings.keep_alive / 2
-        asyncio.get_running_loop().call_later(interval, self._beat)
+        self._next_beat = asyncio.get_running_loop().call_later(interval, self._beat)
         if self._writer and not self._heard:
             self._writer.transport.abort()
         self._heard = False
