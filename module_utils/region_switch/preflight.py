@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import probe, quotas
 from .admission import Admission, Paced, Route
-from .aws import Aws
+from .aws import Aws, AwsClient
 from .errors import AwsError, SwitchError
 from .findings import Finding, unanswered
 from .probe import ProbeError, ServerCertificate
@@ -89,6 +89,16 @@ def check(aws: Aws, settings: Settings, question: Question) -> list[Finding]:
     found += _door_findings(seen, run.pairs, settings, time.time())
     # One missing permission may stand in the way of several checks.
     return list(dict.fromkeys(found))
+
+
+def connected(iot: AwsClient) -> int:
+    """How many clients are connected in a region, as far as its fleet index knows.
+
+    Raises:
+        AwsError: the index does not answer.
+    """
+    answer = iot.call("GetStatistics", queryString="connectivity.connected:true")
+    return int(answer.get("statistics", {}).get("count", 0))
 
 
 @dataclass(frozen=True)
@@ -203,8 +213,7 @@ class _Checks:
         if not coming or not self._settings.index:
             return []
         allowed = quotas.read(self._aws, region).connections
-        answer = self._aws.iot[region].call("GetStatistics", queryString="connectivity.connected:true")
-        present = int(answer.get("statistics", {}).get("count", 0))
+        present = connected(self._aws.iot[region])
         if present + coming <= allowed:
             return []
         found = f"{present} connected and {coming} to come"
@@ -270,7 +279,7 @@ def _blocking(name: str, region: str, endpoint: str, found: str, expected: str, 
 
 
 def _dead(region: str) -> Finding:
-    return _blocking("region_api", region, "", "no answer", "one", "see the AWS Health Dashboard, choose another mode")
+    return _blocking("region_api", region, "", "no useful answer", "one", "see the AWS Health Dashboard, choose another mode")
 
 
 def _no_probe(missing: Sequence[str]) -> Finding:

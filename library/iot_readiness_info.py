@@ -1,0 +1,191 @@
+#!/usr/bin/python
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: iot_readiness_info
+short_description: Tell whether every region could take every endpoint that some mode gives it
+description:
+  - Does what a move does before it changes anything, for all modes at once, so that a region that would refuse devices
+    is known before it is needed.
+  - Nothing is changed. Whether the caller may disconnect clients and change records is learnt by asking for what AWS
+    has to refuse; those requests are in AWS's logs, with errors.
+options:
+  modes:
+    description: "The mode table: C({mode: {endpoint: AWS Region}})."
+    type: dict
+    required: true
+  endpoints:
+    description: The endpoints, custom domain names that devices connect to.
+    type: list
+    elements: str
+    required: true
+  regions:
+    description: The AWS Regions.
+    type: list
+    elements: str
+    required: true
+  hosted_zone_id:
+    description: ID of the Route 53 hosted zone that the endpoints are in.
+    type: str
+    required: true
+  ttl:
+    description: TTL that the records should have, in seconds.
+    type: int
+    default: 0
+  resolvers:
+    description:
+      - Addresses (C(address) or C(address:port)) of recursive resolvers that a move would wait for; they are also asked
+        for the addresses of the regions' endpoints. None means the system's.
+    type: list
+    elements: str
+    default: []
+  name_servers:
+    description: Name servers to ask, as addresses or host names; none means those of the hosted zone.
+    type: list
+    elements: str
+    default: []
+  endpoint_attribute:
+    description: Thing attribute that says which endpoint a client uses.
+    type: str
+    default: mqtt_endpoint
+  ca_file:
+    description: PEM file of the CA that the server certificates must chain to; without it, the system's CAs.
+    type: path
+  certificate_days:
+    description: A server certificate that ends within so many days is a reason not to move.
+    type: float
+    default: 14
+  probe_certificate:
+    description:
+      - PEM file of a client certificate with which to connect and publish in each region. Its policy has to allow
+        client IDs that begin with C(region-switch-probe-), and publishing to C(region-switch/probe).
+      - Without one, only TLS is tried.
+    type: path
+  probe_private_key:
+    description: PEM file of the key of O(probe_certificate).
+    type: path
+  mqtt_port:
+    description: Port of MQTT.
+    type: int
+    default: 8883
+  index:
+    description: Whether moves find clients by the fleet index.
+    type: bool
+    default: true
+  waive:
+    description: Names of checks whose findings are only told.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - region_switch.info
+requirements: [boto3, cryptography, dnspython, paho-mqtt]
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: See whether both regions are ready
+  iot_readiness_info:
+    modes:
+      "1": {mqtt1.example.com: us-east-1}
+      "3": {mqtt1.example.com: ap-northeast-1}
+    endpoints: [mqtt1.example.com]
+    regions: [us-east-1, ap-northeast-1]
+    hosted_zone_id: Z0123456789EXAMPLE
+    ca_file: certs/production/ca.crt
+  register: readiness
+"""
+
+RETURN = r"""
+ready:
+  description: Whether no finding speaks against a move, but for waived ones.
+  returned: always
+  type: bool
+findings:
+  description: What is not as it should be.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - check: domain_configuration
+      blocking: true
+      region: ap-northeast-1
+      endpoint: mqtt1.example.com
+      found: DISABLED
+      expected: ENABLED
+      advice: run setup.yml --limit ap-northeast-1, or enable it there
+lines:
+  description: The findings for people, what a move would be refused for first.
+  returned: always
+  type: list
+  elements: str
+reasons:
+  description: How many of the findings a move would be refused for.
+  returned: always
+  type: int
+checked_at:
+  description: When, ISO 8601 in UTC.
+  returned: always
+  type: str
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible.module_utils.region_switch import findings, modes, readiness
+from ansible.module_utils.region_switch.aws import Aws
+from ansible.module_utils.region_switch.module import run_module
+from ansible.module_utils.region_switch.preflight import Settings
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "modes": {"type": "dict", "required": True},
+    "endpoints": {"type": "list", "elements": "str", "required": True},
+    "regions": {"type": "list", "elements": "str", "required": True},
+    "hosted_zone_id": {"type": "str", "required": True},
+    "ttl": {"type": "int", "default": 0},
+    "resolvers": {"type": "list", "elements": "str", "default": []},
+    "name_servers": {"type": "list", "elements": "str", "default": []},
+    "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
+    "ca_file": {"type": "path"},
+    "certificate_days": {"type": "float", "default": 14},
+    "probe_certificate": {"type": "path"},
+    "probe_private_key": {"type": "path", "no_log": False},
+    "mqtt_port": {"type": "int", "default": 8883},
+    "index": {"type": "bool", "default": True},
+    "waive": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    table = modes.normalise(parameters["modes"], parameters["endpoints"], parameters["regions"])
+    settings = Settings(
+        ca_file=parameters["ca_file"],
+        certificate_days=parameters["certificate_days"],
+        probe_certificate=parameters["probe_certificate"],
+        probe_private_key=parameters["probe_private_key"],
+        port=parameters["mqtt_port"],
+        record_ttl=parameters["ttl"],
+        hosted_zone_id=parameters["hosted_zone_id"],
+        endpoint_attribute=parameters["endpoint_attribute"],
+        resolvers=parameters["resolvers"],
+        index=parameters["index"],
+    )
+    checked_at = datetime.now(UTC).isoformat(timespec="seconds")
+    found = readiness.assess(Aws(parameters["regions"]), settings, table, parameters["name_servers"])
+    reasons = len(findings.in_force(found, parameters["waive"]))
+    return {
+        "changed": False,
+        "ready": not reasons,
+        "findings": findings.as_dicts(found),
+        "lines": findings.table(found, parameters["waive"]),
+        "reasons": reasons,
+        "checked_at": checked_at,
+    }
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, _act, required_together=[("probe_certificate", "probe_private_key")])
+
+
+if __name__ == "__main__":
+    main()
