@@ -17,6 +17,7 @@ class Fault:
     """What happens to calls of an operation ("*": any) in a region (None: any).
 
     Attributes:
+        containing: what a request's path or body has to contain to be meant.
         kind: "latency" delays by `seconds`, "hang" for `seconds` or very long and then answers 503, "hold" until the
             fault is no longer in force, and then lets the call go on, "error" answers `status` and `code`, "throttle"
             answers 429 ThrottlingException.
@@ -29,6 +30,7 @@ class Fault:
     operation: str
     kind: str
     region: str | None = None
+    containing: str = ""
     seconds: float | None = None
     status: int = 500
     code: str = "InternalFailureException"
@@ -44,9 +46,9 @@ class Fault:
         if not 0 <= self.share <= 1:
             raise ValueError(f"share: {self.share}, expected 0 to 1")
 
-    def hit(self, operation: str, region: str | None) -> bool:
+    def hit(self, operation: str, region: str | None, text: str) -> bool:
         """Say whether a call is hit; counts it."""
-        if self.operation not in ("*", operation) or self.region not in (None, region):
+        if self.operation not in ("*", operation) or self.region not in (None, region) or self.containing not in text:
             return False
         self._calls += 1
         number = self._calls - self.after
@@ -81,10 +83,15 @@ class Faults:
             faults = [asdict(fault) for fault in self._faults]
         return [{key: value for key, value in fault.items() if not key.startswith("_")} for fault in faults]
 
-    def hitting(self, operation: str, region: str | None) -> list[Fault]:
-        """Return the faults that hit this call; the region of a global service's call is None."""
+    def hitting(self, operation: str, region: str | None, text: str = "") -> list[Fault]:
+        """Return the faults that hit this call.
+
+        Args:
+            region: None for a call of a global service.
+            text: the request's path and body.
+        """
         with self._changed:
-            return [fault for fault in self._faults if fault.hit(operation, region)]
+            return [fault for fault in self._faults if fault.hit(operation, region, text)]
 
     def wait_for_end(self, fault: Fault, seconds: float) -> None:
         """Wait until a fault is no longer in force, for some seconds at most."""

@@ -104,13 +104,15 @@ class Application:
         call = identify(request)
         if call is None:
             return errors.response("iot", 403, "MissingAuthenticationTokenException", "Missing Authentication Token")
-        response = self._disturbance(call) or self._limit(call) or self._answer(call, request, environ)
+        text = request.raw_path + environ["wsgi.input"].getvalue().decode(errors="replace")
+        response = self._disturbance(call, text) or self._limit(call) or self._answer(call, request, environ)
         self._stand_in.log.add(call.service, call.operation, call.region, response.status_code)
         return response
 
-    def _disturbance(self, call: Call) -> Response | None:
+    def _disturbance(self, call: Call, text: str) -> Response | None:
         in_force = self._stand_in.faults
-        for fault in in_force.hitting(call.operation, None if call.service in GLOBAL_SERVICES else call.region):
+        region = None if call.service in GLOBAL_SERVICES else call.region
+        for fault in in_force.hitting(call.operation, region, text):
             match fault.kind:
                 case "latency":
                     time.sleep(fault.seconds or 0)

@@ -35,6 +35,9 @@ DEFAULTS = {
     "L-6F708547": ("DeleteConnection API TPS", 100.0, 100.0, True),
     "L-AC33745E": ("DeleteConnection API requests per second per client ID", 1.0, 1.0, False),
     "L-AEA1E176": ("Connect requests per second per account", 3000.0, 100.0, True),
+    "L-589D5E1D": ("Subscriptions per second per account", 3000.0, 200.0, True),
+    "L-57AAC135": ("ListThings API TPS", 10.0, 10.0, True),
+    "L-75CAB723": ("Maximum concurrent client connections per account", 500_000.0, 100_000.0, True),
 }
 
 

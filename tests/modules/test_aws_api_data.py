@@ -174,7 +174,7 @@ def test_region_that_hangs_takes_every_service_of_it(aws_api: AwsApi, service: s
 def test_call_that_is_held_is_carried_out_when_it_is_let_go(aws_api: AwsApi, data: Any) -> None:
     for client_id in ("client_01", "client_02"):
         aws_api.connect(REGION, client_id)
-    aws_api.faults({"operation": "DeleteConnection", "kind": "hold", "after": 1, "times": 1})
+    aws_api.faults({"operation": "DeleteConnection", "kind": "hold", "containing": "client_02"})
     data.delete_connection(clientId="client_01")
     with ThreadPoolExecutor() as pool:
         held = pool.submit(data.delete_connection, clientId="client_02")

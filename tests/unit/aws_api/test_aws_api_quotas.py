@@ -61,6 +61,13 @@ def test_half_of_the_calls_is_every_other_one() -> None:
     assert hits({"share": 0}, 3) == [0, 0, 0]
 
 
+def test_fault_means_what_a_request_contains() -> None:
+    faults = Faults()
+    faults.replace([{"operation": "*", "kind": "hold", "containing": "/connections/client_", "after": 1}])
+    paths = ["/connections/probe", "/connections/client_01", "/connections/probe", "/connections/client_02"]
+    assert [len(faults.hitting("DeleteConnection", None, path)) for path in paths] == [0, 0, 0, 1]
+
+
 def test_fault_lets_the_first_calls_pass() -> None:
     assert hits({"after": 2, "times": 1}, 4) == [0, 0, 1, 0]
 
