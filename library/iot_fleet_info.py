@@ -5,13 +5,37 @@ DOCUMENTATION = r"""
 module: iot_fleet_info
 short_description: Tell which MQTT clients are connected in which region
 description:
-  - Asks the fleet index of AWS IoT in every region. Things whose name is not the client ID are not seen.
+  - Tells where the connected clients are, by the fleet index of AWS IoT, by the things of the registry, or by
+    a list of client IDs.
+  - What is counted does not have to fit into memory.
 options:
   regions:
     description: The AWS Regions to ask.
     type: list
     elements: str
     required: true
+  discovery:
+    description:
+      - V(index) asks the fleet index, which knows clients whose ID is the name of a thing.
+      - V(things) asks for the connection of every thing of the registry, by its name.
+      - V(clients) asks for the connection of every client in O(client_ids) and O(client_ids_file).
+    type: str
+    choices: [index, things, clients]
+    default: index
+  client_ids:
+    description: Client IDs to ask for.
+    type: list
+    elements: str
+    default: []
+  client_ids_file:
+    description:
+      - A UTF-8 file of client IDs to ask for, each line one as it stands.
+      - When its first line is C(client_id,endpoint), it is CSV with these two columns.
+    type: path
+  limit:
+    description: How many clients are listed at most; all are counted.
+    type: int
+    default: 1000
   endpoint_attribute:
     description: Thing attribute that says which endpoint a client uses.
     type: str
@@ -31,7 +55,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 clients:
-  description: The connected clients of each region, sorted by client ID.
+  description: The connected clients of each region, sorted by client ID; O(limit) of them at most.
   returned: always
   type: dict
   sample:
@@ -42,26 +66,75 @@ counts:
   returned: always
   type: dict
   sample: {us-east-1: 1}
+endpoints:
+  description: How many clients of each endpoint are connected in each region; an empty name where nothing names one.
+  returned: always
+  type: dict
+  sample: {us-east-1: {mqtt1.example.com: 1}}
+truncated:
+  description: Whether clients were left out of RV(clients).
+  returned: always
+  type: bool
+  sample: false
 """
 
+from collections import Counter
+from operator import attrgetter
 from typing import Any
 
-from ansible.module_utils.region_switch.aws import AwsClient
-from ansible.module_utils.region_switch.fleet import discover, per_region
+from ansible.module_utils.region_switch import quotas
+from ansible.module_utils.region_switch.aws import Aws
+from ansible.module_utils.region_switch.fleet import Client, Source, stream
 from ansible.module_utils.region_switch.module import run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "regions": {"type": "list", "elements": "str", "required": True},
+    "discovery": {"type": "str", "choices": ["index", "things", "clients"], "default": "index"},
+    "client_ids": {"type": "list", "elements": "str", "default": []},
+    "client_ids_file": {"type": "path"},
+    "limit": {"type": "int", "default": 1000},
     "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
 }
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     regions = parameters["regions"]
-    found = discover({region: AwsClient("iot", region) for region in regions}, parameters["endpoint_attribute"])
-    clients = per_region(found, regions)
-    counts = {region: len(connected) for region, connected in clients.items()}
-    return {"changed": False, "clients": clients, "counts": counts}
+    aws = Aws(regions)
+    source = Source(
+        parameters["discovery"],
+        parameters["endpoint_attribute"],
+        parameters["client_ids"],
+        parameters["client_ids_file"],
+    )
+    counts: Counter[tuple[str, str]] = Counter()
+    listed: dict[str, list[Client]] = {region: [] for region in regions}
+    left = parameters["limit"]
+    for batch in stream(aws, regions, source, {region: quotas.read(aws, region) for region in regions}):
+        counts.update((client.region, client.endpoint) for client in batch)
+        for client in batch[: max(0, left)]:
+            listed[client.region].append(client)
+        left -= len(batch)
+    return {
+        "changed": False,
+        "clients": {
+            region: [_entry(client) for client in sorted(listed[region], key=attrgetter("client_id"))]
+            for region in regions
+        },
+        "counts": {region: sum(count for key, count in counts.items() if key[0] == region) for region in regions},
+        "endpoints": {
+            region: {endpoint: count for (where, endpoint), count in sorted(counts.items()) if where == region}
+            for region in regions
+        },
+        "truncated": left < 0,
+    }
+
+
+def _entry(client: Client) -> dict[str, Any]:
+    return {
+        "client_id": client.client_id,
+        "endpoint": client.endpoint,
+        "connected_since": client.connected_since,
+    }
 
 
 def main() -> None:

@@ -1,25 +1,46 @@
-"""Who is connected where, by AWS IoT fleet indexing."""
+"""Who is connected where, read in a stream: by fleet index, by things, or by a list of client IDs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import math
+import queue
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, islice
+from typing import Any, Literal
 
-from .aws import AwsClient
-from .errors import AwsError, SwitchError
+from . import client_ids, quotas
+from .aws import DATA_CONNECTIONS, Aws, AwsClient
+from .errors import AwsError, RefusedError, SwitchError, one_line
 from .pace import TokenBucket
+from .quotas import Quotas
 from .route53 import plain
 
-# https://docs.aws.amazon.com/general/latest/gr/iot_device_management.html: SearchIndex requests per second.
-SEARCH_RATE = 15.0
 # https://docs.aws.amazon.com/iot/latest/apireference/API_SearchIndex.html: results per page.
 PAGE_SIZE = 100
+# https://docs.aws.amazon.com/iot/latest/apireference/API_ListThings.html: results per page.
+THINGS_PAGE_SIZE = 250
+# https://docs.aws.amazon.com/general/latest/gr/iot-core.html: GetConnection per client ID, 1 per second.
+CLIENT_INTERVAL = 1.1
+# Seconds that an answer of GetConnection may take while the quota is still used up.
+LATENCY = 0.32
+ATTEMPTS = 6
+BATCH_SIZE = 500
+BATCHES_WAITING = 8
+# How soon a region's thread sees that nobody reads on.
+STOP_INTERVAL = 0.1
+# Epoch milliseconds: what is later is no time.
+LATEST = 1e15
 _INDEX_ERRORS = {
     *("IndexNotReadyException", "InvalidRequestException"),
     *("InvalidQueryException", "ResourceNotFoundException"),
 }
+# https://docs.aws.amazon.com/iot/latest/apireference/API_DescribeThing.html
+_THING_NAME = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +48,7 @@ class Client:
     """One connection: an MQTT client in one region.
 
     Attributes:
-        endpoint: the endpoint it uses, lower case, empty where its thing does not say.
+        endpoint: the endpoint it uses, lower case, empty where nothing says so.
         connected_since: epoch seconds by AWS's clock, 0 where unknown.
     """
 
@@ -37,59 +58,299 @@ class Client:
     connected_since: float
 
 
-def connected_clients(iot: AwsClient, attribute: str) -> Iterator[Client]:
-    """Yield the connected clients of a region, page by page.
+@dataclass(frozen=True)
+class Source:
+    """Where clients are looked for.
 
-    AWS indexes the connectivity of registered things only, where the client ID is the thing's name
-    (https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html).
+    Attributes:
+        kind: `index`: connected things in the fleet index; `things`: every thing of the registry, whose name is the
+            client ID; `clients`: `client_ids` and those of `file`.
+        attribute: thing attribute that names the endpoint.
+        file: see `client_ids.read`.
+        default_endpoint: endpoint of clients of which nothing names one, empty for none.
+        endpoints: kind `things` asks only for things of these endpoints; empty: for all.
+    """
+
+    kind: Literal["index", "things", "clients"]
+    attribute: str
+    client_ids: Sequence[str] = ()
+    file: str | None = None
+    default_endpoint: str = ""
+    endpoints: Sequence[str] = ()
+
+    def listed(self) -> Iterator[tuple[str, str]]:
+        """`(client ID, endpoint or "")` of kind `clients`.
+
+        Raises:
+            RefusedError: names the first that is no client ID.
+        """
+        return chain(client_ids.check(self.client_ids), client_ids.read(self.file) if self.file else ())
+
+    def check(self) -> None:
+        """Read all that is listed once, before AWS is asked for any of it.
+
+        Raises:
+            RefusedError: a client ID that cannot be one, or none at all.
+        """
+        if self.kind == "clients" and not sum(1 for _ in self.listed()):
+            where = self.file or "client_ids"
+            raise RefusedError(f"{where}: found no client ID, expected at least one: name the clients")
+
+
+class StoppedError(SwitchError):
+    """Nobody reads on."""
+
+
+class Paced:
+    """Sends requests of one quota to one region; may be used by many threads at once.
+
+    What fails for a moment is tried again, ATTEMPTS times in all, each client ID not more often than AWS allows.
+    """
+
+    def __init__(self, client: AwsClient, rate: float, stop: threading.Event) -> None:
+        self.region = client.region
+        self._client = client
+        self._stop = stop
+        self._bucket = TokenBucket(rate, sleep=self._pause)
+
+    def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Send a request when it is its turn.
+
+        Raises:
+            AwsError: AWS refused it, or failed every time.
+            StoppedError: nobody waits for the answer any more.
+        """
+        attempt = 1
+        while True:
+            self._pause(0)
+            self._bucket.acquire()
+            try:
+                answer = self._client.call(operation, **parameters)
+            except AwsError as error:
+                if not error.temporary or attempt == ATTEMPTS:
+                    raise
+                if error.throttled:
+                    self._bucket.slow_down()
+            else:
+                self._bucket.recover()
+                return answer
+            self._pause(CLIENT_INTERVAL * attempt)
+            attempt += 1
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise StoppedError("stopped")
+
+    def find(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """`call`, but an empty answer where AWS knows no such thing."""
+        try:
+            return self.call(operation, **parameters)
+        except AwsError as error:
+            if error.not_found:
+                return {}
+            raise
+
+    def pages(self, operation: str, **parameters: Any) -> Iterator[Mapping[str, Any]]:
+        """Yield the elements of `things` over all pages of an answer."""
+        while True:
+            answer = self.call(operation, **parameters)
+            yield from map(_mapping, answer.get("things") or ())
+            if not answer.get("nextToken"):
+                return
+            parameters["nextToken"] = answer["nextToken"]
+
+
+def stream(
+    aws: Aws, regions: Sequence[str], source: Source, limits: Mapping[str, Quotas] | None = None
+) -> Iterator[list[Client]]:
+    """Yield the connected clients of regions in batches, all regions at the same time.
+
+    Only a few batches are held at any time, however large the fleet. A client may come twice: the index changes
+    while it is read.
 
     Args:
-        attribute: thing attribute that names the endpoint.
+        limits: quotas by region; AWS's defaults where a region is not in it.
 
     Raises:
-        SwitchError: the region does not index connectivity.
+        RefusedError: of `source`, before AWS is asked for anything.
+        SwitchError: a region does not index connectivity, or answers what cannot be read.
+        AwsError: a region refuses, or does not answer.
     """
-    bucket = TokenBucket(SEARCH_RATE)
-    parameters: dict[str, Any] = {"queryString": "connectivity.connected:true", "maxResults": PAGE_SIZE}
-    while True:
-        bucket.acquire()
+    source.check()
+    found = {region: (limits or {}).get(region) or quotas.defaults(region) for region in regions}
+    stop = threading.Event()
+    make = {"index": _indexed, "things": _things, "clients": _listed}[source.kind]
+    return _merge([make(aws, region, source, found[region], stop) for region in regions], stop)
+
+
+def registered(aws: Aws, region: str, attribute: str, endpoint: str) -> Iterator[str]:
+    """Yield the names of the things of an endpoint that are registered in a region, connected or not."""
+    paced = Paced(aws.iot[region], quotas.defaults(region).list_things, threading.Event())
+    wanted = {"attributeName": attribute, "attributeValue": endpoint, "maxResults": THINGS_PAGE_SIZE}
+    return (_name(thing, region) for thing in paced.pages("ListThings", **wanted))
+
+
+def _indexed(aws: Aws, region: str, source: Source, limit: Quotas, stop: threading.Event) -> Iterator[Client]:
+    """AWS indexes the connectivity of registered things only, where the client ID is the thing's name.
+
+    Source: https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html
+    """
+    return _search(Paced(aws.iot[region], limit.search, stop), source)
+
+
+def _search(paced: Paced, source: Source) -> Iterator[Client]:
+    query = {"queryString": "connectivity.connected:true", "maxResults": PAGE_SIZE}
+    try:
+        for thing in paced.pages("SearchIndex", **query):
+            connectivity = _mapping(thing.get("connectivity"))
+            client_id = _client_id(connectivity.get("clientId") or _name(thing, paced.region), paced.region)
+            endpoint = _endpoint(thing, source.attribute) or source.default_endpoint
+            yield Client(client_id, endpoint, paced.region, _seconds(connectivity.get("timestamp")))
+    except AwsError as error:
+        if error.code not in _INDEX_ERRORS:
+            raise
+        raise SwitchError(
+            f"fleet index in {paced.region}: found {error.code} ({error.text}), "
+            "expected an ACTIVE index with connectivity: run setup.yml and wait until the index is built"
+        ) from error
+
+
+def _things(aws: Aws, region: str, source: Source, limit: Quotas, stop: threading.Event) -> Iterator[Client]:
+    listing = Paced(aws.iot[region], limit.list_things, stop)
+    wanted = set(source.endpoints)
+
+    def candidates() -> Iterator[tuple[str, str]]:
+        for thing in listing.pages("ListThings", maxResults=THINGS_PAGE_SIZE):
+            endpoint = _endpoint(thing, source.attribute) or source.default_endpoint
+            if not wanted or endpoint in wanted:
+                yield _name(thing, region), endpoint
+
+    asking = Paced(aws.data[region], limit.get_connection, stop)
+
+    def ask(client_id: str, endpoint: str) -> Client | None:
+        return _connected(asking, client_id, lambda _thing: endpoint)
+
+    return _side_by_side(ask, candidates(), limit.get_connection)
+
+
+def _listed(aws: Aws, region: str, source: Source, limit: Quotas, stop: threading.Event) -> Iterator[Client]:
+    asking = Paced(aws.data[region], limit.get_connection, stop)
+    describing = Paced(aws.iot[region], limit.get_connection, stop)
+
+    def ask(client_id: str, endpoint: str) -> Client | None:
+        def find_out(thing: str) -> str:
+            if endpoint or not _THING_NAME.fullmatch(thing):
+                return endpoint or source.default_endpoint
+            described = describing.find("DescribeThing", thingName=thing)
+            return _endpoint(described, source.attribute) or source.default_endpoint
+
+        return _connected(asking, client_id, find_out)
+
+    return _side_by_side(ask, source.listed(), limit.get_connection)
+
+
+def _connected(asking: Paced, client_id: str, endpoint_of: Callable[[str], str]) -> Client | None:
+    """The client when it is connected; `endpoint_of` is asked with its thing's name."""
+    answer = asking.find("GetConnection", clientId=client_id)
+    if answer.get("connected") is not True:
+        return None
+    endpoint = endpoint_of(str(answer.get("thingName") or client_id))
+    return Client(client_id, endpoint, asking.region, _seconds(answer.get("connectedSince")))
+
+
+def _side_by_side(
+    ask: Callable[[str, str], Client | None], candidates: Iterator[tuple[str, str]], rate: float
+) -> Iterator[Client]:
+    """Ask for many clients at the same time, as many as a rate (per second) needs; yield the connected ones."""
+    workers = min(DATA_CONNECTIONS, math.ceil(rate * LATENCY))
+    pending: deque[Future[Client | None]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for client_id, endpoint in _once(candidates, math.ceil(rate * CLIENT_INTERVAL) + 2 * workers):
+            pending.append(pool.submit(ask, client_id, endpoint))
+            if len(pending) == 2 * workers and (client := pending.popleft().result()):
+                yield client
+        while pending:
+            if client := pending.popleft().result():
+                yield client
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _once(candidates: Iterable[tuple[str, str]], window: int) -> Iterator[tuple[str, str]]:
+    """Leave out who was among the last `window`: AWS tells of a client once per second only."""
+    recent: dict[str, None] = {}
+    for client_id, endpoint in candidates:
+        if client_id not in recent:
+            recent[client_id] = None
+            if len(recent) > window:
+                del recent[next(iter(recent))]
+            yield client_id, endpoint
+
+
+def _merge(readers: Sequence[Iterator[Client]], stop: threading.Event) -> Iterator[list[Client]]:
+    """Yield batches of all readers, each read by a thread of its own, until all are done or one fails."""
+    # A reader that is done puts its number.
+    batches: queue.Queue[list[Client] | int] = queue.Queue(BATCHES_WAITING)
+    pool = ThreadPoolExecutor(max(1, len(readers)))
+    try:
+        running = [pool.submit(_read, reader, number, batches, stop) for number, reader in enumerate(readers)]
+        left = len(running)
+        while left:
+            item = batches.get()
+            if isinstance(item, int):
+                running[item].result()
+                left -= 1
+            else:
+                yield item
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read(
+    reader: Iterator[Client], number: int, batches: queue.Queue[list[Client] | int], stop: threading.Event
+) -> None:
+    try:
+        while batch := list(islice(reader, BATCH_SIZE)):
+            _put(batch, batches, stop)
+    finally:
+        _put(number, batches, stop)
+
+
+def _put(item: list[Client] | int, batches: queue.Queue[list[Client] | int], stop: threading.Event) -> None:
+    while not stop.is_set():
         try:
-            answer = iot.call("SearchIndex", **parameters)
-        except AwsError as error:
-            if error.code not in _INDEX_ERRORS:
-                raise
-            raise SwitchError(
-                f"fleet index in {iot.region}: found {error.code} ({error.text}), "
-                "expected an ACTIVE index with connectivity: run setup.yml and wait until the index is built"
-            ) from error
-        for thing in answer.get("things", []):
-            yield _client(thing, attribute, iot.region)
-        if not answer.get("nextToken"):
-            return
-        parameters["nextToken"] = answer["nextToken"]
+            batches.put(item, timeout=STOP_INTERVAL)
+        except queue.Full:
+            continue
+        return
 
 
-def _client(thing: Mapping[str, Any], attribute: str, region: str) -> Client:
-    connectivity = thing.get("connectivity", {})
-    client_id = connectivity.get("clientId") or thing["thingName"]
-    since = connectivity.get("timestamp", 0) / 1000
-    return Client(client_id, plain(thing.get("attributes", {}).get(attribute, "")), region, since)
+def _name(thing: Mapping[str, Any], region: str) -> str:
+    return _client_id(thing.get("thingName"), region)
 
 
-def discover(clients: Mapping[str, AwsClient], attribute: str) -> list[Client]:
-    """Return every connected client of all regions; `clients` are the `iot` clients by region."""
-    with ThreadPoolExecutor(max_workers=len(clients)) as pool:
-        found = pool.map(lambda iot: list(connected_clients(iot, attribute)), clients.values())
-        return [client for region in found for client in region]
+def _client_id(found: object, region: str) -> str:
+    if isinstance(found, str) and client_ids.fault(found) is None:
+        return found
+    raise SwitchError(
+        f"AWS IoT in {region}: found a client named {one_line(found)}, expected {client_ids.EXPECTED}: "
+        "look at the thing of this name, then run again"
+    )
 
 
-def per_region(found: Collection[Client], regions: Collection[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return `{region: [{"client_id", "endpoint", "connected_since"}]}`, sorted by client ID."""
-    return {
-        region: [
-            {"client_id": client.client_id, "endpoint": client.endpoint, "connected_since": client.connected_since}
-            for client in sorted(found, key=lambda client: client.client_id)
-            if client.region == region
-        ]
-        for region in regions
-    }
+def _endpoint(thing: Mapping[str, Any], attribute: str) -> str:
+    found = _mapping(thing.get("attributes")).get(attribute)
+    return plain(found) if isinstance(found, str) else ""
+
+
+def _mapping(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}
+
+
+def _seconds(milliseconds: object) -> float:
+    """AWS's epoch milliseconds in seconds, 0 where there are none."""
+    if isinstance(milliseconds, int | float) and 0 < milliseconds < LATEST:
+        return milliseconds / 1000
+    return 0.0
