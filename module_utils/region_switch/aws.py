@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .errors import AwsError, SwitchError
+from .errors import AwsError, SwitchError, one_line
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
@@ -131,8 +131,18 @@ def describe_data_endpoint(iot: AwsClient) -> str:
     """Return the host name of the region's `iot:Data-ATS` endpoint: what a custom domain's CNAME points at.
 
     Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-connect-devices.html
+
+    Raises:
+        AwsError: AWS refuses.
+        SwitchError: an answer without an address.
     """
-    return str(iot.call("DescribeEndpoint", endpointType="iot:Data-ATS")["endpointAddress"]).lower()
+    address = iot.call("DescribeEndpoint", endpointType="iot:Data-ATS").get("endpointAddress")
+    if not isinstance(address, str) or not address:
+        raise SwitchError(
+            f"DescribeEndpoint in {iot.region}: found {one_line(address)} answered, expected a host name: "
+            "check AWS_ENDPOINT_URL, then run again"
+        )
+    return address.lower()
 
 
 class Aws:

@@ -73,6 +73,22 @@ def test_any_answer_is_a_simple_cname_or_nothing_or_refused(found: object) -> No
             assert not {"AliasTarget", "SetIdentifier", "Weight"} & set(entry)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"AliasTarget": {"DNSName": NEW}},
+        {"SetIdentifier": "primary"},
+        {"Weight": 1},
+        {"TrafficPolicyInstanceId": "5c2b8a4e"},
+        {"ResourceRecords": [{"Value": OLD}, {"Value": NEW}]},
+        {"Type": "A"},
+    ],
+)
+def test_record_that_is_more_than_a_simple_cname_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError, match="expected one simple CNAME"):
+        read_records(answering({"ResourceRecordSets": [{**record_set(NAME, OLD, 0), **more}]}), "Z1", [NAME])
+
+
 @given(ANYTHING)
 def test_answers_of_other_shapes_are_said_in_one_line(answer: object) -> None:
     shaped = answer if isinstance(answer, dict) else {"ResourceRecordSets": answer}

@@ -1,0 +1,105 @@
+"""AWS's errors: whatever code, status and words it answers, an operator reads one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.module_utils.region_switch.aws import AwsClient, describe_data_endpoint
+from ansible.module_utils.region_switch.errors import AwsError, SwitchError, one_line
+from botocore.exceptions import BotoCoreError, ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ..region_switch.fakes import FakeAws
+from .anything import ANYTHING, TEXT, assert_one_line, refused_at_most
+
+STATUS = st.sampled_from([0, 200, 400, 401, 403, 404, 429, 500, 503]) | st.integers(0, 999)
+
+
+@given(TEXT, TEXT, TEXT, STATUS, TEXT)
+def test_any_error_of_aws_is_one_line_with_advice(
+    operation: str, region: str, code: str, status: int, message: str
+) -> None:
+    error = AwsError(operation, region, code, status, message)
+
+    assert_one_line(str(error))
+    assert "expected success: " in str(error)
+    assert len(error.text.splitlines()) <= 1
+    assert {error.not_found, error.throttled, error.denied, error.temporary} <= {True, False}
+
+
+class Refusing:
+    """boto3's client of a service that refuses everything."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def get_caller_identity(self) -> Any:
+        raise self._error
+
+
+@pytest.fixture(scope="module")
+def sts() -> AwsClient:
+    return AwsClient("sts", "us-east-1")
+
+
+ERROR_SHAPES = st.fixed_dictionaries(
+    {}, optional={"Code": TEXT | st.none() | st.integers(), "Message": TEXT | st.none(), "Type": TEXT}
+)
+RESPONSES = st.fixed_dictionaries(
+    {},
+    optional={
+        "Error": ERROR_SHAPES,
+        "ResponseMetadata": st.fixed_dictionaries({}, optional={"HTTPStatusCode": STATUS, "RequestId": TEXT}),
+    },
+)
+
+
+@given(response=RESPONSES)
+def test_any_refusal_becomes_an_error_of_ours(sts: AwsClient, response: dict[str, Any]) -> None:
+    sts._client = Refusing(ClientError(response, "GetCallerIdentity"))
+
+    with pytest.raises(AwsError) as refused:
+        sts.call("GetCallerIdentity")
+
+    assert_one_line(str(refused.value))
+    assert refused.value.status == response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
+@given(words=TEXT)
+def test_any_failure_to_ask_becomes_an_error_of_ours(sts: AwsClient, words: str) -> None:
+    failure = BotoCoreError()
+    failure.args = (words,)
+    sts._client = Refusing(failure)
+
+    with pytest.raises(AwsError) as refused:
+        sts.call("GetCallerIdentity")
+
+    assert_one_line(str(refused.value))
+    assert refused.value.temporary
+
+
+def test_unknown_operation_is_said_in_one_line(sts: AwsClient) -> None:
+    with pytest.raises(SwitchError, match="which has no DoNothing, expected a newer one"):
+        sts.call("DoNothing")
+
+
+@given(ANYTHING)
+def test_any_description_of_an_endpoint_is_a_host_name_or_refused(answer: object) -> None:
+    shaped = answer if isinstance(answer, dict) else {"endpointAddress": answer}
+    with refused_at_most():
+        host = describe_data_endpoint(FakeAws(lambda *_, **__: shaped))
+
+        assert host == shaped["endpointAddress"].lower() != ""
+
+
+@given(ANYTHING)
+def test_any_value_is_shown_in_one_short_line(value: object) -> None:
+    assert_one_line(one_line(value))
+    assert len(one_line(value)) <= 201
+
+
+@given(TEXT)
+def test_every_error_is_one_line(text: str) -> None:
+    assert len(str(SwitchError(text)).splitlines()) <= 1
