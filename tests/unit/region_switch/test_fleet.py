@@ -1,19 +1,53 @@
-"""What the fleet index says, page by page."""
+"""Connected clients, found by index, things and client IDs: read in a stream, under quotas, ended by an error."""
 
 from __future__ import annotations
 
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch import fleet
 from ansible.module_utils.region_switch.aws import AwsClient
-from ansible.module_utils.region_switch.errors import AwsError, SwitchError
-from ansible.module_utils.region_switch.fleet import Client, discover
+from ansible.module_utils.region_switch.errors import AwsError, RefusedError, SwitchError
+from ansible.module_utils.region_switch.fleet import ATTEMPTS, BATCH_SIZE, Client, Paced, Source, registered, stream
 from ansible.module_utils.region_switch.pace import BURST_SECONDS, TokenBucket
 
 from .fakes import Clock, FakeAws, aws_error
 
-REGION, ENDPOINT = "us-east-1", "mqtt1.example.com"
+REGION, OTHER, ENDPOINT = "us-east-1", "ap-northeast-1", "mqtt1.example.com"
+INDEX, THINGS, CLIENTS = (Source(kind, "mqtt_endpoint") for kind in ("index", "things", "clients"))
+ENDED = 30.0
+
+Answer = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Nobody waits really."""
+    clock = Clock()
+
+    def pause(paced: Paced, seconds: float) -> None:
+        if paced._stop.is_set():
+            raise fleet.StoppedError("stopped")
+        clock.sleep(seconds)
+
+    monkeypatch.setattr(Paced, "_pause", pause)
+    monkeypatch.setattr(fleet, "TokenBucket", lambda rate, sleep: TokenBucket(rate, clock, sleep))
+    return clock
+
+
+def account(answers: dict[str, Answer]) -> Any:
+    """An account whose regions answer by a function of the operation and its parameters, both planes alike."""
+    clients = {region: FakeAws(answer, region) for region, answer in answers.items()}
+    return SimpleNamespace(iot=clients, data=clients)
+
+
+def found(answer: Answer, source: Source = INDEX) -> list[Client]:
+    return [client for batch in stream(account({REGION: answer}), [REGION], source) for client in batch]
 
 
 def thing(name: str, endpoint: str | None = ENDPOINT, **connectivity: Any) -> dict[str, Any]:
@@ -21,43 +55,63 @@ def thing(name: str, endpoint: str | None = ENDPOINT, **connectivity: Any) -> di
     return {"thingName": name, "attributes": attributes, "connectivity": {"connected": True, **connectivity}}
 
 
-def found(*pages: list[dict[str, Any]]) -> list[Client]:
-    """What is discovered where the index answers these pages; a page may be empty and not be the last."""
+def index(*pages: list[dict[str, Any]]) -> Answer:
+    """An index of these pages; a page may be empty and not be the last."""
 
     def answer(_operation: str, nextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803 - AWS's name
         number = int(nextToken)
         more = {"nextToken": str(number + 1)} if number + 1 < len(pages) else {}
         return {"things": pages[number], **more}
 
-    clients: list[Client] = discover({REGION: FakeAws(answer)}, "mqtt_endpoint")
-    return clients
+    return answer
+
+
+def endless(_operation: str, **_: Any) -> dict[str, Any]:
+    return {"things": [thing("client_01")] * 100, "nextToken": "more"}
+
+
+def workers() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name.startswith("ThreadPoolExecutor")]
+
+
+def assert_workers_end(before: list[threading.Thread]) -> None:
+    for each in workers():
+        if each not in before:
+            each.join(ENDED)
+            assert not each.is_alive()
 
 
 def test_every_page_is_read() -> None:
-    clients = found([thing("client_01", timestamp=5000)], [], [thing("client_02")])
+    clients = found(index([thing("client_01", timestamp=5000)], [], [thing("client_02")]))
 
     assert clients == [Client("client_01", ENDPOINT, REGION, 5.0), Client("client_02", ENDPOINT, REGION, 0.0)]
 
 
-def test_quota_of_search_index_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(fleet, "TokenBucket", lambda rate: TokenBucket(rate, clock, clock.sleep))
+def test_quota_of_search_index_is_kept(clock: Clock) -> None:
     begun = clock()
 
-    found(*[[thing("client_01")]] * 100)
+    found(index(*[[thing("client_01")]] * 100))
 
     assert clock() - begun >= 99 / 15 - BURST_SECONDS
 
 
 def test_client_id_comes_before_the_thing_s_name() -> None:
-    assert found([thing("thing_01", clientId="client_01")])[0].client_id == "client_01"
+    assert found(index([thing("thing_01", clientId="client_01")]))[0].client_id == "client_01"
 
 
 @pytest.mark.parametrize(
     ("attribute", "endpoint"), [("MQTT1.example.com.", ENDPOINT), (ENDPOINT, ENDPOINT), (None, "")]
 )
 def test_endpoint_is_compared_as_a_dns_name(attribute: str | None, endpoint: str) -> None:
-    assert found([thing("client_01", attribute)])[0].endpoint == endpoint
+    assert found(index([thing("client_01", attribute)]))[0].endpoint == endpoint
+
+
+def test_client_without_endpoint_belongs_to_the_default_one() -> None:
+    source = Source("index", "mqtt_endpoint", default_endpoint="mqtt2.example.com")
+
+    clients = found(index([thing("client_01", None), thing("client_02")]), source)
+
+    assert [client.endpoint for client in clients] == ["mqtt2.example.com", ENDPOINT]
 
 
 @pytest.mark.parametrize(
@@ -66,12 +120,209 @@ def test_endpoint_is_compared_as_a_dns_name(attribute: str | None, endpoint: str
 )
 def test_region_without_index_is_named_with_aws_s_words(code: str) -> None:
     with pytest.raises(SwitchError, match=rf"fleet index in {REGION}: found {code} \(some text\).*setup\.yml"):
-        discover({REGION: FakeAws(lambda *_, **__: aws_error(code, 400))}, "mqtt_endpoint")
+        found(lambda *_, **__: aws_error(code, 400))
 
 
 def test_missing_permission_to_search_is_no_matter_of_the_index() -> None:
     with pytest.raises(AwsError, match="IAM"):
-        discover({REGION: FakeAws(lambda *_, **__: aws_error("UnauthorizedException", 401))}, "mqtt_endpoint")
+        found(lambda *_, **__: aws_error("UnauthorizedException", 401))
+
+
+def failing_first(times: int, error: AwsError, answer: Answer) -> Answer:
+    left = iter([error] * times)
+    return lambda *args, **more: next(left, None) or answer(*args, **more)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [aws_error("ThrottlingException", 429), aws_error("InternalFailureException", 500), aws_error("NoAnswer", 0)],
+)
+@pytest.mark.parametrize("source", [INDEX, THINGS, Source("clients", "mqtt_endpoint", ["client_01"])])
+def test_what_fails_for_a_moment_is_asked_again(error: AwsError, source: Source) -> None:
+    def answer(operation: str, **_: Any) -> dict[str, Any]:
+        return {"connected": True, "things": [thing("client_01")], **thing("client_01")}
+
+    assert [each.client_id for each in found(failing_first(ATTEMPTS - 1, error, answer), source)] == ["client_01"]
+
+    with pytest.raises(AwsError, match=error.code):
+        found(failing_first(ATTEMPTS, error, answer), source)
+
+
+def test_client_is_not_asked_for_twice_in_a_second(clock: Clock) -> None:
+    asked: list[float] = []
+
+    def answer(*_: Any, **__: Any) -> Any:
+        asked.append(clock())
+        return aws_error("ThrottlingException", 429) if len(asked) == 1 else {}
+
+    found(answer, Source("clients", "mqtt_endpoint", ["client_01", "client_01"]))
+
+    assert len(asked) == 2
+    assert asked[1] - asked[0] >= 1
+
+
+def test_throttled_region_is_asked_more_slowly(clock: Clock) -> None:
+    pages = index(*[[thing("client_01")]] * 30)
+    begun = clock()
+    found(pages)
+    usual = clock() - begun
+
+    begun = clock()
+    found(failing_first(1, aws_error("ThrottlingException", 429), pages))
+
+    assert clock() - begun > usual + fleet.CLIENT_INTERVAL + 0.2
+
+
+def test_regions_are_read_at_the_same_time() -> None:
+    meeting = threading.Barrier(2, timeout=ENDED)
+
+    def answer(*_: Any, **__: Any) -> dict[str, Any]:
+        meeting.wait()
+        return {"things": [thing("client_01")]}
+
+    batches = list(stream(account({REGION: answer, OTHER: answer}), [REGION, OTHER], INDEX))
+
+    assert {client.region for batch in batches for client in batch} == {REGION, OTHER}
+
+
+def test_batches_are_small() -> None:
+    batches = list(stream(account({REGION: index(*[[thing("client_01")] * 100] * 12)}), [REGION], INDEX))
+
+    assert [len(batch) for batch in batches] == [BATCH_SIZE, BATCH_SIZE, 200]
+
+
+@pytest.mark.parametrize("source", [INDEX, THINGS])
+def test_error_in_one_region_ends_the_others(source: Source) -> None:
+    before = workers()
+    denied = aws_error("AccessDeniedException", 403)
+
+    with pytest.raises(AwsError, match="IAM"):
+        for _ in stream(account({REGION: endless, OTHER: lambda *_, **__: denied}), [REGION, OTHER], source):
+            pass
+
+    assert_workers_end(before)
+
+
+@pytest.mark.parametrize("source", [INDEX, Source("clients", "mqtt_endpoint", [f"client_{n}" for n in range(20_000)])])
+def test_reader_that_goes_away_ends_the_regions(source: Source) -> None:
+    before = workers()
+
+    def answer(operation: str, **more: Any) -> dict[str, Any]:
+        return {"connected": True, **endless(operation)}
+
+    batches = stream(account({REGION: answer, OTHER: answer}), [REGION, OTHER], source)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+
+    assert_workers_end(before)
+
+
+def test_memory_does_not_grow_with_the_fleet() -> None:
+    def peak(clients: int) -> int:
+        def answer(_operation: str, nextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803 - AWS's name
+            first = int(nextToken)
+            things = [thing(f"client_{number}") for number in range(first, first + 100)]
+            return {"things": things, **({"nextToken": str(first + 100)} if first + 100 < clients else {})}
+
+        tracemalloc.start()
+        read = sum(len(batch) for batch in stream(account({REGION: answer}), [REGION], INDEX))
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert read == clients
+        return highest
+
+    small, large = peak(20_000), peak(200_000)
+
+    assert large < 8 * 2**20
+    assert large < 2 * small
+
+
+def test_things_are_asked_for_by_their_names() -> None:
+    since = {"client_01": 5000, "client_03": 7000}
+
+    def answer(operation: str, clientId: str = "", maxResults: int = 0) -> Any:  # noqa: N803 - AWS's names
+        if operation == "ListThings":
+            assert maxResults == 250
+            return {"things": [thing("client_01"), thing("client_02"), thing("client_03", None)]}
+        if clientId not in since:
+            return aws_error("ResourceNotFoundException", 404)
+        return {"connected": True, "connectedSince": since[clientId], "thingName": clientId}
+
+    assert found(answer, THINGS) == [Client("client_01", ENDPOINT, REGION, 5.0), Client("client_03", "", REGION, 7.0)]
+    assert [each.client_id for each in found(answer, Source("things", "mqtt_endpoint", endpoints=[ENDPOINT]))] == [
+        "client_01"
+    ]
+
+
+def test_quota_of_get_connection_is_kept(clock: Clock) -> None:
+    begun = clock()
+
+    found(lambda *_, **__: {}, Source("clients", "mqtt_endpoint", [f"client_{number}" for number in range(500)]))
+
+    assert clock() - begun >= 499 / 100 - BURST_SECONDS
+
+
+def test_endpoint_of_a_listed_client_is_the_file_s_then_the_thing_s_then_the_default(tmp_path: Path) -> None:
+    listed = tmp_path / "clients.csv"
+    listed.write_text("client_id,endpoint\nby file,MQTT3.example.com.\nby_thing,\nno_thing,\nno/thing,\nabsent,\n")
+    things = {"by_thing": ENDPOINT}
+
+    def answer(operation: str, clientId: str = "", thingName: str = "") -> Any:  # noqa: N803 - AWS's names
+        if operation == "GetConnection":
+            return {"connected": clientId != "absent", "clientId": clientId}
+        assert thingName != "by file"
+        known = thingName in things
+        return thing(thingName, things[thingName]) if known else aws_error("ResourceNotFoundException", 404)
+
+    source = Source("clients", "mqtt_endpoint", file=str(listed), default_endpoint="mqtt9.example.com")
+
+    assert {client.client_id: client.endpoint for client in found(answer, source)} == {
+        "by file": "mqtt3.example.com",
+        "by_thing": ENDPOINT,
+        "no_thing": "mqtt9.example.com",
+        "no/thing": "mqtt9.example.com",
+    }
+
+
+def test_thing_of_a_listed_client_may_have_another_name() -> None:
+    def answer(operation: str, **parameters: Any) -> Any:
+        if operation == "GetConnection":
+            return {"connected": True, "thingName": "thing_01"}
+        assert parameters == {"thingName": "thing_01"}
+        return thing("thing_01")
+
+    assert found(answer, Source("clients", "mqtt_endpoint", ["client_01"]))[0].endpoint == ENDPOINT
+
+
+def test_bad_line_is_refused_before_aws_is_asked(tmp_path: Path) -> None:
+    listed = tmp_path / "clients.txt"
+    listed.write_text("client_01\n" * 1000 + "$client\n")
+    asked: list[str] = []
+
+    def answer(operation: str, **_: Any) -> dict[str, Any]:
+        asked.append(operation)
+        return {}
+
+    with pytest.raises(RefusedError, match=r"clients\.txt line 1001: found '\$client'"):
+        found(answer, Source("clients", "mqtt_endpoint", ["client_00"], str(listed)))
+    assert asked == []
+
+
+def test_empty_list_of_clients_is_refused() -> None:
+    with pytest.raises(RefusedError, match="found no client ID"):
+        found(endless, CLIENTS)
+
+
+def test_registered_things_of_an_endpoint_are_named() -> None:
+    def answer(operation: str, **parameters: Any) -> dict[str, Any]:
+        token = parameters.pop("nextToken", None)
+        assert operation == "ListThings"
+        assert parameters == {"attributeName": "mqtt_endpoint", "attributeValue": ENDPOINT, "maxResults": 250}
+        return {"things": [thing("client_02")]} if token else {"things": [thing("client_01")], "nextToken": "more"}
+
+    names: Iterator[str] = registered(account({REGION: answer}), REGION, "mqtt_endpoint", ENDPOINT)
+
+    assert list(names) == ["client_01", "client_02"]
 
 
 def test_lists_that_name_their_next_page_otherwise_are_read_to_the_end() -> None:

@@ -1,0 +1,140 @@
+"""Files of client IDs, and what the index answers: each a correct list of clients, or refused in one line."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.module_utils.region_switch import client_ids
+from ansible.module_utils.region_switch.errors import RefusedError
+from ansible.module_utils.region_switch.fleet import Client, Source, stream
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from .anything import ANYTHING, SCALARS, assert_one_line, refused_at_most
+
+ODD = ["client/01", "client 01", " ", "#client", "a+b", "a,b", '"a"', "機器-01", "é" * 128, "a\u2028b", "x\x85y", "-"]
+NAMES = st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=140))
+CSV_START = b"client_id,endpoint\n"
+
+
+def read(content: bytes) -> list[tuple[str, str]]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "clients"
+        path.write_bytes(content)
+        return list(client_ids.read(str(path)))
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", CSV_START, b"\xef\xbb\xbf" + CSV_START, b"client_01\r\n"]))
+@example(b'"a\nb",c\n', CSV_START)
+@example(b"\xff\xfea\0\n\0", b"")
+@example(b"a\0\n\0", b"")
+@example(b"a" * 5000, b"")
+def test_any_bytes_are_client_ids_or_are_refused_with_their_line(content: bytes, start: bytes) -> None:
+    try:
+        found = read(start + content)
+    except RefusedError as error:
+        assert_one_line(str(error))
+        assert " line " in str(error)
+        return
+    assert all(1 <= len(name) <= 128 and name[0] != "$" and "\n" not in name for name, _ in found)
+
+
+@given(st.lists(NAMES.filter(lambda name: client_ids.fault(name) is None and not set(name) & {"\n", "\r"})))
+@example(["client_id,endpoint2", "a"])
+@example(["\ufeffa"])
+@example(ODD)
+def test_lines_are_client_ids_as_they_stand(names: list[str]) -> None:
+    content = "".join(f"{name}\n" for name in ["first", *names])
+
+    assert read(content.encode()) == [(name, "") for name in ["first", *names]]
+    assert read(content.replace("\n", "\r\n").encode()) == [(name, "") for name in ["first", *names]]
+
+
+@given(st.lists(NAMES.filter(lambda name: client_ids.fault(name) is None and not set(name) & {"\n", "\r"})))
+@example(ODD)
+def test_columns_are_client_ids_and_endpoints(names: list[str]) -> None:
+    rows = "".join('"{}",MQTT1.example.com.\r\n'.format(name.replace('"', '""')) for name in names)
+
+    assert read(CSV_START + rows.encode()) == [(name, "mqtt1.example.com") for name in names]
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "found"),
+    [
+        (b"a\n\nb\n", "line 2", "found nothing"),
+        (b"a\n" + b"x" * 129 + b"\n", "line 2", "found 129 characters"),
+        (b"$a\n", "line 1", r"found '\$a'"),
+        (b"a\nb\n\xe9\n", "line 3", "no UTF-8"),
+        (b"x" * 5000, "line 1", "more than 4096 bytes"),
+        (CSV_START + b"a,b\nc\n", "line 3", "found 1 columns"),
+        (CSV_START + b'a,b\n"c,d\n', "line 3", "CSV that cannot be read"),
+        (CSV_START + b",mqtt1.example.com\n", "line 2", "found nothing"),
+    ],
+)
+def test_line_that_is_wrong_is_named(content: bytes, place: str, found: str) -> None:
+    with pytest.raises(RefusedError, match=rf"clients {place}: .*{found}.*, expected"):
+        read(content)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/clients.txt", "/", "a\0b", "\ud800"])
+def test_file_that_cannot_be_read_is_refused(path: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        list(client_ids.read(path))
+    assert_one_line(str(refused.value))
+
+
+@given(st.lists(st.one_of(NAMES, st.just("\ud800"), st.just(""))))
+def test_listed_client_ids_are_taken_or_refused(names: list[str]) -> None:
+    with refused_at_most():
+        assert list(client_ids.check(names)) == [(name, "") for name in names]
+        assert "" not in names
+        assert "\ud800" not in names
+
+
+class Index:
+    """An index with one page of things, where SearchIndex and ListThings answer the same."""
+
+    region = "us-east-1"
+
+    def __init__(self, things: object, connection: object) -> None:
+        self._things, self._connection = things, connection
+
+    def call(self, operation: str, **_: Any) -> Any:
+        return self._connection if operation == "GetConnection" else {"things": self._things}
+
+
+THING = st.fixed_dictionaries(
+    {},
+    optional={
+        "thingName": st.one_of(NAMES, SCALARS),
+        "attributes": st.one_of(ANYTHING, st.fixed_dictionaries({"mqtt_endpoint": SCALARS})),
+        "connectivity": st.one_of(
+            ANYTHING,
+            st.fixed_dictionaries({}, optional={"clientId": st.one_of(NAMES, SCALARS), "timestamp": SCALARS}),
+        ),
+    },
+)
+CONNECTION = st.fixed_dictionaries({}, optional={"connected": SCALARS, "connectedSince": SCALARS, "thingName": SCALARS})
+
+
+@given(st.sampled_from(["index", "things"]), st.lists(st.one_of(THING, ANYTHING), max_size=3), CONNECTION)
+@example("index", [{"thingName": "a", "connectivity": {"timestamp": 10**400}}], {})
+@example("index", [{"thingName": "a", "connectivity": None, "attributes": None}], {})
+@example("index", [None], {})
+def test_odd_answers_are_correct_clients_or_an_error_of_one_line(
+    kind: Any, things: list[Any], connection: dict[str, Any]
+) -> None:
+    index = Index(things, connection)
+    aws: Any = SimpleNamespace(iot={index.region: index}, data={index.region: index})
+
+    with refused_at_most():
+        for batch in stream(aws, [index.region], Source(kind, "mqtt_endpoint")):
+            for client in batch:
+                assert isinstance(client, Client)
+                assert client_ids.fault(client.client_id) is None
+                assert client.connected_since >= 0
+                assert isinstance(client.endpoint, str)
