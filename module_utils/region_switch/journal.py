@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import threading
 import time
@@ -24,7 +25,9 @@ class Journal:
     """Appends one JSON object per line, `{"at": ISO 8601, "step": name, …}`."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        _cut_unfinished(path)
+        # Half of a UTF-16 pair, which JSON can hold and UTF-8 cannot, becomes JSON's own escape of it.
+        self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
         self._lock = threading.Lock()
         self._synced = time.monotonic()
 
@@ -55,3 +58,13 @@ class Journal:
             if sync:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
+
+
+def _cut_unfinished(path: Path) -> None:
+    """Cut off a last line without an end, which a run that was killed left: the next one would be joined to it."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    with path.open("r+b") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            end = content.rfind(b"\n") + 1
+        file.truncate(end)

@@ -1,0 +1,210 @@
+"""Journals, whatever became of them: read rightly, or refused in one line; never written to."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from region_switch.errors import RefusedError, SwitchError
+from region_switch.history import JournalError, interrupted, previous_records, read_journal, switched_records
+from region_switch.journal import Journal
+
+OLD, NEW = "us-east-1", "ap-northeast-1"
+ENDPOINTS = ("mqtt1.example.com", "mqtt2.example.com")
+WAS, WILL = {name: OLD for name in ENDPOINTS}, {name: NEW for name in ENDPOINTS}
+
+
+def at(second: int) -> str:
+    return f"2026-11-23T22:00:{second:02}.000Z"
+
+
+def run(second: int, before: dict[str, str], after: dict[str, str], *steps: str, **start: Any) -> list[dict[str, Any]]:
+    """The journal of a run with these steps behind its plan."""
+    plan = {name: {"from": before[name], "to": after[name]} for name in before}
+    raw = {name: {"Name": f"{name}.", "TTL": 60, "Type": "CNAME"} for name in before}
+    details: dict[str, dict[str, Any]] = {
+        "switch": {"records": after, "before": raw},
+        "end": {"outcome": "moved", "error": None},
+        "refused": {"step": "end", "outcome": "refused", "error": "no"},
+        "delete_connection": {"client_id": "pump / 1", "region": OLD, "found": True},
+    }
+    entries: list[dict[str, Any]] = [
+        {"step": "start", "run_id": "x", "mode": "3", "desired": after, "version": 1, **start},
+        {"step": "plan", "plan": plan, "misplaced": 2},
+        *({"step": step, **details.get(step, {})} for step in steps),
+    ]
+    return [{"at": at(second), **entry} for entry in entries]
+
+
+def text(entries: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries).encode()
+
+
+MOVED = text(run(1, WAS, WILL, "switch", "switched", "insync", "delete_connection", "teleported", "end"))
+PAUSED = text(run(1, WAS, WILL, "switch", "switched", "paused"))
+
+
+@contextmanager
+def reports(**journals: bytes) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in journals.items():
+            (Path(folder) / name).mkdir()
+            (Path(folder) / name / "journal.jsonl").write_bytes(content)
+        yield Path(folder)
+
+
+READERS: list[Callable[[Path], object]] = [
+    lambda root: read_journal(root / "run" / "journal.jsonl"),
+    lambda root: interrupted(root, WILL, 0.0),
+    previous_records,
+    lambda root: switched_records(root / "run" / "journal.jsonl"),
+]
+
+
+def read_all(content: bytes) -> list[object]:
+    """What each reader says of a journal; its error's line where it has one."""
+    with reports(run=content) as root:
+        answers: list[object] = []
+        for reader in READERS:
+            try:
+                answers.append(reader(root))
+            except SwitchError as error:
+                assert "\n" not in str(error)
+                assert ": found " in str(error)
+                answers.append(error)
+        [left] = root.glob("*/*")
+        assert left.read_bytes() == content
+        return answers
+
+
+@given(st.sampled_from([MOVED, PAUSED]), st.data())
+def test_journal_cut_off_anywhere_is_read_as_far_as_it_goes(content: bytes, data: st.DataObject) -> None:
+    cut = content[: data.draw(st.integers(0, len(content)))]
+    entries = read_all(cut)[0]
+
+    assert entries == [json.loads(line) for line in cut.split(b"\n")[:-1]]
+
+
+@given(st.sampled_from([MOVED, PAUSED]), st.data())
+def test_damaged_journal_is_refused_in_one_line_or_read(content: bytes, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(content) - 1))
+    junk = data.draw(st.binary(min_size=1, max_size=20))
+
+    read_all(content[:place] + junk + content[place + data.draw(st.integers(0, 30)) :])
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.integers(0, 5), st.sampled_from(["at", "step", "desired", "plan", "before", "outcome", "rollback"]), _JSON)
+def test_entries_of_other_types_are_refused_in_one_line_or_read(number: int, key: str, value: object) -> None:
+    entries = run(1, WAS, WILL, "switch", "switched", "end", "paused")
+    entries[number][key] = value
+
+    read_all(text(entries))
+
+
+@given(_JSON.filter(lambda version: version != 1))
+def test_journal_of_another_version_is_refused(version: object) -> None:
+    answers = read_all(text(run(1, WAS, WILL, "switch", "paused", version=version)))
+
+    assert all("version" in str(answer) for answer in answers if answer is not None)
+    assert answers[1] is None
+
+
+def test_unknown_steps_are_read() -> None:
+    assert read_all(MOVED)[2] == ("run", WAS)
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b"9" * 5000, b"\xff\xfe", b"[1]", b'{"at": 1, "step": "x"}', b""])
+def test_line_that_is_no_entry_is_named(line: bytes) -> None:
+    with (
+        reports(run=MOVED + line + b"\n" + MOVED) as root,
+        pytest.raises(JournalError, match=r"line 9: found no entry"),
+    ):
+        read_journal(root / "run" / "journal.jsonl")
+
+
+def test_what_the_journal_writes_is_read_back(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.write("start", desired={"ü": "#/+"})
+        journal.note("delete_connection", client_id="🚜\u2028")
+
+    start, told = read_journal(tmp_path / "journal.jsonl")
+
+    assert (start["desired"], told["client_id"]) == ({"ü": "#/+"}, "🚜\u2028")
+
+
+def test_rollback_goes_back_behind_the_newest_run_that_switched_and_was_no_rollback() -> None:
+    moved = run(1, WAS, WILL, "switch", "switched", "end")
+    back = run(2, WILL, WAS, "switch", "switched", "end", rollback=True)
+    same = run(3, WAS, WAS, "end")
+    refused = run(4, WAS, WILL, "switch", "refused")
+
+    with reports(a=text(moved), b=text(back), c=text(same), d=text(refused), e=b"") as root:
+        (root / "latest").symlink_to("d")
+        assert previous_records(root) == ("a", WAS)
+
+
+@pytest.mark.parametrize("steps", [("switch",), ("switch", "switched"), ("switch", "switched", "restored", "end")])
+def test_run_that_may_have_switched_counts_for_a_rollback(steps: tuple[str, ...]) -> None:
+    with reports(a=text(run(1, WAS, WILL, "switch", "end")), b=text(run(2, WILL, WAS, *steps))) as root:
+        assert previous_records(root) == ("b", WILL)
+
+
+def test_rollback_without_a_run_that_switched_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="found no run"):
+        previous_records(tmp_path)
+    with reports(a=text(run(1, WAS, WILL, "end"))) as root, pytest.raises(RefusedError, match="found no run"):
+        previous_records(root)
+
+
+KILLED = run(1, WAS, WILL, "switch", "switched", "delete_connection")
+BEGAN = 1795471201.0
+
+
+@pytest.mark.parametrize(
+    ("journals", "desired", "since", "found"),
+    [
+        ({"a": KILLED}, WILL, 0.0, "a"),
+        ({"a": KILLED}, WILL, BEGAN, "a"),
+        ({"a": KILLED}, WILL, BEGAN + 1, None),
+        ({"a": KILLED}, WAS, 0.0, None),
+        ({"a": KILLED + [{"at": at(1), "step": "end"}]}, WILL, 0.0, None),
+        ({"a": KILLED, "b": run(2, WILL, WAS, "switch", "end")}, WILL, 0.0, None),
+        ({"a": run(3, WAS, WILL), "b": run(2, WILL, WAS, "switch", "end")}, WILL, 0.0, "a"),
+        ({}, WILL, 0.0, None),
+    ],
+)
+def test_run_is_resumed_where_it_is_the_newest_and_was_killed(
+    journals: dict[str, Any], desired: dict[str, str], since: float, found: str | None
+) -> None:
+    with reports(**{name: text(entries) for name, entries in journals.items()}) as root:
+        assert interrupted(root, desired, since) == (root / found if found else None)
+
+
+def test_damaged_journal_does_not_keep_a_move_from_beginning() -> None:
+    with reports(a=b"damaged\n" + MOVED) as root:
+        assert interrupted(root, WILL, 0.0) is None
+
+
+def test_records_before_the_switch_are_those_of_a_run_that_paused() -> None:
+    with reports(run=PAUSED, ended=MOVED) as root:
+        before, ttl = switched_records(root / "run" / "journal.jsonl")
+        with pytest.raises(RefusedError, match="found end as its last step"):
+            switched_records(root / "ended" / "journal.jsonl")
+
+    assert ttl == 60
+    assert before == {name: {"Name": f"{name}.", "TTL": 60, "Type": "CNAME"} for name in ENDPOINTS}
