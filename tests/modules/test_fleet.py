@@ -1,0 +1,127 @@
+"""Who is connected where, asked of the stand-in: odd client IDs, all kinds of discovery, applied quotas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from ansible.module_utils.region_switch import quotas
+from ansible.module_utils.region_switch.aws import Aws
+from ansible.module_utils.region_switch.fleet import Client, Source, registered, stream
+
+from .conftest import REGIONS, AwsApi
+from .modules import error_of, run_ok
+
+OLD, NEW = REGIONS
+ENDPOINTS = ["mqtt1.example.com", "mqtt2.example.com"]
+ODD = [
+    *("site/line 1/device", " ", "#", "+", "a#b+c", "a,b", '"quoted"', "100%", "a?b&c=d", "..", "a;b", "\\"),
+    *("機器-01", "é" * 128, "x" * 128, "\u2028", "😀"),
+]
+
+
+@pytest.fixture
+def fleet(aws_api: AwsApi) -> AwsApi:
+    """Three clients with things in the old region, one of whose things says no endpoint; one without thing."""
+    indexing = {"thingIndexingMode": "REGISTRY", "thingConnectivityIndexingMode": "STATUS"}
+    for region in REGIONS:
+        iot = boto3.client("iot", region_name=region)
+        iot.update_indexing_configuration(thingIndexingConfiguration=indexing)
+        for name, attributes in (
+            ("client_01", {"mqtt_endpoint": ENDPOINTS[0]}),
+            ("client_02", {"mqtt_endpoint": ENDPOINTS[1]}),
+            ("client_03", {}),
+            ("absent", {"mqtt_endpoint": ENDPOINTS[0]}),
+        ):
+            iot.create_thing(thingName=name, attributePayload={"attributes": attributes})
+    for name in ("client_01", "client_02", "client_03"):
+        aws_api.connect(OLD, name, thing_name=name)
+    aws_api.connect(OLD, "no_thing")
+    return aws_api
+
+
+def found(source: Source) -> list[Client]:
+    clients = [client for batch in stream(Aws(REGIONS), REGIONS, source) for client in batch]
+    return sorted(clients, key=lambda client: client.client_id)
+
+
+def endpoints(source: Source) -> dict[str, str]:
+    clients = found(source)
+    assert all(client.region == OLD and client.connected_since > 0 for client in clients)
+    return {client.client_id: client.endpoint for client in clients}
+
+
+@pytest.mark.parametrize("kind", ["index", "things"])
+def test_clients_with_things_are_found(fleet: AwsApi, kind: Any) -> None:
+    expected = {"client_01": ENDPOINTS[0], "client_02": ENDPOINTS[1], "client_03": ""}
+
+    assert endpoints(Source(kind, "mqtt_endpoint")) == expected
+    assert endpoints(Source(kind, "mqtt_endpoint", default_endpoint="other"))["client_03"] == "other"
+
+
+def test_listed_clients_are_found(fleet: AwsApi, tmp_path: Path) -> None:
+    listed = tmp_path / "clients.txt"
+    listed.write_text("client_02\nno_thing\nabsent\n")
+
+    source = Source("clients", "mqtt_endpoint", ["client_01", "never_seen"], str(listed))
+
+    assert endpoints(source) == {"client_01": ENDPOINTS[0], "client_02": ENDPOINTS[1], "no_thing": ""}
+
+
+def test_registry_of_more_than_a_page_is_read(aws_api: AwsApi) -> None:
+    iot = boto3.client("iot", region_name=OLD)
+    names = [f"client_{number:03}" for number in range(260)]
+    for name in names:
+        iot.create_thing(thingName=name, attributePayload={"attributes": {"mqtt_endpoint": ENDPOINTS[0]}})
+
+    assert sorted(registered(Aws(REGIONS), OLD, "mqtt_endpoint", ENDPOINTS[0])) == names
+    assert list(registered(Aws(REGIONS), OLD, "mqtt_endpoint", ENDPOINTS[1])) == []
+
+
+def test_odd_client_ids_are_found_and_can_be_disconnected(aws_api: AwsApi, tmp_path: Path) -> None:
+    listed = tmp_path / "clients.txt"
+    listed.write_text("".join(f"{name}\n" for name in ODD), encoding="utf-8")
+    for name in ODD:
+        aws_api.connect(OLD, name)
+    aws = Aws(REGIONS)
+
+    clients = found(Source("clients", "mqtt_endpoint", file=str(listed)))
+
+    assert sorted(client.client_id for client in clients) == sorted(ODD)
+    for client in clients:
+        aws.data[client.region].call("DeleteConnection", clientId=client.client_id)
+    assert aws_api.connected(OLD) == set()
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-north-1"])
+def test_applied_quotas_are_read(aws_api: AwsApi, region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = quotas.defaults(region)
+    # What is not read stays 1, but for the quotas of GetConnection, whose code AWS does not publish, and SearchIndex.
+    nothing = quotas.Quotas(1, expected.get_connection, 1, 1, 1, expected.search, 1)
+    monkeypatch.setattr(quotas, "defaults", lambda _region: nothing)
+
+    assert quotas.read(Aws([region]), region) == expected
+    assert aws_api.operations() == ["ListServiceQuotas"]
+
+
+def test_module_counts_all_and_lists_some(fleet: AwsApi) -> None:
+    result = run_ok("iot_fleet_info", {"regions": list(REGIONS), "limit": 2})
+
+    assert result["counts"] == {OLD: 3, NEW: 0}
+    assert result["endpoints"] == {OLD: {"": 1, ENDPOINTS[0]: 1, ENDPOINTS[1]: 1}, NEW: {}}
+    assert [entry["client_id"] for entry in result["clients"][OLD]] == ["client_01", "client_02"]
+    assert result["truncated"]
+    assert not run_ok("iot_fleet_info", {"regions": list(REGIONS), "limit": 3})["truncated"]
+
+
+def test_module_refuses_a_bad_file_without_asking_for_anyone(fleet: AwsApi, tmp_path: Path) -> None:
+    listed = tmp_path / "clients.csv"
+    listed.write_text("client_id,endpoint\nclient_01,mqtt1.example.com\nclient_02\n")
+    options = {"regions": list(REGIONS), "discovery": "clients", "client_ids_file": str(listed)}
+
+    error = error_of("iot_fleet_info", options)
+
+    assert f"{listed} line 3: found 1 columns, expected 2, client_id,endpoint" in error
+    assert "GetConnection" not in fleet.operations()
