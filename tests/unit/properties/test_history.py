@@ -19,7 +19,7 @@ from region_switch.journal import Journal
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 ENDPOINTS = ("mqtt1.example.com", "mqtt2.example.com")
-WAS, WILL = {name: OLD for name in ENDPOINTS}, {name: NEW for name in ENDPOINTS}
+WAS, WILL = dict.fromkeys(ENDPOINTS, OLD), dict.fromkeys(ENDPOINTS, NEW)
 
 
 def at(second: int) -> str:
@@ -182,7 +182,7 @@ BEGAN = 1795471201.0
         ({"a": KILLED}, WILL, BEGAN, "a"),
         ({"a": KILLED}, WILL, BEGAN + 1, None),
         ({"a": KILLED}, WAS, 0.0, None),
-        ({"a": KILLED + [{"at": at(1), "step": "end"}]}, WILL, 0.0, None),
+        ({"a": [*KILLED, {"at": at(1), "step": "end"}]}, WILL, 0.0, None),
         ({"a": KILLED, "b": run(2, WILL, WAS, "switch", "end")}, WILL, 0.0, None),
         ({"a": run(3, WAS, WILL), "b": run(2, WILL, WAS, "switch", "end")}, WILL, 0.0, "a"),
         ({}, WILL, 0.0, None),

@@ -1,0 +1,184 @@
+"""What earlier runs did, read from the journals that they left. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .errors import RefusedError, SwitchError
+from .journal import VERSION
+
+JOURNAL = "journal.jsonl"
+# Steps that come once per client or per second: told by their bytes, since a journal may have a million of them.
+_MANY = re.compile(rb'\{"at": "[^"]{1,40}", "step": "(?:delete_connection|landed|progress|dns_waiting)"')
+
+Entry = dict[str, Any]
+
+
+class JournalError(SwitchError):
+    """A journal that nobody wrote so: damaged, or of a newer version."""
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """A run that has begun: its folder, the `start` entry of its journal, and when that was (epoch seconds)."""
+
+    folder: Path
+    start: Entry
+    began: float
+
+
+def read_journal(path: Path) -> list[Entry]:
+    """Return the entries of a journal, `{"at", "step", …}` each; one that was cut off in the middle is passed over.
+
+    Raises:
+        JournalError: a line that is no entry, a journal of a newer version, or a file that cannot be read.
+    """
+    return list(_entries(path, everything=True))
+
+
+def _entries(path: Path, everything: bool) -> Iterator[Entry]:
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                # Without its end, the line was being written when the run was killed.
+                if line.endswith(b"\n") and (everything or not _MANY.match(line)):
+                    yield _entry(line, f"journal {path} line {number}")
+    except OSError as error:
+        raise JournalError(
+            f"journal {path}: found {error.strerror}, expected a readable file: mend that, then run again"
+        ) from error
+
+
+def _entry(line: bytes, where: str) -> Entry:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in ("at", "step")):
+        raise _damaged(where, "no entry")
+    version = found.get("version", VERSION)
+    if found["step"] == "start" and version != VERSION:
+        raise JournalError(
+            f"{where}: found version {json.dumps(version)[:40]}, expected {VERSION}: use the release that wrote it, or "
+            "choose a mode with failover.yml"
+        )
+    return found
+
+
+def _damaged(where: str, found: str) -> JournalError:
+    return JournalError(
+        f"{where}: found {found}, expected an entry as a run writes it: move the run's folder away, or choose a mode "
+        "with failover.yml"
+    )
+
+
+def _texts(entry: Entry, key: str, where: str) -> dict[str, str]:
+    """A mapping of names to names in an entry."""
+    found = entry.get(key)
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise _damaged(where, f"no {key} in the step {entry['step'][:40]}")
+    return found
+
+
+def _earlier(journal: Path) -> _Earlier | None:
+    """A run's beginning, None where it had not begun when it was killed."""
+    start = next(islice(_entries(journal, everything=True), 1), None)
+    if start is None:
+        return None
+    try:
+        began = datetime.fromisoformat(start["at"]).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise _damaged(f"journal {journal} line 1", "no time") from error
+    if start["step"] != "start":
+        raise _damaged(f"journal {journal} line 1", f"the step {start['step'][:40]}")
+    return _Earlier(journal.parent, start, began)
+
+
+def _newest_first(root: Path) -> list[_Earlier]:
+    found = [run for path in root.glob(f"*/{JOURNAL}") if not path.parent.is_symlink() and (run := _earlier(path))]
+    return sorted(found, key=lambda run: (run.began, run.folder.name), reverse=True)
+
+
+def interrupted(root: Path, desired: dict[str, str], since: float) -> Path | None:
+    """The folder of the newest run, if it was on the way to the same state and was killed before its end.
+
+    None also where the journals cannot be read: a run without a past only has more to find out.
+
+    Args:
+        root: the folder of all runs.
+        desired: `{endpoint: region}`.
+        since: epoch seconds; a run that began before is too old.
+    """
+    try:
+        newest = next(iter(_newest_first(root)), None)
+        if newest is None or newest.began < since or newest.start.get("desired") != desired:
+            return None
+        steps = {entry["step"] for entry in _entries(newest.folder / JOURNAL, everything=False)}
+    except JournalError:
+        return None
+    return None if "end" in steps else newest.folder
+
+
+def previous_records(root: Path) -> tuple[str, dict[str, str]]:
+    """Return the newest run that switched records and was no rollback, and `{endpoint: region}` from before it.
+
+    A run of which nobody can say whether it switched, because it was killed or AWS did not answer, counts: what was
+    before it is safe to go back to either way.
+
+    Raises:
+        RefusedError: there is no such run.
+        JournalError: a journal is damaged or of a newer version.
+    """
+    for run in _newest_first(root):
+        if run.start.get("rollback") is True:
+            continue
+        before = _records_before(run.folder / JOURNAL)
+        if before is not None:
+            return run.folder.name, before
+    raise RefusedError(
+        f"rollback: found no run in {root} that switched records, expected one to go back from: choose a mode with "
+        "failover.yml"
+    )
+
+
+def _records_before(journal: Path) -> dict[str, str] | None:
+    """`{endpoint: region}` before a run, None where it switched nothing."""
+    last = {entry["step"]: entry for entry in _entries(journal, everything=False)}
+    if "switch" not in last or last.get("end", {}).get("outcome") == "refused":
+        return None
+    where = f"journal {journal}"
+    moves = last.get("plan", {}).get("plan")
+    if not isinstance(moves, dict) or not moves or not all(isinstance(move, dict) for move in moves.values()):
+        raise _damaged(where, "records switched without a plan")
+    sources = {endpoint: move.get("from") for endpoint, move in moves.items()}
+    return dict(_texts({"step": "plan", "from": sources}, "from", where))
+
+
+def switched_records(journal: Path) -> tuple[dict[str, Any], float]:
+    """Return `{endpoint: raw record set before}` of a run that paused behind its switch, and their highest TTL.
+
+    Raises:
+        RefusedError: the run did not pause, or has gone on since.
+        JournalError: the journal is damaged or of a newer version.
+    """
+    entries = list(_entries(journal, everything=False))
+    switches = [entry for entry in entries if entry["step"] == "switch"]
+    if not switches or entries[-1]["step"] != "paused":
+        found = entries[-1]["step"][:40] if entries else "nothing"
+        raise RefusedError(
+            f"run {journal.parent.name}: found {found} as its last step, expected a run that paused behind its switch: "
+            "run the mode again"
+        )
+    before = switches[-1].get("before")
+    try:
+        ttl = max(float(raw["TTL"]) for raw in before.values())  # type: ignore[union-attr]
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _damaged(f"journal {journal}", "no records before the switch") from error
+    return dict(before or {}), ttl

@@ -1,0 +1,156 @@
+"""A run that is told to stop, or whose ansible-playbook is gone, ends with its report.
+
+What reaches a module (ansible-core 2.19, `executor/process/worker.py` and `executor/task_queue_manager.py`): a worker
+makes a session of its own (`setsid`), so that Ctrl-C at the terminal reaches ansible-playbook alone. That passes SIGINT
+and SIGTERM on to its workers, and each of them to its process group, hence to the module, without waiting for it.
+SIGHUP and SIGKILL end ansible-playbook without a word to anybody, and the module goes on unheard.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from .errors import SwitchError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+POLL_SECONDS = 0.5
+_ADVICE = "expected the run to end by itself: run the same mode again to go on, or playbooks/rollback.yml to go back"
+
+
+class Interrupted(SwitchError):  # noqa: N818 - what happened is no error of anybody's
+    """The run was told to stop, or nobody waits for it any more."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told from a later one that got the same pid by its start.
+
+    Attributes:
+        started: clock ticks since the machine's start.
+    """
+
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True)
+class _Stat:
+    state: str
+    parent: int
+    session: int
+    started: int
+
+
+def _stat(pid: int) -> _Stat | None:
+    """What /proc says of a process (proc(5)); None where it is gone, or there is no /proc."""
+    try:
+        # The second field is the program's name in parentheses, which may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return _Stat(fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def starters() -> list[Process]:
+    """The processes that wait for this one: its ancestors of its session, then the one that made the session.
+
+    Under Ansible the last is ansible-playbook; what began that one, such as a shell, may end before it. Empty where
+    there is no /proc.
+    """
+    found: list[Process] = []
+    pid, session = os.getppid(), os.getsid(0)
+    while pid > 0 and (stat := _stat(pid)):
+        found.append(Process(pid, stat.started))
+        if stat.session != session:
+            break
+        pid = stat.parent
+    return found
+
+
+def gone(process: Process) -> bool:
+    """Whether a process has ended, though its parent may not have noticed yet."""
+    stat = _stat(process.pid)
+    return stat is None or stat.state in "ZX" or stat.started != process.started
+
+
+def _orphaned(waiting: Sequence[Process], parent: int) -> bool:
+    return any(map(gone, waiting)) if waiting else os.getppid() != parent
+
+
+class _Stop:
+    """Turns the first reason to stop into Interrupted in the main thread, and passes over those that follow."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self.orphaned = False
+        self._over = threading.Event()
+        self._waiting = starters()
+        self._parent = os.getppid()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.interrupted:
+            return
+        self.interrupted = True
+        found = "its ansible-playbook gone" if self.orphaned else signal.Signals(number).name
+        raise Interrupted(f"run: found {found}, {_ADVICE}")
+
+    def _watch(self) -> None:
+        while not self._over.wait(POLL_SECONDS):
+            if _orphaned(self._waiting, self._parent):
+                self.orphaned = True
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                return
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Raise Interrupted in the block, once, on SIGINT, SIGTERM, SIGHUP, or when those who began this run are gone.
+
+    Signals that come after the first are passed over, also behind the block, so that a report is written in peace.
+    Must be used in the main thread.
+
+    Raises:
+        Interrupted: names what stopped the run.
+    """
+    stop = _Stop()
+    before = {number: signal.signal(number, stop.on_signal) for number in SIGNALS}
+    stop.start()
+    try:
+        yield
+    finally:
+        stop.end()
+        if not stop.interrupted:
+            _restore(before)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Pass over SIGINT, SIGTERM and SIGHUP in the block, but for what is `stoppable` in it."""
+    before = {number: signal.signal(number, _pass_over) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
+def _pass_over(_number: int, _frame: FrameType | None) -> None:
+    pass
+
+
+def _restore(handlers: dict[signal.Signals, signal._HANDLER]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

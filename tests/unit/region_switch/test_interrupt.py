@@ -1,0 +1,131 @@
+"""A run ends with its report on every signal, and when nobody waits for it any more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from region_switch.interrupt import SIGNALS, Interrupted, Process, gone, starters, stoppable, undisturbed
+
+REPOSITORY = Path(__file__).parents[3]
+# Waits in `stoppable`, then writes its report, during which it gets a second signal.
+RUN = """
+import os, signal, sys, threading
+from pathlib import Path
+from region_switch.interrupt import Interrupted, stoppable
+out = Path(sys.argv[1])
+try:
+    with stoppable():
+        (out / "ready").write_text(str(os.getpid()))
+        threading.Event().wait(60)
+except Interrupted as error:
+    os.kill(os.getpid(), signal.SIGTERM)
+    (out / "report.part").write_text(str(error))
+    (out / "report.part").rename(out / "report")
+"""
+# Plays a worker of ansible-playbook: a session of its own, in which a shell runs the module.
+STARTER = """
+import os, subprocess, sys, threading
+if os.fork() == 0:
+    os.setsid()
+    subprocess.run(["/bin/sh", "-c", '"$0" "$@" && :', sys.executable, *sys.argv[1:]])
+    os._exit(0)
+threading.Event().wait(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Gives the signals back: an interrupted run goes on passing them over."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def appears(path: Path) -> str:
+    """The content of a file once it has one."""
+    subprocess.run(["timeout", "30", "sh", "-c", 'until [ -s "$0" ]; do sleep 0.05; done', str(path)], check=True)
+    return path.read_text()
+
+
+def begin(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "module_utils")}
+    return subprocess.Popen([sys.executable, "-c", program, *arguments], env=environment, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signal_ends_the_run_and_a_second_one_leaves_the_report_alone(tmp_path: Path, number: signal.Signals) -> None:
+    run = begin(RUN, str(tmp_path))
+    appears(tmp_path / "ready")
+
+    run.send_signal(number)
+
+    assert run.wait(30) == 0
+    error = (tmp_path / "report").read_text()
+    assert error.startswith(f"run: found {number.name}, expected")
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_death_of_who_began_it_ends_the_run(tmp_path: Path, number: signal.Signals) -> None:
+    starter = begin(STARTER, "-c", RUN, str(tmp_path))
+    appears(tmp_path / "ready")
+
+    starter.send_signal(number)
+    starter.wait(30)
+
+    assert appears(tmp_path / "report").startswith("run: found its ansible-playbook gone, expected")
+
+
+def test_zombie_counts_as_gone(tmp_path: Path) -> None:
+    """The shell that ran ansible-playbook may be slow to notice that it was killed."""
+    starter = begin(STARTER, "-c", RUN, str(tmp_path))
+    appears(tmp_path / "ready")
+
+    starter.kill()
+
+    assert appears(tmp_path / "report")
+    starter.wait(30)
+
+
+def test_pid_that_was_given_again_is_another_process() -> None:
+    [parent, *_] = starters()
+
+    assert not gone(parent)
+    assert gone(Process(parent.pid, parent.started + 1))
+
+
+def test_starters_end_with_who_made_the_session(tmp_path: Path) -> None:
+    program = "from region_switch.interrupt import starters; print(*(each.pid for each in starters()))"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "module_utils")}
+    session = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", sys.executable, "-c"]
+    with subprocess.Popen(
+        [*session, program], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
+        pids, _ = run.communicate(timeout=30)
+
+    assert pids.split() == [str(run.pid), str(os.getpid())]
+
+
+def test_handlers_are_given_back_after_a_run_that_nobody_stopped() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    with undisturbed(), stoppable():
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_report_is_not_disturbed_but_the_run_is() -> None:
+    with undisturbed():
+        with pytest.raises(Interrupted), stoppable():
+            signal.raise_signal(signal.SIGINT)
+        for number in SIGNALS:
+            signal.raise_signal(number)
