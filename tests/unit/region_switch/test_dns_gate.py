@@ -239,6 +239,41 @@ def test_dead_resolver_is_waited_for_until_the_time_is_over() -> None:
     assert len(script.asked[DEAD]) > 20
 
 
+def test_dead_name_server_is_never_given_up() -> None:
+    script = Script({ONE: [SILENT]})
+    ends_time_after(script, ONE, 20)
+
+    with pytest.raises(StaleServersError, match="ns-1: "):
+        script.gate(policy="proceed").wait([ONE], {NAME: NEW})
+
+    assert len(script.asked[ONE]) > 20
+
+
+def test_wrong_answer_that_was_under_way_when_all_were_right_counts() -> None:
+    under_way, all_right = threading.Event(), threading.Event()
+    script = Script({ONE: [NEW, OLD, NEW], TWO: [NEW]})
+
+    class Observed(Gate):
+        def _insist(self, watch: Any, *more: Any) -> None:
+            super()._insist(watch, *more)
+            if watch.server is TWO:
+                all_right.set()
+
+    def before(server: Server) -> None:
+        if server is TWO:
+            assert under_way.wait(WAIT)
+        elif len(script.asked[ONE]) == 1:
+            under_way.set()
+            assert all_right.wait(WAIT)
+
+    script.before = before
+
+    gate = Observed(1, TIMEOUT, ask=script.ask, clock=lambda: script.now, sleep=lambda _: None)
+
+    assert gate.wait([ONE, TWO], {NAME: NEW}) == []
+    assert script.asked[ONE] == [NEW, OLD, NEW]
+
+
 def test_silent_server_is_not_asked_for_the_other_names_in_that_round() -> None:
     """Each would cost the time of a query."""
     watch = dns_gate._Watch(DEAD, {NAME: NEW, "mqtt2.example.com": NEW}, 3)
@@ -288,6 +323,14 @@ def test_report_that_fails_ends_the_gate(monkeypatch: pytest.MonkeyPatch) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         script.gate(report=report).wait([ONE], {NAME: NEW})
+
+
+def test_failure_of_our_own_ends_the_gate() -> None:
+    def ask(server: Server, name: str) -> Answer:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Script({}).gate(ask=ask).wait([ONE], {NAME: NEW})
 
 
 def test_long_list_of_servers_stays_one_short_line() -> None:
