@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The engine and the clients, as the drill and the bench import them.
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
-.PHONY: help venv drill test lint unit lab lab-down lab-status bench clean
+.PHONY: help venv drill test lint unit lab lab-down lab-status load load-down bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -36,8 +36,8 @@ define INSTALL_VENV
 }
 endef
 
-drill: $(STAMP) ## the whole move, rehearsed: lab up, setup, deploy, mode 1, mode 3
-	@python -m lab.drill
+drill: $(STAMP) ## the whole move, rehearsed; FAULT=<name> moves under a fault, FAULT=list shows them
+	@python -m lab.drill $(if $(FAULT),--fault '$(FAULT)')
 
 test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at most
 	@$(MAKE) --no-print-directory lint
@@ -62,6 +62,12 @@ lab-down: $(STAMP) ## take the lab down and leave nothing behind
 
 lab-status: $(STAMP) ## what runs in the lab, and where
 	@python -m lab status
+
+load: $(STAMP) ## connect CLIENTS=1000 light clients to the lab, which is up and set up
+	@python -m lab load start --clients $(or $(CLIENTS),1000)
+
+load-down: $(STAMP) ## disconnect them and take them from the account
+	@python -m lab load stop
 
 bench: $(STAMP) ## measure the gap of each client over 10 moves
 	@python -m tests.bench.gap

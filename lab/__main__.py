@@ -7,7 +7,7 @@ import sys
 import time
 
 # What installs the Python packages first, and then does the same.
-MAKE_TARGETS = {"up": "lab", "down": "lab-down", "status": "lab-status", "env": "venv", "load": "venv"}
+MAKE_TARGETS = {"up": "lab", "down": "lab-down", "status": "lab-status", "env": "venv", "load": "load"}
 
 
 def main() -> int:
