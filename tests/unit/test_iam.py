@@ -21,7 +21,14 @@ ENGINE = REPOSITORY / "module_utils" / "region_switch"
 OWN_MODULES = {path.stem for path in (REPOSITORY / "library").glob("*.py")}
 
 # boto3's services, in IAM's words.
-IAM_PREFIX = {"iot": "iot", "iot-data": "iot", "route53": "route53", "sts": "sts", "acm": "acm"}
+IAM_PREFIX = {
+    "iot": "iot",
+    "iot-data": "iot",
+    "route53": "route53",
+    "service-quotas": "servicequotas",
+    "sts": "sts",
+    "acm": "acm",
+}
 
 # Called only with `state: absent`, which no role says.
 REMOVALS = {
@@ -122,7 +129,7 @@ def services() -> dict[str, str]:
     session = botocore.session.get_session()
     return {
         operation: f"{IAM_PREFIX[service]}:{operation}"
-        for service in ("iot", "iot-data", "route53", "sts")
+        for service in ("service-quotas", "iot", "iot-data", "route53", "sts")
         for operation in session.get_service_model(service).operation_names
     }
 
