@@ -1,0 +1,167 @@
+"""The probe against servers on loopback: what a device would meet."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dns.flags
+import dns.message
+import dns.rdatatype
+import dns.rrset
+import pytest
+from ansible.module_utils.region_switch import probe
+from ansible.module_utils.region_switch.probe import ProbeError
+
+from .mqtt_server import Authority, Manners, Pair, mqtt_server
+
+NAME = "mqtt1.example.com"
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def device(ca: Authority) -> Pair:
+    return ca.issue("probe")
+
+
+def visit(port: int, ca: Authority, device: Pair) -> None:
+    files = (str(device.certificate), str(device.key))
+    probe.connect("127.0.0.1", port, NAME, str(ca.file), *files, probe.client_id(), probe.TOPIC)
+
+
+def test_handshake_returns_the_verified_certificate(ca: Authority) -> None:
+    with mqtt_server(ca.issue(NAME, dt.timedelta(days=30))) as (port, _):
+        found = probe.handshake("127.0.0.1", port, NAME, str(ca.file))
+
+    left = found.not_after - dt.datetime.now(dt.UTC).timestamp()
+    assert 29.9 < left / 86400 <= 30
+    assert found.issuer == "CN=Test CA"
+    assert len(bytes.fromhex(found.fingerprint)) == 32
+
+
+@pytest.mark.parametrize(
+    ("name", "lasts", "problem"),
+    [
+        (NAME, -1, "certificate has expired"),
+        ("mqtt9.example.com", 30, "not valid for 'mqtt1.example.com'"),
+    ],
+)
+def test_certificate_that_no_device_would_trust(ca: Authority, name: str, lasts: int, problem: str) -> None:
+    with mqtt_server(ca.issue(name, dt.timedelta(days=lasts))) as (port, _), pytest.raises(ProbeError) as error:
+        probe.handshake("127.0.0.1", port, NAME, str(ca.file))
+
+    assert problem in error.value.problem
+    assert f"{NAME} at 127.0.0.1:{port}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_certificate_of_another_ca(ca: Authority, tmp_path: Path) -> None:
+    other = Authority(tmp_path, "Other CA")
+    with mqtt_server(other.issue(NAME)) as (port, _), pytest.raises(ProbeError, match="not trusted"):
+        probe.handshake("127.0.0.1", port, NAME, str(ca.file))
+
+
+def test_nobody_listens(ca: Authority) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(ProbeError, match="Connection refused"):
+        probe.handshake("127.0.0.1", port, NAME, str(ca.file))
+
+
+def test_silent_server_is_not_waited_for(ca: Authority, device: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "TIMEOUT", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(ProbeError, match="no answer within 1 s"):
+            probe.handshake("127.0.0.1", port, NAME, str(ca.file))
+        with pytest.raises(ProbeError, match="no answer within 1 s"):
+            visit(port, ca, device)
+
+
+def test_message_is_published_and_acknowledged(ca: Authority, device: Pair) -> None:
+    with mqtt_server(ca.issue(NAME), ca.file) as (port, visitors):
+        visit(port, ca, device)
+
+    (visitor,) = visitors
+    assert visitor.client_id.startswith("region-switch-probe-")
+    assert visitor.topic == "region-switch/probe"
+
+
+@pytest.mark.parametrize(
+    ("manners", "problem"),
+    [
+        (Manners(connack=0x87), "CONNACK Not authorized"),
+        (Manners(connack=None), "the connection closed instead of CONNACK"),
+        (Manners(puback=0x87), "PUBACK Not authorized"),
+        (Manners(puback=None), "the connection closed instead of PUBACK"),
+    ],
+)
+def test_refusal_says_at_which_step(ca: Authority, device: Pair, manners: Manners, problem: str) -> None:
+    with mqtt_server(ca.issue(NAME), ca.file, manners) as (port, _), pytest.raises(ProbeError) as error:
+        visit(port, ca, device)
+
+    assert error.value.problem == problem
+
+
+def test_probes_do_not_disconnect_each_other() -> None:
+    assert probe.client_id() != probe.client_id()
+
+
+@pytest.mark.parametrize("content", ["", "no PEM"])
+def test_unusable_ca_file_is_named(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "ca.crt"
+    file.write_text(content)
+
+    with pytest.raises(ProbeError, match=f"no usable PEM in {file}"):
+        probe.handshake("127.0.0.1", 1, NAME, str(file))
+
+
+@contextmanager
+def address_server(addresses: dict[str, str]) -> Iterator[str]:
+    """A resolver that knows the IPv4 address of some names."""
+    stopped = threading.Event()
+
+    def serve() -> None:
+        while not stopped.is_set():
+            try:
+                wire, peer = listener.recvfrom(4096)
+            except TimeoutError:
+                continue
+            query = dns.message.from_wire(wire)
+            answer = dns.message.make_response(query)
+            answer.flags |= dns.flags.RA
+            asked = query.question[0]
+            known = addresses.get(asked.name.to_text().rstrip("."))
+            if known and asked.rdtype == dns.rdatatype.A:
+                answer.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "A", known))
+            listener.sendto(answer.to_wire(), peer)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(0.1)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            stopped.set()
+            thread.join()
+
+
+def test_address_comes_from_the_named_resolvers() -> None:
+    with address_server({"a1-ats.iot.us-east-1.amazonaws.com": "192.0.2.7"}) as resolver:
+        assert probe.locate("a1-ats.iot.us-east-1.amazonaws.com", [resolver]) == "192.0.2.7"
+        with pytest.raises(ProbeError, match=r"nowhere\.example\.com: found no address"):
+            probe.locate("nowhere.example.com", [resolver])
+
+
+def test_without_resolvers_the_system_looks_up() -> None:
+    assert probe.locate("a1-ats.iot.us-east-1.amazonaws.com", []) == "a1-ats.iot.us-east-1.amazonaws.com"

@@ -1,0 +1,71 @@
+"""Judgements of the checks before a move: what AWS said, and what follows from it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible.module_utils.region_switch import admission, preflight
+from ansible.module_utils.region_switch.admission import Paced, foreign_regions
+from ansible.module_utils.region_switch.errors import AwsError
+from ansible.module_utils.region_switch.findings import unanswered
+
+from .fakes import Clock, FakeAws
+
+TARGET = "ap-northeast-1"
+
+
+def document(*resources: object, effect: str = "Allow") -> str:
+    return json.dumps({"Statement": [{"Effect": effect, "Action": "iot:*", "Resource": each} for each in resources]})
+
+
+@pytest.mark.parametrize(
+    ("text", "foreign"),
+    [
+        (document("arn:aws:iot:us-east-1:1:client/*"), ["us-east-1"]),
+        (document(["arn:aws:iot:us-east-1:1:client/*", "arn:aws-cn:iot:cn-north-1:1:topic/*"]), ["cn-north-1", "us-east-1"]),
+        (document("arn:aws:iot:us-east-1:1:client/*", f"arn:aws:iot:{TARGET}:1:client/*"), []),
+        (document("arn:aws:iot:*:1:client/*"), []),
+        (document("arn:aws:iot:ap-*:1:client/*"), []),
+        (document("*"), []),
+        (document("arn:aws:iot:us-east-1:1:client/*", effect="Deny"), []),
+        (json.dumps({"Statement": {"Effect": "Allow", "Resource": "arn:aws:iot:us-east-1:1:*"}}), ["us-east-1"]),
+        (json.dumps({}), []),
+    ],
+)  # fmt: skip
+def test_policy_that_authorises_only_elsewhere(text: str, foreign: list[str]) -> None:
+    assert foreign_regions(text, TARGET) == foreign
+
+
+def test_server_certificate_that_aws_calls_invalid() -> None:
+    described = {
+        "domainConfigurationStatus": "ENABLED",
+        "serverCertificates": [{"serverCertificateStatus": "INVALID", "serverCertificateStatusDetail": "expired"}],
+    }
+
+    (finding,) = preflight._domain_findings(TARGET, "mqtt1.example.com", described)
+
+    assert finding.blocking
+    assert finding.found == "server certificate INVALID (expired)"
+
+
+def test_every_page_is_read_and_no_faster_than_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    bucket = admission.TokenBucket
+    monkeypatch.setattr(admission, "TokenBucket", lambda rate: bucket(rate, clock, clock.sleep))
+
+    def answer(_operation: str, marker: str = "0", **_: Any) -> dict[str, Any]:
+        following = {"nextMarker": str(int(marker) + 1)} if marker != "19" else {}
+        return {"certificates": [marker], **following}
+
+    pages = Paced(FakeAws(answer)).pages("ListCertificates", "certificates", ("nextMarker", "marker"))  # type: ignore[arg-type]
+
+    assert [item for page in pages for item in page] == [str(number) for number in range(20)]
+    assert clock.now - 1000.0 == pytest.approx(18 / admission.CONTROL_RATE, abs=0.11)
+
+
+def test_refusal_names_the_action_as_iam_does() -> None:
+    found = unanswered("quota", TARGET, AwsError("GetStatistics", TARGET, "UnauthorizedException", 403, "not allowed"))
+
+    assert (found.check, found.found) == ("permission", "iot:GetStatistics denied (not allowed)")
