@@ -1,11 +1,14 @@
 """The whole move, rehearsed: lab up, setup, deploy, mode 1, mode 3, and what became of every message.
 
 Run by `make drill`. Prints what an operator wants to see and ends with the report's path; the
-exit code is 0 only when every client landed and no message was lost.
+exit code is 0 only when every client landed and no message was lost. `make drill FAULT=<name>` moves
+to mode 3 under a fault of the menu, and again when it is over; the exit code is 0 when the fault was
+handled as the menu expects.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -19,13 +22,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lab import monitor, topology
+from lab import faults, monitor, rehearsal, topology
 from lab.errors import LabError
+from lab.faults import Fault
 from lab.monitor import Arrivals
 
 # The article's first and third pattern: both names in one region, then both in the other.
 BEFORE, AFTER = "1", "3"
-ARRIVAL_TIMEOUT = 60.0
 PROGRESS_INTERVAL = 5.0
 
 
@@ -43,10 +46,17 @@ class Playbook:
 
 def main() -> int:
     """Run the rehearsal and return the process's exit code."""
+    parser = argparse.ArgumentParser(prog="lab.drill", description="The whole move, rehearsed.")
+    parser.add_argument("--fault", metavar="NAME", help="move under a fault of the menu; 'list' shows the menu")
+    name = parser.parse_args().fault
     console = Console(highlight=False, soft_wrap=True)
     try:
+        if name == "list":
+            console.print("\n".join(faults.menu()), markup=False)
+            return 0
+        fault = faults.find(name) if name else None
         prepare(console)
-        return _rehearse(console)
+        return _rehearse_fault(console, fault) if fault else _rehearse(console)
     except LabError as error:
         console.print(f"drill: {error}", style="red", markup=False)
         return 1
@@ -85,13 +95,27 @@ def latest_report() -> Path:
 
 def _rehearse(console: Console) -> int:
     move(console, BEFORE)
-    _show_arrivals(console, f"mode {BEFORE}", _wait_for_arrivals(console, BEFORE))
+    _show_arrivals(console, f"mode {BEFORE}", rehearsal.wait_for_arrivals(BEFORE))
     began = time.time()
     summary = move(console, AFTER)
-    _show_arrivals(console, f"mode {AFTER}", _wait_for_arrivals(console, AFTER))
+    _show_arrivals(console, f"mode {AFTER}", rehearsal.wait_for_arrivals(AFTER))
     for client_id, gap in sorted(monitor.gaps(BEFORE, AFTER, began).items()):
         console.print(f"{client_id}: {gap:.2f} s between its last message in one region and its first in the other")
     return _verdict(console, summary)
+
+
+def _rehearse_fault(console: Console, fault: Fault) -> int:
+    move(console, BEFORE)
+    rehearsal.wait_for_arrivals(BEFORE)
+    console.print(f"==> fault {fault.name}: {fault.description}", style="bold", markup=False)
+    found = rehearsal.rehearse(fault, faults.MOVES[AFTER], lambda line: console.print(line, markup=False))
+    console.print(f"under the fault: {found.under.outcome or 'no report'}; afterwards: {found.then.outcome}")
+    console.print(f"messages: {found.lost} lost over both")
+    problems = found.problems()
+    for problem in problems:
+        console.print(problem, style="red", markup=False)
+    console.print(f"fault {fault.name}: {'not handled as expected' if problems else 'handled as expected'}")
+    return 1 if problems else 0
 
 
 def _run(console: Console, playbook: Playbook, follow: bool = False) -> None:
@@ -166,22 +190,6 @@ def recap(output: str) -> str:
     lines = output.partition("PLAY RECAP")[2].splitlines()[1:]
     hosts = [line.split() for line in lines if " : ok=" in line]
     return "; ".join(f"{words[0]}: {words[2]} {words[3]}" for words in hosts) or "no recap"
-
-
-def _wait_for_arrivals(console: Console, mode: str) -> Arrivals:
-    """Wait until every client's messages arrive in the region of the mode, and only there."""
-    expected = monitor.expected_regions(mode)
-    deadline = time.monotonic() + ARRIVAL_TIMEOUT
-    while True:
-        arrivals = monitor.recent_arrivals(seconds=2.0)
-        if {client: list(regions) for client, regions in arrivals.items()} == {
-            client: [region] for client, region in expected.items()
-        }:
-            return arrivals
-        if time.monotonic() > deadline:
-            _show_arrivals(console, "found", arrivals)
-            raise LabError(f"messages do not arrive as mode {mode} says ({expected}) within {ARRIVAL_TIMEOUT:.0f} s")
-        time.sleep(0.2)
 
 
 def _show_arrivals(console: Console, title: str, arrivals: Arrivals) -> None:
