@@ -24,7 +24,7 @@ def document(*resources: object, effect: str = "Allow") -> str:
     ("text", "foreign"),
     [
         (document("arn:aws:iot:us-east-1:1:client/*"), ["us-east-1"]),
-        (document(["arn:aws:iot:us-east-1:1:client/*", "arn:aws-cn:iot:cn-north-1:1:topic/*"]), ["cn-north-1", "us-east-1"]),
+        (document(["arn:aws:iot:us-east-1:1:*", "arn:aws-cn:iot:cn-north-1:1:*"]), ["cn-north-1", "us-east-1"]),
         (document("arn:aws:iot:us-east-1:1:client/*", f"arn:aws:iot:{TARGET}:1:client/*"), []),
         (document("arn:aws:iot:*:1:client/*"), []),
         (document("arn:aws:iot:ap-*:1:client/*"), []),
