@@ -17,7 +17,7 @@ SELECT_REGIONS = frozenset(
         *("me-central-1", "me-south-1", "us-gov-east-1", "us-gov-west-1", "us-west-1"),
     }
 )
-# Quotas by their code; that of GetConnection, which AWS does not name in its reference, by its name.
+# Quotas by their code; that of GetConnection, whose code no page of AWS was found to give, by its name.
 _FIELDS = {
     "L-6F708547": "delete_connection",
     "GetConnection API TPS": "get_connection",

@@ -98,7 +98,7 @@ def test_odd_client_ids_are_found_and_can_be_disconnected(aws_api: AwsApi, tmp_p
 @pytest.mark.parametrize("region", ["us-east-1", "eu-north-1"])
 def test_applied_quotas_are_read(aws_api: AwsApi, region: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = quotas.defaults(region)
-    # What is not read stays 1, but for the quotas of GetConnection, whose code AWS does not publish, and SearchIndex.
+    # What is not read stays 1; the stand-in does not list the quotas of GetConnection and SearchIndex.
     nothing = quotas.Quotas(1, expected.get_connection, 1, 1, 1, expected.search, 1)
     monkeypatch.setattr(quotas, "defaults", lambda _region: nothing)
 
