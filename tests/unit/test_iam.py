@@ -59,7 +59,17 @@ def tasks(playbook: str) -> Iterator[dict[str, Any]]:
     """The tasks of every role of a playbook."""
     for play in yaml.safe_load((REPOSITORY / "playbooks" / playbook).read_text()):
         for role in play["roles"]:
-            yield from yaml.safe_load((REPOSITORY / "roles" / role["role"] / "tasks" / "main.yml").read_text())
+            yield from unpacked(
+                yaml.safe_load((REPOSITORY / "roles" / role["role"] / "tasks" / "main.yml").read_text())
+            )
+
+
+def unpacked(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Tasks, also those inside blocks."""
+    for task in found:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from unpacked(task.get(part, []))
 
 
 @cache
