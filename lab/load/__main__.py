@@ -10,6 +10,7 @@ import signal
 import ssl
 import sys
 import time
+from asyncio.sslproto import SSLProtocol
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from lab.load.configuration import Configuration, Status
 
 LOOKUP_TIMEOUT = 5.0
 STATUS_INTERVAL = 0.5
+# asyncio keeps 256 KiB for each TLS connection, which suits one that carries more than a few bytes.
+TLS_BUFFER = 4096
 
 
 def main() -> int:
@@ -39,6 +42,7 @@ def main() -> int:
 
 
 async def _run(config: Configuration) -> None:
+    SSLProtocol.max_size = TLS_BUFFER
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
