@@ -15,7 +15,6 @@ options:
   mode:
     description: The mode to move to. Its name is never converted, so that V(3.7) is not V(3).
     type: raw
-    required: true
   modes:
     description: "The mode table: V({mode: {endpoint: AWS Region}})."
     type: raw
@@ -59,20 +58,68 @@ options:
       records is waited for as well, but no longer than this; clients that a cache sends back are moved again.
     type: float
     default: 300
+  dns_policy:
+    description:
+      - What happens when a resolver does not converge within O(dns_timeout). V(wait) ends the run, the records stay
+        switched and nobody is disconnected. V(proceed) goes on and tells who was stale. V(abort) restores the
+        records. The zone's own name servers always have to converge.
+    type: str
+    choices: [wait, proceed, abort]
+    default: wait
   sweep:
     description: Whom to disconnect. V(none) stops after DNS.
     type: str
     choices: [misplaced, none]
     default: misplaced
+  discovery:
+    description:
+      - How the connected clients are found. V(index) asks the fleet index, which knows clients whose client ID is the
+        name of a thing. V(things) asks for every thing that has O(endpoint_attribute), V(clients) for those of
+        O(client_ids) and O(client_ids_file), whether it is connected.
+    type: str
+    choices: [index, things, clients]
+    default: index
+  client_ids:
+    description: Client IDs for O(discovery=clients).
+    type: list
+    elements: str
+    default: []
+  client_ids_file:
+    description: File of client IDs for O(discovery=clients), one per line, or CSV with the header
+      V(client_id,endpoint).
+    type: path
   endpoint_attribute:
-    description: Thing attribute that says which endpoint a client uses. Clients whose thing lacks it are left
-      alone.
+    description: Thing attribute that says which endpoint a client uses.
     type: str
     default: mqtt_endpoint
+  unmapped_clients:
+    description: What happens to connected clients whose thing names none of the endpoints. V(ignore) leaves them alone
+      and tells how many they are, V(refuse) stops the move, the name of an endpoint treats them as clients of it.
+    type: str
+    default: ignore
   delete_connection_rate:
-    description: DeleteConnection requests per second and region. The default quota of AWS is 100.
+    description: DeleteConnection requests per second and region. V(0) takes the quota that Service Quotas tells.
     type: float
-    default: 100
+    default: 0
+  subscriptions_per_client:
+    description: Topic filters that a client subscribes to when it connects. With the quota of subscriptions of the
+      target region it limits the pace; V(0) leaves that quota out.
+    type: float
+    default: 1
+  waves:
+    description: Cumulative shares of the fleet in percent, such as V([1, 10, 100]). Each wave has to land before the
+      next one begins.
+    type: list
+    elements: raw
+    default: [1, 100]
+  max_stragglers:
+    description: Percent of a wave that may be missing when its time is over. With more, the move stops.
+    type: float
+    default: 5
+  max_in_flight:
+    description: Clients that may be disconnected and not landed at the same time. V(0) takes 30 seconds of the pace.
+    type: int
+    default: 0
   prevent_will_message:
     description: Keep the Last Will of disconnected clients unpublished.
     type: bool
@@ -82,12 +129,84 @@ options:
     type: bool
     default: false
   landing_timeout:
-    description: Seconds that disconnected clients may take to be connected in their region, besides the time that
-      the quota of GetConnection needs to look at each.
+    description: Seconds that the clients of a wave may take to be connected in their region, after the last of them was
+      disconnected.
     type: float
     default: 300
+  restore:
+    description: Restore the records, and send the clients back, when a wave does not land or the target region is lost.
+      Never done when the region that is left is dead.
+    type: bool
+    default: true
+  preflight:
+    description: Check beforehand every reason for which the target region could refuse a device.
+    type: bool
+    default: true
+  waive:
+    description: Names of checks whose findings do not stop the move.
+    type: list
+    elements: str
+    default: []
+  ca_file:
+    description: CA certificates that the endpoints' certificates have to chain to. None means those of the system.
+    type: path
+  certificate_days:
+    description: A server certificate that ends within so many days stops the move.
+    type: float
+    default: 7
+  probe_certificate:
+    description: Client certificate with which the check connects to the target region and publishes. None means that
+      only the TLS handshake is tried.
+    type: path
+  probe_private_key:
+    description: Key of O(probe_certificate).
+    type: path
+  mqtt_port:
+    description: Port of the MQTT endpoint.
+    type: int
+    default: 8883
+  require_approval:
+    description: Refuse to change anything unless O(approve) names the plan.
+    type: bool
+    default: false
+  approve:
+    description: Token of the plan that is approved, as check mode prints it.
+    type: str
+  approval_drift:
+    description: Percent by which the number of clients may differ from the approved plan. V(0) wants the very same
+      clients.
+    type: float
+    default: 0
+  max_clients:
+    description: Clients that may be disconnected at most. V(0) is no limit.
+    type: int
+    default: 0
+  max_endpoints:
+    description: Endpoints that may move at most. V(0) is no limit.
+    type: int
+    default: 0
+  min_share:
+    description: Percent of the connected clients that have to be disconnected at least.
+    type: float
+    default: 0
+  max_share:
+    description: Percent of the connected clients that may be disconnected at most.
+    type: float
+    default: 100
+  rollback:
+    description: Return to the records as they were before the last run that switched them. O(mode) is not read.
+    type: bool
+    default: false
+  pause_after_dns:
+    description: Stop after DNS when records were switched and clients have to move, so that the caller can look at DNS
+      from the devices. RV(paused) says so; O(run_id) goes on.
+    type: bool
+    default: false
+  run_id:
+    description: Go on with a run that paused.
+    type: str
   reports_directory:
-    description: Folder that gets a folder per run, with C(journal.jsonl) and C(summary.json).
+    description: Folder that gets a folder per run, with C(journal.jsonl), C(summary.json) and C(clients.csv).
     type: path
     required: true
   ledger:
@@ -122,7 +241,7 @@ report:
   returned: except in check mode
   type: str
 outcome:
-  description: V(moved), V(unchanged), V(refused), V(partial) where clients did not land, or V(failed).
+  description: V(moved), V(unchanged), V(refused), V(rolled_back), V(partial) where clients did not land, or V(failed).
   returned: except in check mode
   type: str
 plan:
@@ -130,6 +249,20 @@ plan:
   returned: always
   type: dict
   sample: {mqtt1.example.com: {from: us-east-1, to: ap-northeast-1}}
+paused:
+  description: Whether the run waits to be gone on with.
+  returned: except in check mode
+  type: bool
+token:
+  description: Names the plan, for O(approve).
+  returned: in check mode
+  type: str
+findings:
+  description: What speaks against the move, each with C(check), C(blocking), C(region), C(endpoint), C(found),
+    C(expected) and C(advice).
+  returned: always
+  type: list
+  elements: dict
 summary:
   description: The content of C(summary.json).
   returned: except in check mode
@@ -144,10 +277,11 @@ lines:
 from typing import Any
 
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.switch import Options, run
+from ansible.module_utils.region_switch.options import Options
+from ansible.module_utils.region_switch.switch import run
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "mode": {"type": "raw", "required": True},
+    "mode": {"type": "raw"},
     "modes": {"type": "raw", "required": True},
     "endpoints": {"type": "list", "elements": "str", "required": True},
     "regions": {"type": "list", "elements": "str", "required": True},
@@ -157,12 +291,39 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "name_servers": {"type": "list", "elements": "str", "default": []},
     "dns_consecutive": {"type": "int", "default": 3},
     "dns_timeout": {"type": "float", "default": 300},
+    "dns_policy": {"type": "str", "choices": ["wait", "proceed", "abort"], "default": "wait"},
     "sweep": {"type": "str", "choices": ["misplaced", "none"], "default": "misplaced"},
+    "discovery": {"type": "str", "choices": ["index", "things", "clients"], "default": "index"},
+    "client_ids": {"type": "list", "elements": "str", "default": []},
+    "client_ids_file": {"type": "path"},
     "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
-    "delete_connection_rate": {"type": "float", "default": 100},
+    "unmapped_clients": {"type": "str", "default": "ignore"},
+    "delete_connection_rate": {"type": "float", "default": 0},
+    "subscriptions_per_client": {"type": "float", "default": 1},
+    "waves": {"type": "list", "elements": "raw", "default": [1, 100]},
+    "max_stragglers": {"type": "float", "default": 5},
+    "max_in_flight": {"type": "int", "default": 0},
     "prevent_will_message": {"type": "bool", "default": True},
     "clean_session": {"type": "bool", "default": False},
     "landing_timeout": {"type": "float", "default": 300},
+    "restore": {"type": "bool", "default": True},
+    "preflight": {"type": "bool", "default": True},
+    "waive": {"type": "list", "elements": "str", "default": []},
+    "ca_file": {"type": "path"},
+    "certificate_days": {"type": "float", "default": 7},
+    "probe_certificate": {"type": "path"},
+    "probe_private_key": {"type": "path", "no_log": False},
+    "mqtt_port": {"type": "int", "default": 8883},
+    "require_approval": {"type": "bool", "default": False},
+    "approve": {"type": "str"},
+    "approval_drift": {"type": "float", "default": 0},
+    "max_clients": {"type": "int", "default": 0},
+    "max_endpoints": {"type": "int", "default": 0},
+    "min_share": {"type": "float", "default": 0},
+    "max_share": {"type": "float", "default": 100},
+    "rollback": {"type": "bool", "default": False},
+    "pause_after_dns": {"type": "bool", "default": False},
+    "run_id": {"type": "str"},
     "reports_directory": {"type": "path", "required": True},
     "ledger": {"type": "path"},
 }

@@ -73,13 +73,19 @@ class RecordsGuard(Guard):
                 "were switched; nobody else is disconnected: find out who moves them, then run again"
             )
 
+    def _knock(self, region: str, endpoint: str) -> None:
+        settings = self._settings
+        host = probe.locate(self._plan.targets[region], settings.resolvers)
+        own = (settings.probe_certificate, settings.probe_private_key)
+        probe.handshake(host, settings.port, endpoint, settings.ca_file, *own)
+
     def _look_at_target(self, region: str) -> None:
         """Ask a region's endpoint; while it does not answer, nobody else is sent there."""
         endpoint = next(name for name, target in self._plan.desired.items() if target == region)
         try:
             for tries_left in reversed(range(TRIES)):
                 try:
-                    probe.handshake(self._plan.targets[region], self._settings.port, endpoint, self._settings.ca_file)
+                    self._knock(region, endpoint)
                 except ProbeError as error:
                     self.holding = True
                     if not tries_left:

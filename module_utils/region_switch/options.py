@@ -74,6 +74,8 @@ class Options:
     reports_directory: str
     ledger: str | None
     rollback: bool
+    pause_after_dns: bool
+    run_id: str | None
 
     def check(self) -> None:
         """Refuse values that cannot be meant.

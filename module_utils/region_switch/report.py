@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .errors import RefusedError
 from .journal import timestamp
 from .plan import Move
 
@@ -51,6 +52,23 @@ class Summary:
             yield
         finally:
             self.phases.append({"name": name, "seconds": round(time.monotonic() - started, 3)})
+
+    @classmethod
+    def read(cls, directory: Path) -> Summary:
+        """The summary of a run that goes on.
+
+        Raises:
+            RefusedError: there is none that can be read.
+        """
+        try:
+            found = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+            moves = [Move(endpoint, move["from"], move["to"]) for endpoint, move in found["plan"].items()]
+            return cls(found["run_id"], found["mode"], moves, started_at=found["started_at"], phases=found["phases"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RefusedError(
+                f"run {directory.name}: found no summary.json that can be read, expected that of a run which paused: "
+                "run the mode again without run_id"
+            ) from error
 
     def as_dict(self) -> dict[str, Any]:
         """The summary with the keys that other tools read."""

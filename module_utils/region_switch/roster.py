@@ -10,6 +10,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -101,6 +102,14 @@ class Roster:
         self._db.executescript(_SCHEMA)
         self._open = False
         self._committed = time.monotonic()
+
+    @staticmethod
+    def copy(source: Path, target: Path) -> None:
+        """Copy a roster, also one whose run was killed; nothing where there is none."""
+        if not source.exists():
+            return
+        with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+            old.backup(new)
 
     def close(self) -> None:
         self.commit()
@@ -267,7 +276,8 @@ class Roster:
         return int(self._db.execute(query, values).fetchone()[0])
 
     def waiting(self) -> int:
-        return self.count("state = 'waiting'")
+        """How many have to go and are in no wave yet."""
+        return self.count("state = 'waiting' AND wave = ?", NO_WAVE)
 
     def per_route(self) -> dict[tuple[str, str], int]:
         """`{(region, target): how many clients have to go}`."""

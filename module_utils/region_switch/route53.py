@@ -54,7 +54,7 @@ def _read(route53: AwsClient, zone: str, name: str) -> Record | None:
     found = [entry for entry in _record_sets(answer) if plain(entry["Name"]) == plain(name)]
     if not found:
         return None
-    record = _simple_cname(found[0]) if len(found) == 1 else None
+    record = simple_cname(found[0]) if len(found) == 1 else None
     if record is None:
         kinds = ", ".join(sorted({str(each.get("Type")) for each in found}))
         raise RefusedError(
@@ -73,7 +73,8 @@ def _record_sets(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return entries
 
 
-def _simple_cname(entry: Mapping[str, Any]) -> Record | None:
+def simple_cname(entry: Mapping[str, Any]) -> Record | None:
+    """The record of a ResourceRecordSet, None where that is not one plain CNAME."""
     match entry:
         case {"Name": str(name), "Type": "CNAME", "TTL": int(ttl), "ResourceRecords": [{"Value": str(value)}]}:
             return Record(plain(name), plain(value), ttl, entry) if entry.keys() <= _SIMPLE else None

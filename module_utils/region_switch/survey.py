@@ -100,7 +100,14 @@ def source_of(options: Options) -> Source:
     """Where the clients are looked for."""
     unmapped = options.unmapped_clients
     default = "" if unmapped in ("ignore", "refuse") else route53.plain(unmapped)
-    return Source(options.discovery, options.endpoint_attribute, options.client_ids, options.client_ids_file, default)
+    return Source(
+        options.discovery,
+        options.endpoint_attribute,
+        options.client_ids,
+        options.client_ids_file,
+        default,
+        [route53.plain(endpoint) for endpoint in options.endpoints],
+    )
 
 
 def read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
@@ -125,26 +132,22 @@ def read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) ->
     records = {name: record for name, record in found.items() if record}
     unmapped = 0
     if not roster.count():
-        unmapped = find_clients(aws, options, desired, living, roster)
+        unmapped = find_clients(aws, options, desired, limits, roster)
         _expect_clients(aws, options, desired, moves, dead, roster)
     return Plan(desired, targets, records, moves, dead, limits, unmapped, servers)
 
 
-def find_clients(aws: Aws, options: Options, desired: Mapping[str, str], regions: Iterable[str], roster: Roster) -> int:
-    """Put the connected clients of these regions into the roster; return how many no endpoint claims."""
-    source, unmapped = source_of(options), 0
-    for batch in fleet.stream(aws, list(regions), source):
-        mapped = [each for each in (_mapped(client, source) for client in batch) if each.endpoint in desired]
+def find_clients(
+    aws: Aws, options: Options, desired: Mapping[str, str], limits: Mapping[str, Quotas], roster: Roster
+) -> int:
+    """Put the connected clients of the regions of `limits` into the roster; return how many no endpoint claims."""
+    unmapped = 0
+    for batch in fleet.stream(aws, list(limits), source_of(options), limits):
+        mapped = [client for client in batch if client.endpoint in desired]
         unmapped += len(batch) - len(mapped)
         roster.add(mapped, desired)
     roster.commit()
     return unmapped
-
-
-def _mapped(client: Client, source: Source) -> Client:
-    if client.endpoint or not source.default_endpoint:
-        return client
-    return Client(client.client_id, source.default_endpoint, client.region, client.connected_since)
 
 
 def _expect_clients(
@@ -199,23 +202,26 @@ def _endpoints(
     return {region: hosts[region] for region in order}, {region: str(error) for region, error in dead.items()}
 
 
-def refuse_dead_targets(plan: Plan) -> None:
+def refuse_dead_targets(plan: Plan, routes: Iterable[tuple[str, str]]) -> None:
     """Refuse a move into a region whose API does not answer: nothing could be proven there.
+
+    Args:
+        routes: (region, target) of the clients that have to go.
 
     Raises:
         RefusedError: names the region.
     """
-    for move in plan.needed:
-        if move.target in plan.dead:
-            raise RefusedError(
-                f"region {move.target}: found no answer of its API ({plan.dead[move.target]}), expected one before "
-                f"{move.endpoint} moves there: choose another mode, or wait"
-            )
+    targets = {move.target for move in plan.needed} | {target for _, target in routes}
+    for region in sorted(targets & plan.dead.keys()):
+        raise RefusedError(
+            f"region {region}: found no answer of its API ({plan.dead[region]}), expected one before anything moves "
+            "there: choose another mode, or wait"
+        )
 
 
 def basis(plan: Plan, options: Options, mode: str) -> dict[str, Any]:
     """Everything that a plan was computed from, but for the clients."""
-    left_out = {"approve", "reports_directory", "ledger", "mode", "modes"}
+    left_out = {"approve", "reports_directory", "ledger", "mode", "modes", "pause_after_dns", "run_id"}
     return {
         "mode": mode,
         "desired": plan.desired,

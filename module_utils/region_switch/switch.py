@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ ROUNDS = 5
 # An interrupted run that is older has little to say about who is where.
 RESUME_SECONDS = 24 * 3600.0
 ROSTER = "clients.sqlite"
+JOURNAL = "journal.jsonl"
 
 
 def run(options: Options, check_mode: bool) -> Result:
@@ -62,14 +64,22 @@ def run(options: Options, check_mode: bool) -> Result:
             f"reports_directory {root}: found {error.strerror}, expected a folder: correct it"
         ) from error
     with exclusive(root / ".lock", mode):
-        earlier = history.interrupted(root, desired, time.time() - RESUME_SECONDS)
-        summary = Summary(report.new_run_id(mode), mode)
+        if options.run_id:
+            summary = Summary.read(root / options.run_id)
+        else:
+            summary = Summary(report.new_run_id(mode), mode)
+            _prepare(root, root / summary.run_id, desired)
         directory = root / summary.run_id
-        directory.mkdir()
-        if earlier is not None:
-            history.copy_roster(earlier / ROSTER, directory / ROSTER)
-        with Journal(directory / "journal.jsonl") as journal, Roster(directory / ROSTER) as roster:
+        with Journal(directory / JOURNAL) as journal, Roster(directory / ROSTER) as roster:
             return Run(options, aws, journal, roster, summary, directory).execute(desired)
+
+
+def _prepare(root: Path, directory: Path, desired: dict[str, str]) -> None:
+    """Make a run's folder; with the clients of a run that was interrupted on the same way, if there is one."""
+    earlier = history.interrupted(root, desired, time.time() - RESUME_SECONDS)
+    directory.mkdir()
+    if earlier is not None:
+        Roster.copy(earlier / ROSTER, directory / ROSTER)
 
 
 def _desired(options: Options, root: Path) -> tuple[str, dict[str, str]]:
@@ -121,6 +131,8 @@ def _settings(options: Options) -> preflight.Settings:
         record_ttl=options.ttl,
         hosted_zone_id=options.hosted_zone_id,
         endpoint_attribute=options.endpoint_attribute,
+        resolvers=options.resolvers,
+        index=options.discovery == "index",
     )
 
 
@@ -165,6 +177,7 @@ def _preview(aws: Aws, options: Options, mode: str, desired: dict[str, str]) -> 
     """What a run would do, and what speaks against it."""
     with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / ROSTER) as roster:
         plan = survey.read(aws, options, desired, roster)
+        survey.refuse_dead_targets(plan, roster.per_route())
         found = _check(aws, options, plan, roster)
         result: Result = {
             "changed": bool(plan.needed or (roster.waiting() and options.sweep == "misplaced")),
@@ -175,7 +188,6 @@ def _preview(aws: Aws, options: Options, mode: str, desired: dict[str, str]) -> 
             "diff": _diff(plan, roster),
         }
     try:
-        survey.refuse_dead_targets(plan)
         findings.refuse(found, options.waive)
     except RefusedError as error:
         raise FailedResultError(str(error), result) from error
@@ -237,8 +249,10 @@ class Run:
         self.summary = summary
         self.directory = directory
         self.started = time.time()
-        self.wrote = False
+        self.wrote = bool(options.run_id)
         self.switched = False
+        self.paused = False
+        self.targets: dict[str, str] = {}
         self.ttl = float(options.ttl)
         self.notes: list[str] = []
         self.findings: list[Finding] = []
@@ -250,14 +264,17 @@ class Run:
         diff: dict[str, Any] = {}
         try:
             with stoppable():
-                self.journal.write(
-                    "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired,
-                    rollback=self.options.rollback,
-                )  # fmt: skip
-                plan = self._read(desired)
-                diff = _diff(plan, self.roster)
-                self._refuse(plan)
-                self._move(plan)
+                if self.options.run_id:
+                    self._land(self._read_again(desired))
+                else:
+                    self.journal.write(
+                        "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired,
+                        rollback=self.options.rollback,
+                    )  # fmt: skip
+                    plan = self._read(desired)
+                    diff = _diff(plan, self.roster)
+                    self._refuse(plan)
+                    self._move(plan)
                 summary.outcome = self._outcome()
         except RefusedError as error:
             summary.error, summary.outcome = str(error), "failed" if self.wrote else "refused"
@@ -266,7 +283,6 @@ class Run:
             summary.error, summary.outcome = str(error), "partial" if self.wrote else "failed"
         except SwitchError as error:
             summary.error = str(error)
-            summary.outcome = "rolled_back" if summary.outcome == "rolled_back" else "failed"
         finally:
             self._report()
         return self._result(diff)
@@ -275,7 +291,10 @@ class Run:
         self.roster.settle()
         self._count()
         self.roster.write_csv(self.directory / "clients.csv")
-        self.journal.write("end", outcome=self.summary.outcome, error=self.summary.error)
+        if self.paused:
+            self.journal.write("paused")
+        else:
+            self.journal.write("end", outcome=self.summary.outcome, error=self.summary.error)
         report.write(self.directory, self.summary.as_dict())
 
     def _result(self, diff: dict[str, Any]) -> Result:
@@ -283,14 +302,15 @@ class Run:
         shown = [*report.lines(found, str(self.directory)), *self.notes]
         shown += findings.table(self.findings, self.options.waive)
         result: Result = {"changed": self.wrote, "diff": diff, "summary": found, "report": str(self.directory)}
-        result |= {"lines": shown, "findings": findings.as_dicts(self.findings)}
+        result |= {"targets": self.targets, "paused": self.paused, "lines": shown}
+        result |= {"findings": findings.as_dicts(self.findings)}
         result |= {key: found[key] for key in ("run_id", "outcome", "plan")}
         if self.summary.error:
             raise FailedResultError(self.summary.error, result)
         return result
 
     def _outcome(self) -> str:
-        if self.summary.error:
+        if self.summary.error or self.paused:
             return "partial"
         return "moved" if self.wrote else "unchanged"
 
@@ -299,9 +319,12 @@ class Run:
             self.roster.resume()
             plan = survey.read(self.aws, self.options, desired, self.roster)
         self.summary.moves = plan.moves
+        hosts = plan.targets
+        self.targets = {endpoint: hosts[region] for endpoint, region in desired.items() if region in hosts}
         for region, reason in plan.dead.items():
             self.journal.write("skipped", region=region, reason=reason)
         routes = self.roster.per_route()
+        survey.refuse_dead_targets(plan, routes)
         self.journal.write(
             "plan", plan=report.plan_dict(plan.moves), misplaced=sum(routes.values()), unmapped=plan.unmapped,
             seconds=round(survey.pace(plan.quotas, self.options).seconds(routes), 1),
@@ -313,33 +336,61 @@ class Run:
     def _refuse(self, plan: Plan) -> None:
         """Stop here when anything speaks against the plan, or nobody has approved it."""
         with self.summary.phase("preflight"):
-            survey.refuse_dead_targets(plan)
             self.findings = _check(self.aws, self.options, plan, self.roster)
-        if self.findings:
-            self.journal.write(
-                "preflight", findings=findings.as_dicts(self.findings), waived=sorted(self.options.waive)
-            )
+        self.journal.write("preflight", findings=findings.as_dicts(self.findings), waived=sorted(self.options.waive))
         findings.refuse(self.findings, self.options.waive)
         if self.options.require_approval and (plan.needed or self.roster.waiting()):
             found = _token(self.options, plan, self.roster, self.summary.mode)
             approval.check(self.options.approve, found, self.options.approval_drift)
 
     def _move(self, plan: Plan) -> None:
-        """Switch, wait for DNS, sweep, prove. Notes in the summary what is wrong at the end, in one line."""
+        """Switch and wait for DNS; then let the clients land, unless the caller wants to look at DNS first."""
         if plan.needed:
             with self.summary.phase("switch"):
                 self._switch(plan)
         try:
             with self.summary.phase("dns"):
                 self._dns_gate(plan)
+        except NotConvergedError as error:
+            self._give_up(plan, error)
+        waiting = self.options.sweep == "misplaced" and self.roster.waiting()
+        self.paused = bool(self.options.pause_after_dns and self.switched and waiting)
+        if not self.paused:
+            self._land(plan)
+
+    def _land(self, plan: Plan) -> None:
+        """Sweep and prove. Notes in the summary what is wrong at the end, in one line."""
+        try:
             if self.options.sweep == "misplaced":
                 with self.summary.phase("sweep"):
                     self._evacuate(plan)
-        except (WaveError, TargetLostError, NotConvergedError) as error:
+        except (WaveError, TargetLostError) as error:
             self._give_up(plan, error)
         with self.summary.phase("messages"):
             self._count_messages()
         self.summary.error = self._stragglers()
+
+    def _read_again(self, desired: dict[str, str]) -> Plan:
+        """The plan of a run that goes on: what is now, and the records as they were before it switched them.
+
+        Raises:
+            RefusedError: the run did not pause, or somebody has changed its records since.
+        """
+        before, ttl = history.switched_records(self.directory / JOURNAL)
+        self.journal.write("start", version=VERSION, run_id=self.summary.run_id, mode=self.summary.mode,
+                           desired=desired, goes_on=True)  # fmt: skip
+        with self.summary.phase("plan"):
+            self.roster.resume()
+            plan = survey.read(self.aws, self.options, desired, self.roster)
+        if plan.needed:
+            raise RefusedError(
+                f"run {self.summary.run_id}: found {', '.join(move.endpoint for move in plan.needed)} changed since, "
+                "expected the records as the run switched them: find out who moves them, then run the mode again"
+            )
+        self.switched = True
+        self.ttl = max(self.ttl, ttl)
+        records = {name: record for name, raw in before.items() if (record := route53.simple_cname(raw))}
+        return replace(plan, moves=list(self.summary.moves), records={**plan.records, **records})
 
     def _give_up(self, plan: Plan, error: SwitchError) -> None:
         """End a move that does not land where that is worse than going back; restore the records where one can.
@@ -352,12 +403,16 @@ class Run:
             raise error
         back = [move for move in plan.needed if move.source not in plan.dead]
         if not self.switched or not self.options.restore or len(back) < len(plan.needed):
-            self.summary.error = f"{error}: the records stay where they are; see the stragglers, then run again"
-            raise SwitchError(self.summary.error) from error
+            self.summary.outcome = "partial"
+            raise SwitchError(
+                f"{error}: the records stay where they are; see the stragglers, then run again"
+            ) from error
         with self.summary.phase("restore"):
             restore.restore(self.aws, self.options, self.journal, plan, self.roster, self.directory)
         self.summary.outcome = "rolled_back"
-        raise SwitchError(f"{error}: the records were restored and the clients sent back; see why, then run again")
+        raise SwitchError(
+            f"{error}: the records were restored and the clients sent back; see why, then run again"
+        ) from error
 
     def _switch(self, plan: Plan) -> None:
         changes: list[dict[str, Any]] = []
@@ -366,7 +421,8 @@ class Run:
             target = plan.targets[move.target]
             changes += route53.compare_and_swap(plan.records[move.endpoint], target, self.options.ttl)
             expected[move.endpoint] = target
-        self.journal.write("switch", records=expected)
+        before = {move.endpoint: dict(plan.records[move.endpoint].raw) for move in plan.needed}
+        self.journal.write("switch", records=expected, before=before)
         comment = f"Move to mode {self.summary.mode}"
         zone = self.options.hosted_zone_id
         change_id = route53.submit(self.aws.route53_writer, zone, changes, plan.records, expected, comment)
@@ -408,7 +464,7 @@ class Run:
                     evacuation.run(sizes, number)
                     evacuation.watch()
                     number += len(sizes)
-                    survey.find_clients(self.aws, self.options, plan.desired, plan.living, self.roster)
+                    survey.find_clients(self.aws, self.options, plan.desired, plan.quotas, self.roster)
                     late = self.roster.waiting()
                     sizes = [late] if late else []
         finally:
@@ -422,7 +478,9 @@ class Run:
         rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
         in_flight = self.options.max_in_flight or int(FLIGHT_SECONDS * max(pace.leaving.values()))
         limits = Limits(self.options.max_stragglers, in_flight, self.options.landing_timeout, self.ttl)
-        targets = {target for _, target in self.roster.per_route()}
+        # Where the operator lets nobody look at the MQTT endpoints beforehand, nobody looks during the sweep.
+        looking = self.options.preflight and "server_certificate" not in self.options.waive
+        targets = {target for _, target in self.roster.per_route()} if looking else set()
         guard = RecordsGuard(self.aws, _settings(self.options), plan, targets)
         looker = Looker(self.aws.data, rates, plan.dead)
         return Evacuation(self.roster, self.sweeper, looker, self.journal, limits, guard)

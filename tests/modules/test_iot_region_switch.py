@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import pytest
 from ansible.module_utils.region_switch import dns_gate
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.errors import RecordsChangedError
-from ansible.module_utils.region_switch.landing import Landing
+from ansible.module_utils.region_switch.landing import Looker
+from ansible.module_utils.region_switch.roster import Roster
 from ansible.module_utils.region_switch.route53 import compare_and_swap, read_records, submit
 
 from .conftest import HOSTED_ZONE_ID, AwsApi
@@ -57,6 +60,8 @@ def options(aws_api: AwsApi, tmp_path: Path) -> Iterator[dict[str, Any]]:
             "resolvers": [server],
             "dns_timeout": 10,
             "landing_timeout": 5,
+            # There is no MQTT endpoint here to look at.
+            "preflight": False,
             "reports_directory": str(tmp_path / "reports"),
         }
 
@@ -127,8 +132,13 @@ def test_report_of_a_move(aws_api: AwsApi, options: dict[str, Any]) -> None:
     }
     assert summary["messages"] is None
     steps = [json.loads(line)["step"] for line in (latest / "journal.jsonl").read_text().splitlines()]
-    assert steps[:5] == ["start", "plan", "switch", "switched", "insync"]
-    assert steps.index("dns") < steps.index("delete_connection")
+    assert steps[:6] == ["start", "plan", "preflight", "switch", "switched", "insync"]
+    with (latest / "clients.csv").open(newline="") as table:
+        rows = {row["client_id"]: row for row in csv.DictReader(table)}
+    assert {client_id: (row["from"], row["to"], row["state"]) for client_id, row in rows.items()} == dict.fromkeys(
+        CLIENTS, (OLD, NEW, "landed")
+    )
+    assert steps.index("dns") < steps.index("sweep") < steps.index("delete_connection") < steps.index("landed")
     assert steps[-1] == "end"
 
 
@@ -158,7 +168,8 @@ def test_no_sweep_stops_after_dns_and_a_later_run_finishes(aws_api: AwsApi, opti
 def test_straggler_is_named_and_the_run_fails(aws_api: AwsApi, options: dict[str, Any]) -> None:
     aws_api.reconnect({"client_01": NEW})
 
-    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 2})
+    tolerant = {"landing_timeout": 2, "max_stragglers": 100}
+    found = run("iot_region_switch", {**options, **tolerant, "mode": "3"})
 
     assert found["failed"]
     assert "client_02" in found["msg"]
@@ -169,7 +180,8 @@ def test_straggler_is_named_and_the_run_fails(aws_api: AwsApi, options: dict[str
 def test_client_that_goes_back_is_counted(aws_api: AwsApi, options: dict[str, Any]) -> None:
     aws_api.reconnect({"client_01": NEW, "client_02": OLD})
 
-    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 2})
+    tolerant = {"landing_timeout": 2, "max_stragglers": 100}
+    found = run("iot_region_switch", {**options, **tolerant, "mode": "3"})
 
     assert found["summary"]["clients"]["bounced"] == 1
     assert found["outcome"] == "partial"
@@ -238,16 +250,17 @@ def test_record_changed_since_it_was_read_is_not_overwritten(aws_api: AwsApi, op
 def test_client_that_comes_to_the_old_region_during_the_sweep_is_moved_too(
     aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late, others = "client_02", {"client_01"}
+    late = "client_02"
     aws_api.call("DELETE", f"connections/{OLD}/{late}")
-    land = Landing.wait
+    look, looked = Looker.look, list[str]()
 
-    def wait(landing: Landing, kicks: Any) -> Any:
-        if {kick.client.client_id for kick in kicks} == others:
+    def look_while_another_comes(looker: Looker, passenger: Any) -> Any:
+        if not looked:
+            looked.append(passenger.client_id)
             aws_api.connect(OLD, late)
-        return land(landing, kicks)
+        return look(looker, passenger)
 
-    monkeypatch.setattr(Landing, "wait", wait)
+    monkeypatch.setattr(Looker, "look", look_while_another_comes)
 
     done = run_ok("iot_region_switch", {**options, "mode": "3"})
 
@@ -333,3 +346,249 @@ def test_server_that_cannot_be_asked_is_refused_before_the_switch(
     assert result["outcome"] == "refused"
     assert aws_api.writes(last) == []
     assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
+
+
+def test_a_wave_that_does_not_land_is_taken_back(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    """The records point back, and who had landed is where the records say."""
+    first, second = sorted(CLIENTS, key=lambda name: zlib.crc32(name.encode()))
+    aws_api.reconnect({first: NEW})
+    start = last_request(aws_api)
+
+    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 1, "waves": [50, 100]})
+
+    assert found["outcome"] == "rolled_back"
+    assert "wave 2: found 1 of 1 clients not landed" in found["msg"]
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
+    assert aws_api.writes(start).count("ChangeResourceRecordSets") == 2
+    assert second not in aws_api.connected(NEW)
+    journal = (Path(found["report"]) / "journal.jsonl").read_text()
+    assert '"step": "restored"' in journal
+
+
+def test_those_who_had_landed_are_sent_back(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    first, second = sorted(CLIENTS, key=lambda name: zlib.crc32(name.encode()))
+    aws_api.reconnect({first: NEW})
+    reverse = Roster.reverse
+
+    def follow_the_records(roster: Roster) -> Any:
+        assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
+        aws_api.reconnect({first: OLD})
+        aws_api.connect(OLD, second)
+        return reverse(roster)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Roster, "reverse", follow_the_records)
+        found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 3, "waves": [50, 100]})
+
+    assert found["outcome"] == "rolled_back"
+    assert aws_api.connected(OLD) == set(CLIENTS)
+    assert found["summary"]["clients"]["stragglers"] == 0
+
+
+def test_records_that_somebody_else_moved_on_are_not_restored(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    aws_api.reconnect({})
+    other = "broker.example.net"
+    look = Looker.look
+
+    def meddle(looker: Looker, passenger: Any) -> Any:
+        point({ENDPOINTS[0]: other})
+        return look(looker, passenger)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Looker, "look", meddle)
+        found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 1})
+
+    assert found["failed"]
+    assert found["outcome"] == "failed"
+    assert records()[ENDPOINTS[0]] == other
+
+
+def test_records_are_left_where_the_operator_wants_no_restoring(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    aws_api.reconnect({})
+
+    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 1, "restore": False})
+
+    assert found["outcome"] == "partial"
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
+
+
+def test_a_run_that_pauses_after_dns_goes_on(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    paused = run_ok("iot_region_switch", {**options, "mode": "3", "pause_after_dns": True})
+    assert paused["paused"]
+    assert paused["targets"] == dict.fromkeys(ENDPOINTS, ATS[NEW])
+    assert aws_api.connected(OLD) == set(CLIENTS)
+
+    done = run_ok("iot_region_switch", {**options, "mode": "3", "run_id": paused["run_id"]})
+
+    assert (done["outcome"], done["run_id"], done["paused"]) == ("moved", paused["run_id"], False)
+    assert done["summary"]["plan"] == {endpoint: {"from": OLD, "to": NEW} for endpoint in ENDPOINTS}
+    assert [phase["name"] for phase in done["summary"]["phases"]].count("switch") == 1
+    assert aws_api.connected(NEW) == set(CLIENTS)
+
+
+def test_nothing_to_do_does_not_pause(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    run_ok("iot_region_switch", {**options, "mode": "3"})
+    assert not run_ok("iot_region_switch", {**options, "mode": "3", "pause_after_dns": True})["paused"]
+
+
+def test_a_paused_run_whose_records_were_moved_meanwhile_disconnects_nobody(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    paused = run_ok("iot_region_switch", {**options, "mode": "3", "pause_after_dns": True})
+    point(dict.fromkeys(ENDPOINTS, ATS[OLD]))
+
+    found = run("iot_region_switch", {**options, "mode": "3", "run_id": paused["run_id"]})
+
+    assert "changed since" in found["msg"]
+    assert aws_api.connected(OLD) == set(CLIENTS)
+
+
+def test_only_what_was_approved_is_done(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    wary = {**options, "mode": "3", "require_approval": True}
+    start = last_request(aws_api)
+    assert "approve: found nothing" in error_of("iot_region_switch", wary)
+    token = run_ok("iot_region_switch", wary, check=True)["token"]
+    aws_api.disconnect(OLD, "client_02")
+    refused = run("iot_region_switch", {**wary, "approve": token})
+    assert refused["outcome"] == "refused"
+    assert "the clients (2 then, 1 now)" in refused["msg"]
+    assert aws_api.writes(start) == []
+    aws_api.connect(OLD, "client_02")
+    point(dict.fromkeys(ENDPOINTS, ATS[OLD]), ttl=5)
+    assert "records, regions or options" in error_of("iot_region_switch", {**wary, "approve": token})
+    point(dict.fromkeys(ENDPOINTS, ATS[OLD]))
+
+    assert run_ok("iot_region_switch", {**wary, "approve": token})["outcome"] == "moved"
+    assert run_ok("iot_region_switch", wary)["outcome"] == "unchanged"
+
+
+def test_approval_may_allow_for_a_fleet_that_drifts(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    wary = {**options, "mode": "3", "require_approval": True, "approval_drift": 50}
+    token = run_ok("iot_region_switch", wary, check=True)["token"]
+    aws_api.disconnect(OLD, "client_02")
+
+    assert run_ok("iot_region_switch", {**wary, "approve": token})["outcome"] == "moved"
+
+
+@pytest.mark.parametrize(
+    ("bound", "named"),
+    [
+        ({"max_clients": 1}, "max_clients: found 2 clients to disconnect, expected 1 at most"),
+        ({"max_endpoints": 1}, "max_endpoints: found 2 endpoints to move, expected 1 at most"),
+        ({"max_share": 50}, "share: found 2 of 2 clients to disconnect (100.0 %), expected 0 to 50 %"),
+    ],
+)
+def test_a_plan_beyond_its_bounds_is_refused_unless_it_is_named(
+    aws_api: AwsApi, options: dict[str, Any], bound: dict[str, int], named: str
+) -> None:
+    start = last_request(aws_api)
+    refused = run("iot_region_switch", {**options, **bound, "mode": "3"})
+    assert named in refused["msg"]
+    assert refused["outcome"] == "refused"
+    assert aws_api.writes(start) == []
+    assert named in run("iot_region_switch", {**options, **bound, "mode": "3"}, check=True)["msg"]
+
+    check = next(finding["check"] for finding in refused["findings"] if finding["blocking"])
+    assert run_ok("iot_region_switch", {**options, **bound, "mode": "3", "waive": [check]})["outcome"] == "moved"
+
+
+def test_clients_that_no_endpoint_claims_refuse_a_move_or_follow_an_endpoint(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    boto3.client("iot", region_name=OLD).create_thing(thingName="client_03")
+    aws_api.connect(OLD, "client_03")
+    aws_api.reconnect(dict.fromkeys((*CLIENTS, "client_03"), NEW))
+    move = {**options, "mode": "3"}
+
+    assert "unmapped_clients: found 1" in error_of("iot_region_switch", {**move, "unmapped_clients": "refuse"})
+    assert run_ok("iot_region_switch", {**move, "unmapped_clients": ENDPOINTS[0]})["outcome"] == "moved"
+    assert aws_api.connected(NEW) == {*CLIENTS, "client_03"}
+
+
+def test_clients_that_are_listed_are_moved_without_an_index(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    for region in (OLD, NEW):
+        boto3.client("iot", region_name=region).update_indexing_configuration(
+            thingIndexingConfiguration={"thingIndexingMode": "OFF"}
+        )
+    listed = tmp_path / "fleet.csv"
+    odd = "a/b c#+"
+    aws_api.connect(OLD, odd)
+    aws_api.reconnect({**dict.fromkeys(CLIENTS, NEW), odd: NEW})
+    listed.write_text(f"client_id,endpoint\nclient_01,\nclient_02,\n{odd},{ENDPOINTS[0]}\n")
+
+    done = run_ok("iot_region_switch", {**options, "mode": "3", "discovery": "clients", "client_ids_file": str(listed)})
+
+    assert done["summary"]["clients"]["landed"] == 3
+    assert aws_api.connected(NEW) == {*CLIENTS, odd}
+
+
+def test_a_dead_region_is_left_and_what_was_skipped_is_said(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records move, devices that come by themselves are proven, and a later run finishes the sweep."""
+    monkeypatch.setattr("ansible.module_utils.region_switch.aws.PROBE_TIMEOUT", 0.3)
+    dead = {"operation": "*", "region": OLD, "kind": "hang", "seconds": 5}
+    aws_api.faults(*({**dead, "operation": name} for name in ("DescribeEndpoint", "SearchIndex", "GetConnection")))
+    aws_api.connect(NEW, "client_01")
+
+    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 2})
+
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
+    assert found["outcome"] == "partial"
+    assert "client_02" in found["msg"]
+    assert "client_01" not in found["msg"]
+    assert any(line.startswith(f"{OLD}: skipped") for line in found["lines"])
+    aws_api.faults()
+    start = last_request(aws_api)
+    again = run_ok("iot_region_switch", {**options, "mode": "3"})
+    assert again["outcome"] == "moved"
+    assert aws_api.connected(NEW) == set(CLIENTS)
+    assert "ChangeResourceRecordSets" not in aws_api.writes(start)
+
+
+def test_a_move_into_a_dead_region_is_refused(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ansible.module_utils.region_switch.aws.PROBE_TIMEOUT", 0.3)
+    aws_api.faults({"operation": "DescribeEndpoint", "region": NEW, "kind": "hang", "seconds": 5})
+    start = last_request(aws_api)
+
+    found = run("iot_region_switch", {**options, "mode": "3"})
+
+    assert found["outcome"] == "refused"
+    assert f"region {NEW}: found no answer" in found["msg"]
+    assert aws_api.writes(start) == []
+
+
+def test_a_rollback_returns_to_the_records_before_and_does_so_once(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    run_ok("iot_region_switch", {**options, "mode": "2"})
+    run_ok("iot_region_switch", {**options, "mode": "3"})
+    aws_api.reconnect({"client_01": OLD, "client_02": NEW})
+
+    back = run_ok("iot_region_switch", {**options, "rollback": True})
+
+    assert (back["outcome"], back["summary"]["mode"]) == ("moved", "2")
+    assert aws_api.connected(OLD) == {"client_01"}
+    assert run_ok("iot_region_switch", {**options, "rollback": True})["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ({"waves": [10, 5]}, "waves: found 5"),
+        ({"max_stragglers": 101}, "max_stragglers: found 101"),
+        ({"unmapped_clients": "mqtt9.example.com"}, "unmapped_clients: found mqtt9.example.com"),
+        ({"discovery": "clients"}, "discovery clients: found neither"),
+        ({"probe_certificate": "only.crt"}, "probe_certificate: found one"),
+        ({"run_id": "20261123T204500Z-mode3-0f3a"}, "run 20261123T204500Z-mode3-0f3a: found no summary.json"),
+        ({"delete_connection_rate": -1}, "delete_connection_rate: found -1"),
+    ],
+)
+def test_options_that_cannot_be_meant_change_nothing(
+    aws_api: AwsApi, options: dict[str, Any], option: dict[str, Any], named: str
+) -> None:
+    start = last_request(aws_api)
+    assert error_of("iot_region_switch", {**options, **option, "mode": "3"}).startswith(named)
+    assert aws_api.requests(start) == []
