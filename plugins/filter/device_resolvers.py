@@ -9,7 +9,7 @@ from typing import Any
 def device_lookups(
     hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], targets: Mapping[str, str], sample: int
 ) -> list[dict[str, str]]:
-    """Return `[{"host", "endpoint", "target"}]` of at most `sample` devices, by turns for each endpoint.
+    """Return `[{"host", "endpoint", "target"}]` of at most `sample` devices: the first of each endpoint, and so on.
 
     Args:
         hosts: devices of the inventory; one whose `mqtt_endpoint` is none of the targets is left out.

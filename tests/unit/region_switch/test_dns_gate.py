@@ -250,19 +250,20 @@ def test_dead_name_server_is_never_given_up() -> None:
 
 
 def test_wrong_answer_that_was_under_way_when_all_were_right_counts() -> None:
+    other = Server("other", "192.0.2.55", recursive=True)
     under_way, all_right = threading.Event(), threading.Event()
-    script = Script({ONE: [NEW, OLD, NEW], TWO: [NEW]})
+    script = Script({RESOLVER: [NEW, OLD, NEW], other: [NEW]})
 
     class Observed(Gate):
         def _insist(self, watch: Any, *more: Any) -> None:
             super()._insist(watch, *more)
-            if watch.server is TWO:
+            if watch.server is other:
                 all_right.set()
 
     def before(server: Server) -> None:
-        if server is TWO:
+        if server is other:
             assert under_way.wait(WAIT)
-        elif len(script.asked[ONE]) == 1:
+        elif len(script.asked[RESOLVER]) == 1:
             under_way.set()
             assert all_right.wait(WAIT)
 
@@ -270,8 +271,8 @@ def test_wrong_answer_that_was_under_way_when_all_were_right_counts() -> None:
 
     gate = Observed(1, TIMEOUT, ask=script.ask, clock=lambda: script.now, sleep=lambda _: None)
 
-    assert gate.wait([ONE, TWO], {NAME: NEW}) == []
-    assert script.asked[ONE] == [NEW, OLD, NEW]
+    assert gate.wait([RESOLVER, other], {NAME: NEW}) == []
+    assert script.asked[RESOLVER] == [NEW, OLD, NEW]
 
 
 def test_silent_server_is_not_asked_for_the_other_names_in_that_round() -> None:
