@@ -63,3 +63,10 @@ def test_every_outcome_is_explained() -> None:
 
     assert explained == {"moved", "unchanged", "refused", "partial", "failed"}
     assert [outcome for outcome in explained if f'"{outcome}"' not in ENGINE] == []
+
+
+def test_every_check_is_explained() -> None:
+    checks = set(re.findall(r"(?:_blocking|Finding|unanswered)\(\s*\"(\w+)\"", ENGINE))
+
+    assert checks
+    assert first_column(section("Is the other region ready?")) == checks
