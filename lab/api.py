@@ -7,6 +7,7 @@ import urllib.request
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from lab import topology
 from lab.errors import LabError
@@ -52,7 +53,7 @@ def writes_since(number: int) -> list[str]:
     return [call["operation"] for call in calls if call["write"] and call["status"] < 400]
 
 
-def client(service: str, region: str) -> Any:
+def client(service: str, region: str, config: Config | None = None) -> Any:
     """Return boto3's client of a service in a region of the lab."""
     session = boto3.session.Session(aws_access_key_id="lab", aws_secret_access_key="lab", region_name=region)  # noqa: S106
-    return session.client(service, endpoint_url=topology.AWS_API_URL)
+    return session.client(service, endpoint_url=topology.AWS_API_URL, config=config)
