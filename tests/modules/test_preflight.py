@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,7 +19,8 @@ from ansible.module_utils.region_switch.aws import Aws
 from ansible.module_utils.region_switch.findings import Finding
 from ansible.module_utils.region_switch.preflight import Question, Settings
 
-from .conftest import HOSTED_ZONE_ID, AwsApi
+from .address_server import address_server
+from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi
 from .modules import last_request, run_ok
 from .mqtt_server import Authority, Manners, Pair, mqtt_server
 from .zone_server import zone_server
@@ -516,3 +519,70 @@ def test_name_server_that_cannot_be_asked(options: dict[str, Any]) -> None:
     done = run_ok("iot_readiness_info", {**options, "name_servers": ["127.0.0.1:9"]})
 
     assert "dns_server" in {each["check"] for each in done["findings"] if each["blocking"]}
+
+
+# The playbook --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Playbook:
+    """`playbooks/readiness.yml` with an inventory of its own."""
+
+    inventory: Path
+    report: Path
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.inventory)]
+        return subprocess.run(
+            [*command, "playbooks/readiness.yml"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture
+def playbook(ready: World, tmp_path: Path) -> Iterator[Playbook]:
+    addresses = {ATS[region]: ADDRESSES[region] for region in ATS}
+    with zone_server() as zone, address_server(addresses) as resolver:
+        variables = {
+            "aws_environment": {},
+            "iot_endpoints": [ENDPOINT],
+            "failover_modes": {"1": {ENDPOINT: OLD}, "3": {ENDPOINT: NEW}},
+            "hosted_zone_id": HOSTED_ZONE_ID,
+            "dns_record_ttl": 0,
+            "dns_resolvers": [resolver],
+            "failover_name_servers": [zone],
+            "failover_ca_file": ready.settings.ca_file,
+            "failover_probe_certificate": ready.settings.probe_certificate,
+            "failover_probe_private_key": ready.settings.probe_private_key,
+            "failover_mqtt_port": ready.settings.port,
+            "reports_directory": str(tmp_path / "reports"),
+        }
+        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        hosts = {"localhost": local, **dict.fromkeys((OLD, NEW), local)}
+        groups = {"regions": {"hosts": {OLD: None, NEW: None}}}
+        inventory = tmp_path / "hosts.json"
+        inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": variables, "children": groups}}))
+        yield Playbook(inventory, tmp_path / "reports" / "readiness.json")
+
+
+def test_playbook_ends_well_when_both_regions_are_ready(playbook: Playbook) -> None:
+    done = playbook.run()
+
+    assert done.returncode == 0, done.stdout
+    assert "changed=0" in done.stdout
+    assert playbook.report.stat().st_mode & 0o777 == 0o644
+    report = json.loads(playbook.report.read_text())
+    assert (report["ready"], report["findings"]) == (True, [])
+    assert dt.datetime.fromisoformat(report["checked_at"]).tzinfo
+
+
+def test_playbook_fails_in_one_line_and_leaves_its_report(playbook: Playbook) -> None:
+    iot().update_domain_configuration(domainConfigurationName="any-name", domainConfigurationStatus="DISABLED")
+
+    done = playbook.run()
+
+    assert done.returncode == 2
+    assert f"Not ready: 1 finding(s) that a move would be refused for, the first: domain_configuration ({NEW}" in (
+        done.stdout + done.stderr
+    )
+    (finding,) = json.loads(playbook.report.read_text())["findings"]
+    assert (finding["check"], finding["region"], finding["found"]) == ("domain_configuration", NEW, "DISABLED")

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import dns.flags
-import dns.message
-import dns.rdatatype
-import dns.rrset
 import pytest
 from ansible.module_utils.region_switch import probe
 from ansible.module_utils.region_switch.probe import ProbeError
 
+from .address_server import address_server
 from .mqtt_server import Authority, Manners, Pair, mqtt_server
 
 NAME = "mqtt1.example.com"
@@ -122,38 +116,6 @@ def test_unusable_ca_file_is_named(tmp_path: Path, content: str) -> None:
 
     with pytest.raises(ProbeError, match=f"no usable PEM in {file}"):
         probe.handshake("127.0.0.1", 1, NAME, str(file))
-
-
-@contextmanager
-def address_server(addresses: dict[str, str]) -> Iterator[str]:
-    """A resolver that knows the IPv4 address of some names."""
-    stopped = threading.Event()
-
-    def serve() -> None:
-        while not stopped.is_set():
-            try:
-                wire, peer = listener.recvfrom(4096)
-            except TimeoutError:
-                continue
-            query = dns.message.from_wire(wire)
-            answer = dns.message.make_response(query)
-            answer.flags |= dns.flags.RA
-            asked = query.question[0]
-            known = addresses.get(asked.name.to_text().rstrip("."))
-            if known and asked.rdtype == dns.rdatatype.A:
-                answer.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "A", known))
-            listener.sendto(answer.to_wire(), peer)
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.settimeout(0.1)
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            stopped.set()
-            thread.join()
 
 
 def test_address_comes_from_the_named_resolvers() -> None:

@@ -1,0 +1,45 @@
+"""A resolver on a loopback port that knows addresses."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dns.flags
+import dns.message
+import dns.rdatatype
+import dns.rrset
+
+
+@contextmanager
+def address_server(addresses: dict[str, str]) -> Iterator[str]:
+    """Yield the `address:port` of a resolver that knows the IPv4 addresses of these names and nothing else."""
+    stopped = threading.Event()
+
+    def serve() -> None:
+        while not stopped.is_set():
+            try:
+                wire, peer = listener.recvfrom(4096)
+            except TimeoutError:
+                continue
+            query = dns.message.from_wire(wire)
+            answer = dns.message.make_response(query)
+            answer.flags |= dns.flags.RA
+            asked = query.question[0]
+            known = addresses.get(asked.name.to_text().rstrip("."))
+            if known and asked.rdtype == dns.rdatatype.A:
+                answer.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "A", known))
+            listener.sendto(answer.to_wire(), peer)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(0.1)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            stopped.set()
+            thread.join()
