@@ -70,6 +70,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+ARGUMENT_SPEC: dict[str, Any] = {
+    "endpoints": {"type": "list", "elements": "str", "required": True},
+    "targets": {"type": "dict", "default": {}},
+}
+
 
 def look_up(name: str) -> dict[str, Any]:
     """Return what the device finds for a name, as RETURN says."""
@@ -94,13 +99,7 @@ def stale_endpoints(lookups: dict[str, dict[str, Any]], targets: dict[str, str])
 
 
 def main() -> None:
-    module = AnsibleModule(
-        {
-            "endpoints": {"type": "list", "elements": "str", "required": True},
-            "targets": {"type": "dict", "default": {}},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
     endpoints: list[str] = module.params["endpoints"]
     targets = {endpoint: str(target) for endpoint, target in module.params["targets"].items()}
     unknown = sorted(set(targets) - set(endpoints))
