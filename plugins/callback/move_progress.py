@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
+import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Column
 
 DOCUMENTATION = r"""
 name: move_progress
 type: aggregate
 short_description: Progress of C(iot_region_switch)
 description:
-  - Prints a line when a move enters a phase, and one every 5 seconds while a phase lasts.
+  - Prints a line when a move enters a phase, and while a phase lasts one every 5 seconds, or on a terminal a bar.
+  - Says what became of a move that was interrupted, and where its report is.
   - Reads the journal of the run, so it shows nothing in check mode, nor where the module runs on another host.
-requirements: []
+requirements: [rich]
 """
 
 MODULE = "iot_region_switch"
 INTERVAL = 5.0
 POLL = 0.2
+# Seconds that an interrupted move may take to write its report.
+REPORT_TIMEOUT = 30.0
+SERVERS_SHOWN = 4
+# Of a million clients each has such a line; nothing is made of them.
+_PER_CLIENT = re.compile(rb'.{0,60}"step": "(?:delete_connection|landed)"')
+
+Entry = dict[str, Any]
 
 
 @dataclass
@@ -34,88 +51,224 @@ class Progress:
 
     Attributes:
         doing: the phase, as people read it.
-        total: clients to disconnect in this pass.
-        done: clients disconnected in this pass.
+        detail: how far it has come, empty where nothing says so.
+        done, total: clients disconnected or landed, of those of this wave; total 0 where nothing is counted.
         began: epoch seconds at which the phase was seen to begin.
     """
 
     doing: str = "reading what is"
-    total: int = 0
+    detail: str = ""
     done: int = 0
-    began: float = 0.0
+    total: int = 0
+    began: float = field(default_factory=time.time)
 
-    def apply(self, entry: dict[str, Any], now: float) -> str | None:
+    def apply(self, entry: Entry, now: float) -> str | None:
         """Take one entry of the journal in; return the line that it is worth, if any."""
         step = str(entry.get("step"))
-        if step == "delete_connection":
-            self.done += 1
-            if self.done == self.total:
-                self._enter("waiting until every client is seen where it belongs", now)
-            return None
-        if step == "sweep":
-            self.total, self.done = int(entry["clients"]), 0
-        if step in _DOING:
+        if step == "dns_waiting":
+            self.detail = _stale(entry)
+        elif step == "progress":
+            self._count(entry, now)
+        elif step in _DOING:
             self._enter(_DOING[step], now)
         return _LINES[step](entry) if step in _LINES else None
 
+    def _count(self, entry: Entry, now: float) -> None:
+        doing = _PHASES[entry["phase"]]
+        if doing != self.doing:
+            self._enter(doing, now)
+        self.done, self.total, self.detail = int(entry["done"]), int(entry["total"]), _counts(entry)
+
     def _enter(self, doing: str, now: float) -> None:
-        self.doing, self.began = doing, now
+        self.doing, self.began, self.detail, self.done, self.total = doing, now, "", 0, 0
 
     def status(self, now: float) -> str:
-        """What is being done and for how long; with rate and time left while clients are disconnected."""
-        seconds = max(now - self.began, 0.001)
-        if not 0 < self.done < self.total:
-            return f"{self.doing}, for {seconds:.0f} s"
-        rate = self.done / seconds
-        left = (self.total - self.done) / rate
-        return f"{self.doing}: {self.done} of {self.total}, {rate:.0f} per second, {left:.0f} s left"
+        """What is being done, and how far it has come or for how long."""
+        return f"{self.doing}: {self.detail}" if self.detail else f"{self.doing}, for {now - self.began:.0f} s"
 
 
-def _plan_line(entry: dict[str, Any]) -> str:
+def _counts(entry: Entry) -> str:
+    parts = [f"{entry['done']} of {entry['total']}"]
+    if entry["phase"] == "sweep":
+        parts.append(f"{entry['rate']:.0f} per second")
+        parts += [f"{entry['eta']:.0f} s left"] if entry.get("eta") is not None else []
+    return f"{', '.join(parts)}; {entry['landed']} landed, {entry['stragglers']} stragglers"
+
+
+def _stale(entry: Entry) -> str:
+    servers: dict[str, float | None] = {}
+    for each in entry["stale"]:
+        known = servers.get(each["server"])
+        seconds = each.get("seconds")
+        servers[each["server"]] = seconds if known is None else max(known, seconds or 0)
+    shown = [
+        f"{server} still answers the old region" + (f" for {seconds:.0f} s" if seconds is not None else "")
+        for server, seconds in list(servers.items())[:SERVERS_SHOWN]
+    ]
+    more = [f"{len(servers) - SERVERS_SHOWN} more"] if len(servers) > SERVERS_SHOWN else []
+    return f"{', '.join(shown + more) or 'not proven yet'}; {entry['left']:.0f} s left at most"
+
+
+def _plan_line(entry: Entry) -> str:
     moves = [
         f"{name} {move['from']} -> {move['to']}" for name, move in entry["plan"].items() if move["from"] != move["to"]
     ]
     return f"plan: {', '.join(moves) or 'no name moves'}; {entry['misplaced']} clients are elsewhere"
 
 
+def _sweep_line(entry: Entry) -> str:
+    waves = entry.get("waves", 1)
+    wave = f" (wave {entry['wave']} of {waves})" if waves > 1 else ""
+    return f"sweep: {entry['clients']} clients{wave}"
+
+
+def _findings_line(entry: Entry) -> str:
+    waived = entry.get("waived", [])
+    blocking = sum(bool(each["blocking"] and each["check"] not in waived) for each in entry["findings"])
+    return f"preflight: {len(entry['findings'])} findings, {blocking} of them against the move"
+
+
+_PHASES = {"sweep": "disconnecting clients", "landing": "waiting until every client is seen where it belongs"}
 _DOING = {
+    "plan": "checking the target",
     "switch": "changing the records",
     "switched": "waiting until Route 53's servers have the change",
     "insync": "waiting until every name server and resolver answers the new region",
-    "sweep": "disconnecting clients",
+    "sweep": _PHASES["sweep"],
+    "landing": "looking for clients that came late",
+    "restore": "restoring the records",
+    "restored": "sending clients back",
+    "interrupted": "stopping",
 }
-_LINES: dict[str, Callable[[dict[str, Any]], str]] = {
+_LINES: dict[str, Callable[[Entry], str]] = {
+    "skipped": lambda entry: f"skipped: {entry['region']} does not answer",
     "plan": _plan_line,
+    "preflight": _findings_line,
     "insync": lambda _: "records: changed and INSYNC",
     "dns": lambda entry: f"DNS: as wanted on {', '.join(entry['servers'])}",
-    "sweep": lambda entry: f"sweep: {entry['clients']} clients",
-    "sweep_again": lambda entry: f"sweep: {len(entry['clients'])} clients went back and are disconnected again",
+    "sweep": _sweep_line,
     "landing": lambda entry: f"landing: {entry['landed']} landed, {entry['late']} late",
+    "restore": lambda _: "restore: the records go back",
+    "restored": lambda _: "restore: the records are as they were",
+    "interrupted": lambda entry: f"interrupted: {entry['reason']}",
 }
 
 
-def new_entries(journal: Path, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield the whole lines behind an offset, each with the offset behind it; a line being written waits."""
+def new_entries(journal: Path, offset: int) -> Iterator[tuple[Entry, int]]:
+    """Yield the entries behind an offset, each with the offset behind it; a line being written waits.
+
+    Lines of single clients, and what is no entry, are passed over.
+    """
     with journal.open("rb") as stream:
         stream.seek(offset)
         for line in stream:
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            yield json.loads(line), offset
+            yield _parsed(line), offset
+
+
+def _parsed(line: bytes) -> Entry:
+    if _PER_CLIENT.match(line):
+        return {}
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+class Terminal:
+    """A bar in the last line of a terminal, which gives way to whatever else is written there."""
+
+    def __init__(self, lock: Any) -> None:
+        # Ansible's own: it is held while anything is written, also to the stream that the bar is drawn on.
+        self.lock = lock
+        self._streams = sys.stdout, sys.stderr
+        text = Column(no_wrap=True, overflow="ellipsis")
+        self._bar = Bar(
+            TextColumn("    {task.description}", table_column=Column(no_wrap=True), markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[detail]}", table_column=text, markup=False),
+            console=Console(file=sys.stdout, highlight=False),
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._bar.add_task("", detail="")
+        self._shown = False
+        self.free = True
+        sys.stdout, sys.stderr = (Curtain(stream, self) for stream in self._streams)
+
+    def show(self, progress: Progress, now: float) -> None:
+        """Draw the bar, unless somebody is in the middle of a line."""
+        with self.lock:
+            if not self.free:
+                return
+            if not self._shown:
+                self._bar.start()
+                # Whatever ends this process, the cursor stays.
+                self._bar.console.show_cursor(True)
+                self._shown = True
+            detail = progress.detail or f"{now - progress.began:.0f} s"
+            self._bar.update(
+                self._task, description=progress.doing, completed=progress.done, total=progress.total or None,
+                detail=detail,
+            )  # fmt: skip
+            self._bar.refresh()
+
+    def hide(self) -> None:
+        with self.lock:
+            if self._shown:
+                self._bar.stop()
+                self._shown = False
+
+    def close(self) -> None:
+        self.hide()
+        sys.stdout, sys.stderr = self._streams
+
+
+class Curtain:
+    """A stream to a terminal that hides the bar before anything is written."""
+
+    def __init__(self, stream: TextIO, terminal: Terminal) -> None:
+        self._stream = stream
+        self._terminal = terminal
+
+    def write(self, text: str) -> int:
+        with self._terminal.lock:
+            self._terminal.hide()
+            self._terminal.free = text.endswith("\n")
+            return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Watcher:
-    """Follows the journal of the next run that begins in a reports folder."""
+    """Follows the journal of the run that begins in a reports folder, or of one that goes on.
 
-    def __init__(self, reports: Path, say: Callable[[str], None]) -> None:
+    Args:
+        reports: the folder.
+        say: prints a line.
+        terminal: where the bar is drawn; None prints a line every INTERVAL instead.
+        run_id: the run that goes on, empty for the one that begins next.
+    """
+
+    def __init__(
+        self, reports: Path, say: Callable[[str], None], terminal: Terminal | None = None, run_id: str = ""
+    ) -> None:
         self._reports = reports
         self._say = say
-        self._earlier = self._journals()
+        self._terminal = terminal
+        self._earlier = set() if run_id else self._journals()
+        self._journal: Path | None = reports / run_id / "journal.jsonl" if run_id else None
+        self._offset = _size(self._journal) if self._journal else 0
         self._over = threading.Event()
-        self._progress = Progress(began=time.time())
+        self._end: Entry = {}
+        self._progress = Progress()
         self._said = time.monotonic()
-        self._offset = 0
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
@@ -123,30 +276,84 @@ class Watcher:
         """Say what is left to say and end."""
         self._over.set()
         self._thread.join()
+        if self._terminal:
+            self._terminal.close()
+
+    def interrupted(self, timeout: float) -> None:
+        """Wait until the run, told to stop, has written its report; say what became of it and where that is."""
+        if not self._journal:
+            self.stop()
+            return
+        folder = self._journal.parent
+        deadline = time.monotonic() + timeout
+        # The summary is written behind the journal's end.
+        while not (self._end and (folder / "summary.json").exists()) and time.monotonic() < deadline:
+            time.sleep(POLL)
+        self.stop()
+        if self._end:
+            self._print(f"outcome: {self._end.get('outcome')}")
+            self._print(f"report: {folder}")
+        else:
+            self._print(f"no report after {timeout:.0f} s; the journal is in {folder}: run the same mode again")
 
     def _journals(self) -> set[Path]:
         return set(self._reports.glob("*/journal.jsonl"))
 
+    def _begun(self) -> Path | None:
+        """The journal of the run that this ansible-playbook has begun; another one's may begin beside it."""
+        journal = min(self._journals() - self._earlier, default=None)
+        if journal is None or _started_by(self._reports / ".lock") not in (0, os.getpid()):
+            return None
+        return journal
+
     def _follow(self) -> None:
-        journal: Path | None = None
         over = False
         while not over:
             over = self._over.wait(POLL)
-            journal = journal or min(self._journals() - self._earlier, default=None)
-            if journal:
-                self._read(journal)
+            self._journal = self._journal or self._begun()
+            if self._journal and not self._read(self._journal):
+                return
 
-    def _read(self, journal: Path) -> None:
-        for entry, offset in new_entries(journal, self._offset):
-            self._offset = offset
-            if line := self._progress.apply(entry, time.time()):
-                self._print(line)
-        if time.monotonic() - self._said >= INTERVAL:
+    def _read(self, journal: Path) -> bool:
+        """Say what is new; False when the journal cannot be read."""
+        try:
+            for entry, offset in new_entries(journal, self._offset):
+                self._offset = offset
+                self._take(entry)
+        except OSError:
+            return False
+        if self._terminal:
+            self._terminal.show(self._progress, time.time())
+        elif time.monotonic() - self._said >= INTERVAL:
             self._print(self._progress.status(time.time()))
+        return True
+
+    def _take(self, entry: Entry) -> None:
+        try:
+            line = self._progress.apply(entry, time.time())
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # A journal of another version: less is said.
+            return
+        if line:
+            self._print(line)
+        if entry.get("step") == "end":
+            self._end = entry
 
     def _print(self, line: str) -> None:
         self._say(f"    {line}")
         self._said = time.monotonic()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _started_by(lock: Path) -> int:
+    """Pid of the ansible-playbook whose run took the lock last, 0 where unknown."""
+    try:
+        return int(json.loads(lock.read_text(encoding="utf-8"))["started_by"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
@@ -160,20 +367,36 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__()
         self._play: Any = None
         self._watcher: Watcher | None = None
+        # On Ctrl-C Ansible calls no callback any more.
+        atexit.register(self._at_exit, os.getpid())
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._play = play
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
-        if task.action == MODULE and not self._watcher:
-            variables = self._play.get_variable_manager().get_vars(play=self._play, host=host, task=task)
-            templar = Templar(loader=self._play.get_loader(), variables=variables)
-            self._watcher = Watcher(Path(str(templar.template(task.args["reports_directory"]))), self._display.display)
+        if task.action != MODULE or self._watcher:
+            return
+        variables = self._play.get_variable_manager().get_vars(play=self._play, host=host, task=task)
+        templar = Templar(loader=self._play.get_loader(), variables=variables)
+        try:
+            reports = Path(str(templar.template(task.args["reports_directory"])))
+            run_id = str(templar.template(task.args.get("run_id", "")))
+            terminal = Terminal(self._display._lock) if _drawable(sys.stdout) else None
+            self._watcher = Watcher(reports, self._display.display, terminal, run_id)
+        except (AnsibleError, KeyError):
+            # A task that is skipped may lack what it needs; one that runs says so itself.
+            return
 
     def v2_runner_on_ok(self, result: Any) -> None:  # noqa: ARG002 - Ansible's signature
         self._stop()
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: ARG002 - Ansible's signature
+        self._stop()
+
+    def v2_runner_on_skipped(self, result: Any) -> None:  # noqa: ARG002 - Ansible's signature
+        self._stop()
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:  # noqa: ARG002 - Ansible's signature
         self._stop()
 
     def v2_playbook_on_stats(self, stats: Any) -> None:  # noqa: ARG002 - Ansible's signature
@@ -183,3 +406,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if self._watcher:
             self._watcher.stop()
             self._watcher = None
+
+    def _at_exit(self, pid: int) -> None:
+        if self._watcher and os.getpid() == pid:
+            self._watcher.interrupted(REPORT_TIMEOUT)
+
+
+def _drawable(stream: TextIO) -> bool:
+    """Whether a bar can be drawn on a stream."""
+    console = Console(file=stream)
+    return console.is_terminal and not console.is_dumb_terminal
