@@ -26,7 +26,10 @@ CLIENTS = st.lists(
     max_size=12,
     unique_by=lambda client: (client.client_id, client.region),
 )
-FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Each example is a database on disk.
+FOLDER = settings(
+    max_examples=settings().max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @contextmanager
