@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from lab import programs, supervisor, topology
 from lab.errors import LabError
-from lab.load import configuration, registry
+from lab.load import configuration
 from lab.load.configuration import Status
 
 # Beside the seconds that the first connections are spread over.
@@ -23,6 +23,9 @@ def start(clients: int, publish_interval: float, say: Say) -> None:
     Raises:
         LabError: the lab is not up, AWS's stand-in refused, or they are not connected in time.
     """
+    # The engine's package need not be at hand for asking what the load does.
+    from lab.load import registry
+
     config = configuration.make(clients, publish_interval)
     if not (topology.REPOSITORY / "certs" / "ca.crt").exists():
         raise LabError("certs/ca.crt: found no file, expected the endpoints' CA: run setup.yml first")
@@ -43,6 +46,8 @@ def stop(say: Say) -> None:
     Raises:
         LabError: the lab is not up, or AWS's stand-in refused.
     """
+    from lab.load import registry
+
     _stop_program()
     os.environ.update(topology.aws_environment())
     registry.remove([region.name for region in topology.REGIONS], configuration.directory())

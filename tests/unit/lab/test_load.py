@@ -7,12 +7,14 @@ import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from lab import topology
 from lab.errors import LabError
-from lab.load import configuration, mqtt
+from lab.load import configuration, control, mqtt
 from lab.load.client import Client, Settings, Totals
 from tests.unit.lab.server_certificate import write_pair
 
@@ -184,3 +186,19 @@ def test_a_configuration_is_read_as_it_was_written(tmp_path: Path, monkeypatch: 
     (tmp_path / "load" / "load.json").write_text("{}")
     with pytest.raises(LabError, match="start the load again"):
         configuration.read(tmp_path / "load" / "load.json")
+
+
+def test_the_load_is_told_in_one_line_with_its_regions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_STATE_DIR", str(tmp_path))
+    said: list[str] = []
+    assert control.show(said.append) == 1
+    assert said == ["load: does not run"]
+    region = topology.REGIONS[1]
+    told = configuration.Status(1.0, 5, {str(region.address): 5}, 6, 9, 7, {"connection closed": 1})
+    (tmp_path / "load").mkdir()
+    (tmp_path / "load" / "status.json").write_text(json.dumps(asdict(told)))
+    assert control.show(said.append) == 0
+    assert said[1:] == [
+        f"load: 5 clients, connected: 5 in {region.name}; 6 connects; 9 messages sent, 2 not acknowledged yet; "
+        "ended: 1 connection closed"
+    ]
