@@ -68,9 +68,11 @@ def test_columns_are_client_ids_and_endpoints(names: list[str]) -> None:
         (b"a\n\nb\n", "line 2", "found nothing"),
         (b"a\n" + b"x" * 129 + b"\n", "line 2", "found 129 characters"),
         (b"$a\n", "line 1", r"found '\$a'"),
+        (b"a\0b\n", "line 1", r"found 'a\\x00b'"),
         (b"a\nb\n\xe9\n", "line 3", "no UTF-8"),
         (b"x" * 5000, "line 1", "more than 4096 bytes"),
         (CSV_START + b"a,b\nc\n", "line 3", "found 1 columns"),
+        (CSV_START + b"a,b,c\n", "line 2", "found 3 columns"),
         (CSV_START + b'a,b\n"c,d\n', "line 3", "CSV that cannot be read"),
         (CSV_START + b",mqtt1.example.com\n", "line 2", "found nothing"),
     ],
@@ -78,6 +80,10 @@ def test_columns_are_client_ids_and_endpoints(names: list[str]) -> None:
 def test_line_that_is_wrong_is_named(content: bytes, place: str, found: str) -> None:
     with pytest.raises(RefusedError, match=rf"clients {place}: .*{found}.*, expected"):
         read(content)
+
+
+def test_mark_at_the_start_of_a_file_is_no_part_of_a_client_id() -> None:
+    assert read(b"\xef\xbb\xbfclient_01\n") == [("client_01", "")]
 
 
 @pytest.mark.parametrize("path", ["/nowhere/clients.txt", "/", "a\0b", "\ud800"])

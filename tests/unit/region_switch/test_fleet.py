@@ -217,6 +217,29 @@ def test_reader_that_goes_away_ends_the_regions(source: Source) -> None:
     assert_workers_end(before)
 
 
+def test_nothing_is_asked_for_when_nobody_waits_for_it() -> None:
+    stop = threading.Event()
+    stop.set()
+
+    with pytest.raises(fleet.StoppedError):
+        Paced(FakeAws(lambda *_, **__: pytest.fail("was asked")), 100, stop).call("GetConnection", clientId="client_01")
+
+
+def test_regions_wait_for_a_slow_reader() -> None:
+    pages, too_many = iter(range(5 * (fleet.BATCHES_WAITING + 3))), threading.Event()
+
+    def answer(operation: str, **_: Any) -> dict[str, Any]:
+        if next(pages, None) is None:
+            too_many.set()
+        return endless(operation)
+
+    batches = stream(account({REGION: answer}), [REGION], INDEX)
+    next(batches)
+
+    assert not too_many.wait(0.5)
+    batches.close()  # type: ignore[attr-defined]
+
+
 def test_memory_does_not_grow_with_the_fleet() -> None:
     def peak(clients: int) -> int:
         def answer(_operation: str, nextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803 - AWS's name
@@ -270,7 +293,7 @@ def test_endpoint_of_a_listed_client_is_the_file_s_then_the_thing_s_then_the_def
     def answer(operation: str, clientId: str = "", thingName: str = "") -> Any:  # noqa: N803 - AWS's names
         if operation == "GetConnection":
             return {"connected": clientId != "absent", "clientId": clientId}
-        assert thingName != "by file"
+        assert thingName in ("by_thing", "no_thing")
         known = thingName in things
         return thing(thingName, things[thingName]) if known else aws_error("ResourceNotFoundException", 404)
 
