@@ -48,6 +48,10 @@ options:
     description: Thing attribute that says which endpoint a client uses.
     type: str
     default: mqtt_endpoint
+  default_endpoint:
+    description: The endpoint of things that name none; without it they belong to no endpoint.
+    type: str
+    default: ""
   ca_file:
     description: PEM file of the CA that the server certificates must chain to; without it, the system's CAs.
     type: path
@@ -146,6 +150,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "resolvers": {"type": "list", "elements": "str", "default": []},
     "name_servers": {"type": "list", "elements": "str", "default": []},
     "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
+    "default_endpoint": {"type": "str", "default": ""},
     "ca_file": {"type": "path"},
     "certificate_days": {"type": "float", "default": 14},
     "probe_certificate": {"type": "path"},
@@ -169,6 +174,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
         endpoint_attribute=parameters["endpoint_attribute"],
         resolvers=parameters["resolvers"],
         index=parameters["index"],
+        default_endpoint=parameters["default_endpoint"],
     )
     checked_at = datetime.now(UTC).isoformat(timespec="seconds")
     found = readiness.assess(Aws(parameters["regions"]), settings, table, parameters["name_servers"])

@@ -115,11 +115,13 @@ class Admission:
 
     Args:
         attribute: thing attribute that names the endpoint.
+        default_endpoint: that of things which name none; empty: they belong to no endpoint.
     """
 
-    def __init__(self, aws: Aws, attribute: str) -> None:
+    def __init__(self, aws: Aws, attribute: str, default_endpoint: str = "") -> None:
         self._regions = {region: Paced(iot) for region, iot in aws.iot.items()}
         self._attribute = attribute
+        self._default = plain(default_endpoint)
         self._lock = threading.Lock()
         self._prefixes: dict[str, str] = {}
         # An empty name is a temporary file of SQLite's own.
@@ -240,8 +242,11 @@ class Admission:
         names = [name for page in iot.pages("ListPrincipalThings", "things", ("nextToken", "nextToken"), principal=arn)
                  for name in page]  # fmt: skip
         described = (iot.call("DescribeThing", thingName=name) for name in names)
-        things = [(each["thingName"], plain(each.get("attributes", {}).get(self._attribute, ""))) for each in described]
+        things = [(each["thingName"], self._endpoint(each.get("attributes", {}))) for each in described]
         return things or [(f"(no thing) {identifier[:12]}…", "")]
+
+    def _endpoint(self, attributes: Mapping[str, str]) -> str:
+        return plain(attributes.get(self._attribute, "")) or self._default
 
 
 def foreign_regions(document: str, region: str) -> list[str]:

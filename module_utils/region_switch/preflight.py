@@ -36,6 +36,7 @@ class Settings:
         endpoint_attribute: thing attribute that names the endpoint.
         resolvers: who is asked for the addresses of the regions' hosts; none: the system's.
         index: whether clients are found by the fleet index.
+        default_endpoint: that of things which name none; empty: they belong to no endpoint.
     """
 
     ca_file: str | None
@@ -48,6 +49,7 @@ class Settings:
     endpoint_attribute: str
     resolvers: Sequence[str] = ()
     index: bool = True
+    default_endpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,7 @@ def check(aws: Aws, settings: Settings, question: Question) -> list[Finding]:
         jobs = [pool.submit(_guarded, name, region, job) for name, region, job in run.jobs()]
         found = [*run.without_asking(), *(finding for job in jobs for finding in job.result())]
         seen = [door.result() for door in doors]
-    found += _door_findings(seen, run.pairs, settings, time.time())
-    # One missing permission may stand in the way of several checks.
-    return list(dict.fromkeys(found))
+    return found + _door_findings(seen, run.pairs, settings, time.time())
 
 
 def connected(iot: AwsClient) -> int:
@@ -144,7 +144,8 @@ class _Checks:
             jobs.append(("record_protection", "", self._protections))
             jobs.append(("permission", "", self._may_change_records))
         if routes := self._routes():
-            admission = Admission(self._aws, self._settings.endpoint_attribute)
+            settings = self._settings
+            admission = Admission(self._aws, settings.endpoint_attribute, settings.default_endpoint)
             jobs.append(("device_certificate", "", partial(admission.check, routes)))
         return jobs
 
@@ -279,7 +280,9 @@ def _blocking(name: str, region: str, endpoint: str, found: str, expected: str, 
 
 
 def _dead(region: str) -> Finding:
-    return _blocking("region_api", region, "", "no useful answer", "one", "see the AWS Health Dashboard, choose another mode")
+    return _blocking(
+        "region_api", region, "", "no useful answer", "one", "see the AWS Health Dashboard, choose another mode"
+    )
 
 
 def _no_probe(missing: Sequence[str]) -> Finding:

@@ -218,6 +218,15 @@ def test_device_of_an_endpoint_that_stays_is_only_told(ready: World) -> None:
     assert "client_09 of no endpoint that moves not registered" in note.found
 
 
+def test_device_that_names_no_endpoint_belongs_to_the_default(ready: World) -> None:
+    ready.add_device("client_09", (OLD,), endpoint="")
+    ready.settings = replace(ready.settings, default_endpoint=ENDPOINT)
+
+    finding = only(ready.reasons())
+
+    assert finding.found == "client_09 not registered"
+
+
 def test_certificate_without_thing_is_only_told(ready: World) -> None:
     iot(OLD).register_certificate_without_ca(certificatePem=ready.ca.issue("monitor").pem, status="ACTIVE")
 
@@ -267,8 +276,11 @@ def test_policy_that_nothing_has_is_no_matter(ready: World) -> None:
 
 def test_more_policies_than_can_be_asked_are_told(ready: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "MAX_POLICIES", 0)
+    last = last_request(ready.aws_api)
 
     (note,) = ready.check()
+
+    assert "ListTargetsForPolicy" not in ready.aws_api.operations(last)
 
     assert (note.check, note.blocking) == ("policy_region", False)
     assert "1 policies" in note.found
