@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import dns.message
@@ -81,10 +81,17 @@ def state() -> dict[str, Any]:
 
 @contextmanager
 def injected(name: str) -> Iterator[None]:
-    """A fault of the menu, which has to leave the target region as it was, also when the move under it breaks."""
+    """A fault of the menu, which has to leave the lab as it was."""
+    with left_as_it_was(faults.find(name).inject(MOVE)):
+        yield
+
+
+@contextmanager
+def left_as_it_was(fault: AbstractContextManager[None]) -> Iterator[None]:
+    """A fault, which has to leave the target region as it was, also when the move under it breaks."""
     before = state()
     assert problem() == ""
-    with pytest.raises(ZeroDivisionError), faults.find(name).inject(MOVE):
+    with pytest.raises(ZeroDivisionError), fault:
         yield
         raise ZeroDivisionError
     assert state() == before
@@ -137,8 +144,8 @@ def test_source_region_hangs_and_route53_answers(fleet: dict[str, str]) -> None:
 def test_delete_connection_is_forbidden(fleet: dict[str, str]) -> None:
     data = impatient("iot-data", MOVE.source)
     with injected("permission-missing"):
-        assert answers(data, "delete_connection", clientId="nobody") == "ForbiddenException"
-    assert answers(data, "delete_connection", clientId="nobody") == "ResourceNotFoundException"
+        assert answers(data, "delete_connection", clientId="nobody_1") == "ForbiddenException"
+    assert answers(data, "delete_connection", clientId="nobody_2") == "ResourceNotFoundException"
 
 
 def test_every_other_deletion_of_a_device_fails(fleet: dict[str, str]) -> None:
@@ -149,7 +156,7 @@ def test_every_other_deletion_of_a_device_fails(fleet: dict[str, str]) -> None:
             "ResourceNotFoundException",
             "InternalFailureException",
         ]
-        assert answers(data, "delete_connection", clientId="nobody") == "ResourceNotFoundException"
+        assert answers(data, "delete_connection", clientId="nobody_3") == "ResourceNotFoundException"
 
 
 def answer(node: topology.Node, name: str) -> list[str]:
@@ -186,7 +193,7 @@ def change(name: str, target: str | None, comment: str = "test") -> None:
 def test_name_server_is_late_after_insync(fleet: dict[str, str]) -> None:
     first, last = topology.NAME_SERVERS
     with spare_record("old.example.net.") as name:
-        with injected("dns-lag"):
+        with left_as_it_was(sabotage.late_name_server(5.0)):
             change(name, "new.example.net.")
             wait_for("the first name server having the change", lambda: answer(first, name) == ["new.example.net."])
             assert answer(last, name) == ["old.example.net."]
