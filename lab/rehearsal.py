@@ -174,6 +174,9 @@ def operator_line(raw: str) -> str | None:
         except (ValueError, KeyError):
             return line
     words = line.strip().strip('",')
+    # Said again, and in full, by the task's own line.
+    if line.startswith("[ERROR]: Task failed") or words.startswith("^ column"):
+        return None
     if line.startswith(("[ERROR]", "[WARNING]")):
         return words
     # Ansible's own lines begin at the margin; those of the callback and of messages are indented.

@@ -88,6 +88,8 @@ def test_what_is_not_as_expected_afterwards_is_named() -> None:
         ("TASK [failover : Move the fleet] ****\n", None),
         ("changed: [localhost]\n", None),
         ("\n", None),
+        ("[ERROR]: Task failed: Module failed: refused: 1 reason\n", None),
+        ("    ^ column 7\n", None),
         ("[ERROR]: no such playbook\n", "[ERROR]: no such playbook"),
     ],
 )  # fmt: skip
