@@ -1,0 +1,129 @@
+#!/usr/bin/python
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: failover_status_info
+short_description: Tell where endpoints and clients are now
+description:
+  - Reads the endpoints' records, asks every region who is connected there, and looks for a run that goes on.
+  - A region that does not answer is shown as such, after some 10 seconds.
+options:
+  modes:
+    description: "The mode table: V({mode: {endpoint: AWS Region}})."
+    type: raw
+    required: true
+  endpoints:
+    description: The endpoints of the inventory.
+    type: list
+    elements: str
+    required: true
+  regions:
+    description: The AWS Regions of the inventory.
+    type: list
+    elements: str
+    required: true
+  hosted_zone_id:
+    description: ID of the hosted zone that the endpoints are in.
+    type: str
+    required: true
+  endpoint_attribute:
+    description: Thing attribute that says which endpoint a client uses.
+    type: str
+    default: mqtt_endpoint
+  reports_directory:
+    description: Folder of the runs' reports.
+    type: path
+    required: true
+extends_documentation_fragment:
+  - region_switch.info
+requirements: [boto3]
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: See where everything is
+  failover_status_info:
+    modes: "{{ failover_modes }}"
+    endpoints: "{{ iot_endpoints }}"
+    regions: "{{ groups['regions'] }}"
+    hosted_zone_id: "{{ hosted_zone_id }}"
+    reports_directory: reports
+  register: status
+"""
+
+RETURN = r"""
+mode:
+  description: The mode that the records are as, null where they are as none of the table.
+  returned: always
+  type: str
+  sample: "3"
+endpoints:
+  description: Where each endpoint's record points; C(region) is null where that is no region of the inventory.
+  returned: always
+  type: dict
+  sample: {mqtt1.example.com: {region: us-east-1, host: a1b2c3d4e5f6g7-ats.iot.us-east-1.amazonaws.com}}
+regions:
+  description: For each region whether it answers, the error where something is not known, and the number of connected
+    clients per endpoint; the endpoint is empty for clients whose thing names none.
+  returned: always
+  type: dict
+  sample: {us-east-1: {reachable: true, error: null, clients: {mqtt1.example.com: 120}}}
+misplaced:
+  description: Connected clients in another region than the one that their endpoint's record points at.
+  returned: always
+  type: int
+running:
+  description: The run that goes on, null where none does.
+  returned: always
+  type: str
+last:
+  description: The newest run that has ended, null where none has.
+  returned: always
+  type: dict
+  sample:
+    run_id: 20261123T204500Z-mode3-0f3a
+    mode: "3"
+    outcome: moved
+    finished_at: "2026-11-23T20:45:09.120Z"
+    report: /srv/fleet/reports/20261123T204500Z-mode3-0f3a
+lines:
+  description: All of it for people to read.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.region_switch import modes, status
+from ansible.module_utils.region_switch.aws import Aws
+from ansible.module_utils.region_switch.module import run_module
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "modes": {"type": "raw", "required": True},
+    "endpoints": {"type": "list", "elements": "str", "required": True},
+    "regions": {"type": "list", "elements": "str", "required": True},
+    "hosted_zone_id": {"type": "str", "required": True},
+    "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
+    "reports_directory": {"type": "path", "required": True},
+}
+
+
+def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    found = status.read(
+        Aws(parameters["regions"]),
+        modes.normalise(parameters["modes"], parameters["endpoints"], parameters["regions"]),
+        parameters["hosted_zone_id"],
+        parameters["endpoint_attribute"],
+        Path(parameters["reports_directory"]),
+    )
+    return {"changed": False, **found.as_dict(), "lines": status.lines(found)}
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, _act)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""What an operator does besides moving: look, stop, go back, and meet a colleague; with real ansible-playbook runs."""
+# ruff: noqa: F811 - the fixture `options` is that of the move's own tests
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from .conftest import REPOSITORY, AwsApi
+from .modules import last_request, run_ok
+from .test_iot_region_switch import ATS, CLIENTS, ENDPOINTS, NEW, OLD, options, point, records  # noqa: F401
+
+ANSIBLE = str(Path(sys.executable).parent / "ansible-playbook")
+PLAYBOOK = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Move the fleet
+      iot_region_switch: "{{ options }}"
+"""
+STATUS_OPTIONS = ("modes", "endpoints", "regions", "hosted_zone_id", "reports_directory")
+TIMEOUT = 60.0
+
+
+def status(options: dict[str, Any]) -> dict[str, Any]:
+    return run_ok("failover_status_info", {name: options[name] for name in STATUS_OPTIONS})
+
+
+def wait_for(what: str, probe: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + TIMEOUT
+    while not (found := probe()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.05)
+    return found
+
+
+def command(options: dict[str, Any], folder: Path) -> list[str]:
+    """An ansible-playbook that moves the fleet with these options."""
+    # As modules get them from YAML, and not as Jinja's text.
+    (folder / "move.yml").write_text(PLAYBOOK.replace('"{{ options }}"', json.dumps(options)))
+    python = f"ansible_python_interpreter={sys.executable}"
+    return [ANSIBLE, "-i", "localhost,", "-c", "local", "-e", python, str(folder / "move.yml")]
+
+
+def begin(options: dict[str, Any], folder: Path) -> subprocess.Popen[str]:
+    """Begin a move whose output is a pipe."""
+    return subprocess.Popen(
+        command(options, folder), cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def journal(options: dict[str, Any]) -> str:
+    return "".join(path.read_text() for path in Path(options["reports_directory"]).glob("*/journal.jsonl"))
+
+
+def report(options: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(options["reports_directory"]) / "latest" / "summary.json").read_text())
+    return found
+
+
+class Terminal:
+    """A program with a terminal of its own, at which one can type."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.shown = ""
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
+            os.chdir(REPOSITORY)
+            os.environ["TERM"] = "xterm"
+            os.execv(arguments[0], arguments)  # noqa: S606 - its own terminal is what is tested
+
+    def press(self, key: bytes) -> None:
+        os.write(self._terminal, key)
+
+    def shows(self, text: str) -> bool:
+        """Whether it has shown a text by now."""
+        while select.select([self._terminal], [], [], 0)[0] and self._read():
+            pass
+        return text in self.shown
+
+    def end(self) -> int:
+        """Everything shown, until the program ends with this exit code."""
+        while self._read():
+            pass
+        os.close(self._terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def _read(self) -> bool:
+        try:
+            found = os.read(self._terminal, 65536)
+        except OSError:
+            return False
+        self.shown += found.decode(errors="replace")
+        return bool(found)
+
+
+def test_ctrl_c_in_the_middle_of_a_sweep_ends_with_a_report(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    aws_api.faults({"operation": "GetConnection", "kind": "latency", "seconds": 1.0})
+    aws_api.reconnect({})
+    terminal = Terminal(command({**options, "mode": 3, "waves": [100], "landing_timeout": 300}, tmp_path))
+    wait_for("the sweep", lambda: '"delete_connection"' in journal(options))
+    wait_for("the bar", lambda: terminal.shows("of 2"))
+
+    terminal.press(b"\x03")
+    code = terminal.end()
+
+    assert code not in (0, 2)
+    found = report(options)
+    assert (found["outcome"], found["clients"]["stragglers"]) == ("partial", 2)
+    last = terminal.shown[terminal.shown.index("User interrupted") :]
+    assert "interrupted: run: found SIGINT" in last
+    assert "outcome: partial" in last
+    assert f"report: {Path(options['reports_directory']).resolve() / found['run_id']}" in last
+    assert not re.search("Traceback|Exception", terminal.shown)
+
+    aws_api.faults()
+    aws_api.reconnect(dict.fromkeys(CLIENTS, NEW))
+    for client_id in CLIENTS:
+        aws_api.connect(NEW, client_id, thing_name=client_id)
+    assert run_ok("iot_region_switch", {**options, "mode": 3})["outcome"] in ("moved", "unchanged")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_move_whose_ansible_playbook_is_killed_ends_with_a_report(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path, number: signal.Signals
+) -> None:
+    aws_api.reconnect({})
+    move = begin({**options, "mode": 3, "waves": [100], "landing_timeout": 300}, tmp_path)
+    wait_for("the sweep", lambda: '"delete_connection"' in journal(options))
+
+    move.send_signal(number)
+    move.communicate()
+
+    wait_for("the report", lambda: (Path(options["reports_directory"]) / "latest" / "summary.json").exists())
+    assert report(options)["outcome"] == "partial"
+    assert '"step": "interrupted"' in journal(options)
+    assert status(options)["running"] is None
+
+
+def test_second_operator_is_told_who_when_and_what_and_changes_nothing(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    aws_api.settings(insync_delay_seconds=600)
+    (tmp_path / "other").mkdir()
+    first = begin({**options, "mode": 3}, tmp_path)
+    wait_for("the switch", lambda: '"switched"' in journal(options))
+    running = status(options)["running"]
+    after = last_request(aws_api)
+
+    second = begin({**options, "mode": 2}, tmp_path / "other")
+    output, _ = second.communicate(timeout=TIMEOUT)
+
+    assert second.returncode == 2
+    assert re.search(r"found a run to mode 3 by \S+ \(pid \d+\) since 20\S+Z, expected no other run", output)
+    assert f"{running}, expected no other run" in output
+    assert re.search(r"^    [a-z]", output, re.MULTILINE) is None
+    assert aws_api.writes(after) == []
+    aws_api.settings(insync_delay_seconds=0.0)
+    for path in (first,):
+        path.terminate()
+        path.communicate()
+    wait_for("the first to end", lambda: status(options)["running"] is None)
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
+
+
+def test_rollback_returns_to_what_was_and_a_second_one_changes_nothing(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    back = {**options, "mode": "", "rollback": True}
+    run_ok("iot_region_switch", {**options, "mode": 3})
+    aws_api.reconnect(dict.fromkeys(CLIENTS, OLD))
+
+    done = run_ok("iot_region_switch", back)
+
+    assert (done["outcome"], done["summary"]["mode"]) == ("moved", "1")
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
+    assert aws_api.connected(OLD) == set(CLIENTS)
+    after = last_request(aws_api)
+    assert run_ok("iot_region_switch", back)["outcome"] == "unchanged"
+    assert aws_api.writes(after) == []
+
+
+def test_status_shows_records_mode_clients_and_the_last_run(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    boto3.client("iot", region_name=NEW).create_thing(thingName="other")
+    aws_api.connect(NEW, "other", thing_name="other")
+    before = status(options)
+    assert (before["mode"], before["misplaced"], before["last"], before["running"]) == ("1", 0, None, None)
+
+    done = run_ok("iot_region_switch", {**options, "mode": "3"})
+    found = status(options)
+
+    assert found["mode"] == "3"
+    assert found["endpoints"] == {name: {"region": NEW, "host": ATS[NEW]} for name in ENDPOINTS}
+    assert found["regions"][NEW] == {
+        "reachable": True,
+        "error": None,
+        "clients": {"": 1, **dict.fromkeys(ENDPOINTS, 1)},
+    }
+    assert found["last"]["run_id"] == done["run_id"]
+    assert found["lines"][:5] == [
+        "mode: 3",
+        "endpoint           record points at  us-east-1  ap-northeast-1",
+        "mqtt1.example.com  ap-northeast-1    0          1",
+        "mqtt2.example.com  ap-northeast-1    0          1",
+        "no endpoint                          0          1",
+    ]
+    assert found["lines"][-1].startswith(f"last run: {done['run_id']}, mode 3: moved, 20")
+
+
+def test_status_counts_who_is_elsewhere_and_knows_no_mode_for_other_records(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    point({ENDPOINTS[0]: ATS[NEW]})
+    found = status(options)
+    assert (found["mode"], found["misplaced"]) == (None, 1)
+
+    point({ENDPOINTS[0]: "elsewhere.example.org"})
+    found = status(options)
+    assert found["endpoints"][ENDPOINTS[0]] == {"region": None, "host": "elsewhere.example.org"}
+    assert found["misplaced"] == 1
+
+
+def test_status_shows_a_dead_region_and_what_is_known_without_it(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    aws_api.faults({"operation": "*", "region": OLD, "kind": "error", "status": 503})
+
+    found = status(options)
+
+    assert found["regions"][OLD]["reachable"] is False
+    assert found["regions"][OLD]["clients"] is None
+    assert found["endpoints"][ENDPOINTS[0]] == {"region": OLD, "host": ATS[OLD]}
+    assert found["mode"] == "1"
+    assert "mqtt1.example.com  us-east-1         no answer  0" in found["lines"]
+    assert any(line.startswith("us-east-1: not reachable: DescribeEndpoint") for line in found["lines"])
+    assert "misplaced: 0 clients, not counting us-east-1" in found["lines"]
+
+
+def test_status_shows_a_region_without_fleet_index(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    fault = {
+        "operation": "SearchIndex",
+        "region": OLD,
+        "kind": "error",
+        "status": 409,
+        "code": "IndexNotReadyException",
+    }
+    aws_api.faults(fault)
+
+    found = status(options)
+
+    assert found["regions"][OLD]["reachable"]
+    assert "mqtt1.example.com  us-east-1         unknown    0" in found["lines"]
