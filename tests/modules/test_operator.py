@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -18,6 +15,8 @@ from typing import Any
 
 import boto3
 import pytest
+
+from tests.terminal import Terminal
 
 from .conftest import REPOSITORY, AwsApi
 from .modules import last_request, run_ok
@@ -72,48 +71,12 @@ def report(options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-class Terminal:
-    """A program with a terminal of its own, at which one can type."""
-
-    def __init__(self, arguments: list[str]) -> None:
-        self.shown = ""
-        self.pid, self._terminal = pty.fork()
-        if self.pid == 0:
-            os.chdir(REPOSITORY)
-            os.environ["TERM"] = "xterm"
-            os.execv(arguments[0], arguments)  # noqa: S606 - its own terminal is what is tested
-
-    def press(self, key: bytes) -> None:
-        os.write(self._terminal, key)
-
-    def shows(self, text: str) -> bool:
-        """Whether it has shown a text by now."""
-        while select.select([self._terminal], [], [], 0)[0] and self._read():
-            pass
-        return text in self.shown
-
-    def end(self) -> int:
-        """Everything shown, until the program ends with this exit code."""
-        while self._read():
-            pass
-        os.close(self._terminal)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    def _read(self) -> bool:
-        try:
-            found = os.read(self._terminal, 65536)
-        except OSError:
-            return False
-        self.shown += found.decode(errors="replace")
-        return bool(found)
-
-
 def test_ctrl_c_in_the_middle_of_a_sweep_ends_with_a_report(
     aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
 ) -> None:
     aws_api.faults({"operation": "GetConnection", "kind": "latency", "seconds": 1.0})
     aws_api.reconnect({})
-    terminal = Terminal(command({**options, "mode": 3, "waves": [100], "landing_timeout": 300}, tmp_path))
+    terminal = Terminal(command({**options, "mode": 3, "waves": [100], "landing_timeout": 300}, tmp_path), REPOSITORY)
     wait_for("the sweep", lambda: '"delete_connection"' in journal(options))
     wait_for("the bar", lambda: terminal.shows("of 2"))
 
@@ -172,9 +135,8 @@ def test_second_operator_is_told_who_when_and_what_and_changes_nothing(
     assert re.search(r"^    [a-z]", output, re.MULTILINE) is None
     assert aws_api.writes(after) == []
     aws_api.settings(insync_delay_seconds=0.0)
-    for path in (first,):
-        path.terminate()
-        path.communicate()
+    first.terminate()
+    first.communicate()
     wait_for("the first to end", lambda: status(options)["running"] is None)
     assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
 
