@@ -185,6 +185,41 @@ def test_status_shows_records_mode_clients_and_the_last_run(aws_api: AwsApi, opt
     assert found["lines"][-1].startswith(f"last run: {done['run_id']}, mode 3: moved, 20")
 
 
+def play(name: str, options: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run one of the playbooks with an inventory made of a move's options."""
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "aws_environment": {},
+        "dns_record_ttl": 0,
+        "dns_resolvers": options["resolvers"],
+        "failover_modes": options["modes"],
+        "hosted_zone_id": options["hosted_zone_id"],
+        "iot_endpoints": options["endpoints"],
+        "reports_directory": options["reports_directory"],
+    }
+    regions = {"hosts": {region: {} for region in options["regions"]}}
+    inventory = folder / "inventory.yml"
+    hosts = {"localhost": {}}
+    inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": variables, "children": {"regions": regions}}}))
+    arguments = [ANSIBLE, "-i", str(inventory), f"playbooks/{name}.yml"]
+    return subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_playbooks_show_where_everything_is_and_refuse_to_go_back_to_nothing(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    shown = play("status", options, tmp_path)
+    refused = play("rollback", options, tmp_path)
+
+    assert shown.returncode == 0, shown.stdout
+    assert "mqtt1.example.com  us-east-1         1          0" in shown.stdout
+    assert "last run: none has ended here" in shown.stdout
+    assert refused.returncode == 2
+    assert "rollback: found no run in" in refused.stdout
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
+
+
 def test_status_counts_who_is_elsewhere_and_knows_no_mode_for_other_records(
     aws_api: AwsApi, options: dict[str, Any]
 ) -> None:
