@@ -26,7 +26,7 @@ one to mode 3, from us-east-1 to ap-northeast-1.
 _VARYING = (
     (re.compile(r"\d{8}T\d{6}Z-mode\w+-[0-9a-f]{4}"), "RUN"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)"), "TIME"),
-    (re.compile(r"\d+(?:\.\d+)? s\b"), "N s"),
+    (re.compile(r"\d+(?:\.\d+)? (s|calls|per second|throttled|passes)\b"), r"N \1"),
     (re.compile(re.escape(str(topology.REPOSITORY))), "."),
     (re.compile(r"\b[0-9a-f]{12,64}\b"), "ID"),
 )
@@ -53,7 +53,9 @@ def normalised(line: str, mode: str) -> str:
     for pattern, word in _VARYING:
         line = pattern.sub(word, line)
     shown, made = MOVES["3"], MOVES[mode]
-    names = {made.source.name: shown.source.name, made.target.name: shown.target.name, f"mode {mode}": "mode 3"}
+    names = {f"mode {mode}": "mode 3"}
+    for old, new in ((made.source, shown.source), (made.target, shown.target)):
+        names |= {old.name: new.name, str(old.address): str(new.address)}
     return re.sub("|".join(map(re.escape, names)), lambda found: names[found[0]], line)
 
 

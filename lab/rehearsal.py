@@ -60,7 +60,8 @@ class Rehearsal:
 
     def line(self) -> str | None:
         """The line that the operator had to read."""
-        return next((line for line in self.under.lines if re.search(self.fault.says, line)), None)
+        says = self.fault.says.replace("SOURCE", self.move.source.name).replace("TARGET", self.move.target.name)
+        return next((line for line in self.under.lines if re.search(says, line)), None)
 
     def problems(self) -> list[str]:
         """What is not as the fault's expectation says; nothing when the fault was handled."""

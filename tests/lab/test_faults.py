@@ -1,0 +1,55 @@
+"""Every fault of the menu: a move under it ends as it has to, the operator is told, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from lab import faults_table, rehearsal
+from lab.faults import FAULTS, MOVES, Fault
+from lab.sabotage import Move
+
+from .conftest import failover
+
+# The variable makes a run write the rows that it is compared with otherwise.
+WRITE = "WRITE_FAULTS"
+
+
+@pytest.fixture(scope="module")
+def rows() -> Iterator[dict[str, str]]:
+    """The rows of the table so far, by the name of their fault."""
+    found: dict[str, str] = {}
+    yield found
+    if os.environ.get(WRITE):
+        known = faults_table.rows() | found
+        faults_table.write(known[fault.name] for fault in FAULTS if fault.name in known)
+
+
+@pytest.fixture
+def move(fleet: dict[str, str]) -> Move:
+    """The move to the other region: whichever the fleet is in, it leaves it."""
+    for candidate in MOVES.values():
+        if rehearsal.record_regions() == [candidate.source.name] * 2:
+            rehearsal.wait_for_arrivals(_mode_of(candidate.source.name))
+            return candidate
+    failover("1")
+    rehearsal.wait_for_arrivals("1")
+    return MOVES["3"]
+
+
+def _mode_of(region: str) -> str:
+    return next(each.mode for each in MOVES.values() if each.target.name == region)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_fault_is_handled_as_the_menu_says(move: Move, rows: dict[str, str], fault: Fault) -> None:
+    said: list[str] = []
+
+    found = rehearsal.rehearse(fault, move, said.append)
+
+    assert found.problems() == [], "\n".join(said)
+    rows[fault.name] = faults_table.row(found)
+    if not os.environ.get(WRITE):
+        assert faults_table.rows()[fault.name] == rows[fault.name]
