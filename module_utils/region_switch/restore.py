@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def _bring_back(aws: Aws, options: Options, journal: Journal, plan: Plan, roster
             evacuation.watch()
         except SwitchError:
             # A region that failed may not answer its API either: who came back is still looked for.
-            evacuation.watch()
+            with suppress(SwitchError):
+                evacuation.watch()
         for passenger in back.landed():
             roster.returned(passenger)
         roster.commit()

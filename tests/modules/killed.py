@@ -1,0 +1,39 @@
+"""A move in a process of its own, which kills itself before or after it writes a certain entry of its journal.
+
+`python -m tests.modules.killed <JSON of the module's options> <entry, from 0> <before | after>`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from ansible.module_utils.region_switch.journal import Journal
+
+import tests.conftest  # noqa: F401 - makes the engine importable under Ansible's name
+
+from .modules import run
+
+
+def main() -> None:
+    options, entry, moment = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    append, written = Journal._append, [0]
+
+    def killing(journal: Journal, step: str, details: dict[str, Any], sync: bool) -> None:
+        here = written[0] == entry
+        written[0] += 1
+        if here and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        append(journal, step, details, sync)
+        if here:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Journal._append = killing  # type: ignore[method-assign]
+    sys.stdout.write(json.dumps(run("iot_region_switch", options)))
+
+
+if __name__ == "__main__":
+    main()

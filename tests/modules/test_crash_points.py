@@ -1,0 +1,108 @@
+"""A move that is killed before or after any entry of its journal is brought to the same end by the same command.
+
+The entries are those of a move that was watched, not a list: a step that is added is killed at, too. Progress and
+waiting entries come by the clock and stand for no decision, so they are left out of the watched move's count.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.region_switch import landing
+
+from .conftest import REPOSITORY, AwsApi
+from .modules import last_request, run, run_ok
+from .test_iot_region_switch import ATS, CLIENTS, ENDPOINTS, NEW, OLD, options, point, records
+
+__all__ = ["options"]
+
+BY_THE_CLOCK = {"progress", "dns_waiting"}
+
+
+def steps_of(report: str) -> list[str]:
+    """The steps of a journal, in order."""
+    lines = (Path(report) / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+def start_over(aws_api: AwsApi, goes_to: str | None) -> None:
+    """Everything in the old region, and where clients go when they are disconnected."""
+    point(dict.fromkeys(ENDPOINTS, ATS[OLD]))
+    for client_id in CLIENTS:
+        aws_api.call("DELETE", f"connections/{NEW}/{client_id}")
+        aws_api.connect(OLD, client_id)
+    aws_api.reconnect(dict.fromkeys(CLIENTS, goes_to) if goes_to else {})
+
+
+def killed_at(move: dict[str, Any], entry: int, moment: str) -> bool:
+    """Run the move in a process of its own; whether it was killed there."""
+    command = [sys.executable, "-m", "tests.modules.killed", json.dumps(move), str(entry), moment]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False, timeout=60, text=True)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+def assert_moved(aws_api: AwsApi, move: dict[str, Any], where: str) -> None:
+    """The same command brings it to its end, and once more finds nothing to do."""
+    again = run("iot_region_switch", move)
+    assert not again.get("failed"), f"killed {where}: {again['msg']}"
+    assert again["outcome"] in ("moved", "unchanged"), where
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW]), where
+    assert aws_api.connected(NEW) == set(CLIENTS), where
+    assert aws_api.connected(OLD) == set(), where
+    assert again["summary"]["clients"]["stragglers"] == 0, where
+    start = last_request(aws_api)
+    assert run_ok("iot_region_switch", move)["outcome"] == "unchanged", where
+    assert aws_api.writes(start) == [], where
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the process of its own imports."""
+    monkeypatch.setenv("PYTHONPATH", ":".join(str(REPOSITORY / name) for name in (".", "module_utils", "library")))
+
+
+def test_killed_at_every_entry_of_a_move(
+    aws_api: AwsApi, options: dict[str, Any], environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    move = {**options, "mode": "3"}
+    start_over(aws_api, NEW)
+    steps = steps_of(run_ok("iot_region_switch", move)["report"])
+    entries = [entry for entry, step in enumerate(steps) if step not in BY_THE_CLOCK]
+    points = 0
+    for entry in entries:
+        for moment in ("before", "after"):
+            start_over(aws_api, NEW)
+            points += killed_at(move, entry, moment)
+            assert_moved(aws_api, move, f"{moment} {steps[entry]}")
+    assert points == 2 * len(entries)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{points} crash points: {', '.join(dict.fromkeys(steps[entry] for entry in entries))}\n")
+
+
+def test_killed_while_the_records_are_restored(
+    aws_api: AwsApi, options: dict[str, Any], environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A move that did not land was being taken back: the same command, now that clients land, moves it."""
+    # Clients that came back are told again at once: nothing caches an address here.
+    monkeypatch.setattr(landing, "RESOLVER_CACHE", 0.1)
+    move = {**options, "mode": "3", "landing_timeout": 0.3}
+    start_over(aws_api, None)
+    taken_back = run("iot_region_switch", move)
+    assert taken_back["outcome"] == "rolled_back"
+    steps = steps_of(taken_back["report"])
+    for step in ("restore", "restored"):
+        for moment in ("before", "after"):
+            start_over(aws_api, None)
+            assert killed_at(move, steps.index(step), moment)
+            aws_api.reconnect(dict.fromkeys(CLIENTS, NEW))
+            for client_id in CLIENTS:
+                if client_id not in aws_api.connected(OLD):
+                    aws_api.connect(NEW if set(records().values()) == {ATS[NEW]} else OLD, client_id)
+            assert_moved(aws_api, {**move, "landing_timeout": 5}, f"{moment} {step}")
