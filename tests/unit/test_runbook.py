@@ -52,7 +52,7 @@ def test_every_key_of_the_summary_is_explained() -> None:
 
 
 def test_every_step_of_the_journal_is_explained() -> None:
-    written = set(re.findall(r"journal\.write\(\s*\"(\w+)\"", ENGINE))
+    written = set(re.findall(r"journal\.(?:write|note)\(\s*\"(\w+)\"", ENGINE))
 
     assert written
     assert first_column(section("Reading the report").split("journal.jsonl")[1]) == written
@@ -61,7 +61,7 @@ def test_every_step_of_the_journal_is_explained() -> None:
 def test_every_outcome_is_explained() -> None:
     explained = first_column(section("What the outcome means")) - {"summary.json"}
 
-    assert explained == {"moved", "unchanged", "refused", "partial", "failed"}
+    assert explained == {"moved", "unchanged", "refused", "rolled_back", "partial", "failed"}
     assert [outcome for outcome in explained if f'"{outcome}"' not in ENGINE] == []
 
 
