@@ -11,14 +11,15 @@ import signal
 import sys
 from typing import Any
 
-from ansible.module_utils.region_switch.journal import Journal
-
 import tests.conftest  # noqa: F401 - makes the engine importable under Ansible's name
 
 from .modules import run
 
 
 def main() -> None:
+    # Known under this name only since tests.conftest was imported.
+    from ansible.module_utils.region_switch.journal import Journal
+
     options, entry, moment = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     append, written = Journal._append, [0]
 
