@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from ansible.module_utils.region_switch import certificate as certificate_module
+from botocore.config import Config
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -69,7 +70,9 @@ def import_server_certificate(name: str) -> str:
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
-    answer = boto3.client("acm", region_name=REGION).import_certificate(
+    # ACM imports one certificate a second.
+    patient = Config(retries={"mode": "standard", "total_max_attempts": 10})
+    answer = boto3.client("acm", region_name=REGION, config=patient).import_certificate(
         Certificate=certificate.public_bytes(pem),
         PrivateKey=key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
