@@ -48,7 +48,7 @@ _KINDS = {
 }
 
 
-class Paced:
+class ControlPlane:
     """The control plane of one region, each operation within its quota."""
 
     def __init__(self, iot: AwsClient) -> None:
@@ -119,7 +119,7 @@ class Admission:
     """
 
     def __init__(self, aws: Aws, attribute: str, default_endpoint: str = "") -> None:
-        self._regions = {region: Paced(iot) for region, iot in aws.iot.items()}
+        self._regions = {region: ControlPlane(iot) for region, iot in aws.iot.items()}
         self._attribute = attribute
         self._default = plain(default_endpoint)
         self._lock = threading.Lock()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .errors import RefusedError
-from .fleet import Client
 from .route53 import Record
 
 
@@ -52,8 +51,3 @@ def build_moves(
             )
         moves.append(Move(endpoint, regions[record.value], target))
     return moves
-
-
-def misplaced(clients: Iterable[Client], desired: Mapping[str, str]) -> list[Client]:
-    """The connections in a region to which the client's endpoint does not belong."""
-    return [client for client in clients if desired.get(client.endpoint, client.region) != client.region]

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from . import probe, quotas
-from .admission import Admission, Paced, Route
+from .admission import Admission, ControlPlane, Route
 from .aws import Aws, AwsClient
 from .errors import AwsError, SwitchError
 from .findings import Finding, unanswered
@@ -192,7 +192,7 @@ class _Checks:
 
     def _domains(self, region: str) -> list[Finding]:
         wanted = {plain(endpoint) for endpoint, target in self.pairs if target == region}
-        iot, findings = Paced(self._aws.iot[region]), []
+        iot, findings = ControlPlane(self._aws.iot[region]), []
         pages = iot.pages("ListDomainConfigurations", "domainConfigurations", ("nextMarker", "marker"))
         for name in [each["domainConfigurationName"] for page in pages for each in page]:
             # AWS's own begin so.

@@ -100,13 +100,15 @@ def source_of(options: Options) -> Source:
     """Where the clients are looked for."""
     unmapped = options.unmapped_clients
     default = "" if unmapped in ("ignore", "refuse") else route53.plain(unmapped)
+    # Who counts the clients of no endpoint has to see those of every endpoint.
+    endpoints = [] if unmapped == "refuse" else [route53.plain(endpoint) for endpoint in options.endpoints]
     return Source(
         options.discovery,
         options.endpoint_attribute,
         options.client_ids,
         options.client_ids_file,
         default,
-        [route53.plain(endpoint) for endpoint in options.endpoints],
+        endpoints,
     )
 
 

@@ -17,7 +17,7 @@ from .errors import NotConvergedError, RefusedError, SwitchError
 from .evacuation import FLIGHT_SECONDS, Evacuation, Limits, WaveError
 from .findings import Finding
 from .guard import RecordsGuard, TargetLostError
-from .interrupt import Interrupted, stoppable
+from .interrupt import Interrupted, stoppable, undisturbed
 from .journal import VERSION, Journal
 from .landing import Looker
 from .lock import exclusive
@@ -31,6 +31,7 @@ from .sweep import Sweeper
 LEDGER_TIMEOUT = 10.0
 LEDGER_INTERVAL = 0.2
 NAMES_SHOWN = 10
+WAITING_SECONDS = 1.0
 CLIENTS_SHOWN = 20
 # Clients that come to the old region while others are moved away from it are moved, too; not for ever.
 ROUNDS = 5
@@ -70,7 +71,8 @@ def run(options: Options, check_mode: bool) -> Result:
             summary = Summary(report.new_run_id(mode), mode)
             _prepare(root, root / summary.run_id, desired)
         directory = root / summary.run_id
-        with Journal(directory / JOURNAL) as journal, Roster(directory / ROSTER) as roster:
+        # Whatever signal comes while the report is written, it is written.
+        with undisturbed(), Journal(directory / JOURNAL) as journal, Roster(directory / ROSTER) as roster:
             return Run(options, aws, journal, roster, summary, directory).execute(desired)
 
 
@@ -133,6 +135,7 @@ def _settings(options: Options) -> preflight.Settings:
         endpoint_attribute=options.endpoint_attribute,
         resolvers=options.resolvers,
         index=options.discovery == "index",
+        default_endpoint=survey.source_of(options).default_endpoint,
     )
 
 
@@ -434,7 +437,14 @@ class Run:
         # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
         # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
         self.ttl = max(self.ttl, *(plan.records[move.endpoint].ttl for move in plan.needed))
-        time.sleep(min(self.options.dns_timeout, max(plan.records[move.endpoint].ttl for move in plan.needed)))
+        self._wait_out(min(self.options.dns_timeout, max(plan.records[move.endpoint].ttl for move in plan.needed)))
+
+    def _wait_out(self, seconds: float) -> None:
+        """Wait for a TTL to pass, and say so."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._waiting_for_dns((), left)
+            time.sleep(min(WAITING_SECONDS, left))
 
     def _dns_gate(self, plan: Plan) -> None:
         expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from lab import monitor
 
-from .conftest import StandIn, failover, messages_arrive_only_in, summary, wait_for
+from .conftest import StandIn, failover, messages_arrive_only_in, summary
+from .moves import move_and_prove
 
 
 # 3 follows 1 and 4 follows 2, so that each move takes both clients somewhere or leaves one in place.
 @pytest.mark.parametrize("mode", ["1", "3", "2", "4", "1"])
 def test_messages_arrive_in_the_regions_of_the_mode(fleet: dict[str, str], stand_in: StandIn, mode: str) -> None:
-    expected = monitor.expected_regions(mode)
-
-    run = failover(mode)
-
-    found = summary()
-    told = re.findall(r"^    sweep: (\d+) clients", run.output, re.MULTILINE)
-    assert sum(map(int, told)) == found["clients"]["misplaced"]
-    assert found["clients"]["stragglers"] == 0
-    assert found["clients"]["landed"] == found["clients"]["total"] == len(fleet)
-    assert found["messages"]["lost"] == 0
-    wait_for(f"messages arriving as {expected}", lambda: messages_arrive_only_in(expected))
-    assert {client: stand_in.connected_regions(client) for client in fleet} == {
-        client: [region] for client, region in expected.items()
-    }
+    move_and_prove(fleet, stand_in, mode)
 
     last = stand_in.last_request()
     again = failover(mode)

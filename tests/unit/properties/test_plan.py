@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.plan import build_moves, misplaced
+from ansible.module_utils.region_switch.plan import build_moves
 from ansible.module_utils.region_switch.route53 import Record, record_set
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,13 +16,6 @@ from .anything import ENDPOINTS, HOSTS, REGIONS, TEXT, assert_one_line
 FORMER = "a1b2c3-ats.iot.eu-west-1.amazonaws.com"
 DESIRED = st.dictionaries(st.sampled_from([*ENDPOINTS, "mqtt3.example.com"]), st.sampled_from(REGIONS))
 VALUES = st.sampled_from([*HOSTS.values(), FORMER]) | TEXT
-CLIENTS = st.builds(
-    Client,
-    client_id=st.text(min_size=1, max_size=128),
-    endpoint=st.sampled_from([*ENDPOINTS, "", "mqtt9.example.com"]) | TEXT,
-    region=st.sampled_from([*REGIONS, "eu-west-1"]),
-    connected_since=st.floats(0, 2e9),
-)
 
 
 def record(name: str, value: str) -> Record:
@@ -66,23 +58,3 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
     after = {name: record(name, HOSTS[region]) for name, region in desired.items()}
 
     assert [move for move in build_moves(desired, after, HOSTS) if move.needed] == []
-
-
-@given(st.lists(CLIENTS, max_size=8), DESIRED)
-def test_misplaced_are_those_of_the_endpoints_in_another_region(clients: list[Client], desired: dict[str, str]) -> None:
-    leaving = misplaced(clients, desired)
-
-    assert [client for client in clients if client in leaving] == leaving
-    for client in clients:
-        elsewhere = client.endpoint in desired and desired[client.endpoint] != client.region
-        assert (client in leaving) == elsewhere
-
-
-@given(st.lists(CLIENTS, max_size=8), DESIRED)
-def test_clients_that_went_where_they_belong_are_left_alone(clients: list[Client], desired: dict[str, str]) -> None:
-    landed = [
-        Client(client.client_id, client.endpoint, desired.get(client.endpoint, client.region), client.connected_since)
-        for client in clients
-    ]
-
-    assert misplaced(landed, desired) == []

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.plan import Move, build_moves, misplaced
+from ansible.module_utils.region_switch.plan import Move, build_moves
 from ansible.module_utils.region_switch.route53 import Record, compare_and_swap, setup_changes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,16 +35,6 @@ def test_what_is_as_desired_is_not_moved(desired: dict[str, str], data: st.DataO
 def test_record_that_is_none_of_ours_is_refused(found: Record | None) -> None:
     with pytest.raises(RefusedError, match=r"record mqtt1\.example\.com"):
         build_moves({"mqtt1.example.com": "us-east-1"}, {"mqtt1.example.com": found}, TARGETS)
-
-
-def test_only_clients_in_another_region_are_misplaced() -> None:
-    stays = Client("client_01", "mqtt1.example.com", "us-east-1", 1.0)
-    goes = Client("client_02", "mqtt2.example.com", "us-east-1", 1.0)
-    unknown = Client("client_03", "", "us-east-1", 1.0)
-
-    desired = {"mqtt1.example.com": "us-east-1", "mqtt2.example.com": "eu-west-1"}
-
-    assert misplaced([stays, goes, unknown], desired) == [goes]
 
 
 def test_move_to_the_same_region_is_not_needed() -> None:

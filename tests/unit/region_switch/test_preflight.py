@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch import admission, preflight
-from ansible.module_utils.region_switch.admission import Paced, foreign_regions
+from ansible.module_utils.region_switch.admission import ControlPlane, foreign_regions
 from ansible.module_utils.region_switch.errors import AwsError
 from ansible.module_utils.region_switch.findings import unanswered
 
@@ -59,7 +59,7 @@ def test_every_page_is_read_and_no_faster_than_the_quota(monkeypatch: pytest.Mon
         following = {"nextMarker": str(int(marker) + 1)} if marker != "19" else {}
         return {"certificates": [marker], **following}
 
-    pages = Paced(FakeAws(answer)).pages("ListCertificates", "certificates", ("nextMarker", "marker"))  # type: ignore[arg-type]
+    pages = ControlPlane(FakeAws(answer)).pages("ListCertificates", "certificates", ("nextMarker", "marker"))  # type: ignore[arg-type]
 
     assert [item for page in pages for item in page] == [str(number) for number in range(20)]
     assert clock.now - 1000.0 == pytest.approx(18 / admission.CONTROL_RATE, abs=0.11)
