@@ -180,10 +180,10 @@ def _settle(
     ]
     if not wrong:
         return
-    untouched = all(_raw(found[name]) == _raw(before.get(name)) for name in expected)
-    if error.code != "InvalidChangeBatch" or untouched:
+    changed = [name for name in expected if _raw(found[name]) != _raw(before.get(name))]
+    if error.code != "InvalidChangeBatch" or not changed:
         raise error
-    shown = ", ".join(f"{name} = {_shown(found[name])}" for name in wrong)
+    shown = ", ".join(f"{name} = {_shown(found[name])}" for name in changed)
     raise RecordsChangedError(
         f"records changed by someone else since they were read: found {shown}; expected them unchanged, nothing was "
         "overwritten: find out who moves them, then run again"

@@ -236,15 +236,18 @@ def test_record_to_an_unknown_target_is_refused(aws_api: AwsApi, options: dict[s
 
 
 def test_record_changed_since_it_was_read_is_not_overwritten(aws_api: AwsApi, options: dict[str, Any]) -> None:
-    name, other = ENDPOINTS[0], "broker.example.net"
+    """The one that changed is named, and the other stays, too: a batch is all or nothing."""
+    untouched, name = ENDPOINTS
+    other = "broker.example.net"
     route53 = AwsClient("route53", OLD, attempts=1)
-    read = read_records(route53, HOSTED_ZONE_ID, [name])
+    read = read_records(route53, HOSTED_ZONE_ID, ENDPOINTS)
     point({name: other})
+    changes = [change for record in read.values() for change in compare_and_swap(record, ATS[NEW], 0)]
 
-    with pytest.raises(RecordsChangedError, match=f"found {name} = {other}"):
-        submit(route53, HOSTED_ZONE_ID, compare_and_swap(read[name], ATS[NEW], 0), read, {name: ATS[NEW]}, "test")
+    with pytest.raises(RecordsChangedError, match=f"read: found {name} = {other}"):
+        submit(route53, HOSTED_ZONE_ID, changes, read, dict.fromkeys(ENDPOINTS, ATS[NEW]), "test")
 
-    assert records()[name] == other
+    assert records() == {untouched: ATS[OLD], name: other}
 
 
 def test_client_that_comes_to_the_old_region_during_the_sweep_is_moved_too(
@@ -290,6 +293,8 @@ def test_long_ttl_does_not_hold_a_move_up(aws_api: AwsApi, options: dict[str, An
 
     assert done["outcome"] == "moved"
     assert {phase["name"]: phase["seconds"] for phase in done["summary"]["phases"]}["switch"] >= 1
+    steps = [json.loads(line)["step"] for line in (Path(done["report"]) / "journal.jsonl").read_text().splitlines()]
+    assert "dns_waiting" in steps[: steps.index("dns")]
 
 
 def test_zone_and_names_as_aws_and_people_write_them(aws_api: AwsApi, options: dict[str, Any]) -> None:
@@ -492,13 +497,14 @@ def test_a_plan_beyond_its_bounds_is_refused_unless_it_is_named(
     assert run_ok("iot_region_switch", {**options, **bound, "mode": "3", "waive": [check]})["outcome"] == "moved"
 
 
+@pytest.mark.parametrize("discovery", ["index", "things"])
 def test_clients_that_no_endpoint_claims_refuse_a_move_or_follow_an_endpoint(
-    aws_api: AwsApi, options: dict[str, Any]
+    aws_api: AwsApi, options: dict[str, Any], discovery: str
 ) -> None:
     boto3.client("iot", region_name=OLD).create_thing(thingName="client_03")
     aws_api.connect(OLD, "client_03")
     aws_api.reconnect(dict.fromkeys((*CLIENTS, "client_03"), NEW))
-    move = {**options, "mode": "3"}
+    move = {**options, "mode": "3", "discovery": discovery}
 
     assert "unmapped_clients: found 1" in error_of("iot_region_switch", {**move, "unmapped_clients": "refuse"})
     assert run_ok("iot_region_switch", {**move, "unmapped_clients": ENDPOINTS[0]})["outcome"] == "moved"
