@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
+# These tests mostly wait; the lab's are one after the other, since there is one lab.
+WORKERS := 3
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
@@ -45,7 +47,8 @@ faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
 test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at most
 	@$(MAKE) --no-print-directory lint
 	@[ "$$(id -u)" != 0 ] || python -m lab install
-	@python -m pytest
+	@python -m pytest --numprocesses $(WORKERS) tests/unit tests/modules
+	@python -m pytest tests/lab
 
 lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ruff check .
@@ -55,7 +58,7 @@ lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ansible-lint -q
 
 unit: $(STAMP) ## the tests that need neither root nor network
-	@python -m pytest tests/unit
+	@python -m pytest --numprocesses $(WORKERS) tests/unit
 
 lab: $(STAMP) ## bring the lab up (root; idempotent)
 	@python -m lab up

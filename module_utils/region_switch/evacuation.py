@@ -22,7 +22,7 @@ FEWEST_WORKERS = 16
 BATCH = 200
 TICK = 0.05
 PROGRESS_SECONDS = 1.0
-GUARD_SECONDS = 5.0
+GUARD_SECONDS = 2.0
 # Time that clients who had left before they were told to get to show up anywhere.
 VANISHED_GRACE = 15.0
 # An API that fulfils nothing for so long, while it is asked, is down.

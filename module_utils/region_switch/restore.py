@@ -65,12 +65,14 @@ def _bring_back(aws: Aws, options: Options, journal: Journal, plan: Plan, roster
     rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
     in_flight = int(FLIGHT_SECONDS * max(pace.leaving.values()))
     limits = Limits(100.0, in_flight, options.landing_timeout, float(options.ttl))
+    # What made the move fail may have silenced an API since: whom nobody can tell comes by itself.
+    silent = survey.silent_regions(aws)
     with Roster(directory / ROSTER) as back:
         for passenger, landed in roster.reverse():
-            back.add_returning(passenger, landed)
+            back.add_returning(passenger, landed and passenger.target not in silent)
         back.commit()
         sweeper = Sweeper(aws.data, pace.leaving, pace.arriving, options.clean_session, options.prevent_will_message)
-        evacuation = Evacuation(back, sweeper, Looker(aws.data, rates, plan.dead), journal, limits, Guard())
+        evacuation = Evacuation(back, sweeper, Looker(aws.data, rates, silent), journal, limits, Guard())
         try:
             evacuation.run([back.waiting()])
             evacuation.watch()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import dns_gate, fleet, quotas, route53
-from .aws import Aws, describe_data_endpoint
+from .aws import Aws, AwsClient, describe_data_endpoint
 from .errors import AwsError, RefusedError
 from .fleet import Client, Source
 from .options import Options
@@ -137,6 +137,21 @@ def read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) ->
         unmapped = find_clients(aws, options, desired, limits, roster)
         _expect_clients(aws, options, desired, moves, dead, roster)
     return Plan(desired, targets, records, moves, dead, limits, unmapped, servers)
+
+
+def silent_regions(aws: Aws) -> set[str]:
+    """The regions whose API does not answer now."""
+
+    def silent(iot: AwsClient) -> bool:
+        try:
+            describe_data_endpoint(iot)
+        except AwsError as error:
+            return error.temporary and not error.throttled
+        return False
+
+    with ThreadPoolExecutor(max_workers=len(aws.probing)) as pool:
+        answers = pool.map(silent, aws.probing.values())
+        return {region for region, dead in zip(aws.probing, answers, strict=True) if dead}
 
 
 def find_clients(

@@ -17,6 +17,7 @@ from ansible.module_utils.region_switch.errors import RecordsChangedError
 from ansible.module_utils.region_switch.landing import Looker
 from ansible.module_utils.region_switch.roster import Roster
 from ansible.module_utils.region_switch.route53 import compare_and_swap, read_records, submit
+from ansible.module_utils.region_switch.survey import silent_regions
 
 from .conftest import HOSTED_ZONE_ID, AwsApi
 from .modules import error_of, last_request, run, run_ok
@@ -59,6 +60,8 @@ def options(aws_api: AwsApi, tmp_path: Path) -> Iterator[dict[str, Any]]:
             "name_servers": [server],
             "resolvers": [server],
             "dns_timeout": 10,
+            # One name server of a test: what N answers in a row prove is proven in test_dns_gate.py.
+            "dns_consecutive": 1,
             "landing_timeout": 5,
             # There is no MQTT endpoint here to look at.
             "preflight": False,
@@ -388,6 +391,30 @@ def test_those_who_had_landed_are_sent_back(aws_api: AwsApi, options: dict[str, 
     assert found["outcome"] == "rolled_back"
     assert aws_api.connected(OLD) == set(CLIENTS)
     assert found["summary"]["clients"]["stragglers"] == 0
+
+
+def test_who_had_landed_in_a_region_that_went_silent_is_only_looked_for(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = min(CLIENTS, key=lambda name: zlib.crc32(name.encode()))
+    aws_api.reconnect({first: NEW})
+    monkeypatch.setattr("ansible.module_utils.region_switch.aws.PROBE_TIMEOUT", 0.3)
+    last: list[int] = []
+
+    def go_silent(*arguments: Any) -> set[str]:
+        aws_api.faults({"operation": "*", "region": NEW, "kind": "hang", "seconds": 5})
+        aws_api.disconnect(NEW, first)
+        for client_id in CLIENTS:
+            aws_api.connect(OLD, client_id)
+        last.append(last_request(aws_api))
+        return silent_regions(*arguments)
+
+    monkeypatch.setattr("ansible.module_utils.region_switch.survey.silent_regions", go_silent)
+    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 3, "waves": [50, 100]})
+
+    assert found["outcome"] == "rolled_back"
+    assert found["summary"]["clients"]["stragglers"] == 0
+    assert "DeleteConnection" not in {each["operation"] for each in aws_api.requests(last[0])}
 
 
 def test_records_that_somebody_else_moved_on_are_not_restored(aws_api: AwsApi, options: dict[str, Any]) -> None:
