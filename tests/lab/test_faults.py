@@ -11,7 +11,7 @@ from lab import faults_table, rehearsal
 from lab.faults import FAULTS, MOVES, Fault
 from lab.sabotage import Move
 
-from .conftest import failover
+from .conftest import StandIn, failover
 
 # The variable makes a run write the rows that it is compared with otherwise.
 WRITE = "WRITE_FAULTS"
@@ -28,15 +28,13 @@ def rows() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def move(fleet: dict[str, str]) -> Move:
+def move(fleet: dict[str, str], stand_in: StandIn) -> Move:
     """The move to the other region: whichever the fleet is in, it leaves it."""
-    for candidate in MOVES.values():
-        if rehearsal.record_regions() == [candidate.source.name] * 2:
-            rehearsal.wait_for_arrivals(_mode_of(candidate.source.name))
-            return candidate
-    failover("1")
-    rehearsal.wait_for_arrivals("1")
-    return MOVES["3"]
+    found = next((each for each in MOVES.values() if rehearsal.record_regions() == [each.source.name] * 2), MOVES["3"])
+    if any(stand_in.connected_regions(client) != [found.source.name] for client in fleet):
+        failover(_mode_of(found.source.name))
+    rehearsal.wait_for_arrivals(_mode_of(found.source.name))
+    return found
 
 
 def _mode_of(region: str) -> str:
