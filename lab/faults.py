@@ -162,7 +162,7 @@ FAULTS = (
         lambda _: sabotage.killed_controller(),
         # What the run had noted when it was last sure.
         "partial",
-        r"^Module result deserialization failed",
+        r"^move: found its process gone",
         then=("moved",),
     ),
 )
