@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +275,30 @@ def test_what_was_told_when_it_was_interrupted_is_noted(move: Move) -> None:
         move.run()
     assert move.roster.count("kicks = 1") == move.fleet.calls["DeleteConnection"]
     assert move.roster.count("state IN ('sending', 'looking')") == 0
+
+
+def test_what_is_being_told_while_it_is_interrupted_is_waited_for_and_noted(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            ending.set()
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    class Stop(Guard):
+        def look(self) -> None:
+            raise SwitchError("stop")
+
+    monkeypatch.setattr(engine, "ThreadPoolExecutor", Pool)
+    # AWS answers when the end has begun.
+    move.fleet.refuse = lambda *_: None if ending.wait(10) else aws_error("InternalFailureException", 500)
+    move.guard = Stop()
+    move.clients("a")
+    with pytest.raises(SwitchError, match="stop"):
+        move.run()
+    assert move.roster.count("kicks = 1 AND state = 'told'") == 1
 
 
 def test_clients_of_a_dead_region_are_only_looked_for(move: Move) -> None:
