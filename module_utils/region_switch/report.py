@@ -34,6 +34,7 @@ class Summary:
     outcome: str = "failed"
     error: str | None = None
     started_at: str = field(default_factory=timestamp)
+    finished_at: str | None = None
     phases: list[dict[str, Any]] = field(default_factory=list)
     clients: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
@@ -77,7 +78,7 @@ class Summary:
             "mode": self.mode,
             "outcome": self.outcome,
             "started_at": self.started_at,
-            "finished_at": timestamp(),
+            "finished_at": self.finished_at,
             "plan": plan_dict(self.moves),
             "phases": self.phases,
             "clients": self.clients,

@@ -18,7 +18,7 @@ from .evacuation import FLIGHT_SECONDS, Evacuation, Limits, WaveError
 from .findings import Finding
 from .guard import RecordsGuard, TargetLostError
 from .interrupt import Interrupted, stoppable, undisturbed
-from .journal import VERSION, Journal
+from .journal import VERSION, Journal, timestamp
 from .landing import Looker
 from .lock import exclusive
 from .module import FailedResultError, Result
@@ -293,6 +293,7 @@ class Run:
     def _report(self) -> None:
         self.roster.settle()
         self._count()
+        self.summary.finished_at = timestamp()
         self.roster.write_csv(self.directory / "clients.csv")
         if self.paused:
             self.journal.write("paused")
