@@ -20,6 +20,8 @@ from .sweep import Sweeper, Told, retry_delay
 MOST_WORKERS = 128
 FEWEST_WORKERS = 16
 BATCH = 200
+# Given to a wave at once: a million would hold everything else up for half a minute.
+PIECE = 2000
 TICK = 0.05
 PROGRESS_SECONDS = 1.0
 GUARD_SECONDS = 2.0
@@ -72,6 +74,7 @@ class Wave:
     Attributes:
         unsent: clients that were not told yet; left: those that have not landed.
         complete: monotonic seconds at which the last client was told, None before.
+        unassigned: clients of its size that the roster has not yet given to it.
     """
 
     number: int
@@ -80,6 +83,7 @@ class Wave:
     left: int
     started: float
     complete: float | None = None
+    unassigned: int = 0
 
 
 class Evacuation:
@@ -155,9 +159,8 @@ class Evacuation:
     def _wave(self, number: int, last: int, size: int) -> None:
         if not size:
             return
-        self.roster.assign(number, size)
         self.journal.write("sweep", wave=number, waves=last, clients=size)
-        wave = Wave(number, size, size, size, self._clock())
+        wave = Wave(number, size, size, size, self._clock(), unassigned=size)
         self._work(wave)
         self.journal.write("landing", wave=number, landed=size - wave.left, late=wave.left)
         if wave.left > size * self.limits.max_stragglers / 100:
@@ -188,13 +191,23 @@ class Evacuation:
         room = min(self._workers("tell") - self._sending, self.limits.max_in_flight - self._in_flight - self._sending)
         if self._guard.holding:
             room = 0
-        for passenger in self.roster.take_waiting(wave.number, now, min(room, BATCH)) if room > 0 else ():
+        for passenger in self._next(wave, now, min(room, BATCH)) if room > 0 else ():
             self._sending += 1
             self._submit(self.sweeper.tell, passenger)
         room = self._workers("look") - self._looking
         for passenger in self.roster.take_told(now, min(room, BATCH)) if room > 0 else ():
             self._looking += 1
             self._submit(self._look, passenger)
+
+    def _next(self, wave: Wave, now: float, limit: int) -> list[Passenger]:
+        """Who is to be told to leave now."""
+        found = self.roster.take_waiting(wave.number, now, limit)
+        if len(found) < limit and wave.unassigned:
+            piece = min(wave.unassigned, PIECE)
+            self.roster.assign(wave.number, piece)
+            wave.unassigned -= piece
+            found += self.roster.take_waiting(wave.number, now, limit - len(found))
+        return found
 
     def _workers(self, kind: str) -> int:
         """By Little's law, and as much again."""

@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS client (
     note TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (client_id, region)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS waiting ON client (lot, due) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS waiting ON client (wave, lot, due) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS told ON client (due) WHERE state = 'told';
 """
 _COLUMNS = (
@@ -234,7 +234,7 @@ class Roster:
 
     def take_waiting(self, wave: int, now: float, limit: int) -> list[Passenger]:
         """Return clients of waves up to `wave` that are to be told to leave now; they count as being sent."""
-        return self._take("waiting", "sending", "wave <= ? AND due <= ? ORDER BY lot", (wave, now), limit)
+        return self._take("waiting", "sending", "wave <= ? AND due <= ? ORDER BY wave, lot", (wave, now), limit)
 
     def take_told(self, now: float, limit: int) -> list[Passenger]:
         """Return clients that are to be looked for now, those that are due longest first."""

@@ -311,3 +311,15 @@ def test_clients_of_a_dead_region_are_only_looked_for(move: Move) -> None:
     evacuation.watch()
     assert move.roster.counts()["landed"] == 1
     assert "DeleteConnection" not in move.fleet.calls
+
+
+def test_a_large_wave_is_begun_piece_by_piece(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[int] = []
+    assign = move.roster.assign
+    monkeypatch.setattr(engine, "PIECE", 10)
+    monkeypatch.setattr(move.roster, "assign", lambda wave, size: (pieces.append(size), assign(wave, size)))
+    move.clients(*(f"client {number}" for number in range(28)))
+    move.run(3, 25)
+
+    assert pieces == [3, 10, 10, 5]
+    assert move.roster.counts()["landed"] == 28

@@ -139,3 +139,16 @@ def test_table_of_clients(roster: Roster, tmp_path: Path) -> None:
 )
 def test_verdict(in_target: int | None, in_source: int | None, bounces: int, word: str) -> None:
     assert verdict("told", in_target, in_source, bounces) == word
+
+
+def test_asking_who_is_next_does_not_read_those_of_later_waves(roster: Roster) -> None:
+    roster.add([client(f"client {number}") for number in range(5000)], DESIRED)
+    roster.assign(1, 10)
+    assert len(roster.take_waiting(1, 1.0, 10)) == 10
+    hundreds: list[int] = []
+    roster._db.set_progress_handler(lambda: hundreds.append(1), 100)
+
+    assert roster.take_waiting(1, 1.0, 10) == []
+
+    # Hundreds of SQLite's instructions; to read a row takes several.
+    assert len(hundreds) < 10
