@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The engine and the clients, as the drill and the bench import them.
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
-.PHONY: help venv drill faults test lint unit lab lab-down lab-status load load-down bench clean
+.PHONY: help venv drill faults test lint unit lab lab-down lab-status load load-down bench bench-fleet soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -77,6 +77,12 @@ load-down: $(STAMP) ## disconnect them and take them from the account
 
 bench: $(STAMP) ## measure the gap of each client over 10 moves
 	@python -m tests.bench.gap
+
+bench-fleet: $(STAMP) ## CPU and memory of a move of CLIENTS=1000000 simulated clients, killed and resumed
+	@python -m tests.bench.fleet_size --kill --clients $(or $(CLIENTS),1000000)
+
+soak: $(STAMP) ## the long proofs: fifty moves, a million clients
+	@python -m pytest tests/soak
 
 clean: lab-down ## also remove .venv, caches and the lab's certificates; reports and production's certificates stay
 	rm -rf .venv .cache certs/clients

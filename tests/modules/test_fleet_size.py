@@ -1,0 +1,42 @@
+"""A move's memory does not grow with the fleet, and a move that was killed does not start over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..bench import fleet_size
+
+SMALL, LARGE = 2_000, 20_000
+# 233 bytes for each of the 18,000 clients more: less than any object of Python's with a client ID would take.
+ROOM = 4 * 2**20
+
+
+def moved(folder: Path, clients: int, kill_after: int = 0) -> list[fleet_size.Figures]:
+    """Move a fleet of so many; killed on the way, the same command again."""
+    folder.mkdir()
+    fleet_size.prepare(folder, clients)
+    runs = [fleet_size.move(folder, after, direct=True) for after in ([kill_after, 0] if kill_after else [0])]
+    assert runs[-1].result["outcome"] == "moved", runs[-1].result.get("msg")
+    assert runs[-1].result["summary"]["clients"]["landed"] == clients
+    return runs
+
+
+def test_memory_does_not_grow_with_the_fleet(tmp_path: Path) -> None:
+    peaks = [moved(tmp_path / str(clients), clients)[0].peak for clients in (SMALL, LARGE)]
+
+    assert peaks[1] - peaks[0] < ROOM
+
+
+def test_killed_move_does_not_start_over(tmp_path: Path) -> None:
+    first, second = moved(tmp_path / "fleet", LARGE, LARGE // 2)
+
+    assert first.killed
+    told = fleet_size.times_told(tmp_path / "fleet")
+    assert not told[0]
+    assert set(told) <= {1, 2}
+    # Only what was not committed when it was killed: COMMIT_SECONDS of the pace, and what was under way.
+    assert told[2] < 1000
+    assert second.calls["DeleteConnection"] < LARGE // 2 + 1000
+    # Each looks at the whole fleet once: the first to find it, the second in the end, for those who came late.
+    assert second.calls["SearchIndex"] == first.calls["SearchIndex"]
+    assert second.result["summary"]["clients"]["misplaced"] == LARGE
