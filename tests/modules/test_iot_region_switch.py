@@ -359,6 +359,7 @@ def test_server_that_cannot_be_asked_is_refused_before_the_switch(
 def test_a_wave_that_does_not_land_is_taken_back(aws_api: AwsApi, options: dict[str, Any]) -> None:
     """The records point back, and who had landed is where the records say."""
     first, second = sorted(CLIENTS, key=lambda name: zlib.crc32(name.encode()))
+    point(dict.fromkeys(ENDPOINTS, ATS[OLD]), ttl=1)
     aws_api.reconnect({first: NEW})
     start = last_request(aws_api)
 
@@ -367,6 +368,7 @@ def test_a_wave_that_does_not_land_is_taken_back(aws_api: AwsApi, options: dict[
     assert found["outcome"] == "rolled_back"
     assert "wave 2: found 1 of 1 clients not landed" in found["msg"]
     assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
+    assert {record.ttl for record in read_records(AwsClient("route53", OLD), HOSTED_ZONE_ID, ENDPOINTS).values()} == {1}
     assert aws_api.writes(start).count("ChangeResourceRecordSets") == 2
     assert second not in aws_api.connected(NEW)
     journal = (Path(found["report"]) / "journal.jsonl").read_text()
