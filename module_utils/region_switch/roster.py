@@ -260,16 +260,6 @@ class Roster:
             (state, *columns.values(), *passenger.key),
         )
 
-    def next_due(self) -> float | None:
-        """When something is to be done next (epoch seconds), None when nothing waits for a moment."""
-        # The states are written out, so that SQLite uses the index of each.
-        queries = (
-            "SELECT min(due) FROM client WHERE state = 'waiting'",
-            "SELECT due FROM client WHERE state = 'told' ORDER BY due LIMIT 1",
-        )
-        found = [row[0] for query in queries if (row := self._db.execute(query).fetchone())]
-        return min((due for due in found if due is not None), default=None)
-
     def count(self, where: str = "1", *values: object) -> int:
         """How many rows fulfil a condition on the table's columns."""
         query = f"SELECT count(*) FROM client WHERE {where}"  # noqa: S608 - conditions of this package
