@@ -597,6 +597,19 @@ def test_a_move_into_a_dead_region_is_refused(
     assert aws_api.writes(start) == []
 
 
+@pytest.mark.parametrize("fault", [{"kind": "throttle"}, {"kind": "error", "status": 403, "code": "AccessDenied"}])
+def test_a_region_that_answers_with_a_refusal_is_not_taken_for_dead(
+    aws_api: AwsApi, options: dict[str, Any], fault: dict[str, object]
+) -> None:
+    aws_api.faults({"operation": "DescribeEndpoint", "region": OLD, **fault})
+    start = last_request(aws_api)
+
+    found = run("iot_region_switch", {**options, "mode": "3"})
+
+    assert found["msg"].startswith(f"DescribeEndpoint in {OLD}: found")
+    assert aws_api.writes(start) == []
+
+
 def test_a_rollback_returns_to_the_records_before_and_does_so_once(aws_api: AwsApi, options: dict[str, Any]) -> None:
     run_ok("iot_region_switch", {**options, "mode": "2"})
     run_ok("iot_region_switch", {**options, "mode": "3"})
