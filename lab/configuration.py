@@ -18,8 +18,8 @@ from lab import files, topology
 from lab.topology import Node
 
 # How long after a change each name server has it, and Route 53 calls it INSYNC; seconds.
-NAME_SERVER_LAGS = (0.2, 0.5)
-INSYNC_DELAY = 1.5
+NAME_SERVER_LAGS = (0.1, 0.4)
+INSYNC_DELAY = 0.45
 
 MONITOR_CLIENT_ID = "fleet-monitor"
 
