@@ -47,8 +47,13 @@ faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
 test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at most
 	@$(MAKE) --no-print-directory lint
 	@[ "$$(id -u)" != 0 ] || python -m lab install
-	@python -m pytest --numprocesses $(WORKERS) tests/unit tests/modules
-	@python -m pytest tests/lab
+	@# The lab's tests mostly wait: the others run beside them, and are shown after them.
+	@others=$$(mktemp); status=0; \
+	python -m pytest --numprocesses $(WORKERS) tests/unit tests/modules >"$$others" 2>&1 & pid=$$!; \
+	trap 'kill $$pid 2>/dev/null || true; rm -f "$$others"' EXIT; \
+	python -m pytest tests/lab || status=1; \
+	wait $$pid || status=1; \
+	cat "$$others"; exit $$status
 
 lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ruff check .
