@@ -5,7 +5,6 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
-# These tests mostly wait; the lab's are one after the other, since there is one lab.
 WORKERS := 3
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -44,16 +43,15 @@ drill: $(STAMP) ## the whole move, rehearsed; FAULT=<name> moves under a fault, 
 faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
 	@WRITE_FAULTS=yes python -m pytest tests/lab/test_faults.py
 
+# The lab's tests mostly wait: those of half of them have a lab of their own, in a world of its own, and the tests that
+# need no lab run beside both.
+LAB_TESTS = python -m pytest tests/lab --splits 2 --durations-path tests/lab/durations.json
+OTHER_TESTS = python -m pytest --numprocesses $(WORKERS) tests/unit tests/modules
+
 test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at most
 	@$(MAKE) --no-print-directory lint
 	@[ "$$(id -u)" != 0 ] || python -m lab install
-	@# The lab's tests mostly wait: the others run beside them, and are shown after them.
-	@others=$$(mktemp); status=0; \
-	python -m pytest --numprocesses $(WORKERS) tests/unit tests/modules >"$$others" 2>&1 & pid=$$!; \
-	trap 'kill $$pid 2>/dev/null || true; rm -f "$$others"' EXIT; \
-	python -m pytest tests/lab || status=1; \
-	wait $$pid || status=1; \
-	cat "$$others"; exit $$status
+	@python -m tests.side_by_side "$(LAB_TESTS) --group 1" "python -m lab.world $(LAB_TESTS) --group 2" "$(OTHER_TESTS)"
 
 lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ruff check .
