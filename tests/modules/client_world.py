@@ -1,6 +1,7 @@
 """Two real brokers on loopback, the monitor with its ledger, and clients whose hosts file says where a name leads.
 
-Clients and monitor see that hosts file in a mount namespace of their own: hence root.
+Clients and monitor see that hosts file in a mount namespace of their own: hence root. CLIENT_PYTHON=<interpreter> runs
+the clients under another Python than the tests'.
 """
 
 from __future__ import annotations
@@ -142,7 +143,8 @@ class World:
         path = self.folder / f"{module}.json"
         path.write_text(json.dumps(configuration))
         script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
-        command = [sys.executable, "-m", f"mqtt_fleet.{module}", "--config", str(path)]
+        python = os.environ.get("CLIENT_PYTHON", sys.executable) if module == "client" else sys.executable
+        command = [python, "-m", f"mqtt_fleet.{module}", "--config", str(path)]
         with (self.folder / f"{module}.log").open("ab") as log:
             process = subprocess.Popen(
                 ["unshare", "--mount", "sh", "-c", script, "sh", str(self.folder / "hosts"), *command],
