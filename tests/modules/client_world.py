@@ -37,14 +37,14 @@ TIMEOUT = 30.0
 Found = TypeVar("Found")
 
 
-def eventually(find: Callable[[], Found], what: str) -> Found:
+def eventually(find: Callable[[], Found], what: str, within: float = TIMEOUT) -> Found:
     """Return what is found once it is truthy."""
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if found := find():
             return found
         time.sleep(0.02)
-    pytest.fail(f"{what}: not within {TIMEOUT} s")
+    pytest.fail(f"{what}: not within {within} s")
 
 
 class Authority:

@@ -143,6 +143,7 @@ def test_client_killed_at_random_under_load_loses_nothing(world: World, library:
         process.wait(TIMEOUT)
         process = world.client(library, socket="s", heartbeat_interval=0, publish_rate=1000)
     eventually(lambda: set(producer.stored) <= set(world.sequences()), "everything that was stored")
+    eventually(lambda: len(world.events("connected")) == 6, "the last process")
     process.terminate()
     assert process.wait(TIMEOUT) == 0
     world.check_nothing_lost()
