@@ -20,6 +20,8 @@ def fill(folder: Path, text: str) -> list[tuple[str, Path]]:
     wheels.mkdir()
     (package / "client.py").write_text(text)
     (package / "__init__.py").touch()
+    (package / "sources").mkdir()
+    (package / "sources" / "socket.py").touch()
     (wheels / "paho.whl").write_bytes(b"wheel")
     requirements.write_text("paho-mqtt==1\n")
     return build_bundle.members(package, requirements, wheels)
@@ -44,6 +46,7 @@ def test_archive_holds_package_wheels_and_requirements(tmp_path: Path) -> None:
         assert archive.getnames() == [
             "mqtt_fleet/__init__.py",
             "mqtt_fleet/client.py",
+            "mqtt_fleet/sources/socket.py",
             "requirements.txt",
             "wheels/paho.whl",
         ]
@@ -63,5 +66,8 @@ def test_folder_of_wheels_is_not_downloaded_again(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("library", ["awsiotsdk", "paho"])
 def test_devices_get_the_version_the_controller_has(library: str) -> None:
-    pinned = (REPOSITORY / "clients" / f"requirements-{library}.txt").read_text().split()
-    assert set(pinned) <= set((REPOSITORY / "requirements.txt").read_text().split())
+    pinned = set((REPOSITORY / "clients" / f"requirements-{library}.txt").read_text().split())
+    # The last that runs on Python 3.9, which the controller need not.
+    pinned.remove("dnspython==2.7.0")
+    assert len(pinned) == 1
+    assert pinned <= set((REPOSITORY / "requirements.txt").read_text().split())
