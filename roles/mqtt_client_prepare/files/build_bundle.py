@@ -49,7 +49,7 @@ def download(requirements: Path, python: str, machine: str, cache: Path) -> Path
 
 def members(package: Path, requirements: Path, wheels: Path) -> list[tuple[str, Path]]:
     """(name in the archive, file), in an order that does not depend on the file system."""
-    found = [(f"{package.name}/{path.name}", path) for path in package.glob("*.py")]
+    found = [(str(path.relative_to(package.parent)), path) for path in package.rglob("*.py")]
     found += [(f"wheels/{path.name}", path) for path in wheels.glob("*.whl")]
     return sorted([*found, ("requirements.txt", requirements)])
 
