@@ -13,7 +13,7 @@ from ansible.module_utils.region_switch.errors import SwitchError
 TIMEOUT = 300.0
 
 
-class DeviceError(SwitchError):
+class DeviceError(SwitchError):  # type: ignore[misc]
     """A device that cannot be, or is not, as it should: what was found, what was expected, what to do."""
 
 

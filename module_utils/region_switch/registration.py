@@ -79,9 +79,7 @@ def retire_certificates(iot: AwsClient, parameters: dict[str, Any], check_mode: 
     }
 
 
-def _each(
-    clients: Sequence[Client], act: Callable[[Client], Result]
-) -> dict[str, Result | RefusedError | AwsError]:
+def _each(clients: Sequence[Client], act: Callable[[Client], Result]) -> dict[str, Result | RefusedError | AwsError]:
     pace = TokenBucket(CLIENTS_PER_SECOND)
 
     def attempt(client: Client) -> Result | RefusedError | AwsError:
@@ -129,4 +127,6 @@ def _no_certificate(request: Path, certificate: Path, issue: bool) -> str | None
         return None
     if request.exists():
         return f"found no {certificate}, expected the certificate that the issuing region made: see its line"
-    return f"found no {request}, expected the device's signing request: run again when the device is on, or put it there"
+    return (
+        f"found no {request}, expected the device's signing request: run again when the device is on, or put it there"
+    )

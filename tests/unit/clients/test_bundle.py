@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent.parent.parent
-sys.path.insert(0, str(REPOSITORY / "roles" / "mqtt_client" / "files"))
+sys.path.insert(0, str(REPOSITORY / "roles" / "mqtt_client_prepare" / "files"))
 
 import build_bundle  # noqa: E402
 
@@ -20,6 +20,10 @@ def fill(folder: Path, text: str) -> list[tuple[str, Path]]:
     wheels.mkdir()
     (package / "client.py").write_text(text)
     (package / "__init__.py").touch()
+    (package / "sources").mkdir()
+    (package / "sources" / "socket.py").touch()
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "client.cpython-311.pyc").touch()
     (wheels / "paho.whl").write_bytes(b"wheel")
     requirements.write_text("paho-mqtt==1\n")
     return build_bundle.members(package, requirements, wheels)
@@ -44,6 +48,7 @@ def test_archive_holds_package_wheels_and_requirements(tmp_path: Path) -> None:
         assert archive.getnames() == [
             "mqtt_fleet/__init__.py",
             "mqtt_fleet/client.py",
+            "mqtt_fleet/sources/socket.py",
             "requirements.txt",
             "wheels/paho.whl",
         ]
