@@ -4,6 +4,7 @@ The SDK's resolver remembers each address for 30 s whatever the record's TTL, an
 it does (aws-c-io, source/host_resolver.c, AWS_DEFAULT_DNS_TTL): a client that is disconnected right
 after its name moved would go back to where it came from. So every connection has an event loop
 group, a resolver and a bootstrap of its own, and the SDK's own reconnecting is kept from happening.
+Where DNS servers are to be asked directly, it goes through a `Tunnel`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from pathlib import Path
 
 from awscrt import mqtt5
 from awscrt.exceptions import AwsCrtError
+from awscrt.http import HttpProxyConnectionType, HttpProxyOptions
 from awscrt.io import ClientBootstrap, DefaultHostResolver, EventLoopGroup
 from awsiot import mqtt5_client_builder
 
 from mqtt_fleet.config import Config
 from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Received, Report
+from mqtt_fleet.tunnel import Tunnel
 
 # Longer than any connection lives after it failed.
 NEVER_RECONNECT_MS = 3_600_000
@@ -39,6 +42,7 @@ class AwsIotSdkConnection:
         self._stopped = threading.Event()
         self._earlier_sockets = set(_peers(config.port))
         self._client: mqtt5.Client | None = None
+        self._tunnel: Tunnel | None = None
         try:
             self._client = self._build()
         except (AwsCrtError, OSError, ValueError) as error:
@@ -51,6 +55,11 @@ class AwsIotSdkConnection:
         config = self._config
         group = EventLoopGroup(1)
         persistent = config.session_expiry > 0
+        proxy = None
+        if config.resolvers:
+            self._tunnel = Tunnel(config)
+            tunneling = HttpProxyConnectionType.Tunneling
+            proxy = HttpProxyOptions("127.0.0.1", self._tunnel.port, connection_type=tunneling)
         behavior = mqtt5.ClientSessionBehaviorType
         return mqtt5_client_builder.mtls_from_path(
             endpoint=config.endpoint,
@@ -59,6 +68,7 @@ class AwsIotSdkConnection:
             ca_filepath=str(config.ca),
             cert_filepath=str(config.certificate),
             pri_key_filepath=str(config.private_key),
+            http_proxy_options=proxy,
             client_bootstrap=ClientBootstrap(group, DefaultHostResolver(group)),
             keep_alive_interval_sec=config.keep_alive,
             ping_timeout_ms=PING_TIMEOUT_MS,
@@ -94,6 +104,8 @@ class AwsIotSdkConnection:
             client.stop(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION))
         if timeout:
             self._stopped.wait(timeout)
+        if tunnel := self._tunnel:
+            tunnel.close()
         # The SDK's object refers to this one's methods: only dropping it here frees both.
         self._client = None
 
@@ -105,10 +117,13 @@ class AwsIotSdkConnection:
     def _on_success(self, data: mqtt5.LifecycleConnectSuccessData) -> None:
         peers = _peers(self._config.port)
         address = next((peers[inode] for inode in peers if inode not in self._earlier_sockets), None)
+        if self._tunnel:
+            address = self._tunnel.peer
         self._report(Connected(data.connack_packet.session_present, address))
 
     def _on_failure(self, data: mqtt5.LifecycleConnectFailureData) -> None:
-        self._end(str(data.exception))
+        problem = self._tunnel.problem if self._tunnel else ""
+        self._end(problem or str(data.exception))
 
     def _on_disconnection(self, data: mqtt5.LifecycleDisconnectData) -> None:
         packet = data.disconnect_packet

@@ -1,237 +1,374 @@
-"""The client: a heartbeat into the outbox, the outbox into the broker, and a new connection when one ends."""
+"""The client: messages from its sources into the outbox, and from the outbox to the broker, wherever that is."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import math
+import os
 import queue
 import random
 import signal
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple, Union
 
 from mqtt_fleet import log
-from mqtt_fleet.config import Config, ConfigError, load
-from mqtt_fleet.notify import notify
-from mqtt_fleet.outbox import Outbox, OutboxError, payload
-from mqtt_fleet.reconnect import ReconnectPolicy
-from mqtt_fleet.transport import (
-    Acknowledged,
-    Connected,
-    Connection,
-    Disconnected,
-    Event,
-    Received,
-    Report,
-    connect,
-)
+from mqtt_fleet.clock import Clock
+from mqtt_fleet.config import Config, ConfigError, load, require_credentials
+from mqtt_fleet.delivery import MOST_SILENCE, Delivery
+from mqtt_fleet.endpoint_watch import EndpointWatch, Lookups
+from mqtt_fleet.link import Link, Open
+from mqtt_fleet.metrics import Metrics, write
+from mqtt_fleet.notify import notify, watchdog_interval
+from mqtt_fleet.outbox import Message
+from mqtt_fleet.resolve import Lookup, is_address
+from mqtt_fleet.sources.heartbeat import Heartbeat
+from mqtt_fleet.sources.standard_input import StandardInput
+from mqtt_fleet.sources.submission import Hand, Refused, Rejected, Source, Submission
+from mqtt_fleet.sources.unix_socket import UnixSocket
+from mqtt_fleet.spool import Spool
+from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, connect
 
 LOGGER = logging.getLogger("mqtt_fleet.client")
 CLOSE_TIMEOUT = 2.0
+# Messages stored in one transaction: what an answer waits for at most.
+MOST_AT_ONCE = 1000
+HOUSEKEEPING_SECONDS = 1.0
+PUBLISH_STATUS_SECONDS = 5.0
+# Before a move of its own: until what is in flight is acknowledged; after one, until the next.
+DRAIN_SECONDS = 5.0
+MOVE_PAUSE = 60.0
+MOST_MOVE_PAUSE = 3600.0
+# Tells a process that takes the place of another how many attempts have failed.
+FAILURES_VARIABLE = "MQTT_FLEET_FAILURES"
 
 
 class Stop:
     """The client is asked to end."""
 
 
-class Client:
-    """One client's life. All state belongs to the thread in `run`; others only put events in the queue."""
+class FromConnection(NamedTuple):
+    """What a connection says, with its number: what an abandoned one still says is ignored."""
 
-    def __init__(self, config: Config, outbox: Outbox, open_connection: Callable[[Config, Report], Connection]) -> None:
+    number: int
+    event: Event
+
+
+Item = Union[Stop, FromConnection, Submission, Rejected, Lookup]
+
+
+class Mover:
+    """Decides about moving to where the endpoint's name leads; times are the monotonic clock's."""
+
+    def __init__(self, config: Config) -> None:
+        self._watch = EndpointWatch(config.endpoint)
+        self._moves = config.endpoint_watch == "move"
+        self._jitter = config.endpoint_watch_jitter
+        self._said = False
+        self._at = math.inf
+        self._not_before = -math.inf
+        self._pause = MOVE_PAUSE
+
+    def connected(self, address: str | None) -> None:
+        self._watch.connected(address)
+        self._said = False
+        self._at = math.inf
+
+    def looked(self, found: Lookup, now: float) -> bool:
+        """Take in a look; whether the name newly leads elsewhere."""
+        elsewhere = self._watch.leads_elsewhere(found)
+        if not elsewhere:
+            self._said = False
+            self._at = math.inf
+            return False
+        if self._moves and self._at == math.inf and now >= self._not_before:
+            self._at = now + random.uniform(0, self._jitter)  # noqa: S311 - spreads a fleet
+        newly, self._said = not self._said, True
+        return newly
+
+    def next(self) -> float:
+        """When to move; infinite: not."""
+        return self._at
+
+    def moved(self, now: float) -> None:
+        """It was done; if the name's answers change to and fro, the client does not."""
+        self._at = math.inf
+        self._not_before = now + self._pause
+        self._pause = min(MOST_MOVE_PAUSE, self._pause * 2)
+
+
+class Client:
+    """One client's life. All state belongs to the thread in `run`; others only put items in the queue.
+
+    Attributes:
+        metrics: what has been counted so far.
+    """
+
+    def __init__(self, config: Config, open_connection: Open, clock: Clock | None = None, failures: int = 0) -> None:
         self._config = config
-        self._outbox = outbox
-        self._open = open_connection
-        self._policy = ReconnectPolicy(config.reconnect_delay_cap)
-        # (number of the connection, event): what an abandoned connection still says is ignored.
-        self._events: queue.SimpleQueue[tuple[int, Event | Stop]] = queue.SimpleQueue()
-        self._connection: Connection | None = None
-        self._generation = 0
-        self._connected = False
-        self._failures = 0
-        self._last_connect = -math.inf
-        self._next_connect = 0.0
-        self._next_heartbeat = time.monotonic()
-        self._in_flight: dict[int, int] = {}
-        self._sent_up_to = 0
-        self._last_acknowledged: float | None = None
-        self._recovering = False
+        self._clock = clock or Clock()
+        now = self._clock.monotonic()
+        self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self.metrics = Metrics()
+        self._spool = Spool(config, self.metrics, self._clock)
+        self._delivery = Delivery(config, self._spool, self.metrics, now)
+        self._link = Link(config, self.metrics, self._clock, open_connection, self._report, failures)
+        self._heartbeat = Heartbeat(config.heartbeat_interval, now)
+        self._mover = Mover(config)
+        self._sources = sources(config, self._items.put)
+        self._lookups = self._make_lookups()
+        self._next_housekeeping = now
+        self._next_status = now
+        self._watchdog = watchdog_interval()
+        self._next_watchdog = now
+        self._file_problem = ""
+        self._leave_by = math.inf
+        self._delivered_at: float | None = None
+
+    def _make_lookups(self) -> Lookups | None:
+        config = self._config
+        if config.endpoint_watch == "off" or is_address(config.endpoint):
+            return None
+        return Lookups(config.endpoint, config.port, config.resolvers, config.endpoint_watch_interval, self._items.put)
 
     def stop(self) -> None:
         """Make `run` return; from any thread or signal handler."""
-        self._events.put((0, Stop()))
+        self._items.put(Stop())
 
-    def run(self) -> None:
-        """Work until stopped."""
+    def looked(self, found: Lookup) -> None:
+        """This is where the endpoint's name leads now; from any thread."""
+        self._items.put(found)
+
+    def run(self) -> int | None:
+        """Work until stopped; return None, or, to be executed anew, how many attempts to connect have failed."""
         log.event(
             LOGGER,
             "started",
             client_id=self._config.client_id,
             library=self._config.library,
-            stream=self._outbox.stream,
-            backlog=len(self._outbox),
+            stream=self._spool.stream,
+            backlog=self._spool.backlog,
         )
-        notify("READY=1\nSTATUS=connecting")
-        while self._handle_events():
-            now = time.monotonic()
-            self._beat(now)
-            self._keep_connecting(now)
-            self._send()
-        notify("STOPPING=1")
-        if self._connection:
-            self._connection.close(CLOSE_TIMEOUT)
-        log.event(LOGGER, "stopped", backlog=len(self._outbox))
+        for source in self._sources:
+            source.start()
+        if self._lookups:
+            self._lookups.start()
+        notify(f"READY=1\nSTATUS={self.metrics.status()}")
+        while self._work():
+            pass
+        self._end()
+        return self._link.failures if self._link.restart_due else None
 
-    def _handle_events(self) -> bool:
-        """Wait for the next thing to do and handle every event there is; False once asked to stop."""
-        acknowledged: list[int] = []
-        timeout: float | None = max(0.0, self._next_thing() - time.monotonic())
-        running = True
-        while True:
-            try:
-                generation, event = self._events.get(timeout=timeout) if timeout else self._events.get_nowait()
-            except queue.Empty:
-                break
-            timeout = None
-            if isinstance(event, Stop):
-                running = False
-            elif generation == self._generation:
-                if isinstance(event, Acknowledged):
-                    self._acknowledge(event, acknowledged)
-                else:
-                    self._handle(event)
-        if acknowledged:
-            self._outbox.remove(acknowledged)
-        return running
+    def _work(self) -> bool:
+        """Wait for the next thing to do and do it; False once that is to end."""
+        running, submissions, acknowledged = self._collect()
+        now = self._clock.monotonic()
+        if self._heartbeat.due(now):
+            submissions.append(Submission())
+        if submissions or acknowledged:
+            self._spool.commit(submissions, acknowledged)
+            self._delivery.stored()
+        self._keep_connection(now)
+        self._delivery.send(now)
+        if now >= self._next_housekeeping:
+            self._keep_house(now)
+        return running and not self._link.restart_due
 
     def _next_thing(self) -> float:
-        if self._connected:
-            return self._next_heartbeat
-        return min(self._next_heartbeat, self._deadline() if self._connection else self._next_connect)
+        mover = self._mover.next() if self._link.up else math.inf
+        silence = self._delivery.silent_since() + MOST_SILENCE
+        own = (self._heartbeat.next, self._next_housekeeping, self._leave_by, mover, silence)
+        return min(*own, self._link.next(), self._delivery.next())
 
-    def _deadline(self) -> float:
-        return self._last_connect + self._config.connect_timeout
+    def _collect(self) -> tuple[bool, list[Submission], list[Message]]:
+        """Wait for something to do and take what there is in the queue: (running, to store, to remove)."""
+        running = True
+        submissions: list[Submission] = []
+        acknowledged: list[Message] = []
+        timeout = max(0.0, self._next_thing() - self._clock.monotonic())
+        while len(submissions) < MOST_AT_ONCE:
+            try:
+                item = self._items.get(timeout=timeout) if timeout else self._items.get_nowait()
+            except queue.Empty:
+                break
+            timeout = 0.0
+            if isinstance(item, Stop):
+                running = False
+            elif isinstance(item, Submission):
+                submissions.append(item)
+            elif not isinstance(item, FromConnection):
+                self._take(item)
+            elif item.number == self._link.number:
+                self._hear(item.event, acknowledged)
+        return running, submissions, acknowledged
 
-    def _handle(self, event: Connected | Disconnected | Received) -> None:
-        if isinstance(event, Connected):
+    def _take(self, item: Rejected | Lookup) -> None:
+        if isinstance(item, Rejected):
+            self._spool.refused(Refused(item.reason, item.text), source=item.source)
+        elif self._mover.looked(item, self._clock.monotonic()):
+            self.metrics.endpoint_moves += 1
+            log.event(
+                LOGGER,
+                "endpoint_moved",
+                logging.WARNING,
+                endpoint=self._config.endpoint,
+                addresses=item.addresses,
+                canonical=item.canonical,
+                connection=self.metrics.connection,
+            )
+
+    def _hear(self, event: Event, acknowledged: list[Message]) -> None:
+        if isinstance(event, Acknowledged):
+            if message := self._delivery.acknowledged(event.token):
+                acknowledged.append(message)
+                self._on_acknowledged(message)
+        elif isinstance(event, Connected):
             self._on_connected(event)
         elif isinstance(event, Disconnected):
-            self._on_disconnected(event.reason)
+            self._disconnect(event.reason)
         else:
             log.event(LOGGER, "command", topic=event.topic, bytes=len(event.payload))
 
+    def _on_acknowledged(self, message: Message) -> None:
+        now = self._clock.monotonic()
+        if self._link.delivered():
+            gap = None if self._delivered_at is None else round(now - self._delivered_at, 3)
+            log.event(LOGGER, "delivering", gap_seconds=gap, sequence=message.sequence)
+        self._delivered_at = now
+        self.metrics.last_acknowledged = self._clock.wall()
+
     def _on_connected(self, event: Connected) -> None:
-        self._connected = True
-        self._recovering = True
-        self._sent_up_to = 0
-        self._in_flight.clear()
-        log.event(
-            LOGGER,
-            "connected",
-            address=event.address,
-            session_present=event.session_present,
-            seconds=round(time.monotonic() - self._last_connect, 3),
-            backlog=len(self._outbox),
-        )
-        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        notify(f"STATUS=connected to {event.address} since {since}")
-        if self._connection and not event.session_present:
-            self._connection.subscribe(self._config.command_topic)
+        self._link.connected(event)
+        if self._link.connection:
+            self._delivery.begin(self._link.connection)
+        self._mover.connected(event.address)
+        if self._lookups:
+            self._lookups.look_now()
+        self._say_status()
 
-    def _on_disconnected(self, reason: str) -> None:
-        if self._connection:
-            self._connection.close()
-        was_connected = self._connected
-        # No acknowledged message since the CONNECT: the attempt led to nothing.
-        if not was_connected or self._recovering:
-            self._failures += 1
-        self._connection = None
-        self._connected = False
-        self._generation += 1
-        now = time.monotonic()
-        delay = self._policy.delay(self._failures, now - self._last_connect, random.random())  # noqa: S311
-        self._next_connect = now + delay
-        log.event(
-            LOGGER,
-            "disconnected" if was_connected else "connect_failed",
-            logging.WARNING,
-            reason=reason,
-            next_connect_in=round(delay, 3),
-            backlog=len(self._outbox),
-        )
-        notify(f"STATUS=not connected: {reason}".replace("\n", " "))
+    def _disconnect(self, reason: str, wait: float = 0.0, wanted: bool = False) -> None:
+        self._link.close(reason, wait, wanted)
+        self._delivery.end()
+        self._mover.connected(None)
+        self._leave_by = math.inf
+        self._say_status()
 
-    def _acknowledge(self, event: Acknowledged, acknowledged: list[int]) -> None:
-        sequence = self._in_flight.pop(event.token, None)
-        if sequence is None:
+    def _keep_connection(self, now: float) -> None:
+        if problem := self._link.keep(now):
+            self._disconnect(problem)
+        elif now - self._delivery.silent_since() >= MOST_SILENCE:
+            self._disconnect(f"no PUBACK within {MOST_SILENCE:g} s")
+        elif self._link.up:
+            self._move(now)
+
+    def _move(self, now: float) -> None:
+        """Go where the name leads, once what is in flight is acknowledged."""
+        if self._leave_by == math.inf and now >= self._mover.next():
+            self._mover.moved(now)
+            self._delivery.holding = True
+            self._leave_by = now + DRAIN_SECONDS
+        if self._leave_by < math.inf and (self._delivery.idle or now >= self._leave_by):
+            self._disconnect("the endpoint's name leads elsewhere", CLOSE_TIMEOUT, wanted=True)
+
+    def _report(self, number: int, event: Event) -> None:
+        self._items.put(FromConnection(number, event))
+
+    def _keep_house(self, now: float) -> None:
+        self._next_housekeeping = now + HOUSEKEEPING_SECONDS
+        self._spool.keep_house()
+        self._delivery.stored()
+        if now >= self._next_status:
+            self._say_status()
+            self._write_metrics()
+        # This line is reached while the loop turns; the outbox has just answered.
+        if now >= self._next_watchdog and all(source.is_alive() for source in self._sources):
+            self._next_watchdog = now + self._watchdog
+            notify("WATCHDOG=1")
+
+    def _say_status(self) -> None:
+        self._next_status = self._clock.monotonic() + PUBLISH_STATUS_SECONDS
+        self.metrics.backlog = self._spool.backlog
+        notify(f"STATUS={self.metrics.status()}")
+
+    def _write_metrics(self) -> None:
+        if self._config.metrics_file is None:
             return
-        acknowledged.append(sequence)
-        now = time.monotonic()
-        if self._recovering:
-            self._recovering = False
-            self._failures = 0
-            gap = None if self._last_acknowledged is None else round(now - self._last_acknowledged, 3)
-            log.event(LOGGER, "delivering", gap_seconds=gap, sequence=sequence)
-        self._last_acknowledged = now
+        problem = write(self._config.metrics_file, self.metrics.render(self._config.client_id))
+        if problem and problem != self._file_problem:
+            log.event(LOGGER, "metrics_failed", logging.WARNING, reason=problem)
+        self._file_problem = problem or ""
 
-    def _beat(self, now: float) -> None:
-        if now < self._next_heartbeat:
-            return
-        self._outbox.put(time.time())
-        self._next_heartbeat += self._config.heartbeat_interval
-        # After a standstill the missed beats are not made up for.
-        if self._next_heartbeat <= now:
-            self._next_heartbeat = now + self._config.heartbeat_interval
+    def _end(self) -> None:
+        """Store what was handed over, tell its senders, and leave the broker properly."""
+        restarting = self._link.restart_due
+        if not restarting:
+            notify("STOPPING=1")
+        for last in (False, True):
+            _, submissions, acknowledged = self._drain()
+            self._spool.commit(submissions, acknowledged)
+            if not last:
+                for source in self._sources:
+                    source.stop()
+        if self._lookups:
+            self._lookups.stop()
+        if self._link.connection:
+            self._link.connection.close(CLOSE_TIMEOUT)
+        log.event(LOGGER, "restarting" if restarting else "stopped", backlog=self._spool.backlog)
+        self._spool.close()
 
-    def _keep_connecting(self, now: float) -> None:
-        if self._connected:
-            return
-        if self._connection and now >= self._deadline():
-            self._on_disconnected(f"not connected within {self._config.connect_timeout} s")
-        if self._connection is None and now >= self._next_connect:
-            self._last_connect = now
-            self._generation += 1
-            self._connection = self._open(self._config, partial(self._report, self._generation))
-
-    def _report(self, generation: int, event: Event) -> None:
-        self._events.put((generation, event))
-
-    def _send(self) -> None:
-        """Publish in order, oldest first, as far as the window allows."""
-        room = self._config.window - len(self._in_flight)
-        if not self._connected or self._connection is None or room <= 0:
-            return
-        for message in self._outbox.after(self._sent_up_to, room):
-            body = payload(self._config.client_id, self._outbox.stream, message)
-            token = self._connection.publish(self._config.message_topic, body)
-            self._in_flight[token] = message.sequence
-            self._sent_up_to = message.sequence
+    def _drain(self) -> tuple[bool, list[Submission], list[Message]]:
+        submissions: list[Submission] = []
+        acknowledged: list[Message] = []
+        while not self._items.empty():
+            item = self._items.get()
+            if isinstance(item, Submission):
+                submissions.append(item)
+            elif isinstance(item, FromConnection) and item.number == self._link.number:
+                self._hear(item.event, acknowledged)
+        return False, submissions, acknowledged
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the client; returns the exit code: 0 stopped, 2 configuration or outbox unusable."""
+def sources(config: Config, hand: Hand) -> list[Source]:
+    """The sources that the configuration asks for, not yet started."""
+    found: list[Source] = []
+    if config.standard_input:
+        found.append(StandardInput(sys.stdin.buffer, hand))
+    if config.socket:
+        found.append(UnixSocket(config.socket, config.socket_mode, config.message_topic, hand))
+    return found
+
+
+def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Run the client; returns the exit code: 0 stopped, 2 configuration unusable."""
     parser = argparse.ArgumentParser(prog="mqtt_fleet.client", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="JSON file")
-    parser.add_argument("--check-config", action="store_true", help="validate the file and end")
+    parser.add_argument("--check-config", action="store_true", help="validate the file and those it names, and end")
     options = parser.parse_args(arguments)
     try:
         config = load(options.config)
         if options.check_config:
+            require_credentials(config)
             return 0
-        outbox = Outbox(config.outbox)
-    except (ConfigError, OutboxError) as error:
+    except ConfigError as error:
         sys.stderr.write(f"mqtt_fleet.client: {error}\n")
         return 2
     log.configure()
-    client = Client(config, outbox, connect)
+    failures = environment.get(FAILURES_VARIABLE, "")
+    client = Client(config, connect, failures=int(failures) if failures.isdigit() else 0)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: client.stop())
-    client.run()
-    outbox.close()
+    ended = client.run()
+    if ended is not None:
+        execute_anew(options.config, ended)
     return 0
+
+
+def execute_anew(configuration: Path, failures: int, execute: Callable[..., object] = os.execve) -> None:
+    """Put a new process in the place of this one; only what is on disk stays."""
+    command = [sys.executable, "-m", "mqtt_fleet.client", "--config", str(configuration)]
+    execute(sys.executable, command, {**os.environ, FAILURES_VARIABLE: str(failures)})
 
 
 if __name__ == "__main__":

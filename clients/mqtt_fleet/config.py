@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("awsiotsdk", "paho")
-PATH_KEYS = ("ca", "certificate", "private_key", "outbox")
+CREDENTIAL_KEYS = ("ca", "certificate", "private_key")
+# "" stands for none.
+OPTIONAL_PATH_KEYS = ("socket", "metrics_file")
+CHOICES = {
+    "library": ("awsiotsdk", "paho"),
+    "outbox_when_full": ("refuse", "drop_oldest"),
+    "endpoint_watch": ("off", "log", "move"),
+    "reconnect_by": ("new_connection", "process_restart"),
+}
 
 # AWS IoT Core, "MQTT": a client ID has 1 to 128 characters and does not begin with $; a name used
 # as one level of a topic cannot hold the separator or a wildcard either.
 CLIENT_ID_LENGTH = 128
 CLIENT_ID_FORBIDDEN = "/+#"
+# sockaddr_un.sun_path with its NUL, unix(7).
+SOCKET_PATH_BYTES = 107
 
 # Key: (lowest, highest) accepted. Keep-alive as AWS IoT Core enforces it; 100 unacknowledged
-# QoS 1 publishes are the most it accepts per client.
+# QoS 1 publishes are the most it accepts per client, and 100 publishes a second per connection.
 LIMITS: dict[str, tuple[float, float]] = {
     "port": (1, 65535),
     "heartbeat_interval": (0.01, 86400),
@@ -27,7 +38,14 @@ LIMITS: dict[str, tuple[float, float]] = {
     "reconnect_delay_cap": (1, 3600),
     "session_expiry": (0, 604800),
     "window": (1, 100),
+    "outbox_max_bytes": (1 << 20, 1 << 40),
+    "outbox_max_age": (1, 31_536_000),
+    "publish_rate": (1, 1000),
+    "endpoint_watch_interval": (1, 3600),
+    "endpoint_watch_jitter": (0, 3600),
 }
+# 0 stands for none, or for the usual one.
+ZERO_KEYS = ("port", "heartbeat_interval", "outbox_max_age")
 
 
 class ConfigError(Exception):
@@ -47,12 +65,25 @@ class Config:
         private_key: its key file.
         outbox: SQLite file that holds what is not yet acknowledged.
         port: 443 (with ALPN) or 8883; 0 stands for the library's usual one.
-        heartbeat_interval: seconds between two messages.
+        heartbeat_interval: seconds between two messages of the client's own; 0: none.
+        standard_input: each line of standard input is a message.
+        socket: Unix socket that takes messages from other programs; None: none.
+        socket_mode: permissions of the socket.
         keep_alive: seconds.
         connect_timeout: seconds that name resolution, TCP, TLS and CONNACK may take together.
         reconnect_delay_cap: longest pause between two attempts in seconds.
+        reconnect_by: "new_connection", or "process_restart", which executes the program anew.
         session_expiry: seconds the broker keeps the session of an absent client; 0: none.
         window: most QoS 1 messages in flight.
+        publish_rate: most publishes per second.
+        outbox_max_bytes: most bytes of messages in the outbox.
+        outbox_max_age: seconds after which a message is dropped; 0: never.
+        outbox_when_full: "refuse" the new message, or "drop_oldest".
+        resolvers: addresses of DNS servers to ask in place of the system's resolver; empty: the system's.
+        endpoint_watch: "off", "log" when the endpoint's name leads elsewhere, or "move" there.
+        endpoint_watch_interval: seconds between two looks.
+        endpoint_watch_jitter: longest random delay before a move in seconds.
+        metrics_file: file for node_exporter's textfile collector; None: none.
     """
 
     client_id: str
@@ -64,11 +95,24 @@ class Config:
     outbox: Path
     port: int = 0
     heartbeat_interval: float = 0.1
+    standard_input: bool = False
+    socket: Path | None = None
+    socket_mode: int = 0o660
     keep_alive: int = 30
     connect_timeout: float = 10.0
     reconnect_delay_cap: float = 30.0
+    reconnect_by: str = "new_connection"
     session_expiry: int = 0
     window: int = 20
+    publish_rate: float = 100.0
+    outbox_max_bytes: int = 64 << 20
+    outbox_max_age: float = 0.0
+    outbox_when_full: str = "refuse"
+    resolvers: tuple[str, ...] = ()
+    endpoint_watch: str = "log"
+    endpoint_watch_interval: float = 10.0
+    endpoint_watch_jitter: float = 10.0
+    metrics_file: Path | None = None
 
     @property
     def message_topic(self) -> str:
@@ -80,21 +124,29 @@ class Config:
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
-    """Read and validate a configuration file.
+    """Read and validate a configuration file; the files that it names need not exist.
 
-    Relative paths in it are relative to systemd's $CREDENTIALS_DIRECTORY, where that is set, else to
-    the file's own directory; the outbox's to $STATE_DIRECTORY likewise.
+    Relative paths in it are relative to a directory of systemd's where that is set, else to the
+    file's own: certificates and key to $CREDENTIALS_DIRECTORY, outbox and metrics file to
+    $STATE_DIRECTORY, the socket to $RUNTIME_DIRECTORY.
 
     Raises:
-        ConfigError: unreadable file, unknown, missing or wrong key, or a file it names does not exist.
+        ConfigError: unreadable file, unknown, missing or wrong key.
     """
     content = read_object(path)
-    credentials = Path(environment.get("CREDENTIALS_DIRECTORY", path.parent))
-    state = Path(environment.get("STATE_DIRECTORY", path.parent))
-    config = parse(content, credentials, state)
-    for key in ("ca", "certificate", "private_key"):
+    names = ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "RUNTIME_DIRECTORY")
+    credentials, state, runtime = (Path(environment.get(name, path.parent)) for name in names)
+    return parse(content, credentials, state, runtime)
+
+
+def require_credentials(config: Config) -> None:
+    """Refuse a configuration whose certificates or key cannot be read.
+
+    Raises:
+        ConfigError: names the key, the file and the reason.
+    """
+    for key in CREDENTIAL_KEYS:
         require_file(key, getattr(config, key))
-    return config
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -114,7 +166,7 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def parse(content: Mapping[str, Any], credentials: Path, state: Path) -> Config:
+def parse(content: Mapping[str, Any], credentials: Path, state: Path, runtime: Path) -> Config:
     """Turn a JSON object into a Config; touches no file.
 
     Raises:
@@ -127,8 +179,11 @@ def parse(content: Mapping[str, Any], credentials: Path, state: Path) -> Config:
     if missing := sorted(required - set(content)):
         raise ConfigError(f"{missing[0]}: missing key")
     values = {key: _value(key, value) for key, value in content.items()}
-    for key in PATH_KEYS:
-        values[key] = (state if key == "outbox" else credentials) / values[key]
+    folders = {**dict.fromkeys(CREDENTIAL_KEYS, credentials), "outbox": state, "metrics_file": state, "socket": runtime}
+    for key, folder in folders.items():
+        if key in values:
+            values[key] = folder / values[key] if values[key] else None
+    _check_socket_path(values.get("socket"))
     if not values.get("port"):
         values["port"] = 443 if values["library"] == "awsiotsdk" else 8883
     return Config(**values)
@@ -137,10 +192,16 @@ def parse(content: Mapping[str, Any], credentials: Path, state: Path) -> Config:
 def _value(key: str, value: Any) -> Any:
     if key in LIMITS:
         return _number(key, value)
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{key}: found {json.dumps(value)}, expected a string that is not empty")
-    if key == "library" and value not in LIBRARIES:
-        raise ConfigError(f"library: found {value!r}, expected one of: {', '.join(LIBRARIES)}")
+    special = {"standard_input": _switch, "socket_mode": _mode, "resolvers": _addresses}
+    if key in special:
+        return special[key](key, value)
+    optional = key in OPTIONAL_PATH_KEYS
+    if not isinstance(value, str) or not (value or optional) or "\0" in value:
+        raise ConfigError(
+            f"{key}: found {json.dumps(value)}, expected a string{'' if optional else ' that is not empty'}"
+        )
+    if key in CHOICES and value not in CHOICES[key]:
+        raise ConfigError(f"{key}: found {value!r}, expected one of: {', '.join(CHOICES[key])}")
     if key == "client_id":
         _check_client_id(value)
     return value
@@ -154,15 +215,44 @@ def _check_client_id(value: str) -> None:
         )
 
 
+def _check_socket_path(path: Path | None) -> None:
+    if path and len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+        raise ConfigError(f"socket: found {path}, expected at most {SOCKET_PATH_BYTES} bytes")
+
+
+def _switch(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key}: found {json.dumps(value)}, expected true or false")
+    return value
+
+
+def _mode(key: str, value: Any) -> int:
+    if not isinstance(value, str) or not re.fullmatch("0?[0-7]{3}", value):
+        raise ConfigError(f'{key}: found {json.dumps(value)}, expected an octal number in a string, such as "0660"')
+    return int(value, 8)
+
+
+def _addresses(key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{key}: found {json.dumps(value)}, expected a list of IP addresses")
+    for entry in value:
+        try:
+            # ip_address() takes numbers for addresses.
+            ipaddress.ip_address(entry if isinstance(entry, str) else "")
+        except ValueError as error:
+            raise ConfigError(f"{key}: found {json.dumps(entry)}, expected an IP address") from error
+    return tuple(value)
+
+
 def _number(key: str, value: Any) -> float:
     low, high = LIMITS[key]
-    if key == "port" and value == 0 and not isinstance(value, bool):
-        return 0
+    zero = key in ZERO_KEYS
     whole = {field.name: field.type for field in fields(Config)}[key] == "int"
-    usable = isinstance(value, int) or (isinstance(value, float) and not whole)
-    if isinstance(value, bool) or not usable or not low <= value <= high:
+    usable = not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and not whole))
+    if not usable or not (low <= value <= high or (zero and value == 0)):
         raise ConfigError(
-            f"{key}: found {json.dumps(value)}, expected a {'whole ' if whole else ''}number from {low} to {high}"
+            f"{key}: found {json.dumps(value)}, expected {'0 or ' if zero else ''}a {'whole ' if whole else ''}number "
+            f"from {low} to {high}"
         )
     return float(value) if not whole else int(value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 
 
@@ -26,3 +27,29 @@ def configure() -> None:
 def event(logger: logging.Logger, name: str, level: int = logging.INFO, **fields: object) -> None:
     """Log one event with its fields."""
     logger.log(level, name, extra={"fields": fields})
+
+
+class Tally:
+    """An event that may come often: the first is logged at once, those after it as a number at an interval."""
+
+    def __init__(self, logger: logging.Logger, name: str, interval: float) -> None:
+        """`interval` in seconds."""
+        self._logger = logger
+        self._name = name
+        self._interval = interval
+        self._messages = 0
+        self._fields: dict[str, object] = {}
+        self._logged_at = -math.inf
+
+    def add(self, now: float, messages: int, **fields: object) -> None:
+        """Count; the fields of the latest are logged."""
+        self._messages += messages
+        self._fields = fields
+        self.flush(now)
+
+    def flush(self, now: float) -> None:
+        """Log what was counted, if it is time."""
+        if self._messages and now - self._logged_at >= self._interval:
+            event(self._logger, self._name, logging.WARNING, messages=self._messages, **self._fields)
+            self._messages = 0
+            self._logged_at = now

@@ -1,9 +1,12 @@
-"""The service manager's notification socket, sd_notify(3)."""
+"""The service manager's notification socket, sd_notify(3), and its watchdog, sd_watchdog_enabled(3)."""
 
 from __future__ import annotations
 
+import math
 import os
 import socket
+from collections.abc import Mapping
+from contextlib import suppress
 
 
 def notify(state: str) -> None:
@@ -14,6 +17,14 @@ def notify(state: str) -> None:
     # A leading @ stands for the NUL byte of an abstract socket.
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+    # A service manager that is being restarted must not end the client.
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
         channel.connect(address)
         channel.sendall(state.encode())
+
+
+def watchdog_interval(environment: Mapping[str, str] = os.environ) -> float:
+    """Seconds between two signs of life: half of what the service manager waits; infinite where it does not."""
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(microseconds) / 2e6 if microseconds.isdigit() and int(microseconds) and ours else math.inf

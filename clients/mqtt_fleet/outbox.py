@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import secrets
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Union
+
+# Text is published as it is, bytes in base64; None: the message is its number and time.
+Data = Union[str, bytes, None]
+Range = tuple[int, int]
 
 # AUTOINCREMENT keeps the last number in a table of its own, so that numbers go on without a hole or
 # a repetition after the outbox was emptied and reopened.
@@ -17,11 +25,26 @@ CREATE TABLE IF NOT EXISTS message (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     sent_at REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS dropped (first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS clock (boot_id TEXT NOT NULL, offset REAL NOT NULL);
 """
+# Later than the first release; an outbox of that one gets them, and that one can still use it.
+ADDED_COLUMNS = {"topic": "TEXT", "data": "", "stored_at": "REAL NOT NULL DEFAULT 0"}
+# A row and its page's share, roughly.
+ROW_BYTES = 64
+SIZE = f"{ROW_BYTES} + coalesce(length(CAST(data AS BLOB)), 0) + coalesce(length(CAST(topic AS BLOB)), 0)"
+# SQLite's log: half a MiB; see also reserve.RESERVE_BYTES.
+LOG_PAGES = 128
+SHRINK_PAGES = 64
+SHRINK_STEPS = 64
 
 
 class OutboxError(Exception):
-    """The outbox file cannot be opened or is none."""
+    """The outbox file cannot be used now; the text is one line."""
+
+
+class OutboxDamagedError(OutboxError):
+    """The file is no outbox, or a damaged one: opening it again will not help."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +53,81 @@ class Message:
 
     sequence: int
     sent_at: float
+    data: Data = None
+    topic: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it is counted with."""
+        data, topic = (text.encode() if isinstance(text, str) else text or b"" for text in (self.data, self.topic))
+        return ROW_BYTES + len(data) + len(topic)
 
 
 class Outbox:
-    """A queue in an SQLite file; used by one thread.
+    """A queue in an SQLite file; used by one thread. Methods raise OutboxError.
 
     Attributes:
         stream: random ID of this file: sequence numbers are unique within it.
+        count, bytes: what is in it.
     """
 
     def __init__(self, path: Path) -> None:
         """Open the file, creating it when it does not exist.
 
         Raises:
-            OutboxError: it cannot be opened, or is no outbox.
+            OutboxError: it cannot be opened.
+            OutboxDamagedError: it is no outbox, or not as it was written.
         """
-        try:
+        self._path = path
+        self._synchronous = ""
+        with self._errors():
             self._database = sqlite3.connect(path, isolation_level=None)
-            # FULL: a message that was stored survives a power cut, https://sqlite.org/pragma.html#pragma_synchronous
-            self._database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + SCHEMA)
-            self.stream = self._read_stream()
+        try:
+            with self._errors():
+                self._prepare()
+                self.stream = self._read_stream()
+                self.recount()
+        except OutboxError:
+            self._database.close()
+            raise
+
+    def _prepare(self) -> None:
+        # Before there are tables: lets the file get smaller, see `shrink`.
+        self._database.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        self._database.execute("PRAGMA journal_mode=WAL")
+        (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise OutboxDamagedError(f"outbox: {self._path} is damaged: {' '.join(verdict.split())}")
+        self._database.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
+        self._durable(True)
+        for statement in SCHEMA.split(";"):
+            self._database.execute(statement)
+        columns = {row[1] for row in self._database.execute("PRAGMA table_info(message)")}
+        for name, kind in ADDED_COLUMNS.items():
+            if name not in columns:
+                self._database.execute(f"ALTER TABLE message ADD COLUMN {name} {kind}")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.Error as error:
-            raise OutboxError(f"outbox: {path} cannot be used: {error}") from error
+            # Exactly this class: SQLITE_CORRUPT and SQLITE_NOTADB; a full disk is an OperationalError.
+            damaged = type(error) is sqlite3.DatabaseError or not self._usable_file()
+            kind = OutboxDamagedError if damaged else OutboxError
+            raise kind(f"outbox: {self._path} cannot be used: {error}") from error
+
+    def _usable_file(self) -> bool:
+        exists = self._path.exists()
+        return not exists or (self._path.is_file() and os.access(self._path, os.R_OK | os.W_OK))
+
+    def _durable(self, durable: bool) -> None:
+        # FULL: what was stored survives a power cut, https://sqlite.org/pragma.html#pragma_synchronous
+        # NORMAL where only acknowledged messages leave: the worst is that some are sent again.
+        synchronous = "FULL" if durable else "NORMAL"
+        if synchronous != self._synchronous:
+            self._database.execute(f"PRAGMA synchronous={synchronous}")
+            self._synchronous = synchronous
 
     def _read_stream(self) -> str:
         # In one statement: two processes that open a new file agree on its ID.
@@ -61,33 +137,171 @@ class Outbox:
         (stream,) = self._database.execute("SELECT id FROM stream").fetchone()
         return str(stream)
 
-    def put(self, sent_at: float) -> Message:
-        """Store a new message; it is on disk when this returns."""
-        cursor = self._database.execute("INSERT INTO message (sent_at) VALUES (?)", (sent_at,))
-        return Message(int(cursor.lastrowid or 0), sent_at)
+    @contextmanager
+    def transaction(self, durable: bool = True) -> Iterator[None]:
+        """All or nothing; `durable`: on disk when it ends."""
+        try:
+            with self._errors():
+                self._durable(durable)
+                self._database.execute("BEGIN IMMEDIATE")
+                yield
+                self._database.execute("COMMIT")
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        with self._errors():
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            self.recount()
+
+    def put(self, sent_at: float, data: Data = None, topic: str | None = None, stored_at: float = 0.0) -> Message:
+        """Store a new message; outside a transaction it is on disk when this returns.
+
+        Args:
+            stored_at: time on the outbox's own clock, see `offset`.
+        """
+        with self._errors():
+            cursor = self._database.execute(
+                "INSERT INTO message (sent_at, data, topic, stored_at) VALUES (?, ?, ?, ?)",
+                (sent_at, data, topic, stored_at),
+            )
+        message = Message(int(cursor.lastrowid or 0), sent_at, data, topic)
+        self.count += 1
+        self.bytes += message.size
+        return message
 
     def after(self, sequence: int, limit: int) -> list[Message]:
         """Messages not yet acknowledged with a higher sequence number, in order."""
-        rows = self._database.execute(
-            "SELECT sequence, sent_at FROM message WHERE sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit)
-        )
+        with self._errors():
+            rows = self._database.execute(
+                "SELECT sequence, sent_at, data, topic FROM message WHERE sequence > ? ORDER BY sequence LIMIT ?",
+                (sequence, limit),
+            ).fetchall()
         return [Message(*row) for row in rows]
 
-    def remove(self, sequences: Iterable[int]) -> None:
-        """Forget acknowledged messages, all in one transaction."""
-        self._database.execute("BEGIN")
-        self._database.executemany("DELETE FROM message WHERE sequence = ?", [(number,) for number in sequences])
-        self._database.execute("COMMIT")
+    def remove(self, messages: Iterable[Message]) -> None:
+        """Forget acknowledged messages; those that are not there any more are passed over."""
+        with self._errors():
+            for message in messages:
+                if self._database.execute("DELETE FROM message WHERE sequence = ?", (message.sequence,)).rowcount:
+                    self.count -= 1
+                    self.bytes -= message.size
 
-    def __len__(self) -> int:
-        (count,) = self._database.execute("SELECT count(*) FROM message").fetchone()
-        return int(count)
+    def drop_oldest(self, needed: int) -> int:
+        """Drop the oldest messages until so many bytes are free of them; return how many were dropped."""
+        freed, numbers = 0, []
+        with self._errors():
+            rows = self._database.execute(f"SELECT sequence, {SIZE} FROM message ORDER BY sequence")  # noqa: S608
+            for sequence, size in rows:
+                if freed >= needed:
+                    break
+                numbers.append(sequence)
+                freed += size
+            rows.close()
+            return self._drop(numbers, freed)
+
+    def drop_stored_before(self, stored_at: float) -> int:
+        """Drop the messages stored before a time on the outbox's clock; return how many."""
+        with self._errors():
+            rows = self._database.execute(
+                f"SELECT sequence, {SIZE} FROM message WHERE stored_at < ? ORDER BY sequence",  # noqa: S608
+                (stored_at,),
+            ).fetchall()
+            return self._drop([sequence for sequence, _ in rows], sum(size for _, size in rows))
+
+    def _drop(self, numbers: Sequence[int], size: int) -> int:
+        for first, last in ranges(numbers):
+            self._database.execute("DELETE FROM message WHERE sequence BETWEEN ? AND ?", (first, last))
+            longer = self._database.execute("UPDATE dropped SET last = ? WHERE last = ?", (last, first - 1))
+            if not longer.rowcount:
+                self._database.execute("INSERT INTO dropped VALUES (?, ?)", (first, last))
+        self.count -= len(numbers)
+        self.bytes -= size
+        return len(numbers)
+
+    def dropped(self, limit: int) -> list[Range]:
+        """(first, last) of dropped numbers that no consumer was told of yet."""
+        with self._errors():
+            return self._database.execute("SELECT first, last FROM dropped ORDER BY first LIMIT ?", (limit,)).fetchall()
+
+    def forget_dropped(self, told: Iterable[Range]) -> None:
+        """The broker has what tells of these ranges; one that has grown since is told again."""
+        with self._errors():
+            self._database.executemany("DELETE FROM dropped WHERE first = ? AND last = ?", list(told))
+
+    def offset(self, boot_id: str, since_boot: float) -> float:
+        """What to add to the seconds since boot to get the time on the outbox's own clock.
+
+        That clock counts while the device is up, whatever its clock is set to.
+        """
+        with self._errors():
+            row = self._database.execute("SELECT offset FROM clock WHERE boot_id = ?", (boot_id,)).fetchone()
+            if row:
+                return float(row[0])
+            (newest,) = self._database.execute("SELECT coalesce(max(stored_at), 0) FROM message").fetchone()
+            offset = float(newest) - since_boot
+            with self.transaction():
+                self._database.execute("DELETE FROM clock")
+                self._database.execute("INSERT INTO clock VALUES (?, ?)", (boot_id, offset))
+            return offset
+
+    def oldest_stored_at(self) -> float | None:
+        """Time of the first message on the outbox's clock."""
+        with self._errors():
+            row = self._database.execute("SELECT stored_at FROM message ORDER BY sequence LIMIT 1").fetchone()
+        return None if row is None else float(row[0])
+
+    def recount(self) -> None:
+        """Set `count` and `bytes` from what is there."""
+        with self._errors():
+            row = self._database.execute(f"SELECT count(*), coalesce(sum({SIZE}), 0) FROM message").fetchone()  # noqa: S608
+        self.count, self.bytes = int(row[0]), int(row[1])
+
+    def shrink(self) -> None:
+        """Give the space of removed messages back to the disk, a part of it at each call."""
+        with self._errors():
+            for _ in range(SHRINK_STEPS):
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                (free,) = self._database.execute("PRAGMA freelist_count").fetchone()
+                if not free:
+                    return
+                # A script, because it does one page a step and execute() makes one step. Few pages at a time,
+                # because they go through the log, for which a full disk has little room.
+                self._database.executescript(f"PRAGMA incremental_vacuum({SHRINK_PAGES})")
 
     def close(self) -> None:
         self._database.close()
 
 
-def payload(client_id: str, stream: str, message: Message) -> bytes:
-    """The message as published: {"client_id", "stream", "sequence", "sent_at"} in JSON."""
-    body = {"client_id": client_id, "stream": stream, "sequence": message.sequence, "sent_at": message.sent_at}
-    return json.dumps(body).encode()
+def ranges(numbers: Iterable[int]) -> list[Range]:
+    """Ascending numbers as (first, last) of each run without a hole."""
+    found: list[Range] = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
+
+
+def payload(client_id: str, stream: str, message: Message, dropped: Sequence[Range] = ()) -> bytes:
+    """The message as published, in JSON.
+
+    {"client_id", "stream", "sequence", "sent_at"}, "data" or "data_base64" where there is one, and
+    "dropped" where messages were: [[first, last], …] of sequence numbers that are not coming.
+    """
+    body: dict[str, object] = {
+        "client_id": client_id,
+        "stream": stream,
+        "sequence": message.sequence,
+        "sent_at": message.sent_at,
+    }
+    if isinstance(message.data, bytes):
+        body["data_base64"] = base64.b64encode(message.data).decode()
+    elif message.data is not None:
+        body["data"] = message.data
+    if dropped:
+        body["dropped"] = dropped
+    return json.dumps(body, ensure_ascii=False).encode()

@@ -1,4 +1,4 @@
-"""A connection through paho-mqtt (MQTT 3.1.1). It resolves the name at every connect: nothing is remembered."""
+"""A connection through paho-mqtt (MQTT 3.1.1), to the addresses that the endpoint's name has at this moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mqtt_fleet.config import Config
+from mqtt_fleet.resolve import addresses
 from mqtt_fleet.transport import ALPN_PORT, ALPN_PROTOCOL, Acknowledged, Connected, Disconnected, Received, Report
+
+
+class NamedContext(ssl.SSLContext):
+    """A context that asks for, and verifies, one server name whatever address was connected to."""
+
+    server_name = ""
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(*arguments, **{**options, "server_hostname": self.server_name})
 
 
 class PahoConnection:
@@ -56,7 +66,7 @@ class PahoConnection:
         """Resolve, connect and shake hands, which blocks; then let paho's own thread do the rest."""
         try:
             self._client.tls_set_context(tls_context(self._config))
-            self._client.connect(self._config.endpoint, self._config.port, keepalive=self._config.keep_alive)
+            self._dial()
         except (OSError, ValueError) as error:
             self._ended.set()
             self._report(Disconnected(f"{type(error).__name__}: {error}"))
@@ -64,6 +74,21 @@ class PahoConnection:
         self._client.loop_start()
         if self._closed.is_set():
             self._client.disconnect()
+
+    def _dial(self) -> None:
+        """Connect to the first address that takes the connection."""
+        config = self._config
+        problem: Exception = OSError(f"{config.endpoint}: has no address")
+        for address in addresses(config.endpoint, config.port, config.resolvers):
+            if self._closed.is_set():
+                break
+            try:
+                self._client.connect(address, config.port, keepalive=config.keep_alive)
+            except (OSError, ValueError) as error:
+                problem = error
+            else:
+                return
+        raise problem
 
     def _on_connect(
         self, client: Client, _: Any, flags: ConnectFlags, reason: ReasonCode, __: Properties | None
@@ -90,7 +115,9 @@ def tls_context(config: Config) -> ssl.SSLContext:
     Raises:
         OSError: a file is missing, or key and certificate do not belong together (ssl.SSLError).
     """
-    context = ssl.create_default_context(cafile=str(config.ca))
+    context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.server_name = config.endpoint
+    context.load_verify_locations(config.ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(config.certificate, config.private_key)
     if config.port == ALPN_PORT:

@@ -43,8 +43,7 @@ class Received:
     payload: bytes
 
 
-# A Union because this line is executed, and Python 3.9 has no | for types.
-Event = Union[Connected, Disconnected, Acknowledged, Received]  # noqa: UP007
+Event = Union[Connected, Disconnected, Acknowledged, Received]
 Report = Callable[[Event], None]
 
 

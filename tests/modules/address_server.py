@@ -14,7 +14,7 @@ import dns.rrset
 
 
 @contextmanager
-def address_server(addresses: dict[str, str]) -> Iterator[str]:
+def address_server(addresses: dict[str, str], address: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Yield the `address:port` of a resolver that knows the IPv4 addresses of these names and nothing else."""
     stopped = threading.Event()
 
@@ -34,12 +34,12 @@ def address_server(addresses: dict[str, str]) -> Iterator[str]:
             listener.sendto(answer.to_wire(), peer)
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((address, port))
         listener.settimeout(0.1)
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
+            yield f"{address}:{listener.getsockname()[1]}"
         finally:
             stopped.set()
             thread.join()

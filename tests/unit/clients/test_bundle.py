@@ -68,5 +68,8 @@ def test_folder_of_wheels_is_not_downloaded_again(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("library", ["awsiotsdk", "paho"])
 def test_devices_get_the_version_the_controller_has(library: str) -> None:
-    pinned = (REPOSITORY / "clients" / f"requirements-{library}.txt").read_text().split()
-    assert set(pinned) <= set((REPOSITORY / "requirements.txt").read_text().split())
+    pinned = set((REPOSITORY / "clients" / f"requirements-{library}.txt").read_text().split())
+    # The last that runs on Python 3.9, which the controller need not.
+    pinned.remove("dnspython==2.7.0")
+    assert len(pinned) == 1
+    assert pinned <= set((REPOSITORY / "requirements.txt").read_text().split())

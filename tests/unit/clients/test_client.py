@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mqtt_fleet.client import Client
+from mqtt_fleet import client as client_module
+from mqtt_fleet import delivery, link
+from mqtt_fleet.client import FAILURES_VARIABLE, Client, execute_anew
+from mqtt_fleet.clock import Clock
 from mqtt_fleet.config import Config
+from mqtt_fleet.credentials import CredentialError
 from mqtt_fleet.outbox import Outbox
-from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Report
+from mqtt_fleet.reconnect import ConnectRecord
+from mqtt_fleet.resolve import Lookup
+from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, Received, Report
 
-TIMEOUT = 10.0
+TIMEOUT = 20.0
+CONNECTED = Connected(session_present=False, address="198.51.100.1:8883")
+HERE = Lookup(("198.51.100.1",), "region-a.example.com")
+ELSEWHERE = Lookup(("198.51.100.2",), "region-b.example.com")
 
 
 class PlayedConnection:
@@ -24,33 +38,39 @@ class PlayedConnection:
     def __init__(self, report: Report) -> None:
         self.report = report
         self.tokens = itertools.count(1)
-        self.published: dict[int, int] = {}
+        self.published: dict[int, dict[str, Any]] = {}
+        self.topics: list[str] = []
         self.subscribed: list[str] = []
-        self.closed = False
+        self.closed: list[float] = []
+        self.acknowledging = False
 
-    def publish(self, _: str, payload: bytes) -> int:
+    def publish(self, topic: str, payload: bytes) -> int:
         token = next(self.tokens)
-        self.published[token] = json.loads(payload)["sequence"]
+        self.topics.append(topic)
+        self.published[token] = json.loads(payload)
+        if self.acknowledging:
+            self.report(Acknowledged(token))
         return token
 
     def subscribe(self, topic: str) -> None:
         self.subscribed.append(topic)
 
-    def close(self, _: float = 0.0) -> None:
-        self.closed = True
+    def close(self, timeout: float = 0.0) -> None:
+        self.closed.append(timeout)
 
     @property
     def sequences(self) -> list[int]:
-        return list(self.published.values())
+        return [message["sequence"] for message in list(self.published.values())]
 
 
 class Stage:
-    """A running client, the connections it asked for, and its outbox file."""
+    """A client, the connections it asked for, and its files."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self.path = path
+        self.clock = clock
         self.connections: list[PlayedConnection] = []
-        config = Config(
+        self.config = Config(
             client_id="client_01",
             endpoint="mqtt1.example.com",
             library="paho",
@@ -60,32 +80,41 @@ class Stage:
             outbox=path / "outbox",
             heartbeat_interval=0.01,
             window=5,
+            endpoint_watch="off",
         )
         self.client: Client | None = None
+        self.ended: list[int | None] = []
         self.ready = threading.Event()
-        self.thread = threading.Thread(target=self.run, args=(config,))
+        self.thread = threading.Thread(target=self.run)
+
+    def start(self, **changes: Any) -> Stage:
+        self.config = replace(self.config, **changes)
+        self.thread = threading.Thread(target=self.run)
+        self.ready.clear()
         self.thread.start()
         assert self.ready.wait(TIMEOUT)
+        return self
 
-    def run(self, config: Config) -> None:
-        outbox = Outbox(config.outbox)
-        self.client = Client(config, outbox, self.open)
+    def run(self) -> None:
+        self.client = Client(self.config, self.open, self.clock)
         self.ready.set()
-        self.client.run()
-        outbox.close()
+        self.ended.append(self.client.run())
 
     def open(self, _: Config, report: Report) -> PlayedConnection:
         self.connections.append(PlayedConnection(report))
         return self.connections[-1]
 
-    def connection(self, number: int) -> PlayedConnection:
+    def connection(self, number: int, *events: Event) -> PlayedConnection:
         wait_until(lambda: len(self.connections) > number)
+        for event in events:
+            self.connections[number].report(event)
         return self.connections[number]
 
     def stop(self) -> None:
         if self.client:
             self.client.stop()
-        self.thread.join(TIMEOUT)
+        if self.thread.is_alive():
+            self.thread.join(TIMEOUT)
         assert not self.thread.is_alive()
 
     def kept(self) -> list[int]:
@@ -95,14 +124,29 @@ class Stage:
         finally:
             outbox.close()
 
+    def ask(self, *requests: dict[str, object]) -> list[dict[str, Any]]:
+        """Hand messages to the client's socket."""
+        with closing(socket.socket(socket.AF_UNIX)) as producer:
+            producer.settimeout(TIMEOUT)
+            producer.connect(str(self.path / "s"))
+            producer.sendall(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
+            with producer.makefile("rb") as reader:
+                return [json.loads(reader.readline()) for _ in requests]
 
-def wait_until(condition: Callable[[], bool]) -> None:
+
+def wait_until(condition: Callable[[], object]) -> None:
     pause = threading.Event()
     for _ in range(int(TIMEOUT / 0.005)):
         if condition():
             return
         pause.wait(0.005)
     pytest.fail(f"condition not met within {TIMEOUT} s")
+
+
+@pytest.fixture(autouse=True)
+def valid_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "check", lambda _: None)
+    monkeypatch.setattr(link, "expiry_problem", lambda *_: None)
 
 
 @pytest.fixture
@@ -113,38 +157,37 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def test_window_bounds_what_is_in_flight_and_acknowledged_messages_leave(stage: Stage) -> None:
-    connection = stage.connection(0)
-    connection.report(Connected(session_present=False, address=None))
+    connection = stage.start().connection(0, CONNECTED)
     wait_until(lambda: connection.sequences == [1, 2, 3, 4, 5])
     connection.report(Acknowledged(2))
     wait_until(lambda: connection.sequences == [1, 2, 3, 4, 5, 6])
     stage.stop()
     assert stage.kept()[:4] == [1, 3, 4, 5]
+    assert stage.ended == [None]
 
 
 def test_in_flight_messages_are_sent_again_first_and_in_order(stage: Stage) -> None:
-    first = stage.connection(0)
-    first.report(Connected(session_present=False, address=None))
+    first = stage.start().connection(0, CONNECTED)
     wait_until(lambda: first.sequences == [1, 2, 3, 4, 5])
     first.report(Acknowledged(1))
     first.report(Disconnected("kicked"))
-    second = stage.connection(1)
+    second = stage.connection(1, CONNECTED)
     assert first.closed
-    second.report(Connected(session_present=False, address=None))
     wait_until(lambda: len(second.sequences) == 5)
     assert second.sequences == [2, 3, 4, 5, 6]
+    assert stage.client
+    assert stage.client.metrics.resent in (4, 5)
 
 
 def test_abandoned_connection_is_not_listened_to(stage: Stage) -> None:
-    first = stage.connection(0)
-    first.report(Connected(session_present=False, address=None))
+    first = stage.start().connection(0, CONNECTED)
     wait_until(lambda: len(first.sequences) == 5)
     first.report(Disconnected("kicked"))
     second = stage.connection(1)
     first.report(Acknowledged(1))
     first.report(Disconnected("again"))
-    first.report(Connected(session_present=False, address=None))
-    second.report(Connected(session_present=False, address=None))
+    first.report(CONNECTED)
+    second.report(CONNECTED)
     wait_until(lambda: len(second.sequences) == 5)
     assert second.sequences[0] == 1
     assert len(stage.connections) == 2
@@ -152,14 +195,207 @@ def test_abandoned_connection_is_not_listened_to(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("session_present", "topics"), [(False, ["fleet/client_01/commands"]), (True, [])])
 def test_subscribes_where_the_broker_has_no_session(stage: Stage, session_present: bool, topics: list[str]) -> None:
-    connection = stage.connection(0)
-    connection.report(Connected(session_present=session_present, address=None))
+    connection = stage.start().connection(0, Connected(session_present, None), Received("topic", b"command"))
     wait_until(lambda: len(connection.sequences) == 5)
     assert connection.subscribed == topics
 
 
 def test_message_is_on_disk_while_there_is_no_connection(stage: Stage) -> None:
-    stage.connection(0).report(Disconnected("no route"))
+    stage.start().connection(0, Disconnected("no route"))
     wait_until(lambda: len(stage.kept()) >= 3)
     stage.stop()
     assert stage.kept()[:3] == [1, 2, 3]
+
+
+def test_messages_of_the_socket_are_stored_then_published_to_their_topics(stage: Stage) -> None:
+    stage.start(heartbeat_interval=0, socket=stage.path / "s")
+    wait_until((stage.path / "s").exists)
+    answers = stage.ask({"data": "a"}, {"data": "b", "topic": "alarm"}, {"data_base64": "/w=="})
+    assert answers == [{"sequence": 1}, {"sequence": 2}, {"sequence": 3}]
+    assert stage.kept() == [1, 2, 3]
+    connection = stage.connection(0, CONNECTED)
+    wait_until(lambda: connection.sequences == [1, 2, 3])
+    base = "fleet/client_01/messages"
+    assert connection.topics == [base, f"{base}/alarm", base]
+    assert [message.get("data") for message in connection.published.values()] == ["a", "b", None]
+    assert connection.published[3]["data_base64"] == "/w=="
+    connection.report(Acknowledged(1))
+    connection.report(Acknowledged(2))
+    wait_until(lambda: stage.client and stage.client.metrics.acknowledged == 2)
+    stage.stop()
+    assert stage.kept() == [3]
+    assert not (stage.path / "s").exists()
+
+
+def test_backlog_drains_in_order_no_faster_than_the_rate_while_new_messages_flow(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.start(heartbeat_interval=0, socket=stage.path / "s", publish_rate=1000.0, window=100)
+    wait_until((stage.path / "s").exists)
+    stage.ask(*({"data": "x"} for _ in range(500)))
+    connection = stage.connection(0)
+    connection.acknowledging = True
+    connection.report(CONNECTED)
+    for _ in range(5):
+        stage.ask(*({"data": "new"} for _ in range(10)))
+    wait_until(lambda: len(connection.sequences) == 550)
+    assert connection.sequences == list(range(1, 551))
+    wait_until(lambda: stage.client and stage.client.metrics.acknowledged == 550)
+    stage.stop()
+    assert stage.kept() == []
+
+
+def test_dropped_numbers_are_told_by_the_next_message_until_it_is_acknowledged(stage: Stage) -> None:
+    stage.start(heartbeat_interval=0, socket=stage.path / "s", outbox_max_bytes=1 << 20, outbox_when_full="drop_oldest")
+    wait_until((stage.path / "s").exists)
+    answers = stage.ask(*({"data": "x" * 100_000} for _ in range(15)))
+    assert answers[-1] == {"sequence": 15}
+    connection = stage.connection(0, CONNECTED)
+    wait_until(lambda: connection.sequences == [6, 7, 8, 9, 10])
+    assert connection.published[1]["dropped"] == [[1, 5]]
+    connection.report(Acknowledged(1))
+    wait_until(lambda: len(connection.sequences) == 6)
+    assert "dropped" not in connection.published[6]
+    assert stage.client
+    assert stage.client.metrics.dropped == {"full": 5}
+
+
+def test_process_that_follows_does_not_connect_within_the_same_second(stage: Stage) -> None:
+    clock = Clock()
+    ConnectRecord(stage.path / "outbox.connect", clock).note()
+    noted = clock.monotonic()
+    opened: list[float] = []
+    original = stage.open
+
+    def open_connection(config: Config, report: Report) -> PlayedConnection:
+        opened.append(clock.monotonic())
+        return original(config, report)
+
+    stage.open = open_connection  # type: ignore[method-assign]
+    stage.start().connection(0)
+    # A lower bound: no load of the machine makes it shorter.
+    assert opened[0] - noted >= 0.999
+
+
+def test_every_connect_is_recorded(stage: Stage) -> None:
+    stage.start().connection(0)
+    assert ConnectRecord(stage.path / "outbox.connect", Clock()).age() < TIMEOUT
+
+
+def test_process_restart_is_asked_for_in_place_of_the_second_connection(stage: Stage) -> None:
+    stage.start(reconnect_by="process_restart").connection(0, Disconnected("refused"))
+    stage.thread.join(TIMEOUT)
+    assert stage.ended == [1]
+    assert len(stage.connections) == 1
+
+
+def test_executed_process_has_the_same_configuration_and_knows_the_failures() -> None:
+    executed: list[Any] = []
+    execute_anew(Path("/etc/client.json"), 7, lambda *arguments: executed.append(arguments))
+    _, command, environment = executed[0]
+    assert command[1:] == ["-m", "mqtt_fleet.client", "--config", "/etc/client.json"]
+    assert environment[FAILURES_VARIABLE] == "7"
+
+
+def test_bad_credentials_are_said_and_messages_kept_until_they_are_replaced(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    problems = ["private_key: client.key does not match"]
+
+    def check(_: Config) -> None:
+        if problems:
+            raise CredentialError(problems[0])
+
+    monkeypatch.setattr(link, "check", check)
+    stage.start()
+    wait_until(lambda: any("does not match" in str(vars(record).get("fields")) for record in caplog.records))
+    wait_until(lambda: len(stage.kept()) >= 3)
+    assert stage.connections == []
+    problems.clear()
+    connection = stage.connection(0, CONNECTED)
+    wait_until(lambda: len(connection.sequences) == 5)
+
+
+def test_broker_that_acknowledges_nothing_is_left(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (delivery, client_module):
+        monkeypatch.setattr(module, "MOST_SILENCE", 0.2)
+    first = stage.start().connection(0, CONNECTED)
+    second = stage.connection(1, CONNECTED)
+    assert first.closed
+    wait_until(lambda: len(second.sequences) == 5)
+    assert second.sequences[0] == 1
+
+
+def looked(stage: Stage, *lookups: Lookup) -> None:
+    assert stage.client
+    for lookup in lookups:
+        stage.client.looked(lookup)
+
+
+def test_client_moves_by_itself_after_what_is_in_flight_was_acknowledged(stage: Stage) -> None:
+    stage.start(endpoint_watch="move", endpoint_watch_jitter=0.0, endpoint="198.51.100.1")
+    first = stage.connection(0, CONNECTED)
+    wait_until(lambda: len(first.sequences) == 5)
+    looked(stage, HERE, ELSEWHERE, ELSEWHERE)
+    wait_until(lambda: stage.client and stage.client.metrics.endpoint_moves == 1)
+    for token in range(1, 5):
+        first.report(Acknowledged(token))
+    wait_until(lambda: stage.client and stage.client.metrics.acknowledged == 4)
+    # Nothing new is sent, and the connection is kept for the last one.
+    assert (len(first.sequences), first.closed) == (5, [])
+    first.report(Acknowledged(5))
+    second = stage.connection(1, Connected(False, "198.51.100.2:8883"))
+    # A proper DISCONNECT was waited for.
+    assert first.closed[0] > 0
+    wait_until(lambda: len(second.sequences) == 5)
+    assert second.sequences[0] == 6
+    assert stage.client
+    assert stage.client.metrics.resent == 0
+
+
+def test_client_that_only_logs_stays(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    connection = stage.start(endpoint_watch="log").connection(0, CONNECTED)
+    connection.acknowledging = True
+    looked(stage, HERE, ELSEWHERE, ELSEWHERE, ELSEWHERE)
+    wait_until(lambda: "endpoint_moved" in caplog.messages)
+    count = len(connection.sequences)
+    wait_until(lambda: len(connection.sequences) > count)
+    assert caplog.messages.count("endpoint_moved") == 1
+    assert connection.closed == []
+
+
+def test_service_manager_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(stage.path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
+        manager.bind(str(stage.path / "notify"))
+        manager.settimeout(TIMEOUT)
+        stage.start()
+        said = [manager.recv(4096).decode()]
+        assert said[0].startswith("READY=1\nSTATUS=not connected: starting; backlog 0; acknowledged 0; last ")
+        connection = stage.connection(0)
+        connection.acknowledging = True
+        connection.report(CONNECTED)
+        while "WATCHDOG=1" not in said or not said[-1].startswith("STATUS=connected"):
+            said.append(manager.recv(4096).decode())
+        assert sum("READY=1" in line for line in said) == 1
+        assert said[-1].startswith("STATUS=connected to 198.51.100.1:8883 since 2")
+
+
+def test_damaged_outbox_is_set_aside_while_running(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    connection = stage.start().connection(0, CONNECTED)
+    wait_until(lambda: len(connection.sequences) == 5)
+    stream = connection.published[1]["stream"]
+    with closing(sqlite3.connect(stage.path / "outbox")) as database:
+        database.execute("PRAGMA writable_schema=ON")
+        database.execute("UPDATE sqlite_master SET sql = 'CREATE TABLE nonsense' WHERE name = 'message'")
+        database.execute("PRAGMA schema_version=99")
+        database.commit()
+    wait_until(lambda: "outbox_set_aside" in caplog.messages)
+    wait_until(lambda: len(connection.published) > 5)
+    newest = list(connection.published.values())[-1]
+    assert newest["stream"] != stream
+    # What the broker says of the earlier file's messages changes nothing in this one.
+    connection.report(Acknowledged(1))
+    aside = [path.name for path in stage.path.iterdir() if ".damaged-" in path.name and path.suffix != ".connect"]
+    assert aside

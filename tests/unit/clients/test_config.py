@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mqtt_fleet import client, monitor
-from mqtt_fleet.config import ConfigError, load, parse
+from mqtt_fleet.config import CHOICES, ConfigError, load, parse
 
-CREDENTIALS, STATE = Path("/credentials"), Path("/state")
+CREDENTIALS, STATE, RUNTIME = FOLDERS = Path("/credentials"), Path("/state"), Path("/run")
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -29,16 +29,37 @@ def content(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("library", "port"), [("paho", 8883), ("awsiotsdk", 443)])
 def test_port_defaults_to_the_usual_one_of_the_library(library: str, port: int) -> None:
-    assert parse(content(library=library), CREDENTIALS, STATE).port == port
-    assert parse(content(library=library, port=0), CREDENTIALS, STATE).port == port
-    assert parse(content(library=library, port=18883), CREDENTIALS, STATE).port == 18883
+    assert parse(content(library=library), *FOLDERS).port == port
+    assert parse(content(library=library, port=0), *FOLDERS).port == port
+    assert parse(content(library=library, port=18883), *FOLDERS).port == 18883
 
 
 def test_relative_paths_are_under_credentials_and_state() -> None:
-    config = parse(content(ca="/etc/ca.crt"), CREDENTIALS, STATE)
+    config = parse(content(ca="/etc/ca.crt"), *FOLDERS)
     assert config.private_key == CREDENTIALS / "client.key"
     assert config.outbox == STATE / "outbox.sqlite"
     assert config.ca == Path("/etc/ca.crt")
+    assert config.socket is None
+    assert config.metrics_file is None
+
+
+def test_socket_and_metrics_are_under_runtime_and_state() -> None:
+    config = parse(content(socket="s.sock", metrics_file="client.prom", socket_mode="0600"), *FOLDERS)
+    assert config.socket == RUNTIME / "s.sock"
+    assert config.metrics_file == STATE / "client.prom"
+    assert config.socket_mode == 0o600
+    assert parse(content(socket="", metrics_file=""), *FOLDERS).socket is None
+
+
+@pytest.mark.parametrize("key", ["port", "heartbeat_interval", "outbox_max_age", "endpoint_watch_jitter"])
+def test_zero_stands_for_none(key: str) -> None:
+    parse(content(**{key: 0}), *FOLDERS)
+
+
+def test_every_choice_is_taken() -> None:
+    for key, values in CHOICES.items():
+        assert [getattr(parse(content(**{key: value}), *FOLDERS), key) for value in values] == list(values)
+    assert parse(content(resolvers=["198.51.100.53", "2001:db8::53"]), *FOLDERS).resolvers[1] == "2001:db8::53"
 
 
 @pytest.mark.parametrize(
@@ -54,18 +75,37 @@ def test_relative_paths_are_under_credentials_and_state() -> None:
         ("port", 65536),
         ("port", "8883"),
         ("port", False),
-        ("heartbeat_interval", 0),
+        ("heartbeat_interval", 0.001),
         ("heartbeat_interval", True),
         ("heartbeat_interval", float("nan")),
         ("keep_alive", 29),
         ("keep_alive", 30.5),
         ("window", 101),
+        ("standard_input", 1),
+        ("socket", 7),
+        ("socket", "s" * 200),
+        ("socket", "a\0b"),
+        ("socket_mode", "0999"),
+        ("socket_mode", 660),
+        ("metrics_file", None),
+        ("outbox_max_bytes", 1000),
+        ("outbox_max_bytes", 1e9),
+        ("outbox_max_age", -1),
+        ("outbox_when_full", "drop_newest"),
+        ("publish_rate", 0),
+        ("resolvers", "198.51.100.53"),
+        ("resolvers", ["ns1.example.com"]),
+        ("resolvers", [7]),
+        ("endpoint_watch", "on"),
+        ("endpoint_watch_interval", 0),
+        ("endpoint_watch_jitter", -1),
+        ("reconnect_by", "reboot"),
         ("surprise", 1),
     ],
 )
 def test_wrong_value_is_refused_by_its_key(key: str, value: object) -> None:
     with pytest.raises(ConfigError) as refusal:
-        parse(content(**{key: value}), CREDENTIALS, STATE)
+        parse(content(**{key: value}), *FOLDERS)
     assert str(refusal.value).startswith(f"{key}: ")
     assert "\n" not in str(refusal.value)
 
@@ -75,7 +115,7 @@ def test_missing_key_is_named(key: str) -> None:
     incomplete = content()
     del incomplete[key]
     with pytest.raises(ConfigError, match=f"^{key}: missing key$"):
-        parse(incomplete, CREDENTIALS, STATE)
+        parse(incomplete, *FOLDERS)
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "\xff"])

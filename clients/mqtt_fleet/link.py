@@ -1,0 +1,156 @@
+"""The connection: when one is opened, what it says, and when it is given up."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Callable
+
+from mqtt_fleet import log
+from mqtt_fleet.clock import Clock, iso
+from mqtt_fleet.config import Config
+from mqtt_fleet.credentials import CredentialError, check, expiry_problem
+from mqtt_fleet.metrics import Metrics
+from mqtt_fleet.reconnect import ConnectRecord, ReconnectPolicy
+from mqtt_fleet.transport import Connected, Connection, Event, Report
+
+LOGGER = logging.getLogger("mqtt_fleet.client")
+
+Open = Callable[[Config, Report], Connection]
+
+
+class Link:
+    """One connection at a time. Used by the client's thread; events come back to it with the connection's number.
+
+    Attributes:
+        connection: the one that is open or being opened.
+        up: whether the broker has accepted it.
+        number: of the connection; what an abandoned one still says has another.
+        restart_due: whether the next CONNECT is to come from a new process.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        metrics: Metrics,
+        clock: Clock,
+        open_connection: Open,
+        report: Callable[[int, Event], None],
+        failures: int = 0,
+    ) -> None:
+        """`failures`: of the process that this one takes the place of."""
+        self._config = config
+        self._metrics = metrics
+        self._clock = clock
+        self._open = open_connection
+        self._report = report
+        self._policy = ReconnectPolicy(config.reconnect_delay_cap)
+        self._record = ConnectRecord(config.outbox.with_name(f"{config.outbox.name}.connect"), clock)
+        self.failures = failures
+        self._opened_at = -math.inf
+        self._next_open = clock.monotonic() + self._policy.delay(0, self._record.age(), 0.0)
+        self._delivered = True
+        self._opened_before = False
+        self.connection: Connection | None = None
+        self.up = False
+        self.number = 0
+        self.restart_due = False
+
+    def next(self) -> float:
+        """When `keep` has something to do, by the monotonic clock."""
+        if self.up:
+            return math.inf
+        return self._deadline() if self.connection else self._next_open
+
+    def _deadline(self) -> float:
+        return self._opened_at + self._config.connect_timeout
+
+    def keep(self, now: float) -> str | None:
+        """Open a connection when it is time; return why the present attempt is to be given up, or None."""
+        if self.up:
+            return None
+        if self.connection:
+            timeout = self._config.connect_timeout
+            return f"not connected within {timeout:g} s" if now >= self._deadline() else None
+        if now < self._next_open:
+            return None
+        if self._opened_before and self._config.reconnect_by == "process_restart":
+            self.restart_due = True
+            return None
+        return self._begin(now)
+
+    def _begin(self, now: float) -> str | None:
+        try:
+            check(self._config)
+        except CredentialError as error:
+            self._opened_at = now
+            return str(error)
+        if problem := expiry_problem(self._config, self._clock.wall()):
+            # The broker decides: the clock may be wrong.
+            log.event(LOGGER, "credentials", logging.ERROR, reason=problem)
+        self._opened_before = True
+        self._opened_at = now
+        self._record.note()
+        self.number += 1
+        number = self.number
+        self.connection = self._open(self._config, lambda event: self._report(number, event))
+        return None
+
+    def connected(self, event: Connected) -> None:
+        self.up = True
+        self._delivered = False
+        self._metrics.connects += 1
+        self._metrics.connected = True
+        self._metrics.connection = (
+            f"connected to {event.address or 'an unknown address'} since {iso(self._clock.wall())}"
+        )
+        log.event(
+            LOGGER,
+            "connected",
+            address=event.address,
+            session_present=event.session_present,
+            seconds=round(self._clock.monotonic() - self._opened_at, 3),
+            backlog=self._metrics.backlog,
+        )
+        if self.connection and not event.session_present:
+            self.connection.subscribe(self._config.command_topic)
+
+    def delivered(self) -> bool:
+        """A message was acknowledged; whether it was the connection's first."""
+        first = not self._delivered
+        if first:
+            self._delivered = True
+            self.failures = 0
+        return first
+
+    def close(self, reason: str, wait: float = 0.0, wanted: bool = False) -> None:
+        """Give the connection up and plan the next.
+
+        Args:
+            wait: seconds that a proper DISCONNECT may take.
+            wanted: the client leaves by itself: that is no failure.
+        """
+        if self.connection:
+            self.connection.close(wait)
+        was_up = self.up
+        # No acknowledged message since the CONNECT: the attempt led to nothing.
+        if not wanted and not (was_up and self._delivered):
+            self.failures += 1
+        self._metrics.failures += not was_up
+        self.connection = None
+        self.up = False
+        self.number += 1
+        now = self._clock.monotonic()
+        delay = self._policy.delay(self.failures, now - self._opened_at, random.random())  # noqa: S311
+        self._next_open = now + delay
+        self._metrics.connected = False
+        self._metrics.connection = f"not connected: {reason}"
+        log.event(
+            LOGGER,
+            "disconnected" if was_up else "connect_failed",
+            logging.WARNING,
+            reason=reason,
+            next_connect_in=round(delay, 3),
+            backlog=self._metrics.backlog,
+        )

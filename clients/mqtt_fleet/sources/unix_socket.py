@@ -1,0 +1,298 @@
+"""A Unix socket that takes messages from any program on the device, and says when each is on disk.
+
+Requests and answers are lines of JSON, see `submission.parse`: {"sequence": N} once a message is on
+disk, {"error": text} when it was refused; in the order of the requests. One thread serves every
+connection and waits for none: a program that does not read its answers is not read from either.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import selectors
+import socket
+import stat
+import threading
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from mqtt_fleet import log
+from mqtt_fleet.sources.submission import (
+    Answer,
+    Hand,
+    InvalidMessageError,
+    Refused,
+    Rejected,
+    Stored,
+    Submission,
+    parse,
+)
+
+LOGGER = logging.getLogger("mqtt_fleet.socket")
+NAME = "socket"
+READ_BYTES = 64 << 10
+# JSON may take six bytes for one that is published, \u0020 for a space: lines so long are refused all the same.
+LINE_BYTES = 256 << 10
+MOST_CONNECTIONS = 256
+# Per connection: what has not been answered yet, and answers that have not been read.
+MOST_WAITING = 1000
+MOST_WAITING_BYTES = 256 << 10
+MOST_ANSWER_BYTES = 64 << 10
+RETRY_SECONDS = 5.0
+
+
+class _Slot:
+    """Place of one request's answer in the order of a connection."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.answer: Answer | None = None
+
+
+class _Producer:
+    """One connection: what it said, what it waits for, what it has not read."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.received = b""
+        self.skipping = False
+        self.slots: deque[_Slot] = deque()
+        self.waiting_bytes = 0
+        self.answers = b""
+        self.ended = False
+
+    @property
+    def wants(self) -> int:
+        """The selector's events: more requests, where there are not too many; room for answers."""
+        full = (
+            len(self.slots) >= MOST_WAITING
+            or self.waiting_bytes >= MOST_WAITING_BYTES
+            or len(self.answers) >= MOST_ANSWER_BYTES
+        )
+        reading = 0 if full or self.ended else selectors.EVENT_READ
+        return reading | (selectors.EVENT_WRITE if self.answers else 0)
+
+    def lines(self, chunk: bytes) -> list[bytes | None]:
+        """Complete lines; None stands for one that is too long, of which the rest is passed over."""
+        *found, self.received = (self.received + chunk).split(b"\n")
+        lines: list[bytes | None] = list(found)
+        if self.skipping and lines:
+            lines, self.skipping = lines[1:], False
+        if self.skipping:
+            self.received = b""
+        elif len(self.received) > LINE_BYTES:
+            lines.append(None)
+            self.received, self.skipping = b"", True
+        return [None if line is not None and len(line) > LINE_BYTES else line for line in lines]
+
+    def collect(self) -> None:
+        """Turn the answers that are there, in order, into bytes to send."""
+        lines = []
+        while self.slots and (answer := self.slots[0].answer):
+            self.waiting_bytes -= self.slots.popleft().size
+            content = {"sequence": answer.sequence} if isinstance(answer, Stored) else {"error": answer.text}
+            lines.append(json.dumps(content) + "\n")
+        self.answers += "".join(lines).encode()
+
+
+class UnixSocket:
+    """See the module; `hand` is called in this source's thread."""
+
+    def __init__(self, path: Path, mode: int, message_topic: str, hand: Hand) -> None:
+        self._path = path
+        self._mode = mode
+        self._message_topic = message_topic
+        self._hand = hand
+        self._listener: socket.socket | None = None
+        self._selector = selectors.DefaultSelector()
+        self._producers: set[_Producer] = set()
+        # (who, whose place, what), from the client's thread.
+        self._answered: deque[tuple[_Producer, _Slot, Answer]] = deque()
+        self._bell, self._rung = socket.socketpair()
+        self._bell.setblocking(False)
+        self._rung.setblocking(False)
+        self._selector.register(self._rung, selectors.EVENT_READ)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="socket", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._ring()
+        self._thread.join()
+
+    def is_alive(self) -> bool:
+        return self._stopping or self._thread.is_alive()
+
+    def _ring(self) -> None:
+        # A full pair of sockets is a bell that rings already; a closed one, that nobody listens any more.
+        with suppress(OSError):
+            self._bell.send(b"!")
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                if self._listener is None:
+                    self._listen()
+                ready = self._selector.select(RETRY_SECONDS if self._listener is None else None)
+                # Who leaves comes before who arrives.
+                for key, events in sorted(ready, key=lambda each: each[0].fileobj is self._listener):
+                    self._serve(key, events)
+                self._deliver()
+        finally:
+            self._end()
+
+    def _listen(self) -> None:
+        """Bind the socket; where that fails it is said, and tried again later."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if self._path.exists() and stat.S_ISSOCK(self._path.stat().st_mode):
+                # Left by a process that was killed.
+                self._path.unlink()
+            listener.bind(str(self._path))
+            self._path.chmod(self._mode)
+            listener.listen(MOST_CONNECTIONS)
+        except OSError as error:
+            listener.close()
+            text = f"socket: {self._path} cannot be used: {error.strerror}"
+            log.event(LOGGER, "socket_unusable", logging.ERROR, reason=text)
+            return
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._listener = listener
+        log.event(LOGGER, "socket_listening", path=str(self._path))
+
+    def _serve(self, key: selectors.SelectorKey, events: int) -> None:
+        if key.fileobj is self._rung:
+            with suppress(BlockingIOError):
+                self._rung.recv(READ_BYTES)
+        elif key.fileobj is self._listener:
+            self._accept(self._listener)
+        else:
+            producer: _Producer = key.data
+            try:
+                if events & selectors.EVENT_READ:
+                    self._receive(producer)
+                self._send(producer)
+            except OSError:
+                self._drop(producer)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # Too many open files: it would be tried again at once, and again.
+            log.event(LOGGER, "socket_unusable", logging.ERROR, reason=f"socket: {self._path}: {error.strerror}")
+            self._close_listener(listener)
+            return
+        connection.setblocking(False)
+        if len(self._producers) >= MOST_CONNECTIONS:
+            text = f"found {MOST_CONNECTIONS} connections, expected fewer"
+            with suppress(OSError):
+                connection.send(json.dumps({"error": text}).encode() + b"\n")
+            connection.close()
+            self._hand(Rejected(NAME, "connections", text))
+            return
+        producer = _Producer(connection)
+        self._producers.add(producer)
+        self._selector.register(connection, producer.wants, producer)
+
+    def _close_listener(self, listener: socket.socket) -> None:
+        self._selector.unregister(listener)
+        listener.close()
+        self._listener = None
+        with suppress(OSError):
+            self._path.unlink()
+
+    def _receive(self, producer: _Producer) -> None:
+        with suppress(BlockingIOError):
+            chunk = producer.connection.recv(READ_BYTES)
+            producer.ended = not chunk
+            for line in producer.lines(chunk):
+                self._take(producer, line)
+            if producer.ended and producer.received and not producer.skipping:
+                # A message whose line was not ended may be half of one.
+                self._reject(producer, InvalidMessageError("malformed", "the last line has no end"))
+                producer.received = b""
+
+    def _take(self, producer: _Producer, line: bytes | None) -> None:
+        try:
+            if line is None:
+                raise InvalidMessageError("oversized", f"found a line of more than {LINE_BYTES} bytes")
+            data, topic = parse(line, self._message_topic)
+        except InvalidMessageError as error:
+            self._reject(producer, error)
+            return
+        slot = self._slot(producer, len(line))
+        self._hand(Submission(data, topic, answer=partial(self._answer, producer, slot)))
+
+    def _slot(self, producer: _Producer, size: int) -> _Slot:
+        slot = _Slot(size)
+        producer.slots.append(slot)
+        producer.waiting_bytes += size
+        return slot
+
+    def _reject(self, producer: _Producer, error: InvalidMessageError) -> None:
+        self._slot(producer, 0).answer = Refused(error.reason, str(error))
+        self._hand(Rejected(NAME, error.reason, str(error)))
+
+    def _answer(self, producer: _Producer, slot: _Slot, answer: Answer) -> None:
+        """Called in the client's thread."""
+        self._answered.append((producer, slot, answer))
+        self._ring()
+
+    def _deliver(self) -> None:
+        touched = set()
+        while self._answered:
+            producer, slot, answer = self._answered.popleft()
+            slot.answer = answer
+            touched.add(producer)
+        for producer in touched & self._producers:
+            try:
+                self._send(producer)
+            except OSError:
+                self._drop(producer)
+
+    def _send(self, producer: _Producer) -> None:
+        producer.collect()
+        if producer.answers:
+            with suppress(BlockingIOError):
+                sent = producer.connection.send(producer.answers)
+                producer.answers = producer.answers[sent:]
+        if producer.ended and not producer.slots and not producer.answers:
+            self._drop(producer)
+        else:
+            self._watch(producer)
+
+    def _watch(self, producer: _Producer) -> None:
+        """Ask the selector for what the producer wants now; it takes no one who wants nothing."""
+        known = producer.connection.fileno() in self._selector.get_map()
+        if producer.wants and known:
+            self._selector.modify(producer.connection, producer.wants, producer)
+        elif producer.wants:
+            self._selector.register(producer.connection, producer.wants, producer)
+        elif known:
+            self._selector.unregister(producer.connection)
+
+    def _drop(self, producer: _Producer) -> None:
+        """Its messages are stored all the same; nobody is told."""
+        if producer in self._producers:
+            self._producers.discard(producer)
+            if producer.connection.fileno() in self._selector.get_map():
+                self._selector.unregister(producer.connection)
+            producer.connection.close()
+
+    def _end(self) -> None:
+        self._deliver()
+        for producer in list(self._producers):
+            self._drop(producer)
+        if self._listener:
+            self._close_listener(self._listener)
+        self._selector.close()
+        self._rung.close()

@@ -1,0 +1,383 @@
+"""Messages from other programs: what is taken, what is refused and how, and that nobody waits for anybody."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mqtt_fleet.outbox import Message, payload
+from mqtt_fleet.sources.heartbeat import Heartbeat
+from mqtt_fleet.sources.standard_input import LINE_BYTES as STDIN_LINE_BYTES
+from mqtt_fleet.sources.standard_input import StandardInput
+from mqtt_fleet.sources.submission import (
+    DATA_BYTES,
+    PUBLISH_BYTES,
+    InvalidMessageError,
+    Refused,
+    Rejected,
+    Stored,
+    Submission,
+    parse,
+)
+from mqtt_fleet.sources.unix_socket import LINE_BYTES, MOST_CONNECTIONS, UnixSocket
+
+TIMEOUT = 10.0
+TOPIC = "fleet/client_01/messages"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "data", "topic"),
+    [
+        ({"data": "hello"}, "hello", None),
+        ({"data": ""}, "", None),
+        ({"data": "é\n\u0000"}, "é\n\0", None),
+        ({"data_base64": "/w=="}, b"\xff", None),
+        ({"data": "x", "topic": "température"}, "x", "température"),
+        ({"data": "x", "topic": None}, "x", None),
+    ],
+)
+def test_request_is_read(request_line: dict[str, object], data: object, topic: str | None) -> None:
+    assert parse(json.dumps(request_line).encode(), TOPIC) == (data, topic)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "text"),
+    [
+        (b"", "malformed", "is not JSON"),
+        (b"{", "malformed", "is not JSON"),
+        (b"\xff\xfe", "malformed", "is not JSON"),
+        (b"[" * 100_000, "malformed", "is not JSON"),
+        (b"[1]", "malformed", "found list"),
+        (b"{}", "malformed", "either data or data_base64"),
+        (b'{"data": "x", "data_base64": "eA=="}', "malformed", "either data or data_base64"),
+        (b'{"data": 7}', "malformed", "data: found int"),
+        (b'{"data": null}', "malformed", "data: found NoneType"),
+        (b'{"data": "\\ud800"}', "malformed", "data: found half of a surrogate pair"),
+        (b'{"data_base64": "eA"}', "malformed", "data_base64: "),
+        (b'{"data_base64": "e A="}', "malformed", "data_base64: "),
+        (b'{"data_base64": "\\u00e9"}', "malformed", "data_base64: "),
+        (b'{"data": "x", "qos": 2}', "malformed", "found key 'qos'"),
+        (b'{"data": "x", "topic": "a/b"}', "topic", "topic: found 'a/b'"),
+        (b'{"data": "x", "topic": "+"}', "topic", "topic: found '+'"),
+        (b'{"data": "x", "topic": "a#"}', "topic", "topic: found 'a#'"),
+        (b'{"data": "x", "topic": ""}', "topic", "topic: found ''"),
+        (b'{"data": "x", "topic": "a\\u0000"}', "topic", "topic: found"),
+        (b'{"data": "x", "topic": 7}', "topic", "topic: found 7"),
+        (b'{"data": "x", "topic": "' + b"t" * 240 + b'"}', "topic", "topic: found 265 bytes"),
+        (b'{"data": "' + b"x" * DATA_BYTES + b'"}', "oversized", f"found {DATA_BYTES + 2} bytes"),
+        (b'{"data_base64": "' + b"AAAA" * (DATA_BYTES // 4 + 1) + b'"}', "oversized", f"found {DATA_BYTES + 4} bytes"),
+    ],
+)
+def test_invalid_request_is_refused_in_one_line(line: bytes, reason: str, text: str) -> None:
+    with pytest.raises(InvalidMessageError) as refusal:
+        parse(line, TOPIC)
+    assert refusal.value.reason == reason
+    assert text in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "data", ["x" * (DATA_BYTES - 2), "\x01" * ((DATA_BYTES - 2) // 6), "é" * (DATA_BYTES // 2 - 1)]
+)
+def test_largest_message_fits_into_a_publish(data: str) -> None:
+    topic = "t" * 20
+    parse(json.dumps({"data": data, "topic": topic}, ensure_ascii=False).encode(), f"fleet/{'c' * 128}/messages")
+    dropped = [(10**15 + number, 10**15 + number) for number in range(20)]
+    body = payload("c" * 128, "5" * 16, Message(10**15, 1e10 / 3, data, topic), dropped)
+    assert len(body) + 256 + 16 <= PUBLISH_BYTES
+    encoded = base64.b64encode(b"x" * (DATA_BYTES // 4 * 3)).decode()
+    assert len(encoded) == DATA_BYTES
+    parse(json.dumps({"data_base64": encoded}).encode(), TOPIC)
+
+
+def test_heartbeat_keeps_its_pace_and_makes_up_for_nothing() -> None:
+    heartbeat = Heartbeat(10.0, now=100.0)
+    assert heartbeat.due(100.0)
+    assert not heartbeat.due(109.9)
+    # Late by a little: the next is where it would have been.
+    assert heartbeat.due(111.0)
+    assert heartbeat.next == 120.0
+    assert heartbeat.due(500.0)
+    assert heartbeat.next == 510.0
+    assert not Heartbeat(0, now=100.0).due(1e12)
+
+
+class Recipient:
+    """Numbers what is handed over, from a thread of its own, as the client does."""
+
+    def __init__(self) -> None:
+        self.items: queue.SimpleQueue[Submission | Rejected | None] = queue.SimpleQueue()
+        self.stored: list[Submission] = []
+        self.rejected: list[Rejected] = []
+        self.refuse_next = 0
+        self.working = threading.Event()
+        self.working.set()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self) -> None:
+        while item := self.items.get():
+            self.working.wait()
+            if isinstance(item, Rejected):
+                self.rejected.append(item)
+            elif self.refuse_next or (item.batch and item.batch.refused):
+                self.refuse_next = max(0, self.refuse_next - 1)
+                if item.batch:
+                    item.batch.refused = True
+                item.answer(Refused("full", "not stored: full"))
+            else:
+                self.stored.append(item)
+                item.answer(Stored(len(self.stored)))
+
+    def stop(self) -> None:
+        self.items.put(None)
+        self.thread.join(TIMEOUT)
+
+
+@pytest.fixture
+def recipient() -> Iterator[Recipient]:
+    recipient = Recipient()
+    yield recipient
+    recipient.working.set()
+    recipient.stop()
+
+
+@pytest.fixture
+def source(tmp_path: Path, recipient: Recipient) -> Iterator[UnixSocket]:
+    source = UnixSocket(tmp_path / "s", 0o600, TOPIC, recipient.items.put)
+    source.start()
+    wait_until(lambda: connects(tmp_path / "s"))
+    yield source
+    source.stop()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(int(TIMEOUT / 0.005)):
+        if condition():
+            return
+        pause.wait(0.005)
+    pytest.fail(f"condition not met within {TIMEOUT} s")
+
+
+def connects(path: Path) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(path))
+    except OSError:
+        return False
+    return True
+
+
+class Producer:
+    """A program on the device."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        # Waits while the listener's queue is full, which a socket with a timeout does not.
+        self.socket.connect(str(path))
+        self.socket.settimeout(TIMEOUT)
+        self.reader = self.socket.makefile("rb")
+
+    def send(self, *requests: dict[str, object]) -> None:
+        self.socket.sendall(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
+
+    def answer(self) -> dict[str, object]:
+        answer: dict[str, object] = json.loads(self.reader.readline())
+        return answer
+
+    def close(self) -> None:
+        self.reader.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def producer(source: UnixSocket, tmp_path: Path) -> Iterator[Producer]:
+    producer = Producer(tmp_path / "s")
+    yield producer
+    producer.close()
+
+
+def test_each_request_is_answered_in_order(producer: Producer, recipient: Recipient) -> None:
+    producer.send({"data": "a"}, {"data": "b", "topic": "x/y"}, {"data_base64": "/w==", "topic": "t"})
+    answers = [producer.answer() for _ in range(3)]
+    assert answers[0] == {"sequence": 1}
+    assert "topic: found 'x/y'" in str(answers[1]["error"])
+    assert answers[2] == {"sequence": 2}
+    assert [(item.data, item.topic) for item in recipient.stored] == [("a", None), (b"\xff", "t")]
+    assert [(item.source, item.reason) for item in recipient.rejected] == [("socket", "topic")]
+
+
+def test_refusal_is_answered_and_the_connection_goes_on(producer: Producer, recipient: Recipient) -> None:
+    recipient.refuse_next = 1
+    producer.send({"data": "a"}, {"data": "b"})
+    assert producer.answer() == {"error": "not stored: full"}
+    assert producer.answer() == {"sequence": 1}
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_line_that_is_too_long_is_refused_and_passed_over(producer: Producer, pieces: int) -> None:
+    line = b'{"data": "' + b"x" * (2 * LINE_BYTES) + b'"}\n{"data": "after"}\n'
+    size = len(line) // pieces + 1
+    for begin in range(0, len(line), size):
+        producer.socket.sendall(line[begin : begin + size])
+    assert "more than" in str(producer.answer()["error"])
+    assert producer.answer() == {"sequence": 1}
+
+
+def test_half_a_line_at_the_end_is_no_message(producer: Producer, recipient: Recipient) -> None:
+    producer.socket.sendall(b'{"data": "whole"}\n{"data": "12"}')
+    producer.socket.shutdown(socket.SHUT_WR)
+    assert producer.answer() == {"sequence": 1}
+    assert producer.answer() == {"error": "the last line has no end"}
+    assert producer.reader.readline() == b""
+    assert [item.data for item in recipient.stored] == ["whole"]
+
+
+def test_producer_that_does_not_read_holds_up_nobody(source: UnixSocket, tmp_path: Path, recipient: Recipient) -> None:
+    slow, other = Producer(tmp_path / "s"), Producer(tmp_path / "s")
+    slow.socket.settimeout(0.2)
+    # Until the socket takes no more of it: its answers fill what may wait for it.
+    sent, chunk = 0, json.dumps({"data": "x" * 20}).encode() + b"\n"
+    with pytest.raises(TimeoutError):
+        while True:
+            sent += slow.socket.send(chunk * 500)
+    other.send({"data": "hello"})
+    assert set(other.answer()) == {"sequence"}
+    # Once it reads, every one of its requests is answered.
+    whole = sent // len(chunk)
+    slow.socket.settimeout(TIMEOUT)
+    numbers = [slow.answer()["sequence"] for _ in range(whole)]
+    assert numbers == sorted(numbers)  # type: ignore[type-var]
+    for each in (slow, other):
+        each.close()
+
+
+def test_what_waits_for_an_answer_is_bounded(source: UnixSocket, tmp_path: Path, recipient: Recipient) -> None:
+    recipient.working.clear()
+    producer = Producer(tmp_path / "s")
+    producer.socket.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        while True:
+            producer.socket.send(json.dumps({"data": "x"}).encode() + b"\n")
+    # A thousand, and what was read along with the last of them.
+    assert recipient.items.qsize() < 10_000
+    producer.close()
+
+
+def test_dead_producer_is_forgotten(source: UnixSocket, tmp_path: Path, recipient: Recipient) -> None:
+    for number in range(1, 2 * MOST_CONNECTIONS + 1):
+        dying = Producer(tmp_path / "s")
+        dying.send({"data": "last words"})
+        dying.close()
+        if number % 50 == 0:
+            wait_until(lambda number=number: len(recipient.stored) == number)
+    living = Producer(tmp_path / "s")
+    living.send({"data": "x"})
+    assert living.answer() == {"sequence": 2 * MOST_CONNECTIONS + 1}
+    living.close()
+
+
+def test_connections_are_bounded(source: UnixSocket, tmp_path: Path, recipient: Recipient) -> None:
+    producers = [Producer(tmp_path / "s") for _ in range(MOST_CONNECTIONS)]
+    for each in producers:
+        each.send({"data": "x"})
+        each.answer()
+    refused = Producer(tmp_path / "s")
+    assert "connections" in str(refused.answer()["error"])
+    producers[0].close()
+    wait_until(lambda: ask(tmp_path / "s") is not None)
+    for each in (*producers, refused):
+        each.close()
+
+
+def ask(path: Path) -> object:
+    producer = Producer(path)
+    try:
+        producer.send({"data": "x"})
+        return producer.answer().get("sequence")
+    except OSError:
+        return None
+    finally:
+        producer.close()
+
+
+def test_socket_has_its_mode_and_goes_when_stopped(source: UnixSocket, tmp_path: Path) -> None:
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+    source.stop()
+    assert not (tmp_path / "s").exists()
+
+
+def test_socket_left_by_a_killed_process_is_replaced(tmp_path: Path, recipient: Recipient) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "s"))
+    source = UnixSocket(tmp_path / "s", 0o600, TOPIC, recipient.items.put)
+    source.start()
+    wait_until(lambda: connects(tmp_path / "s"))
+    source.stop()
+
+
+def test_file_at_the_socket_is_left_alone_and_said(
+    tmp_path: Path, recipient: Recipient, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "s").write_text("precious")
+    source = UnixSocket(tmp_path / "s", 0o600, TOPIC, recipient.items.put)
+    source.start()
+    wait_until(lambda: "socket_unusable" in caplog.messages)
+    assert source.is_alive()
+    source.stop()
+    assert (tmp_path / "s").read_text() == "precious"
+
+
+class Pipe:
+    """Standard input."""
+
+    def __init__(self, recipient: Recipient) -> None:
+        reading, self.writing = os.pipe()
+        self.stream = os.fdopen(reading, "rb", buffering=0)
+        self.source = StandardInput(self.stream, recipient.items.put)
+        self.source.start()
+
+    def write(self, content: bytes) -> None:
+        while content:
+            content = content[os.write(self.writing, content) :]
+
+
+@pytest.fixture
+def pipe(recipient: Recipient) -> Iterator[Pipe]:
+    pipe = Pipe(recipient)
+    yield pipe
+    pipe.source.stop()
+    os.close(pipe.writing)
+
+
+def test_each_line_of_standard_input_is_a_message(pipe: Pipe, recipient: Recipient) -> None:
+    pipe.write(b"one\n\ntw")
+    pipe.write(b"\xc3\xa9\n\xff\n")
+    wait_until(lambda: len(recipient.stored) == 4)
+    assert [item.data for item in recipient.stored] == ["one", "", "twé", b"\xff"]
+
+
+def test_standard_input_waits_for_a_full_outbox_and_keeps_order(
+    pipe: Pipe, recipient: Recipient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mqtt_fleet.sources.standard_input.RETRY_SECONDS", 0.01)
+    recipient.refuse_next = 3
+    pipe.write(b"".join(b"%d\n" % number for number in range(100)))
+    wait_until(lambda: len(recipient.stored) == 100)
+    assert [item.data for item in recipient.stored] == [str(number) for number in range(100)]
+
+
+def test_line_of_standard_input_that_is_too_long_is_passed_over(pipe: Pipe, recipient: Recipient) -> None:
+    pipe.write(b"x" * (3 * STDIN_LINE_BYTES) + b"\nafter\n" + b'"' * DATA_BYTES + b"\nlast\n")
+    wait_until(lambda: len(recipient.stored) == 2)
+    assert [item.data for item in recipient.stored] == ["after", "last"]
+    assert [item.reason for item in recipient.rejected] == ["oversized", "oversized"]
