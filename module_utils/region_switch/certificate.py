@@ -66,24 +66,56 @@ def refuse_other_key(path: Path, csr_path: Path) -> None:
     Raises:
         RefusedError: the public keys differ, or the CSR cannot be read.
     """
-    request = _load(csr_path, lambda data: x509.load_pem_x509_csr(data).public_key())
-    certificate = _load(path, lambda data: x509.load_pem_x509_certificate(data).public_key())
-    if _der(request) != _der(certificate):
+    request = parse_request(csr_path, _read(csr_path))
+    if request != public_key_of_certificate(path):
         raise RefusedError(
             f"certificate {path}: found another public key than that of {csr_path}, expected the same: "
             "remove the certificate to have one issued, or restore the key and CSR it belongs to"
         )
 
 
-def _load(path: Path, parse: Callable[[bytes], Any]) -> Any:
+def parse_request(name: object, data: bytes) -> bytes:
+    """Return the public key (DER) of a certificate signing request.
+
+    Args:
+        name: what an error calls it.
+
+    Raises:
+        RefusedError: it is none, or is not signed with its own key.
+    """
+    request = _parse(name, data, x509.load_pem_x509_csr)
+    if not request.is_signature_valid:
+        raise RefusedError(f"{name}: found a signature of another key, expected its own: create it again")
+    return _der(request.public_key())
+
+
+def public_key_of_certificate(path: Path) -> bytes:
+    """Return the public key (DER) of a certificate file.
+
+    Raises:
+        RefusedError: not readable, or no certificate.
+    """
+    return _der(_load(path, lambda data: x509.load_pem_x509_certificate(data).public_key()))
+
+
+def _read(path: Path) -> bytes:
     try:
-        return parse(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise RefusedError(
             f"{path}: found no readable file ({error.strerror}), expected PEM: create it first"
         ) from error
+
+
+def _load(path: Path, parse: Callable[[bytes], Any]) -> Any:
+    return _parse(path, _read(path), parse)
+
+
+def _parse(name: object, data: bytes, parse: Callable[[bytes], Any]) -> Any:
+    try:
+        return parse(data)
     except ValueError as error:
-        raise RefusedError(f"{path}: found no valid PEM ({error}), expected one: create it again") from error
+        raise RefusedError(f"{name}: found no valid PEM ({error}), expected one: create it again") from error
 
 
 def _der(key: Any) -> bytes:
@@ -135,12 +167,12 @@ def _create(iot: AwsClient, pem: str | None, parameters: dict[str, Any], path: P
         csr = _load(Path(parameters["csr_path"]), lambda data: data.decode("ascii"))
         active = status == "ACTIVE"
         answer = iot.call("CreateCertificateFromCsr", certificateSigningRequest=csr, setAsActive=active)
-        _write(path, answer["certificatePem"])
+        write_whole(path, answer["certificatePem"])
     identity = {"certificate_id": answer["certificateId"], "certificate_arn": answer["certificateArn"]}
     return {**identity, "status": status, "policies": [], "things": []}
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all: half a certificate would be registered elsewhere."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(descriptor, "w", encoding="ascii") as file:

@@ -71,8 +71,41 @@ def cname_records(
     return [{"name": endpoint, "value": targets[region]} for endpoint, region in desired.items()]
 
 
+def left_out_of_setup(identity: Mapping[str, Any], refusals: Sequence[str]) -> str:
+    """Return why a device is not set up in every region; "" where it is.
+
+    Args:
+        identity: the result of `mqtt_device_identity`; empty where the device was not asked.
+        refusals: why regions could not make its client known.
+    """
+    if not refusals:
+        return ""
+    return f"{'not reachable; ' if identity.get('unreachable') else ''}{refusals[0]}"
+
+
+def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, Any]) -> str:
+    """Return why a device does not run the client as deployed; "" where it does.
+
+    Args:
+        identity: as for `left_out_of_setup`.
+        installed: the result of `mqtt_device_client`; empty where the device was not deployed to.
+    """
+    if identity.get("unreachable"):
+        return "not reachable, nothing was changed: run again when the device is on"
+    if installed.get("unreachable"):
+        return "went off while it was deployed to, and goes on or back by itself: run again when the device is on"
+    if installed and not installed["changed"] and not installed["connected"]:
+        return f"not connected ({installed['status']}), nothing was changed: see 'journalctl -u mqtt-client' on it"
+    return ""
+
+
 class FilterModule:
     """Makes the filters known to Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"cname_records": cname_records, "edge_clients": edge_clients}
+        return {
+            "cname_records": cname_records,
+            "edge_clients": edge_clients,
+            "left_out_of_deployment": left_out_of_deployment,
+            "left_out_of_setup": left_out_of_setup,
+        }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent.parent.parent
-sys.path.insert(0, str(REPOSITORY / "roles" / "mqtt_client" / "files"))
+sys.path.insert(0, str(REPOSITORY / "roles" / "mqtt_client_prepare" / "files"))
 
 import build_bundle  # noqa: E402
 
@@ -22,6 +22,8 @@ def fill(folder: Path, text: str) -> list[tuple[str, Path]]:
     (package / "__init__.py").touch()
     (package / "sources").mkdir()
     (package / "sources" / "socket.py").touch()
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "client.cpython-311.pyc").touch()
     (wheels / "paho.whl").write_bytes(b"wheel")
     requirements.write_text("paho-mqtt==1\n")
     return build_bundle.members(package, requirements, wheels)

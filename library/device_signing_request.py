@@ -1,0 +1,68 @@
+#!/usr/bin/python
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: device_signing_request
+short_description: Keep the signing request of a device
+description:
+  - Writes the request where the certificate is issued from it.
+  - A certificate of another key is moved to the folder C(superseded) beside it, where M(iot_clients) finds it when the
+    device works with its new one.
+  - A private key of the device in that folder is removed, since the device now has one that never left it.
+options:
+  directory:
+    description: Folder of the signing requests and certificates; it has to exist.
+    type: path
+    required: true
+  client_id:
+    description: Client ID, which names the files.
+    type: str
+    required: true
+  csr:
+    description: The signing request, PEM.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - region_switch
+requirements: [cryptography]
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: Keep the signing request
+  device_signing_request:
+    directory: certs/clients
+    client_id: device-0001
+    csr: "{{ identity.csr }}"
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+superseded:
+  description: Whether a certificate of another key was moved away.
+  returned: always
+  type: bool
+key_removed:
+  description: Whether a private key was removed.
+  returned: always
+  type: bool
+"""
+
+from typing import Any
+
+from ansible.module_utils.region_switch.module import run_module
+from ansible.module_utils.region_switch.signing_request import ensure_signing_request
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "directory": {"type": "path", "required": True},
+    "client_id": {"type": "str", "required": True},
+    "csr": {"type": "str", "required": True},
+}
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, ensure_signing_request)
+
+
+if __name__ == "__main__":
+    main()

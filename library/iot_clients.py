@@ -1,0 +1,119 @@
+#!/usr/bin/python
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: iot_clients
+short_description: Make many MQTT clients known to AWS IoT in one region
+description:
+  - Makes the thing of each client, registers its certificate and attaches the policy and the thing to it.
+  - A client whose certificate is still to be issued, and cannot be here, is named in RV(left_out) and holds up no
+    other.
+  - Paced to AWS's default quotas, ten clients a second.
+options:
+  clients:
+    description: The clients.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      client_id:
+        description: Client ID, also the name of the thing, and of the files C(<client ID>.csr) and C(<client ID>.crt).
+        type: str
+        required: true
+      endpoint:
+        description: The endpoint that the client connects to.
+        type: str
+        required: true
+  directory:
+    description: Folder of the signing requests and certificates.
+    type: path
+    required: true
+  policy:
+    description: Name of the policy to attach.
+    type: str
+  endpoint_attribute:
+    description: Thing attribute that says which endpoint a client uses.
+    type: str
+    default: mqtt_endpoint
+  issue:
+    description: Whether certificates that do not exist yet are issued in this region.
+    type: bool
+    default: false
+  retire:
+    description: Client IDs whose certificates that have a successor become INACTIVE, in the place of all else.
+    type: list
+    elements: str
+extends_documentation_fragment:
+  - region_switch
+  - region_switch.region
+requirements: [boto3]
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: Issue certificates and make the clients known
+  iot_clients:
+    region: us-east-1
+    directory: certs/clients
+    policy: mqtt-fleet-device
+    issue: true
+    clients:
+      - {client_id: device-0001, endpoint: mqtt1.example.com}
+
+- name: Make a certificate that has a successor inactive
+  iot_clients:
+    region: us-east-1
+    directory: certs/clients
+    retire: [device-0001]
+"""
+
+RETURN = r"""
+left_out:
+  description: Per client ID, why it could not be made known.
+  returned: when clients are made known
+  type: dict
+retired:
+  description: IDs of the certificates that are now INACTIVE.
+  returned: when certificates are retired
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
+from ansible.module_utils.region_switch.registration import ensure_clients, retire_certificates
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "clients": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "client_id": {"type": "str", "required": True},
+            "endpoint": {"type": "str", "required": True},
+        },
+    },
+    "directory": {"type": "path", "required": True},
+    "policy": {"type": "str"},
+    "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
+    "issue": {"type": "bool", "default": False},
+    "retire": {"type": "list", "elements": "str"},
+    "region": REGION_OPTION,
+}
+
+
+def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    iot = AwsClient("iot", parameters["region"])
+    retire = parameters["retire"] is not None
+    result: dict[str, Any] = (retire_certificates if retire else ensure_clients)(iot, parameters, check_mode)
+    return result
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, _act)
+
+
+if __name__ == "__main__":
+    main()

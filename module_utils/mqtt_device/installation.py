@@ -1,0 +1,269 @@
+"""One client on a device: installed as a whole, proven by its own messages, or back as it was.
+
+It runs on the device, so that a device that loses its way to the controller in the middle of it goes back by itself.
+"""
+
+from __future__ import annotations
+
+import grp
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .commands import DeviceError, read, run, write
+from .identity import CURRENT, NEXT, certificate_key, public_key
+from .layout import Layout
+from .release import check_configuration, install_release, named_release, prune_releases
+from .service import Service, State, wait_until
+
+CONFIGURATION, CA, CERTIFICATE, KEY, UNIT = "client.json", "ca.crt", "client.crt", "client.key", "mqtt-client.service"
+SETTINGS = (CA, CERTIFICATE, KEY, CONFIGURATION)
+MODES = {UNIT: 0o644}
+# There while what is installed is not proven: what was before it is still the last that was.
+UNPROVEN = "unproven"
+
+Files = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What shall be installed.
+
+    Attributes:
+        client_id: names the client in errors.
+        ca, certificate, configuration, unit: contents of the files.
+        release: name of the release that the unit runs.
+        archive: its archive on the device, where it is not installed yet.
+        timeout: seconds that the client is given to be connected, with a message acknowledged.
+        needs_message: whether it sends messages of its own, one of which has to be acknowledged.
+        group: group that may use the client's socket; "": none.
+        metrics_link: where node_exporter looks for metrics; None: nowhere.
+        metrics_file: where the client writes them.
+    """
+
+    client_id: str
+    ca: str
+    certificate: str
+    configuration: str
+    unit: str
+    release: str
+    archive: Path | None
+    timeout: float
+    needs_message: bool
+    group: str
+    metrics_link: Path | None
+    metrics_file: Path
+
+
+def deploy(layout: Layout, service: Service, wanted: Wanted, check_mode: bool) -> dict[str, Any]:
+    """Install what is wanted and prove it; a client that does not prove itself is gone again when this returns.
+
+    Returns:
+        `{"changed", "connected", "status", "release", "diff"}`. `connected` may be false where nothing was changed.
+
+    Raises:
+        DeviceError: it cannot be installed, or did not prove itself: the line says what is installed now.
+    """
+    before = installed(layout)
+    after = _after(layout, wanted, before, check_mode)
+    state = service.state()
+    missing = wanted.release not in layout.installed_releases()
+    around = _outside(wanted)
+    changed = before != after or missing or state.active == "inactive" or not state.enabled or bool(around)
+    result = {"changed": changed, "release": wanted.release, "diff": _diff(before, after)}
+    if check_mode:
+        return {**result, "connected": state.connected, "status": state.status}
+    if changed:
+        _prepare(layout, wanted, after)
+        state = _replace(layout, service, wanted, after)
+        prune_releases(layout, {wanted.release, *_kept(layout)})
+    elif not state.connected:
+        state = wait_until(service, lambda now: now.connected, wanted.timeout)
+    if _proven(state, wanted.needs_message):
+        _settle(layout)
+    return {**result, "connected": state.connected, "status": state.status}
+
+
+def roll_back(layout: Layout, service: Service, timeout: float, check_mode: bool) -> dict[str, Any]:
+    """Return to what was installed before, if anything was.
+
+    Returns:
+        `{"changed", "connected", "status", "release"}`; `release` is None where nothing was.
+    """
+    files = _previous(layout)
+    release = named_release(files.get(UNIT))
+    if not files or check_mode:
+        state = service.state()
+        return {"changed": bool(files), "release": release, "connected": state.connected, "status": state.status}
+    _set_key_aside(layout, files)
+    _write_all(layout, files)
+    if (layout.settings / UNPROVEN).exists():
+        (layout.settings / UNPROVEN).unlink()
+    state = _restart(service, timeout, needs_message=False)
+    return {"changed": True, "release": release, "connected": state.connected, "status": state.status}
+
+
+def _set_key_aside(layout: Layout, files: Files) -> None:
+    """Keep a newer key for the next attempt: its certificate is issued."""
+    key, following = layout.settings / KEY, layout.settings / f"{NEXT}.key"
+    content = read(key)
+    if content is None or content == files.get(KEY) or following.exists():
+        return
+    write(following, content, 0o400)
+    (layout.settings / f"{CURRENT}.csr").replace(layout.settings / f"{NEXT}.csr")
+
+
+def installed(layout: Layout) -> Files:
+    """The files that are installed: name to content."""
+    found = {name: read(layout.settings / name) for name in SETTINGS}
+    found[UNIT] = read(layout.unit)
+    return {name: content for name, content in found.items() if content is not None}
+
+
+def _after(layout: Layout, wanted: Wanted, before: Files, check_mode: bool) -> Files:
+    files = {CA: wanted.ca, CERTIFICATE: wanted.certificate, CONFIGURATION: wanted.configuration, UNIT: wanted.unit}
+    if check_mode and not wanted.certificate:
+        # It is still to be issued.
+        return {**before, **{name: content for name, content in files.items() if content}}
+    return {**files, KEY: _key_of(layout, wanted)}
+
+
+def _key_of(layout: Layout, wanted: Wanted) -> str:
+    """The private key that the certificate was issued for."""
+    expected = certificate_key(wanted.certificate)
+    for name in (CURRENT, NEXT):
+        path = layout.settings / f"{name}.key"
+        content = read(path)
+        if content is not None and public_key(path) == expected:
+            return content
+    raise DeviceError(
+        f"{wanted.client_id}: found a certificate on the controller for another private key than the device's, "
+        "expected the device's: deploy again without --limit"
+    )
+
+
+def _outside(wanted: Wanted) -> list[str]:
+    """What is missing outside the client's own files."""
+    missing = []
+    if wanted.group and wanted.group not in {each.gr_name for each in grp.getgrall()}:
+        missing.append("group")
+    if wanted.metrics_link and not wanted.metrics_link.is_symlink():
+        missing.append("metrics")
+    return missing
+
+
+def _prepare(layout: Layout, wanted: Wanted, after: Files) -> None:
+    """Everything that can be done, and can fail, while the installed client goes on."""
+    install_release(layout, wanted.release, wanted.archive)
+    staged = layout.settings / "staged"
+    if staged.exists():
+        shutil.rmtree(staged)
+    staged.mkdir(mode=0o700)
+    try:
+        for name in SETTINGS:
+            write(staged / name, after[name], 0o400)
+        check_configuration(layout, wanted.release, staged)
+    finally:
+        shutil.rmtree(staged)
+    missing = _outside(wanted)
+    if "group" in missing:
+        run(["groupadd", "--system", wanted.group], "make the group, or name another")
+    if wanted.metrics_link and "metrics" in missing:
+        if wanted.metrics_link.exists() or not wanted.metrics_link.parent.is_dir():
+            raise DeviceError(
+                f"{wanted.metrics_link}: found a file of somebody else, or no such folder, expected room for a link: "
+                "correct the folder of node_exporter's textfile collector"
+            )
+        wanted.metrics_link.symlink_to(wanted.metrics_file)
+
+
+def _replace(layout: Layout, service: Service, wanted: Wanted, after: Files) -> State:
+    _keep(layout, installed(layout))
+    write(layout.settings / UNPROVEN, "", 0o400)
+    _write_all(layout, after)
+    state = _restart(service, wanted.timeout, wanted.needs_message)
+    if not _proven(state, wanted.needs_message):
+        raise DeviceError(_gone_back(layout, service, wanted, state))
+    return state
+
+
+def _settle(layout: Layout) -> None:
+    """What is installed is proven: forget the doubt, and the key that has become the current one."""
+    following = layout.settings / f"{NEXT}.key"
+    if following.exists() and read(following) == read(layout.settings / KEY):
+        # Its signing request first: without its key it means nothing.
+        (layout.settings / f"{NEXT}.csr").replace(layout.settings / f"{CURRENT}.csr")
+        following.unlink()
+    if (layout.settings / UNPROVEN).exists():
+        (layout.settings / UNPROVEN).unlink()
+
+
+def _gone_back(layout: Layout, service: Service, wanted: Wanted, state: State) -> str:
+    """Go back; return the line that says what was wrong and what is installed now."""
+    expected = "a connection and a message acknowledged" if wanted.needs_message else "a connection"
+    found = f"{wanted.client_id}: release {wanted.release}: found {state.in_words()}, expected {expected} within " + (
+        f"{wanted.timeout:.0f} s"
+    )
+    back = roll_back(layout, service, wanted.timeout, check_mode=False)
+    if not back["changed"]:
+        return f"{found}: there is none to go back to, it keeps trying: see 'journalctl -u mqtt-client'"
+    if back["connected"]:
+        return f"{found}: rolled back to release {back['release']}, which is connected: see 'journalctl -u mqtt-client'"
+    return (
+        f"{found}: rolled back to release {back['release']}, which is not connected either: "
+        "see to the endpoint and the device's network"
+    )
+
+
+def _restart(service: Service, timeout: float, needs_message: bool) -> State:
+    old = service.state().process
+    service.reload()
+    service.restart()
+    return wait_until(service, lambda now: now.process not in (0, old) and _proven(now, needs_message), timeout)
+
+
+def _proven(state: State, needs_message: bool) -> bool:
+    return state.connected and (state.acknowledged > 0 or not needs_message)
+
+
+def _keep(layout: Layout, files: Files) -> None:
+    """Keep what is installed, to go back to, unless it is unproven itself."""
+    if (layout.settings / UNPROVEN).exists():
+        return
+    if layout.previous.exists():
+        shutil.rmtree(layout.previous)
+    if UNIT not in files:
+        return
+    layout.previous.mkdir(mode=0o700)
+    for name, content in files.items():
+        write(layout.previous / name, content, 0o400)
+
+
+def _previous(layout: Layout) -> Files:
+    found = {name: read(layout.previous / name) for name in (*SETTINGS, UNIT)}
+    return {name: content for name, content in found.items() if content is not None}
+
+
+def _kept(layout: Layout) -> set[str]:
+    release = named_release(_previous(layout).get(UNIT))
+    return {release} if release else set()
+
+
+def _write_all(layout: Layout, files: Files) -> None:
+    for name, content in files.items():
+        path = layout.unit if name == UNIT else layout.settings / name
+        write(path, content, MODES.get(name, 0o400))
+
+
+def _diff(before: Files, after: Files) -> list[dict[str, str]]:
+    """What changes, for Ansible to show; of the private key only that it does."""
+    diffs = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name, ""), after.get(name, "")
+        if old == new:
+            continue
+        if name == KEY:
+            old, new = ("a private key\n" if old else ""), "the private key that the certificate was issued for\n"
+        diffs.append({"before_header": name, "after_header": name, "before": old, "after": new})
+    return diffs

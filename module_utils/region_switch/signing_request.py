@@ -1,0 +1,63 @@
+"""Signing requests of devices, as the controller keeps them: which one a certificate is issued from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .certificate import certificate_id, parse_request, public_key_of_certificate, read_certificate, write_whole
+from .errors import RefusedError
+from .module import Result
+
+SUPERSEDED = "superseded"
+
+
+def ensure_signing_request(parameters: dict[str, Any], check_mode: bool) -> Result:
+    """Keep the signing request that a device made, and make way for its certificate.
+
+    A certificate of another key is moved to the folder `superseded`: it stays valid at AWS until the device is seen
+    to work with the new one. A private key that was made on the controller is removed: the device has one of its own.
+
+    Args:
+        parameters: `directory`, `client_id`, `csr` (PEM).
+
+    Raises:
+        RefusedError: the text is no signing request, or the certificate that is there is none.
+    """
+    directory, client_id = Path(parameters["directory"]), parameters["client_id"]
+    if not directory.is_dir():
+        raise RefusedError(f"{directory}: found no such folder, expected it: run setup.yml first")
+    request, certificate, key = (directory / f"{client_id}.{suffix}" for suffix in ("csr", "crt", "key"))
+    wanted = parse_request(f"signing request of {client_id}", parameters["csr"].encode())
+    text = parameters["csr"].strip() + "\n"
+    before = request.read_text(encoding="ascii", errors="replace") if request.exists() else ""
+    replaced = certificate.exists() and public_key_of_certificate(certificate) != wanted
+    removed = [key] if key.exists() else []
+    if not check_mode:
+        if before != text:
+            write_whole(request, text)
+        if replaced:
+            supersede(certificate)
+        for path in removed:
+            path.unlink()
+    return {
+        "changed": before != text or replaced or bool(removed),
+        "superseded": replaced,
+        "key_removed": bool(removed),
+        "diff": {"before": before, "after": text},
+    }
+
+
+def supersede(certificate: Path) -> None:
+    """Move a certificate to where those are that have a successor."""
+    folder = certificate.parent / SUPERSEDED
+    folder.mkdir(mode=0o700, exist_ok=True)
+    identifier = certificate_id(read_certificate(certificate))
+    certificate.replace(folder / f"{certificate.stem}.{identifier}.crt")
+
+
+def superseded(directory: Path, client_id: str) -> list[Path]:
+    """The certificates of a client that have a successor and may still be valid."""
+    prefix = f"{client_id}."
+    found = (directory / SUPERSEDED).glob("*.crt") if (directory / SUPERSEDED).is_dir() else []
+    return sorted(path for path in found if path.name.startswith(prefix) and len(path.name) == len(prefix) + 68)
