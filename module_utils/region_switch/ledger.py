@@ -225,10 +225,10 @@ class Tally:
     def update(self) -> bool:
         """Read what is new; False where nobody keeps the ledger."""
         if not self._last_row:
-            self._last_row = _first_row(self._path, self._since - LOOK_BACK) - 1
-            if self._last_row < 0:
-                self._last_row = 0
+            first = _first_row(self._path, self._since - LOOK_BACK)
+            if not first:
                 return False
+            self._last_row = first - 1
         try:
             with closing(_open(self._path)) as connection:
                 self.take(self._new(connection))
