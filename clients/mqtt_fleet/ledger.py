@@ -6,7 +6,8 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,8 +100,9 @@ class Ledger:
         Raises:
             LedgerError: it cannot be opened, or is no ledger.
         """
+        self._path = path
         try:
-            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._database.executescript(
                 f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit={WAL_LIMIT};" + SCHEMA
             )
@@ -108,36 +110,58 @@ class Ledger:
             raise LedgerError(f"ledger: {path} cannot be used: {error}") from error
 
     def add(self, arrivals: Iterable[Arrival], dropped: Iterable[Dropped] = ()) -> None:
-        """Store arrivals, and what devices say they gave up, in one transaction."""
+        """Store arrivals, and what devices say they gave up, in one transaction.
+
+        Raises:
+            LedgerError: they could not be written; none of them is.
+        """
         now = time.time()
-        self._database.execute("BEGIN")
-        # Not astuple: it copies every value, which takes longer than storing it.
-        self._database.executemany(
-            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
-            ((a.client_id, a.stream, a.sequence, a.region, a.sent_at, a.arrived_at) for a in arrivals),
-        )
-        self._database.executemany(
-            "INSERT INTO given_up VALUES (?, ?, ?, ?, ?)",
-            ((d.client_id, d.stream, d.first, d.last, now) for d in dropped),
-        )
-        self._database.execute("COMMIT")
+        with self._transaction() as database:
+            # Not astuple: it copies every value, which takes longer than storing it.
+            database.executemany(
+                "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
+                ((a.client_id, a.stream, a.sequence, a.region, a.sent_at, a.arrived_at) for a in arrivals),
+            )
+            database.executemany(
+                "INSERT INTO given_up VALUES (?, ?, ?, ?, ?)",
+                ((d.client_id, d.stream, d.first, d.last, now) for d in dropped),
+            )
 
     def prune(self, before: float, limit: int) -> int:
         """Delete at most `limit` of the arrivals from before a time (epoch seconds); return how many there were.
 
         The newest stays whatever its age: numbers of rows only grow, and readers go by them.
+
+        Raises:
+            LedgerError: nothing could be deleted.
         """
-        self._database.execute("DELETE FROM given_up WHERE told_at < ?", (before,))
-        deleted = self._database.execute(
-            "DELETE FROM message WHERE rowid IN (SELECT rowid FROM message WHERE arrived_at < ? "
-            "ORDER BY arrived_at LIMIT ?) AND rowid < (SELECT max(rowid) FROM message)",
-            (before, limit),
-        )
-        return deleted.rowcount
+        with self._transaction() as database:
+            database.execute("DELETE FROM given_up WHERE told_at < ?", (before,))
+            return database.execute(
+                "DELETE FROM message WHERE rowid IN (SELECT rowid FROM message WHERE arrived_at < ? "
+                "ORDER BY arrived_at LIMIT ?) AND rowid < (SELECT max(rowid) FROM message)",
+                (before, limit),
+            ).rowcount
 
     def set_subscription(self, region: str, since: float | None) -> None:
-        """Note since when the subscription in a region is live; None: it is not."""
-        self._database.execute("INSERT OR REPLACE INTO subscription VALUES (?, ?)", (region, since))
+        """Note since when the subscription in a region is live; None: it is not.
+
+        Raises:
+            LedgerError: it could not be written.
+        """
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO subscription VALUES (?, ?)", (region, since))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._database.execute("BEGIN")
+            yield self._database
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise LedgerError(f"ledger: {self._path} cannot be written: {error}") from error
 
     def close(self) -> None:
         self._database.close()
