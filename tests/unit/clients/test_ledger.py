@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import sqlite3
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mqtt_fleet import monitor
-from mqtt_fleet.ledger import Arrival, Dropped, Ledger, LedgerError, MessageError, parse
+from mqtt_fleet.ledger import Arrival, Ledger, LedgerError, MessageError, parse
 from mqtt_fleet.monitor import Arrived, Item, Stop, Subscribed, Writer
 from mqtt_fleet.outbox import Message, payload
 
@@ -48,6 +49,9 @@ def test_client_and_ledger_agree_on_the_payload() -> None:
         b'{"client_id": "a", "stream": "b", "sequence": 1, "sent_at": true}',
         b'{"client_id": "a", "stream": "b", "sequence": 0, "sent_at": 1}',
         b'{"client_id": "a", "stream": "b", "sequence": 9223372036854775808, "sent_at": 1}',
+        b'{"client_id": "a", "stream": "b", "sequence": 1, "sent_at": 1, "dropped": 7}',
+        b'{"client_id": "a", "stream": "b", "sequence": 1, "sent_at": 1, "dropped": [[1]]}',
+        b'{"client_id": "a", "stream": "b", "sequence": 1, "sent_at": 1, "dropped": [["a", 2]]}',
         b'{"client_id": "\\ud800", "stream": "b", "sequence": 1, "sent_at": 1}',
         b'{"client_id": ["a"], "stream": "b", "sequence": 1, "sent_at": 1}',
         b'{"client_id": "a", "stream": {}, "sequence": 1, "sent_at": 1}',
@@ -99,6 +103,22 @@ def test_reader_does_not_block_the_writer(tmp_path: Path) -> None:
     reader.execute("COMMIT")
     assert reader.execute("SELECT count(*) FROM message").fetchone() == (1,)
     reader.close()
+
+
+def test_what_a_device_dropped_is_stored_once_however_often_it_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = Ledger(path)
+    for number in (9, 10):
+        body = {
+            "client_id": "client_01",
+            "stream": "ab12",
+            "sequence": number,
+            "sent_at": 1,
+            "dropped": [[3, 5], [7, 7]],
+        }
+        ledger.add([parse(json.dumps(body).encode(), "us-east-1", float(number))])
+
+    assert read(path, "SELECT * FROM dropped") == [("client_01", "ab12", 3, 5, 10.0), ("client_01", "ab12", 7, 7, 10.0)]
 
 
 def test_numbers_that_no_float_holds_are_stored(tmp_path: Path) -> None:
@@ -164,7 +184,7 @@ def test_stop_ends_also_a_writer_whose_disk_is_full(tmp_path: Path) -> None:
 def test_old_arrivals_are_pruned_while_new_ones_come(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     ledger = Ledger(path)
-    ledger.add([arrival(number) for number in range(1, 51)], [Dropped("client_01", "ab12", 3, 4)])
+    ledger.add([replace(arrival(number), dropped=((3, 4),)) for number in range(1, 51)])
     now = time.time()
     items: queue.SimpleQueue[Item] = queue.SimpleQueue()
     for number in range(51, 61):
@@ -173,7 +193,7 @@ def test_old_arrivals_are_pruned_while_new_ones_come(tmp_path: Path) -> None:
     Writer(ledger, items, retention=3600).run()
 
     assert read(path, "SELECT min(sequence), max(sequence) FROM message") == [(51, 60)]
-    assert read(path, "SELECT * FROM given_up WHERE told_at < 0") == []
+    assert read(path, "SELECT * FROM dropped") == []
 
 
 def test_pruning_is_in_small_steps(tmp_path: Path) -> None:
