@@ -370,7 +370,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the monitor; returns the exit code: 0 stopped, 2 configuration or ledger unusable."""
     parser = argparse.ArgumentParser(prog="mqtt_fleet.monitor", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="JSON file")
+    parser.add_argument("--watch", action="store_true", help="show what another monitor writes, and the newest move")
+    parser.add_argument("--reports", type=Path, help="with --watch: folder of the moves' reports")
     options = parser.parse_args(arguments)
+    if options.watch:
+        # Only the view needs what draws it.
+        from mqtt_fleet import watch
+
+        reports = ["--reports", str(options.reports)] if options.reports else []
+        return watch.main(["--config", str(options.config), *reports])
     items: queue.SimpleQueue[Item] = queue.SimpleQueue()
     log.configure()
     for number in (signal.SIGTERM, signal.SIGINT):
