@@ -147,12 +147,13 @@ class View:
         return Panel(_Lines(lines), title=title, border_style=colour if _fresh(region, self.now) else "dim")
 
     def _message_line(self, message: Message) -> Text:
-        line = Text(f"{clock(message.at)} ", style="dim")
         client = self.fleet.clients.get(message.client_id)
         style = CONDITION_STYLE.get(client.condition(self.now), "") if client else ""
-        line.append(printable(message.client_id), style=style or "default")
-        line.append(f" #{message.sequence}", style="default")
-        return _line(line)
+        return _line(
+            Text.assemble(
+                (f"{clock(message.at)} ", "dim"), (printable(message.client_id), style), f" #{message.sequence}"
+            )
+        )
 
     def _move_panel(self) -> Panel:
         move = self.move

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,23 +50,20 @@ def journal(folder: Path, *entries: dict[str, object]) -> None:
         lines.writelines(json.dumps({"at": "2026-11-23T22:00:00.000Z", **entry}) + "\n" for entry in entries)
 
 
-def wait(seen: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not seen():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 def resize(terminal: Terminal, rows: int, columns: int) -> None:
     fcntl.ioctl(terminal._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
-def test_view_at_a_terminal(tmp_path: Path) -> None:
+def test_view_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
     terminal = Terminal(configure(tmp_path), tmp_path)
     resize(terminal, 24, 80)
 
     def shows(text: str) -> None:
-        wait(lambda: terminal.shows("") and text in ESCAPE.sub("", terminal.shown), text)
+        deadline = time.monotonic() + TIMEOUT
+        while not (terminal.shows("") and text in (plain := ESCAPE.sub("", terminal.shown))):
+            assert time.monotonic() < deadline, plain[-4000:]
+            time.sleep(0.02)
 
     shows("there is no ledger")
     arrive(tmp_path, 1, OLD)
@@ -90,7 +86,7 @@ def test_view_at_a_terminal(tmp_path: Path) -> None:
 
     assert terminal.end() == 0
     # The screen as it was before, and its cursor.
-    assert terminal.shown.rstrip().endswith("\x1b[?1049l\x1b[?25h")
+    assert terminal.shown.rstrip().endswith("\x1b[?25h\x1b[?1049l")
     assert "Traceback" not in terminal.shown
 
 
