@@ -23,6 +23,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from mqtt_fleet.config import ConfigError
+from mqtt_fleet.monitor import load
 from tests.modules.mqtt_server import Authority, Pair
 
 pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed")
@@ -110,6 +112,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         authority = Authority(folder)
         pair = authority.issue("localhost")
         self.brokers = {region: Broker(folder / region, authority, pair) for region in (OLD, NEW)}
@@ -133,6 +136,11 @@ class World:
                 stdout=log,
                 stderr=log,
             )
+
+    @property
+    def monitor_pid(self) -> int:
+        assert self._process
+        return self._process.pid
 
     def stop_monitor(self, number: int = signal.SIGTERM) -> int:
         assert self._process
@@ -265,8 +273,33 @@ def test_burst_beyond_what_may_be_in_flight(world: World) -> None:
 @pytest.mark.parametrize("hours", [0, -1, True, "24", 9000])
 def test_retention_that_is_none(world: World, hours: object) -> None:
     world.configuration["retention_hours"] = hours
-    world.start_monitor()
+    (path := world.folder / "monitor.json").write_text(json.dumps(world.configuration))
 
-    assert world._process
-    assert world._process.wait(TIMEOUT) == 2
-    assert (world.folder / "log").read_text().startswith("mqtt_fleet.monitor: retention_hours: found ")
+    with pytest.raises(ConfigError, match=r"^retention_hours: found "):
+        load(path)
+
+
+def test_connections_share_the_messages(world: World) -> None:
+    for broker in world.brokers.values():
+        broker.start()
+    world.configuration["connections"] = 3
+    world.start_monitor()
+    world.subscribed(OLD, NEW)
+    topics = ["messages", "messages/temperature"]
+    world.brokers[OLD].publish(*((f"fleet/client_01/{topics[number % 2]}", body(number)) for number in range(1, 101)))
+    eventually(lambda: len(world.rows("SELECT 1 FROM message")) >= 100, "a hundred messages")
+
+    assert sorted(world.rows("SELECT sequence FROM message")) == [(number,) for number in range(1, 101)]
+    # One of three that is gone: the region is not taken for watched until it is back.
+    world.brokers[OLD].take_over("fleet-monitor-2")
+    world.subscribed(NEW)
+    world.subscribed(OLD, NEW)
+
+
+@pytest.mark.parametrize("connections", [0, 51, True, "2", 1.5])
+def test_number_of_connections_that_is_none(world: World, connections: object) -> None:
+    world.configuration["connections"] = connections
+    (path := world.folder / "monitor.json").write_text(json.dumps(world.configuration))
+
+    with pytest.raises(ConfigError, match=r"^connections: found "):
+        load(path)
