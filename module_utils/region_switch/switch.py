@@ -9,10 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import approval, dns_gate, findings, history, ledger, modes, preflight, report, restore, route53, survey, waves
+from . import (
+    approval,
+    dns_gate,
+    environment,
+    findings,
+    history,
+    html_report,
+    ledger,
+    modes,
+    preflight,
+    report,
+    restore,
+    route53,
+    survey,
+    waves,
+)
 from .approval import Bounds
 from .aws import Aws
-from .dns_gate import Stale
+from .dns_gate import Server, Stale
 from .errors import NotConvergedError, RefusedError, SwitchError
 from .evacuation import FLIGHT_SECONDS, Evacuation, Limits, WaveError
 from .findings import Finding
@@ -272,7 +287,8 @@ class Run:
                 else:
                     self.journal.write(
                         "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired,
-                        rollback=self.options.rollback,
+                        rollback=self.options.rollback, environment=environment.versions(self.directory.parent),
+                        options=environment.chosen(self.options),
                     )  # fmt: skip
                     plan = self._read(desired)
                     diff = _diff(plan, self.roster)
@@ -329,9 +345,10 @@ class Run:
             self.journal.write("skipped", region=region, reason=reason)
         routes = self.roster.per_route()
         survey.refuse_dead_targets(plan, routes)
+        pace = survey.pace(plan.quotas, self.options)
         self.journal.write(
             "plan", plan=report.plan_dict(plan.moves), misplaced=sum(routes.values()), unmapped=plan.unmapped,
-            seconds=round(survey.pace(plan.quotas, self.options).seconds(routes), 1),
+            seconds=round(pace.seconds(routes), 1), pace=vars(pace), targets=plan.targets,
             token=_token(self.options, plan, self.roster, self.summary.mode),
         )  # fmt: skip
         self.notes += _left_alone(plan.unmapped, self.options.endpoint_attribute) + _skipped(plan.dead)
@@ -450,7 +467,8 @@ class Run:
     def _dns_gate(self, plan: Plan) -> None:
         expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
         stale = dns_gate.Gate(
-            self.options.dns_consecutive, self.options.dns_timeout, self.options.dns_policy, self._waiting_for_dns
+            self.options.dns_consecutive, self.options.dns_timeout, self.options.dns_policy, self._waiting_for_dns,
+            self._dns_settled,
         ).wait(plan.servers, expected)
         self.journal.write(
             "dns", servers=[server.name for server in plan.servers], stale=[vars(each) for each in stale]
@@ -459,6 +477,9 @@ class Run:
 
     def _waiting_for_dns(self, stale: Iterable[Stale], left: float) -> None:
         self.journal.note("dns_waiting", stale=[vars(each) for each in stale], left=round(left, 1))
+
+    def _dns_settled(self, server: Server) -> None:
+        self.journal.note("dns_settled", server=server.name, resolver=server.recursive)
 
     def _evacuate(self, plan: Plan) -> None:
         """Move everyone, again for whoever came to the old region after the plan was read."""
