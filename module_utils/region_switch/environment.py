@@ -23,7 +23,7 @@ _OPTIONS = (
 
 
 def versions(reports: Path) -> dict[str, str]:
-    """Return `{what: its version}` of this tool (the commit, where its repository is beside `reports`) and its parts."""
+    """Return `{what: its version}` of this tool (its commit, where `reports` is in its repository) and its parts."""
     ansible = getattr(sys.modules.get("ansible"), "__version__", "")
     found = {"mqtt-region-switch": _commit(reports.resolve().parent), "ansible-core": ansible}
     found |= {"Python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}

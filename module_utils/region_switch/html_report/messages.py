@@ -11,7 +11,7 @@ from typing import Any
 from .. import ledger
 
 FILE = "messages.json"
-# Seconds shown before and after the run, and into how many steps the time is cut at most.
+# Seconds shown before the run, and into how many steps the time is cut at most.
 MARGIN = 5.0
 BUCKETS = 160
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
@@ -54,13 +54,15 @@ def keep(path: Path, directory: Path, since: float, until: float, gaps: Mapping[
     Raises:
         OSError, sqlite3.Error: it cannot be read or written.
     """
-    since, until = since - MARGIN, until + MARGIN
-    width = next((each for each in WIDTHS if (until - since) / each <= BUCKETS), (until - since) / BUCKETS)
-    timeline = ledger.timeline(path, since, until, max(1, round((until - since) / width)))
+    begin = since - MARGIN
+    width = next((each for each in WIDTHS if (until - begin) / each <= BUCKETS), (until - begin) / BUCKETS)
+    # Whole steps only: half a step would look as if messages stayed away.
+    steps = max(1, int((until - begin) / width))
+    timeline = ledger.timeline(path, begin, begin + steps * width, steps)
     clients = {
         client_id: {key: value for key, value in asdict(found).items() if isinstance(value, int | float)}
         for client_id, found in ledger.by_client(path, since, until).items()
     }
     rounded = {client_id: round(seconds, 3) for client_id, seconds in gaps.items()}
-    found = Messages(round(since, 3), round(until, 3), width, timeline, rounded, clients)
+    found = Messages(round(begin, 3), round(begin + steps * width, 3), width, timeline, rounded, clients)
     (directory / FILE).write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")

@@ -25,6 +25,7 @@ _MANY = re.compile(rb'\{"at": "[^"]{1,40}", "step": "(?:delete_connection|landed
 # A page with more rows is none that a browser likes; those that went wrong are always among them.
 MOST_ROWS = 20_000
 BUCKETS = 240
+MOST_MARKS = 14
 
 Entry = dict[str, Any]
 
@@ -35,6 +36,7 @@ class Event:
 
     at: float
     text: str
+    drawn: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,29 @@ class Run:
     messages: Messages | None
     notes: list[str]
 
+    @property
+    def did_something(self) -> bool:
+        """Whether there is anything to draw: a run that changed nothing is words."""
+        return bool(self.switch or self.waves)
+
+
+def numbered(run: Run) -> dict[int, int]:
+    """`{index of an event: number}` of those that are drawn; of very many the first and the last."""
+    indices = [index for index, event in enumerate(run.events) if event.drawn]
+    if len(indices) > MOST_MARKS:
+        indices = indices[: MOST_MARKS // 2] + indices[-MOST_MARKS // 2 :]
+    return {index: number for number, index in enumerate(indices, 1)}
+
+
+def colours(run: Run) -> dict[str, int]:
+    """`{region: number of its series}`: those that are left first, then those that are entered."""
+    moves = run.summary["plan"].values()
+    known = [move[key] for key in ("from", "to") for move in moves if move["from"] != move["to"]]
+    known += [move["to"] for move in moves]
+    timeline = run.messages.timeline if run.messages else []
+    known += sorted({region for _, counts in timeline for region in counts})
+    return {region: number for number, region in enumerate(dict.fromkeys(known))}
+
 
 def read(directory: Path) -> Run:
     """Return what a run's folder tells.
@@ -129,7 +154,7 @@ def read(directory: Path) -> Run:
     began = times[0] if times else 0.0
     steps = _Steps(entries, began)
     messages = Messages.read(directory, notes)
-    clients, counts = _clients(directory / "clients.sqlite", began, messages, notes)
+    clients, counts = _clients(directory / "clients.sqlite", began, notes)
     end = steps.last("end")
     run = Run(
         summary=_summary(directory, steps, counts, notes),
@@ -220,7 +245,7 @@ class _Steps:
                     counted.add(step)
                     found.append(Event(self.at(entry), _COUNTED[step].format(self._clients_of(step))))
             elif text := _text(entry):
-                found.append(Event(self.at(entry), text))
+                found.append(Event(self.at(entry), text, step not in _PREPARING))
         return found
 
     def _clients_of(self, step: str) -> int:
@@ -241,9 +266,7 @@ class _Steps:
         ends = {_name(each, "server"): self.at(each) for each in self.all("dns_settled")}
         kinds = {_name(each, "server"): bool(each.get("resolver")) for each in self.all("dns_settled")}
         late = {_name(each, "server") for each in self.stale()} - set(ends)
-        found = [
-            Span(name, start, end, "resolver" if kinds[name] else "name server") for name, end in ends.items()
-        ]
+        found = [Span(name, start, end, "resolver" if kinds[name] else "name server") for name, end in ends.items()]
         return found + [Span(name, start, None, "stale") for name in sorted(late)]
 
     def stale(self) -> list[dict[str, Any]]:
@@ -299,12 +322,12 @@ _COUNTED = {
     "delete_connection_failed": "AWS did not disconnect: {}",
 }
 _TEXTS = {
-    "plan": "Plan made: {misplaced} clients are elsewhere than they belong",
+    "plan": "Plan made; clients elsewhere than they belong: {misplaced}",
     "switch": "Records sent to Route 53, in one batch",
     "switched": "Records switched: Route 53 has accepted them",
     "insync": "INSYNC: all of Route 53's servers have them",
     "paused": "Waits while devices are asked about DNS",
-    "sweep": "Wave {wave} of {waves} begins: {clients} clients are told to leave",
+    "sweep": "Wave {wave} of {waves} begins; clients told to leave: {clients}",
     "landing": "Wave {wave} ends: {landed} landed, {late} late",
     "skipped": "{region} is skipped: its API does not answer",
     "restore": "The move is taken back: records are being restored",
@@ -322,12 +345,15 @@ def _text(entry: Entry) -> str:
         return f"Checks made: {_many(len(entry.get('findings') or []), 'finding')}"
     if step == "dns":
         stale = {_name(each, "server") for each in entry.get("stale") or []}
-        return f"DNS gate passed, {len(stale)} given up" if stale else "DNS is true: every server answers the new region"
+        return (
+            f"DNS gate passed, {len(stale)} given up" if stale else "DNS is true: every server answers the new region"
+        )
     if step == "end":
         return f"End: {_OUTCOME_WORDS.get(str(entry.get('outcome')), entry.get('outcome'))}"
     return _TEXTS[step].format_map(_Blank(entry)) if step in _TEXTS else ""
 
 
+_PREPARING = {"plan", "preflight", "switch"}
 _OUTCOME_WORDS = {"rolled_back": "rolled back"}
 
 
@@ -380,15 +406,16 @@ def _phases(found: list[dict[str, Any]], steps: _Steps) -> list[Span]:
     return spans
 
 
-def _clients(
-    path: Path, began: float, messages: Messages | None, notes: list[str]
-) -> tuple[Clients, dict[str, int]]:
+def _clients(path: Path, began: float, notes: list[str]) -> tuple[Clients, dict[str, int]]:
     """The roster's clients, and the counts of summary.json with `calls`."""
     if not path.exists():
         notes.append("There is no roster (clients.sqlite): the run ended before it looked for clients.")
         return Clients(), dict.fromkeys(("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions"), 0)
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as database:
+        # Without a write-ahead log nobody has it open, and reading it leaves nothing behind.
+        alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+        uri = f"{path.resolve().as_uri()}?mode=ro{alone}"
+        with closing(sqlite3.connect(uri, uri=True, timeout=5)) as database:
             counts = count_clients(database)
             counts.pop("dark")
             counts["calls"] = int(database.execute("SELECT ifnull(sum(kicks), 0) FROM client").fetchone()[0])
@@ -398,14 +425,21 @@ def _clients(
         return Clients(), {}
 
 
+# A client that has landed may have been found again, where it belongs now.
+_MOVED_OR_ALONE = (
+    "(state != 'placed' OR NOT EXISTS (SELECT 1 FROM client AS other WHERE other.client_id = client.client_id "
+    "AND other.state != 'placed'))"
+)
+
+
 def _read_clients(database: sqlite3.Connection, began: float) -> Clients:
-    query = "SELECT count(*), max(max(kicked_at), max(landed_at)) FROM client"
+    query = f"SELECT count(*), max(max(kicked_at), max(landed_at)) FROM client WHERE {_MOVED_OR_ALONE}"  # noqa: S608
     total, latest = database.execute(query).fetchone()
     width = max(0.05, ((latest or began) - began) / BUCKETS)
     query = (
         "SELECT client_id, endpoint, region, target, state, in_target, in_source, wave, kicked_at, landed_at, kicks, "
-        "bounces, note FROM client ORDER BY (state != 'landed' AND state != 'placed') DESC, bounces > 0 DESC, "
-        "kicks > 1 DESC, kicks DESC, client_id, region LIMIT ?"
+        f"bounces, note FROM client WHERE {_MOVED_OR_ALONE} "
+        "ORDER BY state NOT IN ('landed', 'placed') DESC, bounces > 0 DESC, kicks DESC, client_id, region LIMIT ?"
     )
     rows = [_row(found, began) for found in database.execute(query, (MOST_ROWS,))]
     rows.sort(key=lambda row: (row.client_id, row.source))
