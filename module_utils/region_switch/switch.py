@@ -336,7 +336,8 @@ class Run:
         try:
             if self.options.ledger and (self.switched or self.wrote):
                 since = datetime.fromisoformat(self.summary.started_at).timestamp()
-                messages.keep(Path(self.options.ledger), self.directory, since, time.time(), self.gaps)
+                clients = self.summary.clients["total"]
+                messages.keep(Path(self.options.ledger), self.directory, since, time.time(), self.gaps, clients)
             self.notes += html_report.write(self.directory)
             self.page = str(self.directory / html_report.NAME)
             if self.earlier is not None:

@@ -15,7 +15,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .pictures import Charts, Mark, gap_values
+from ..ledger import percentiles
+from .pictures import Charts, Mark, gap_values, gaps_by_client
 from .run import Clients, Run, Span
 
 # Colours that stand for the page's: style sheets know light and dark, SVG files do not.
@@ -295,12 +296,14 @@ def _gaps(run: Run) -> Figure | None:
     if not values:
         return None
     if len(values) <= BARS:
-        return _gap_bars(values)
+        return _gap_bars(gaps_by_client(run))
     figure = Figure((HALF, 2.9), layout="constrained")
     axes = figure.add_subplot()
-    ordered = sorted(values.values())
-    axes.hist(ordered, bins=40, color=SERIES[1], alpha=0.75)
-    for name, value in (("p50", ordered[len(ordered) // 2]), ("p95", ordered[int(0.95 * (len(ordered) - 1))])):
+    # A quantile stands for as many clients as are between it and the next.
+    weight = max(run.messages.measured if run.messages else 0, len(values)) / len(values)
+    axes.hist(values, bins=40, weights=[weight] * len(values), color=SERIES[1], alpha=0.75)
+    found = percentiles(values) or {}
+    for name, value in ((name, found[name]) for name in ("p50", "p95")):
         axes.axvline(value, color=TEXT, linewidth=1, linestyle=(0, (4, 3)))
         axes.text(value, 1.0, f" {name} {value:.2f} s", transform=axes.get_xaxis_transform(), va="bottom", fontsize=8)
     axes.set_xlabel("seconds")

@@ -16,12 +16,14 @@ from .run import Event, Row, Run
 from .script import SCRIPT
 from .style import STYLE
 
-PAGE_ROWS = 50
+PAGE_ROWS = 25
 SERIES = 6
 COLUMNS = (
     *("client", "endpoint", "from", "to", "state", "wave", "told at", "landed after", "kicks", "bounces"),
     *("gap", "lost", "duplicated", "note"),
 )
+# So many columns are always there.
+FIXED = 5
 NUMBERS = (
     *("wave", "told at", "landed after", "kicks", "bounces", "gap", "lost", "duplicated"),
 )  # fmt: skip
@@ -164,8 +166,9 @@ def _tile(name: str, content: Markup, bad: bool = False) -> Markup:
 
 
 def _figure(key: str, value: object) -> Markup:
-    """A figure of summary.json, marked with its key."""
-    return Markup('<span data-key="{}">{}</span>').format(key, "?" if value is None else value)
+    """A figure of summary.json, marked with its key; large numbers with commas."""
+    shown = "?" if value is None else f"{value:,}" if isinstance(value, int) else value
+    return Markup('<span data-key="{}" data-value="{}">{}</span>').format(key, "" if value is None else value, shown)
 
 
 def _section(title: str, content: Markup, css: str = "") -> Markup:
@@ -225,14 +228,14 @@ def _event(event: Event, number: int | None) -> Markup:
 
 def _gaps(run: Run, charts: Charts) -> Markup:
     label, values = gap_values(run)
-    title = "Gap per client" if run.messages and run.messages.gaps else "Time to land"
+    title = "Gap per client" if run.messages and run.messages.sample else "Time to land"
     if not values:
         content = Markup('<p class="sub">No client was seen to move.</p>')
     elif charts.gaps:
         content = _picture(charts.gaps, title) + Markup('<p class="sub">{}</p>').format(label)
     else:
         content = Markup('<p class="sub">{} clients; {}: {} at most.</p>').format(
-            len(values), label, f"{max(values.values()):.3f} s"
+            len(values), label, f"{values[-1]:.3f} s"
         )
     return _section(title, content)
 
@@ -253,7 +256,10 @@ def _phases(run: Run, charts: Charts) -> Markup:
 
 
 def client_data(run: Run) -> dict[str, Any]:
-    """The table's rows as the page's script reads them; a value of NAMED is its number in `names`."""
+    """The table's rows as the page's script reads them; a value of NAMED is its number in `names`.
+
+    Columns of which nothing is known are left out.
+    """
     names: dict[str, list[str]] = {name: [] for name in NAMED}
     numbers: dict[str, dict[str, int]] = {name: {} for name in NAMED}
     rows = []
@@ -267,10 +273,20 @@ def client_data(run: Run) -> dict[str, Any]:
                 names[column].append(text)
             values[place] = numbers[column][text]
         rows.append(values)
+    kept = [place for place, name in enumerate(COLUMNS) if place < FIXED or any(_known(row[place]) for row in rows)]
     return {
-        "columns": COLUMNS, "numbers": NUMBERS, "decimals": DECIMALS, "names": names, "tones": TONES,
-        "page": PAGE_ROWS, "rows": rows,
-    }  # fmt: skip
+        "columns": [COLUMNS[place] for place in kept],
+        "numbers": NUMBERS,
+        "decimals": DECIMALS,
+        "names": names,
+        "tones": TONES,
+        "page": PAGE_ROWS,
+        "rows": [[row[place] for place in kept] for row in rows],
+    }
+
+
+def _known(value: object) -> bool:
+    return value is not None and value != ""
 
 
 def _values(run: Run, row: Row) -> list[Any]:
@@ -329,20 +345,20 @@ def _filters(data: Mapping[str, Any]) -> Markup:
 def _table(data: Mapping[str, Any]) -> Markup:
     heads = Markup("").join(
         Markup('<th scope="col" class="{}">{}</th>').format("number" if name in NUMBERS else "", name)
-        for name in COLUMNS
+        for name in data["columns"]
     )
-    rows = Markup("").join(_table_row(row, data["names"]) for row in data["rows"][:PAGE_ROWS])
+    rows = Markup("").join(_table_row(row, data) for row in data["rows"][:PAGE_ROWS])
     return Markup(
         '<div class="scroll" role="region" aria-label="Table of clients" tabindex="0">'
         '<table class="clients"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
     ).format(heads, rows)
 
 
-def _table_row(row: Sequence[Any], names: Mapping[str, Sequence[str]]) -> Markup:
-    cells = []
-    for name, value in zip(COLUMNS, row, strict=True):
+def _table_row(row: Sequence[Any], data: Mapping[str, Any]) -> Markup:
+    cells, names = [], data["names"]
+    for name, value in zip(data["columns"], row, strict=True):
         text = names[name][value] if name in names else value
-        shown = "–" if text is None or text == "" else f"{text:.3f}" if name in DECIMALS else text
+        shown = "–" if not _known(text) else f"{text:.3f}" if name in DECIMALS else text
         if name == "client":
             cells.append(Markup('<th scope="row">{}</th>').format(shown))
         elif name == "state":

@@ -46,12 +46,19 @@ def draw(run: Run, numbers: Mapping[int, int], colours: Mapping[str, int]) -> tu
     return charts.draw(run, marks, colours), []
 
 
-def gap_values(run: Run) -> tuple[str, dict[str, float]]:
-    """What is known of how long clients were away, and how that is called: by the ledger, else as AWS saw it."""
-    if run.messages and run.messages.gaps:
-        return (
-            "From the last message in the old region to the first in the new, as the ledger has it.",
-            run.messages.gaps,
-        )
-    found = {row.client_id: row.seconds for row in run.clients.rows if row.seconds is not None}
-    return "From being told to leave to being connected in the new region, as AWS has it.", found
+def gap_values(run: Run) -> tuple[str, list[float]]:
+    """What is known of how long clients were away, in ascending order, and how that is called.
+
+    By the ledger, else as AWS saw it.
+    """
+    if run.messages and run.messages.sample:
+        return "From the last message in the old region to the first in the new, by the ledger.", run.messages.sample
+    found = [row.seconds for row in run.clients.rows if row.seconds is not None]
+    return "From being told to leave to being connected in the new region, as AWS saw it.", sorted(found)
+
+
+def gaps_by_client(run: Run) -> dict[str, float]:
+    """The same per client, of as many as are known."""
+    if run.messages and run.messages.sample:
+        return run.messages.gaps
+    return {row.client_id: row.seconds for row in run.clients.rows if row.seconds is not None}

@@ -18,12 +18,10 @@ from typing import Any
 
 from ..journal import VERSION
 from ..roster import NO_WAVE, count_clients, verdict
-from .messages import Messages
+from .messages import MOST_ROWS, Messages
 
 # What comes once per client or by the clock is read from the roster, if at all.
 _MANY = re.compile(rb'\{"at": "[^"]{1,40}", "step": "(?:delete_connection|landed|progress)"')
-# A page with more rows is none that a browser likes; those that went wrong are always among them.
-MOST_ROWS = 20_000
 BUCKETS = 240
 MOST_MARKS = 14
 
@@ -425,22 +423,22 @@ def _clients(path: Path, began: float, notes: list[str]) -> tuple[Clients, dict[
         return Clients(), {}
 
 
+_COLUMNS = (
+    "client_id, endpoint, region, target, state, in_target, in_source, wave, kicked_at, landed_at, kicks, bounces, note"
+)
 # A client that has landed may have been found again, where it belongs now.
-_MOVED_OR_ALONE = (
-    "(state != 'placed' OR NOT EXISTS (SELECT 1 FROM client AS other WHERE other.client_id = client.client_id "
-    "AND other.state != 'placed'))"
+_SHOWN = (
+    "FROM client WHERE (state != 'placed' OR NOT EXISTS (SELECT 1 FROM client AS other "
+    "WHERE other.client_id = client.client_id AND other.state != 'placed'))"
 )
 
 
 def _read_clients(database: sqlite3.Connection, began: float) -> Clients:
-    query = f"SELECT count(*), max(max(kicked_at), max(landed_at)) FROM client WHERE {_MOVED_OR_ALONE}"  # noqa: S608
+    query = f"SELECT count(*), max(max(kicked_at), max(landed_at)) {_SHOWN}"
     total, latest = database.execute(query).fetchone()
     width = max(0.05, ((latest or began) - began) / BUCKETS)
-    query = (
-        "SELECT client_id, endpoint, region, target, state, in_target, in_source, wave, kicked_at, landed_at, kicks, "
-        f"bounces, note FROM client WHERE {_MOVED_OR_ALONE} "
-        "ORDER BY state NOT IN ('landed', 'placed') DESC, bounces > 0 DESC, kicks DESC, client_id, region LIMIT ?"
-    )
+    order = "state NOT IN ('landed', 'placed') DESC, bounces > 0 DESC, kicks DESC, client_id, region"
+    query = f"SELECT {_COLUMNS} {_SHOWN} ORDER BY {order} LIMIT ?"
     rows = [_row(found, began) for found in database.execute(query, (MOST_ROWS,))]
     rows.sort(key=lambda row: (row.client_id, row.source))
     told, landed = (_buckets(database, column, began, width) for column in ("kicked_at", "landed_at"))

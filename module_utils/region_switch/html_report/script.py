@@ -42,7 +42,8 @@ SCRIPT = """
     const id = index("client"), note = index("note");
     found = data.rows.filter(row =>
       chosen.every(([column, wants]) => row[column] === wants)
-      && (!wanted || row[id].toLowerCase().includes(wanted) || row[note].toLowerCase().includes(wanted)));
+      && (!wanted || row[id].toLowerCase().includes(wanted)
+        || (note >= 0 && row[note].toLowerCase().includes(wanted))));
     found.sort(compare);
     page = 0;
     draw();
