@@ -32,8 +32,8 @@ class Arrival(NamedTuple):
     arrived_at: float
 
 
-class GivenUp(NamedTuple):
-    """Messages that a device gave up by itself, and said so: not lost on the way."""
+class Dropped(NamedTuple):
+    """Numbers, both ends included, that a device dropped by itself and said so: not lost on the way."""
 
     client_id: str
     stream: str
@@ -46,7 +46,7 @@ class ClientMessages:
     """What became of one client's messages in a window.
 
     Attributes:
-        sent: numbers from the first that arrived in the window to the last, less those the device gave up itself.
+        sent: numbers from the first that arrived in the window to the last, less those the device dropped.
         received: those of them that arrived, or arrived at most LOOK_BACK later.
         lost: those that did not.
         duplicated: arrivals beyond the first of each number.
@@ -55,7 +55,7 @@ class ClientMessages:
         regions: messages per region.
         last_region: where its newest message arrived.
         seen: per region, when its first and its last message arrived; epoch seconds.
-        given_up: numbers that the device gave up by itself and said so, such as when its outbox was full.
+        dropped: numbers that did not arrive because the device dropped them, such as when its outbox was full.
     """
 
     sent: int
@@ -67,7 +67,7 @@ class ClientMessages:
     regions: dict[str, int]
     last_region: str
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
-    given_up: int = 0
+    dropped: int = 0
 
 
 class Arrivals:
@@ -81,6 +81,11 @@ class Arrivals:
         query = f"SELECT {_COLUMNS} FROM message WHERE arrived_at >= ? ORDER BY arrived_at"  # noqa: S608 - a constant
         with closing(_open(self._path)) as connection:
             yield from map(Arrival._make, connection.execute(query, (self._since,)))
+
+    def dropped(self) -> list[Dropped]:
+        """What devices said they dropped."""
+        with closing(_open(self._path)) as connection:
+            return _dropped(connection)
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -161,20 +166,20 @@ class _Stream:
         self.again: dict[int, int] = {}
         self.reordered = 0
 
-    def counts(self, given_up: Iterable[GivenUp]) -> _Counts:
+    def counts(self, told: Iterable[Dropped]) -> _Counts:
         if self.low is None:
             return _Counts()
         received = self.numbers.count(self.low, self.high)
-        left_out = self._left_out(given_up)
-        sent = self.high - self.low + 1 - left_out
+        dropped = self._dropped(told)
+        sent = self.high - self.low + 1 - dropped
         duplicated = sum(times for number, times in self.again.items() if number >= self.low)
-        return _Counts(sent, received, sent - received, duplicated, self.reordered, left_out)
+        return _Counts(sent, received, sent - received, duplicated, self.reordered, dropped)
 
-    def _left_out(self, given_up: Iterable[GivenUp]) -> int:
-        """Numbers that were given up and did not arrive all the same."""
+    def _dropped(self, told: Iterable[Dropped]) -> int:
+        """Numbers that were dropped and did not arrive all the same."""
         low, high = self.low or 0, self.high
         total, done = 0, low - 1
-        for first, last in sorted((each.first, each.last) for each in given_up):
+        for first, last in sorted((each.first, each.last) for each in told):
             first, last = max(first, done + 1), min(last, high)
             if first <= last:
                 total += last - first + 1 - self.numbers.count(first, last)
@@ -188,7 +193,7 @@ class _Counts(NamedTuple):
     lost: int = 0
     duplicated: int = 0
     reordered: int = 0
-    given_up: int = 0
+    dropped: int = 0
 
     def plus(self, other: _Counts) -> _Counts:
         return _Counts(*(left + right for left, right in zip(self, other, strict=True)))
@@ -219,20 +224,20 @@ class Tally:
         self._gaps = {client_id: _Gap(*regions) for client_id, regions in (moved or {}).items()}
         self._clients = clients
         self._streams: dict[tuple[str, str], _Stream] = {}
-        self._given_up: dict[tuple[str, str], list[GivenUp]] = {}
+        self._dropped: dict[tuple[str, str], list[Dropped]] = {}
         self._last_row = 0
 
     def update(self) -> bool:
         """Read what is new; False where nobody keeps the ledger."""
         if not self._last_row:
-            self._last_row = _first_row(self._path, self._since - LOOK_BACK) - 1
-            if self._last_row < 0:
-                self._last_row = 0
+            first = _first_row(self._path, self._since - LOOK_BACK)
+            if not first:
                 return False
+            self._last_row = first - 1
         try:
             with closing(_open(self._path)) as connection:
                 self.take(self._new(connection))
-                self._give_up(_given_up(connection))
+                self.leave_out(_dropped(connection))
         except sqlite3.OperationalError:
             return False
         return True
@@ -246,10 +251,11 @@ class Tally:
             self._last_row = row[5]
             yield row[:5]
 
-    def _give_up(self, found: Iterable[GivenUp]) -> None:
-        self._given_up.clear()
+    def leave_out(self, found: Iterable[Dropped]) -> None:
+        """Take these, and no others, for dropped."""
+        self._dropped.clear()
         for each in found:
-            self._given_up.setdefault((each.client_id, each.stream), []).append(each)
+            self._dropped.setdefault((each.client_id, each.stream), []).append(each)
 
     def take(self, arrivals: Iterable[tuple[Any, ...]]) -> None:
         """Take arrivals in, in the order in which they came."""
@@ -284,7 +290,7 @@ class Tally:
 
     def by_stream(self) -> dict[tuple[str, str], _Counts]:
         """Return the counts of each stream of each client."""
-        return {key: stream.counts(self._given_up.get(key, ())) for key, stream in self._streams.items()}
+        return {key: stream.counts(self._dropped.get(key, ())) for key, stream in self._streams.items()}
 
     def gaps(self) -> dict[str, float]:
         """Return, per moved client, the seconds from its last message in the old region to its first in the new."""
@@ -327,9 +333,9 @@ class _Gap:
         return None if self._first is None or self._last is None else self._first - self._last
 
 
-def _given_up(connection: sqlite3.Connection) -> list[GivenUp]:
+def _dropped(connection: sqlite3.Connection) -> list[Dropped]:
     try:
-        return [GivenUp(*row) for row in connection.execute("SELECT client_id, stream, first, last FROM given_up")]
+        return [Dropped(*row) for row in connection.execute("SELECT client_id, stream, first, last FROM dropped")]
     except sqlite3.OperationalError:
         # A ledger whose monitor is older.
         return []
@@ -339,10 +345,11 @@ def count(arrivals: Iterable[Arrival], since: float) -> dict[str, int]:
     """Return `{"sent", "received", "lost", "duplicated"}` of the messages from `since` on.
 
     A stream counts its messages from 1 without holes: from the first that arrived after `since` to the last,
-    each number that never arrived is lost.
+    each number that never arrived is lost, but for those of which `read` found that the device dropped them.
     """
     tally = Tally(Path(), since)
     tally.take(arrivals)
+    tally.leave_out(arrivals.dropped() if isinstance(arrivals, Arrivals) else ())
     return tally.messages()
 
 
@@ -439,5 +446,5 @@ def _client_messages(counts: _Counts, seen: _Seen) -> ClientMessages:
         regions=seen.regions,
         last_region=seen.last_region,
         seen=seen.seen,
-        given_up=counts.given_up,
+        dropped=counts.dropped,
     )

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqtt_fleet.ledger import Arrival, Dropped, Ledger
+from mqtt_fleet.ledger import Arrival, Ledger
 from region_switch import ledger
 from region_switch.ledger import LOOK_BACK
 
@@ -20,6 +20,10 @@ SINCE, UNTIL = 1000.0, 1060.0
 REGIONS = ("us-east-1", "ap-northeast-1")
 # Whole quarters of a second, so that sums and differences are exact; some before the window, some behind it.
 TIMES = st.integers(int(4 * (SINCE - 2 * LOOK_BACK)), int(4 * (UNTIL + 2 * LOOK_BACK))).map(lambda quarter: quarter / 4)
+# Said with one message in four or so.
+RANGES = st.lists(st.tuples(st.integers(1, 12), st.integers(0, 4)), max_size=1).map(
+    lambda found: tuple((first, first + more) for first, more in found)
+)
 ARRIVALS = st.lists(
     st.builds(
         Arrival,
@@ -29,18 +33,13 @@ ARRIVALS = st.lists(
         region=st.sampled_from(REGIONS),
         sent_at=st.just(0.0),
         arrived_at=TIMES,
+        dropped=RANGES,
     ),
     max_size=60,
 ).map(lambda found: sorted(found, key=lambda arrival: arrival.arrived_at))
-DROPS = st.lists(
-    st.tuples(
-        st.sampled_from(["client_01", "client_02"]), st.sampled_from(["a", "b"]), st.integers(1, 12), st.integers(0, 4)
-    ),
-    max_size=3,
-).map(lambda found: [Dropped(client, stream, first, first + more) for client, stream, first, more in found])
 
 
-def naive(stream: Sequence[Arrival], dropped: set[int], until: float) -> dict[str, int]:
+def naive(stream: Sequence[Arrival], until: float) -> dict[str, int]:
     """One stream's counts, number by number."""
     rows = [row for row in stream if SINCE - LOOK_BACK <= row.arrived_at <= until]
     first = {
@@ -48,19 +47,20 @@ def naive(stream: Sequence[Arrival], dropped: set[int], until: float) -> dict[st
     }
     recent = [number for number, at in first.items() if at >= SINCE]
     if not recent:
-        return dict.fromkeys(("sent", "received", "lost", "duplicated", "reordered", "given_up"), 0)
+        return dict.fromkeys(("sent", "received", "lost", "duplicated", "reordered", "dropped"), 0)
     numbers = range(min(recent), max(first) + 1)
+    dropped = dropped_of(stream)
     late = {row.sequence for row in stream if until < row.arrived_at <= until + LOOK_BACK}
     received = {number for number in numbers if number in first or number in late}
-    given_up = {number for number in numbers if number in dropped} - received
+    left_out = {number for number in numbers if number in dropped} - received
     order = list(dict.fromkeys(row.sequence for row in rows))
     return {
-        "sent": len(numbers) - len(given_up),
+        "sent": len(numbers) - len(left_out),
         "received": len(received),
-        "lost": len(numbers) - len(received) - len(given_up),
+        "lost": len(numbers) - len(received) - len(left_out),
         "duplicated": sum(row.sequence in numbers for row in rows) - sum(number in first for number in numbers),
         "reordered": sum(max(order[: place + 1]) > number for place, number in enumerate(order) if number in recent),
-        "given_up": len(given_up),
+        "dropped": len(left_out),
     }
 
 
@@ -71,30 +71,25 @@ def by_stream(arrivals: Sequence[Arrival]) -> dict[tuple[str, str], list[Arrival
     return streams
 
 
-def numbers_of(dropped: Sequence[Dropped], key: tuple[str, str]) -> set[int]:
-    return {
-        number
-        for each in dropped
-        if (each.client_id, each.stream) == key
-        for number in range(each.first, each.last + 1)
-    }
+def dropped_of(stream: Sequence[Arrival]) -> set[int]:
+    return {number for row in stream for first, last in row.dropped for number in range(first, last + 1)}
 
 
-def write(path: Path, arrivals: Sequence[Arrival], dropped: Sequence[Dropped] = ()) -> None:
+def write(path: Path, arrivals: Sequence[Arrival]) -> None:
     written = Ledger(path)
-    written.add(arrivals, dropped)
+    written.add(arrivals)
     written.close()
 
 
-@given(ARRIVALS, DROPS)
-def test_messages_of_a_run(arrivals: list[Arrival], dropped: list[Dropped]) -> None:
+@given(ARRIVALS)
+def test_messages_of_a_run(arrivals: list[Arrival]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ledger"
-        write(path, arrivals, dropped)
+        write(path, arrivals)
         tally = ledger.Tally(path, SINCE)
 
         assert tally.update() == any(row.arrived_at >= SINCE - LOOK_BACK for row in arrivals)
-        expected = [naive(rows, numbers_of(dropped, key), float("inf")) for key, rows in by_stream(arrivals).items()]
+        expected = [naive(rows, float("inf")) for rows in by_stream(arrivals).values()]
         assert tally.messages() == {
             key: sum(counts[key] for counts in expected) for key in ("sent", "received", "lost", "duplicated")
         }
@@ -110,7 +105,7 @@ def test_reading_in_two_parts_is_reading_at_once(arrivals: list[Arrival], part: 
         tally.update()
         write(path, arrivals[part:])
         tally.update()
-        found = list(ledger.read(path, SINCE) or ())
+        found = ledger.read(path, SINCE) or ()
 
         assert tally.messages() == ledger.count(found, SINCE)
         assert tally.gaps() == ledger.gaps(found, moved, SINCE)
@@ -135,11 +130,11 @@ def test_gaps(arrivals: list[Arrival]) -> None:
         assert ledger.gaps(found, {"client_01": REGIONS, "client_02": REGIONS}, SINCE) == expected
 
 
-@given(ARRIVALS, DROPS)
-def test_each_client(arrivals: list[Arrival], dropped: list[Dropped]) -> None:
+@given(ARRIVALS)
+def test_each_client(arrivals: list[Arrival]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ledger"
-        write(path, arrivals, dropped)
+        write(path, arrivals)
         found = ledger.by_client(path, SINCE, UNTIL)
     within = [row for row in arrivals if SINCE <= row.arrived_at <= UNTIL]
 
@@ -147,7 +142,7 @@ def test_each_client(arrivals: list[Arrival], dropped: list[Dropped]) -> None:
     for client_id, client in found.items():
         rows = [row for row in within if row.client_id == client_id]
         streams = {key: rows for key, rows in by_stream(arrivals).items() if key[0] == client_id}
-        expected = [naive(rows, numbers_of(dropped, key), UNTIL) for key, rows in streams.items()]
+        expected = [naive(rows, UNTIL) for rows in streams.values()]
         for name in expected[0]:
             assert getattr(client, name) == sum(counts[name] for counts in expected), name
         times = [row.arrived_at for row in rows]
