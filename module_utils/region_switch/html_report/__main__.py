@@ -23,6 +23,9 @@ def main() -> int:
         except ImportError as error:
             sys.stderr.write(f"{error.name}: found none, expected the package: install what requirements.txt names\n")
             failed = 1
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            sys.stderr.write(f"{folder}: found a journal or summary of another shape ({error!r}), expected a run's\n")
+            failed = 1
         else:
             sys.stdout.write("".join(f"{line}\n" for line in [*lines, str(folder.resolve() / NAME)]))
     return failed

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..journal import VERSION
+from ..report import Summary
 from ..roster import NO_WAVE, count_clients, verdict
 from .messages import MOST_ROWS, Messages
 
@@ -377,10 +378,10 @@ def _summary(directory: Path, steps: _Steps, counts: dict[str, int], notes: list
         notes.append(f"The journal is of another version ({version}): what this release does not know is left out.")
     try:
         found: dict[str, Any] = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-        if not isinstance(found["clients"], dict) or not steps.last("end"):
+        if not set(Summary("", "").as_dict()) <= set(found) or not steps.last("end"):
             raise ValueError
         return found
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, TypeError):
         outcome = str(steps.last("end").get("outcome") or "killed")
         if outcome == "killed":
             notes.append("The run was killed, or is still going on: figures are those of its journal and roster.")
