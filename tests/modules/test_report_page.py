@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from lab import browser
 from lab.browser import Browser
 from tests import run_folder
-from tests.unit.region_switch.test_html_report import HOSTILE, Page, flat
+from tests.report_page import HOSTILE, Page, flat
 
 from .conftest import AwsApi
 from .modules import run, run_ok
@@ -51,6 +51,8 @@ def see(chromium: Browser, folder: Path, width: int = DESK) -> dict[str, str]:
     """Write a run's page, open it and return its figures; nothing may be wrong with it."""
     html_report.write(folder)
     chromium.resize(width)
+    # What its own first page asked for.
+    chromium.requests()
     chromium.open(folder / "report.html")
     figures: dict[str, str] = chromium.run(FIGURES)
     assert chromium.console() == []
