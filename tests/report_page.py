@@ -10,6 +10,8 @@ HOSTILE = [
     "<script>alert(1)</script>",
     "</script><img src=x onerror=alert(1)>",
     "<!--<script>",
+    "</script x",
+    "<!--<script x",
     "\"><svg onload='alert(1)'>",
     'it\'s "quoted" & {{ jinja }} {0} %s',
     "$x^2$ \\frac{1}{2}",

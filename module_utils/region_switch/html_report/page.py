@@ -69,11 +69,15 @@ def render(run: Run, charts: Charts, numbers: Mapping[int, int], colours: Mappin
 
 
 def _parts(run: Run, charts: Charts, numbers: Mapping[int, int], colours: Mapping[str, int]) -> Iterable[Markup]:
+    refused = run.summary["outcome"] == "refused"
     yield _header(run)
+    if refused:
+        yield _findings(run)
     yield _timeline(run, charts, numbers, colours)
     yield Markup('<div class="pair">{}{}</div>').format(_gaps(run, charts), _phases(run, charts))
     yield _clients(run, charts)
-    yield _findings(run)
+    if not refused:
+        yield _findings(run)
     yield _plan(run)
     yield _environment(run)
     yield Markup(
@@ -248,11 +252,13 @@ def _phases(run: Run, charts: Charts) -> Markup:
         for number, phase in enumerate(run.summary["phases"])
     )
     table = Markup(
-        '<details><summary>Phases as figures</summary><table><thead><tr><th scope="col">phase</th>'
-        '<th scope="col" class="number">seconds</th></tr></thead><tbody>{}</tbody></table></details>'
+        '<table><thead><tr><th scope="col">phase</th><th scope="col" class="number">seconds</th></tr></thead>'
+        "<tbody>{}</tbody></table>"
     ).format(rows)
-    picture = _picture(charts.phases, "Phases of the run, one after the other") if charts.phases else Markup("")
-    return _section("Phases", picture + table)
+    if not charts.phases:
+        return _section("Phases", table)
+    picture = _picture(charts.phases, "Phases of the run, one after the other")
+    return _section("Phases", picture + Markup("<details><summary>As figures</summary>{}</details>").format(table))
 
 
 def client_data(run: Run) -> dict[str, Any]:
@@ -364,7 +370,8 @@ def _table_row(row: Sequence[Any], data: Mapping[str, Any]) -> Markup:
         elif name == "state":
             cells.append(Markup('<td><span class="state {}">{}</span></td>').format(TONES.get(shown, ""), shown))
         else:
-            cells.append(Markup('<td class="{}">{}</td>').format("number" if name in NUMBERS else name, shown))
+            css = "number" if name in NUMBERS else "note" if name == "note" else ""
+            cells.append(Markup('<td class="{}">{}</td>').format(css, shown))
     return Markup("<tr>{}</tr>").format(Markup("").join(cells))
 
 

@@ -54,7 +54,8 @@ SCRIPT = """
     const made = document.createElement(column === 0 ? "th" : "td");
     const content = value(row, column);
     if (column === 0) made.scope = "row";
-    if (column) made.className = data.numbers.includes(name) ? "number" : name;
+    if (data.numbers.includes(name)) made.className = "number";
+    if (name === "note") made.className = "note";
     const known = content === null || content === "" ? "–" : content;
     if (name === "state") {
       const chip = document.createElement("span");
@@ -81,6 +82,7 @@ SCRIPT = """
     const from = found.length ? page * size + 1 : 0;
     shown.textContent = `${from} to ${Math.min(found.length, (page + 1) * size)} of ${found.length}`
       + (found.length < data.rows.length ? `, filtered from ${data.rows.length}` : "");
+    back.hidden = next.hidden = pages === 1;
     back.disabled = page === 0;
     next.disabled = page >= pages - 1;
   }

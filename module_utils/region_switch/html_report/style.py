@@ -114,7 +114,8 @@ tbody th { font-weight: 500; }
 .clients td.note { white-space: normal; min-width: 12em; }
 .clients tbody th { min-width: 8em; max-width: 320px; overflow-wrap: anywhere; unicode-bidi: isolate; }
 .clients th:first-child { position: sticky; left: 0; background: var(--card); }
-.wrap { overflow-wrap: anywhere; }
+.wrap { overflow-wrap: break-word; }
+.wrap, .note { min-width: 7em; }
 .state {
   display: inline-block; padding: 0 9px; border-radius: 99px; background: var(--plain-soft);
   white-space: nowrap;
@@ -130,6 +131,7 @@ input, select, .pager button {
 }
 .pager { display: flex; flex-wrap: wrap; gap: 10px; align-items: center; margin-top: 12px; font-size: 0.9rem; }
 .pager button { cursor: pointer; }
+.pager button[hidden] { display: none; }
 .pager button[disabled] { opacity: 0.45; cursor: default; }
 .facts {
   display: grid; grid-template-columns: fit-content(45%) minmax(0, 1fr); gap: 3px 18px; margin: 0;
