@@ -7,6 +7,7 @@ frame at which most clients were on their way. Nothing in it is made up.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import threading
 from pathlib import Path
@@ -49,19 +50,9 @@ class Recorder:
             worth = min(len(moving), len(view.fleet.clients) - len(moving))
             if going_on and worth > self._best:
                 self._best = worth
-                console = Console(record=True, width=WIDTH, height=HEIGHT, file=Discard(), force_terminal=True)
+                console = Console(record=True, width=WIDTH, height=HEIGHT, file=io.StringIO(), force_terminal=True)
                 console.print(Screen(view), end="")
                 self.picture = console.export_svg(title="make watch", theme=MONOKAI)
-
-
-class Discard:
-    """A file that nobody reads."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        return
 
 
 def record(picture: Path, clients: int, console: Console) -> None:

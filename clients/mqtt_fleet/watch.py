@@ -110,6 +110,9 @@ def run(config: MonitorConfig, reports: Path | None = None, described: Mapping[s
     """Watch until Ctrl-C or SIGTERM; return the exit code, 0."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     watcher = Watcher(config, reports, described or {})
+    for name in ("COLUMNS", "LINES"):
+        # What was true when somebody exported them; the terminal itself knows, also when it is resized.
+        os.environ.pop(name, None)
     console = Console(highlight=False)
     try:
         if console.is_terminal and not console.is_dumb_terminal:

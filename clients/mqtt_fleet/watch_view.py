@@ -78,17 +78,32 @@ class View:
         if not total:
             return Panel(Text("no message has arrived yet", style="dim"), title="clients")
         conditions = fleet.conditions(self.now)
-        counts = [Text(f"{count:,} {region}", style=self.colour(region)) for region, count in fleet.by_region().items()]
-        lines = [_line(Text(" · ").join(counts))] if total > 1 else []
+        lines = self._count_lines(conditions) if total > 1 else []
         room = height - len(lines)
         chosen = interesting(fleet, conditions, room)
         lines += self._client_lines(chosen, width, spacious=2 * len(chosen) <= room)
-        title = Text(f"{total:,} client{'s' if total > 1 else ''}")
-        for name, found in conditions.items():
-            if found:
-                title.append(", ").append(f"{len(found):,} {CONDITION_TEXT[name]}", style=CONDITION_STYLE[name])
         left = total - len(chosen)
-        return Panel(_Lines(lines), title=title, subtitle=f"{left:,} more" if left else None)
+        return Panel(
+            _Lines(lines),
+            title=f"{total:,} client{'s' if total > 1 else ''}",
+            subtitle=f"{left:,} more" if left else None,
+        )
+
+    def _count_lines(self, conditions: Mapping[str, Sequence[str]]) -> list[Text]:
+        """How many are where, and how many of them are worth a look; the second line stays when there are none."""
+        where = [
+            Text(f"{count:,} {printable(region)}", style=self.colour(region))
+            for region, count in self.fleet.by_region().items()
+        ]
+        worth = [
+            Text(f"{len(found):,} {CONDITION_TEXT[name]}", style=CONDITION_STYLE[name])
+            for name, found in conditions.items()
+            if found
+        ]
+        return [
+            _line(Text(" · ").join(where)),
+            _line(Text(" · ").join(worth) if worth else Text("all settled", style="dim")),
+        ]
 
     def _client_lines(self, chosen: Sequence[str], width: int, spacious: bool) -> list[Text]:
         """A line per client; what it is stands in a column where there is room, else in a line of its own."""
@@ -132,12 +147,13 @@ class View:
         return Panel(_Lines(lines), title=title, border_style=colour if _fresh(region, self.now) else "dim")
 
     def _message_line(self, message: Message) -> Text:
-        line = Text(f"{clock(message.at)} ", style="dim")
         client = self.fleet.clients.get(message.client_id)
         style = CONDITION_STYLE.get(client.condition(self.now), "") if client else ""
-        line.append(printable(message.client_id), style=style or "default")
-        line.append(f" #{message.sequence}", style="default")
-        return _line(line)
+        return _line(
+            Text.assemble(
+                (f"{clock(message.at)} ", "dim"), (printable(message.client_id), style), f" #{message.sequence}"
+            )
+        )
 
     def _move_panel(self) -> Panel:
         move = self.move
@@ -176,7 +192,7 @@ class View:
         if move.note and not move.outcome:
             return _line(Text(printable(move.note), style="dim"))
         parts = [f"{move.done:,} of {move.total:,}"]
-        if move.rate and move.stage == "sweep":
+        if move.rate and move.stage == "sweep" and not move.outcome:
             parts.append(f"{move.rate:,.0f}/s")
         if move.eta is not None and not move.outcome:
             parts.append(f"{move.eta:.0f} s left")
