@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The engine and the clients, as the drill and the bench import them.
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
-.PHONY: help venv drill watch faults test lint unit lab lab-down lab-status load load-down bench bench-fleet soak clean
+.PHONY: help venv drill faults report report-png test lint unit lab lab-down lab-status load load-down bench bench-fleet soak clean watch
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -45,6 +45,13 @@ watch: $(STAMP) ## a live view of the lab's fleet: run it beside make drill
 
 faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
 	@WRITE_FAULTS=yes python -m pytest tests/lab/test_faults.py
+
+report: $(STAMP) ## write the page of a run again: RUN=reports/<run>, or the newest
+	@python -m region_switch.html_report $(or $(RUN),reports/latest)
+
+report-png: $(STAMP) ## docs/images/report.png, of the run RUN, or of the newest
+	@python -m lab install
+	@python -m lab.report_picture $(or $(RUN),reports/latest)
 
 # The lab's tests mostly wait: those of half of them have a lab of their own, in a world of its own, and the tests that
 # need no lab run beside both.
