@@ -53,15 +53,12 @@ def moves(figures: Figures) -> Figure | None:
         return None
     figure = Figure(figsize=(8.2, 0.62 + 0.36 * len(found)), layout="constrained")
     gap, landed = figure.subplots(1, 2, sharey=True)
-    titles = [tables._title(ours).replace("they are", "they\nare") for ours, _ in found]
+    titles = [tables.title(ours).replace(" belong where they are", "") for ours, _ in found]
     _bars(
         gap, [[tables.gap(cell)["median"] for cell in pair] for pair in found], "s without messages (2) or connection"
     )
     _bars(landed, [[cell["landed"] for cell in pair] for pair in found], "s from the command until all have landed")
-    gap.set_yticks(
-        range(len(found)),
-        [title.replace(", half of them belong where they\nare", ", half of them") for title in titles],
-    )
+    gap.set_yticks(range(len(found)), titles)
     gap.invert_yaxis()
     handles = [mpl.patches.Patch(color=COLOURS[method], label=method) for method in (OURS, ARTICLE)]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False)
@@ -85,8 +82,10 @@ def _bars(axes: Axes, pairs: Sequence[Sequence[float | None]], label: str) -> No
             axes.text(value * 1.08, place + shift, f"{value:.3g}", va="center", fontsize=8)
     axes.set_xscale("log")
     axes.set_xlabel(label)
-    low, high = axes.get_xlim()
-    axes.set_xlim(low, high * 2)
+    values = [value for pair in pairs for value in pair if value]
+    axes.set_xlim(min(values) / 3, max(values) * 3)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.tick_params(axis="y", length=0)
 
 

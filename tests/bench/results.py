@@ -47,9 +47,11 @@ def machine() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The commit, with a + where files differ from it."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.stdout.strip() or "unknown"
+    """The commit, with a + where files differ from it, but for what the figures themselves are written to."""
+    commit = _git("rev-parse", "--short", "HEAD").stdout.strip()
+    differs = _git("diff", "--quiet", "HEAD", "--", ".", ":!docs", ":!README.md").returncode
+    return f"{commit}{'+' if differs else ''}" if commit else "unknown"
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -76,7 +76,7 @@ def summary(figures: Figures) -> str:
             continue
         rows.append(
             [
-                _title(ours),
+                title(ours),
                 *(_seconds(gap(cell)["median"]) for cell in (ours, article)),
                 ratio(gap(ours)["median"], gap(article)["median"]),
                 *(_landed(cell) for cell in (ours, article)),
@@ -104,7 +104,7 @@ def moves(figures: Figures) -> str:
 def _move(cell: Figures) -> Row:
     found = gap(cell)
     return [
-        _title(cell),
+        title(cell),
         cell["method"],
         str(cell["moves"]),
         _seconds(found["median"]),
@@ -172,7 +172,7 @@ def curve(figures: Figures) -> str:
     return f"{table(header, rows)}\n\n{machine(section['machine'])}"
 
 
-def _title(cell: Figures) -> str:
+def title(cell: Figures) -> str:
     return f"{cell['clients']:,}{CONDITIONS[cell['condition']]}"
 
 
