@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import dns.resolver
-from botocore.exceptions import ClientError
 from rich.console import Console
 
 from lab import api, device, drill, monitor, topology
@@ -113,6 +112,7 @@ class Bench:
         self._watch = watch
         self._say = say
         self._mode = "1"
+        self._astray = False
 
     def compare(self, plan: Plan, fleet: Fleet) -> list[dict[str, Any]]:
         """Move a fleet under each of its conditions, round by round, the methods in turn first."""
@@ -158,6 +158,8 @@ class Bench:
         return found
 
     def _measure(self, fleet: Fleet, method: str, condition: Condition) -> Move:
+        if self._astray:
+            self._start(fleet, method)
         mode = (HALF if condition.half else ALL)[self._mode]
         before, targets = self._targets(fleet, self._mode), self._targets(fleet, mode)
         command = self._ours(mode) if method == OURS else self._articles(mode)
@@ -189,8 +191,7 @@ class Bench:
             phases=_summary()["phases"] if method == OURS else [],
         )
         self._tell(fleet, method, condition, move)
-        if missing:
-            self._recover(fleet)
+        self._astray = missing > 0
         return move
 
     def _tell(self, fleet: Fleet, method: str, condition: Condition, move: Move) -> None:
@@ -202,14 +203,10 @@ class Bench:
         )
 
     def _start(self, fleet: Fleet, method: str) -> None:
-        fleet.start(OURS)
-        if method == ARTICLE:
-            fleet.start(ARTICLE)
-        self._wait_until(fleet, self._mode)
-
-    def _start(self, fleet: Fleet, method: str) -> None:
+        """Connect a method's clients, where the records lead."""
         fleet.start(method)
         self._wait_until(fleet, self._mode)
+        self._astray = False
 
     @staticmethod
     def _targets(fleet: Fleet, mode: str) -> dict[str, str]:
@@ -250,15 +247,6 @@ class Bench:
             if time.monotonic() > deadline:
                 return counts
             time.sleep(0.5)
-
-    def _recover(self, fleet: Fleet) -> None:
-        """Bring the clients that were left behind where the records lead."""
-        targets = self._targets(fleet, self._mode)
-        for client, region in self._watch.where().items():
-            if targets.get(client, region) != region:
-                with suppress(ClientError):
-                    api.client("iot-data", region).delete_connection(clientId=client)
-        self._wait_until(fleet, self._mode)
 
     @staticmethod
     def _ours(mode: str, *arguments: str) -> list[str]:

@@ -18,7 +18,7 @@ from .fleets import ARTICLE, OURS
 Figures = Mapping[str, Any]
 
 mpl.use("svg")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bench",
     "font.family": "sans-serif",
