@@ -20,7 +20,7 @@ from typing import Any
 import dns.resolver
 from rich.console import Console
 
-from lab import api, device, drill, monitor, topology
+from lab import api, device, drill, monitor, supervisor, topology
 from lab.dns import clamp_ttl
 from lab.errors import LabError
 from lab.load.configuration import ENDPOINTS
@@ -352,8 +352,10 @@ def main() -> int:
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     try:
+        if supervisor.is_running():
+            # What a bench left that was killed would fight ours for the client IDs.
+            Devices().stop()
         drill.prepare(console)
-        os.environ |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         drill.move(console, "1")
         with Watch() as watch:
             _run(Bench(watch, lambda line: console.print(f"    {line}", markup=False)), console, given)
@@ -363,8 +365,9 @@ def main() -> int:
     finally:
         with suppress(LabError):
             Devices().start(OURS)
-    for path in page.write():
-        console.print(f"written: {path.relative_to(topology.REPOSITORY)}")
+        # What was measured is kept, and shown, however it ended.
+        for path in page.write():
+            console.print(f"written: {path.relative_to(topology.REPOSITORY)}")
     console.print(f"bench: {(time.monotonic() - began) / 60:.1f} minutes")
     return 0
 
