@@ -39,13 +39,12 @@ def test_it_upserts_each_record_and_disconnects_everybody_in_both_regions(aws_ap
     aws_api.connect(NEW, "client_02")
     command = [sys.executable, str(REPOSITORY / "tests/bench/article/dr.py"), "mode=3"]
 
-    for _ in range(2):
-        subprocess.run(command, env=environment(aws_api, clients), check=True, capture_output=True)
+    subprocess.run(command, env=environment(aws_api, clients), check=True, capture_output=True)
 
-    assert aws_api.operations() == 2 * (["ChangeResourceRecordSets"] * 2 + ["DeleteConnection"] * 4)
+    assert aws_api.operations() == ["ChangeResourceRecordSets"] * 2 + ["DeleteConnection"] * 4
     calls = [each for each in aws_api.requests() if each["operation"] == "DeleteConnection"]
-    assert [each["region"] for each in calls] == 2 * [OLD, OLD, NEW, NEW]
-    assert [each["status"] for each in calls] == [200, 404, 404, 200, *4 * [404]]
+    assert [each["region"] for each in calls] == [OLD, OLD, NEW, NEW]
+    assert [each["status"] for each in calls] == [200, 404, 404, 200]
     route53 = boto3.client(
         "route53", OLD, endpoint_url=aws_api.url, aws_access_key_id="lab", aws_secret_access_key="lab"
     )
