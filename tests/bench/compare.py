@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,12 @@ class Bench:
         self._mode = "1"
         self._astray = False
 
-    def compare(self, plan: Plan, fleet: Fleet) -> list[dict[str, Any]]:
-        """Move a fleet under each of its conditions, round by round, the methods in turn first."""
+    def compare(self, plan: Plan, fleet: Fleet, keep: Callable[[list[dict[str, Any]]], None]) -> None:
+        """Move a fleet under each of its conditions, round by round, the methods in turn first.
+
+        Args:
+            keep: told the cells as they are after each move.
+        """
         moves: dict[tuple[str, str], list[Move]] = {}
         for number in range(plan.rounds):
             for method in (OURS, ARTICLE) if number % 2 == 0 else (ARTICLE, OURS):
@@ -124,16 +129,7 @@ class Bench:
                     for _ in range(condition.moves if number < condition.rounds else 0):
                         move = self._measure(fleet, method, condition)
                         moves.setdefault((condition.name, method), []).append(move)
-        return [
-            {
-                "clients": plan.size,
-                "condition": condition,
-                "method": method,
-                **analysis.summarise(found),
-                "each": [each.as_dict() for each in found],
-            }
-            for (condition, method), found in moves.items()
-        ]
+                        keep([_cell(plan, *key, found) for key, found in moves.items()])
 
     def measure_once(self, fleet: Fleet, method: str, condition: Condition) -> Move:
         """Move a fleet once, from where mode 1 has it."""
@@ -286,6 +282,15 @@ class Bench:
         return round(time.monotonic() - began, 2)
 
 
+def _cell(plan: Plan, condition: str, method: str, moves: list[Move]) -> dict[str, Any]:
+    key = {"clients": plan.size, "condition": condition, "method": method}
+    return {**key, **analysis.summarise(moves), "each": [each.as_dict() for each in moves]}
+
+
+def _keep(section: str, cells: list[dict[str, Any]]) -> None:
+    results.write(section, {"cells": cells})
+
+
 def _article_environment(clients: Path) -> dict[str, str]:
     hosts = {region.name: region.dns_name for region in topology.REGIONS}
     own = {"HOSTED_ZONE_ID": topology.HOSTED_ZONE_ID, "REGION_ENDPOINTS": json.dumps(hosts), "CLIENTS": str(clients)}
@@ -348,6 +353,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.bench.compare", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=1, help="multiplies how often each move is made (default: 1)")
     parser.add_argument("--clients", type=int, nargs="+", help="only fleets of these sizes; the others' figures stay")
+    parser.add_argument("--prepared", action="store_true", help="the lab is up, set up, and its monitor runs")
     given = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
@@ -355,7 +361,8 @@ def main() -> int:
         if supervisor.is_running():
             # What a bench left that was killed would fight ours for the client IDs.
             Devices().stop()
-        drill.prepare(console)
+        if not given.prepared:
+            drill.prepare(console)
         drill.move(console, "1")
         with Watch() as watch:
             _run(Bench(watch, lambda line: console.print(f"    {line}", markup=False)), console, given)
@@ -373,7 +380,7 @@ def main() -> int:
 
 
 def _run(bench: Bench, console: Console, given: argparse.Namespace) -> None:
-    """Measure, and keep each fleet's figures as soon as they are there."""
+    """Measure one fleet after the other."""
     largest = max(plan.size for plan in plans(1))
     for plan in plans(given.rounds):
         if given.clients and plan.size not in given.clients:
@@ -383,7 +390,7 @@ def _run(bench: Bench, console: Console, given: argparse.Namespace) -> None:
         Devices().stop()
         fleet = plan.fleet()
         try:
-            results.write(f"moves_{plan.size}", {"cells": bench.compare(plan, fleet)})
+            bench.compare(plan, fleet, partial(_keep, f"moves_{plan.size}"))
             if plan.size == largest:
                 results.write("sweeps", {"quota": QUOTA, "cells": bench.sweep(fleet)})
         finally:
