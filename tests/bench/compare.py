@@ -174,7 +174,12 @@ class Bench:
         move = Move(
             landed=landed,
             command=seconds,
-            offline={client: away[client] for client in moved if client in away},
+            # A change of region that falls between two looks at the logs took less than what they tell apart.
+            offline={
+                client: away.get(client, 0.0)
+                for client in moved
+                if client in away or after.get(client) == targets[client]
+            },
             silent=ledger.gaps(arrivals, moved, began),
             not_landed=missing,
             bounced=analysis.bounced(events, before, targets),
