@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -361,6 +362,8 @@ def main() -> int:
     parser.add_argument("--prepared", action="store_true", help="the lab is up, set up, and its monitor runs")
     given = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     try:
         if supervisor.is_running():
@@ -374,6 +377,9 @@ def main() -> int:
     except LabError as error:
         console.print(f"bench: {error}", style="red", markup=False)
         return 1
+    except KeyboardInterrupt:
+        console.print("bench: interrupted; what was measured is kept, and the same command begins anew")
+        return 130
     finally:
         with suppress(LabError):
             Devices().start(OURS)
