@@ -12,7 +12,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The engine and the clients, as the drill and the bench import them.
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
-.PHONY: help venv drill faults report report-png test lint unit lab lab-down lab-status load load-down bench bench-fleet soak clean watch
+.PHONY: help venv drill watch faults report report-png test lint unit lab lab-down lab-status load load-down bench bench-gap \
+	bench-curve bench-page bench-fleet soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -88,8 +89,18 @@ load: $(STAMP) ## connect CLIENTS=1000 light clients to the lab, which is up and
 load-down: $(STAMP) ## disconnect them and take them from the account
 	@python -m lab load stop
 
-bench: $(STAMP) ## measure the gap of each client over 10 moves
-	@python -m tests.bench.gap
+bench: $(STAMP) ## ours beside the article's method, in the lab (root); CLIENTS="2 100 1000", ROUNDS=1
+	@python -m tests.bench.compare --rounds $(or $(ROUNDS),1) $(if $(CLIENTS),--clients $(CLIENTS))
+
+bench-gap: $(STAMP) ## measure the gap of each library over MOVES=20 moves
+	@python -m tests.bench.gap --moves $(or $(MOVES),20)
+
+bench-curve: $(STAMP) ## time and memory from 10 to 1,000,000 clients: in the lab (root), then simulated; half an hour
+	@python -m tests.bench.curve --real
+	@python -m tests.bench.curve
+
+bench-page: $(STAMP) ## write the benchmarks' tables and plots from docs/benchmarks.json again
+	@python -m tests.bench.page
 
 bench-fleet: $(STAMP) ## CPU and memory of a move of CLIENTS=1000000 simulated clients, killed and resumed
 	@python -m tests.bench.fleet_size --kill --clients $(or $(CLIENTS),1000000)
