@@ -121,6 +121,11 @@ class UnixSocket:
     def start(self) -> None:
         self._thread.start()
 
+    def flush(self) -> None:
+        """Wake this source's thread once for all answers: for each it would fight for the interpreter's lock."""
+        if self._answered:
+            self._ring()
+
     def stop(self) -> None:
         self._stopping = True
         self._ring()
@@ -249,7 +254,6 @@ class UnixSocket:
     def _answer(self, producer: _Producer, slot: _Slot, answer: Answer) -> None:
         """Called in the client's thread."""
         self._answered.append((producer, slot, answer))
-        self._ring()
 
     def _deliver(self) -> None:
         touched = set()
