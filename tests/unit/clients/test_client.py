@@ -7,6 +7,7 @@ import json
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -275,6 +276,25 @@ def test_process_that_follows_does_not_connect_within_the_same_second(stage: Sta
     stage.start().connection(0)
     # A lower bound: no load of the machine makes it shorter.
     assert opened[0] - noted >= 0.999
+
+
+def test_slow_attempt_is_not_followed_by_another_within_a_second(stage: Stage) -> None:
+    opened: list[float] = []
+    original = stage.open
+
+    def open_connection(config: Config, report: Report) -> PlayedConnection:
+        opened.append(time.monotonic())
+        return original(config, report)
+
+    stage.open = open_connection  # type: ignore[method-assign]
+    first = stage.start().connection(0)
+    # Name, TCP and TLS take longer than a second; the CONNECT is sent then, accepted, and the client is kicked.
+    threading.Event().wait(1.1)
+    accepted = time.monotonic()
+    first.report(CONNECTED)
+    first.report(Disconnected("kicked"))
+    stage.connection(1)
+    assert opened[1] - accepted >= 0.999
 
 
 def test_every_connect_is_recorded(stage: Stage) -> None:

@@ -118,6 +118,7 @@ class Recipient:
         self.stored: list[Submission] = []
         self.rejected: list[Rejected] = []
         self.refuse_next = 0
+        self.source: UnixSocket | None = None
         self.working = threading.Event()
         self.working.set()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -136,6 +137,8 @@ class Recipient:
             else:
                 self.stored.append(item)
                 item.answer(Stored(len(self.stored)))
+            if self.source:
+                self.source.flush()
 
     def stop(self) -> None:
         self.items.put(None)
@@ -153,6 +156,7 @@ def recipient() -> Iterator[Recipient]:
 @pytest.fixture
 def source(tmp_path: Path, recipient: Recipient) -> Iterator[UnixSocket]:
     source = UnixSocket(tmp_path / "s", 0o600, TOPIC, recipient.items.put)
+    recipient.source = source
     source.start()
     wait_until(lambda: connects(tmp_path / "s"))
     yield source
