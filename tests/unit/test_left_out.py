@@ -23,10 +23,14 @@ STATUS = "not connected: no route to host"
         (OFF, [], ""),
         (OFF, ["found no x.csr"], "not reachable; found no x.csr"),
         ({}, ["found no x.csr", "found no x.csr"], "found no x.csr"),
+        # In check mode.
+        ({"unreachable": False, "changed": True, "csr": None}, ["found no x.csr"], ""),
     ],
 )
 def test_setup_needs_a_certificate_in_every_region(identity: dict[str, Any], refusals: list[str], reason: str) -> None:
-    assert left_out_of_setup(identity, refusals) == reason
+    registered = [{"left_out": {"0007": refusal}} for refusal in refusals] + [{"left_out": {"7": "another"}}, {}]
+
+    assert left_out_of_setup(identity, registered, "0007") == reason
 
 
 @pytest.mark.parametrize(
