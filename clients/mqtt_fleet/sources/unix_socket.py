@@ -7,6 +7,7 @@ connection and waits for none: a program that does not read its answers is not r
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import selectors
@@ -148,14 +149,17 @@ class UnixSocket:
 
     def _listen(self) -> None:
         """Bind the socket; where that fails it is said, and tried again later."""
+        # Under its name only when it has its permissions and is listened to; replaces what a killed process left.
+        unready = self._path.with_name(f"{self._path.name}~")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            if self._path.exists() and stat.S_ISSOCK(self._path.stat().st_mode):
-                # Left by a process that was killed.
-                self._path.unlink()
-            listener.bind(str(self._path))
-            self._path.chmod(self._mode)
+            if self._path.exists() and not stat.S_ISSOCK(self._path.stat().st_mode):
+                raise FileExistsError(errno.EEXIST, "something that is no socket is there")
+            unready.unlink(missing_ok=True)
+            listener.bind(str(unready))
+            unready.chmod(self._mode)
             listener.listen(MOST_CONNECTIONS)
+            unready.rename(self._path)
         except OSError as error:
             listener.close()
             text = f"socket: {self._path} cannot be used: {error.strerror}"
