@@ -282,7 +282,8 @@ class Run:
         self.summary = summary
         self.directory = directory
         self.earlier = earlier
-        self.started = time.time()
+        # A run that goes on began before this process did.
+        self.started = datetime.fromisoformat(summary.started_at).timestamp()
         self.wrote = bool(options.run_id)
         self.switched = False
         self.paused = False
