@@ -9,7 +9,7 @@ import queue
 import selectors
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,8 @@ from mqtt_fleet.sources.submission import (
 )
 from mqtt_fleet.sources.unix_socket import LINE_BYTES, MOST_ANSWER_BYTES, MOST_CONNECTIONS, UnixSocket
 
-TIMEOUT = 10.0
+from .conditions import TIMEOUT, wait_until
+
 TOPIC = "fleet/client_01/messages"
 
 
@@ -163,15 +164,6 @@ def source(tmp_path: Path, recipient: Recipient) -> Iterator[UnixSocket]:
     wait_until(lambda: connects(tmp_path / "s"))
     yield source
     source.stop()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(int(TIMEOUT / 0.005)):
-        if condition():
-            return
-        pause.wait(0.005)
-    pytest.fail(f"condition not met within {TIMEOUT} s")
 
 
 def connects(path: Path) -> bool:
