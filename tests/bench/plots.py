@@ -59,7 +59,7 @@ def moves(figures: Figures) -> Figure | None:
     )
     _bars(landed, [[cell["landed"] for cell in pair] for pair in found], "s from the command until all have landed")
     gap.set_yticks(range(len(found)), titles)
-    gap.invert_yaxis()
+    gap.set_ylim(len(found) - 0.5, -0.5)
     handles = [mpl.patches.Patch(color=COLOURS[method], label=method) for method in (OURS, ARTICLE)]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False)
     return figure
@@ -105,6 +105,8 @@ def curve(figures: Figures) -> Figure | None:
     }
     for kind, (name, line, colour) in names.items():
         points = section.get(kind, [])
+        if not points:
+            continue
         xs = [point["clients"] for point in points]
         time.plot(xs, [point["seconds"] for point in points], line, color=colour, label=name, markersize=4)
         memory.plot(xs, [point["peak_mib"] for point in points], line, color=colour, label=name, markersize=4)
