@@ -42,7 +42,7 @@ MODES = {
 }
 # Where a move of all clients, and one of half of them, goes to from each mode.
 ALL, HALF = {"1": "3", "3": "1"}, {"1": "2", "2": "1", "3": "4", "4": "3"}
-START_TIMEOUT = 90.0
+START_TIMEOUT = 180.0
 # Nobody is on the way when all are connected for so long after the command.
 QUIET, SETTLE_TIMEOUT = 1.0, 300.0
 # Of DeleteConnection, requests a second: AWS's default, which the stand-in enforces.

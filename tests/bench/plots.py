@@ -123,11 +123,11 @@ def curve(figures: Figures) -> Figure | None:
 
 
 def phases(figures: Figures) -> Figure | None:
-    """Where the time of a move of a thousand clients goes, step after step."""
-    cells = {(ours["clients"], ours["condition"]): ours for ours, _ in tables.pairs(figures)}
-    cell = cells.get((max(tables.SIZES), "plain"))
-    if cell is None:
+    """Where the time of a move of the largest fleet goes, step after step."""
+    cells = [ours for ours, _ in tables.pairs(figures) if ours["condition"] == "plain"]
+    if not cells:
         return None
+    cell = max(cells, key=lambda each: int(each["clients"]))
     move = cell["each"][0]
     seconds: dict[str, float] = {}
     for phase in move["phases"]:
@@ -153,7 +153,7 @@ def phases(figures: Figures) -> Figure | None:
 PLOTS: dict[str, tuple[Callable[[Figures], Figure | None], str]] = {
     "bench-moves": (moves, "moves_"),
     "bench-curve": (curve, "curve"),
-    "bench-phases": (phases, "moves_1000"),
+    "bench-phases": (phases, "moves_"),
 }
 
 
