@@ -359,6 +359,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.bench.compare", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=1, help="multiplies how often each move is made (default: 1)")
     parser.add_argument("--clients", type=int, nargs="+", help="only fleets of these sizes; the others' figures stay")
+    parser.add_argument("--sweeps", action="store_true", help="only the sweeps of the largest fleet")
     parser.add_argument("--prepared", action="store_true", help="the lab is up, set up, and its monitor runs")
     given = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
@@ -394,14 +395,15 @@ def _run(bench: Bench, console: Console, given: argparse.Namespace) -> None:
     """Measure one fleet after the other."""
     largest = max(plan.size for plan in plans(1))
     for plan in plans(given.rounds):
-        if given.clients and plan.size not in given.clients:
+        if (given.clients and plan.size not in given.clients) or (given.sweeps and plan.size != largest):
             continue
         console.print(f"==> {plan.size} clients", style="bold")
         # Those of the devices are out of the way of a fleet of light ones.
         Devices().stop()
         fleet = plan.fleet()
         try:
-            bench.compare(plan, fleet, partial(_keep, f"moves_{plan.size}"))
+            if not given.sweeps:
+                bench.compare(plan, fleet, partial(_keep, f"moves_{plan.size}"))
             if plan.size == largest:
                 results.write("sweeps", {"quota": QUOTA, "cells": bench.sweep(fleet)})
         finally:
