@@ -244,8 +244,10 @@ class Bench:
     def _messages(self, fleet: Fleet, began: float) -> dict[str, int]:
         """Count the messages once those that were on their way have had the time to arrive."""
         deadline = time.monotonic() + 1.5 * fleet.interval + QUIET
+        # A hole is seen between two messages: of each client one from before the move is looked at, too.
+        since = began - 1.5 * fleet.interval
         while True:
-            counts = ledger.count(ledger.read(monitor.ledger_path(), began) or [], began)
+            counts = ledger.count(ledger.read(monitor.ledger_path(), since) or [], since)
             if time.monotonic() > deadline:
                 return counts
             time.sleep(0.5)

@@ -24,6 +24,8 @@ from .fleet_size import move, prepare, times_told
 SIMULATED = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 REAL = (10, 100, 1_000, 8_500)
 SECTION = "curve"
+# Of all clients together, a second: what the ledger's writer takes beside everything else.
+MESSAGES = 200
 MODULE = "iot_region_switch"
 # A process says itself how much it ever took: its last moments are all that could be missed.
 POLL = 0.25
@@ -52,7 +54,8 @@ def real(clients: int) -> dict[str, Any]:
     """Move so many light clients of the lab, which is up and set up, to the other region."""
     from lab.load import control
 
-    control.start(clients, publish_interval=30.0, say=lambda _: None)
+    # A move waits until the ledger has something of each client.
+    control.start(clients, publish_interval=max(1.0, clients / MESSAGES), say=lambda _: None)
     mode = "3" if control.regions().get("us-east-1") else "1"
     began = time.monotonic()
     command = ["ansible-playbook", "failover.yml", "-e", f"mode={mode}"]
