@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The engine and the clients, as the drill and the bench import them.
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
-.PHONY: help venv drill faults test lint unit lab lab-down lab-status load load-down bench bench-fleet soak clean
+.PHONY: help venv drill watch faults test lint unit lab lab-down lab-status load load-down bench bench-fleet soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -40,6 +40,9 @@ endef
 
 drill: $(STAMP) ## the whole move, rehearsed; FAULT=<name> moves under a fault, FAULT=list shows them
 	@python -m lab.drill $(if $(FAULT),--fault '$(FAULT)')
+
+watch: $(STAMP) ## a live view of the lab's fleet: run it beside make drill
+	@python -m lab.watch
 
 faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
 	@WRITE_FAULTS=yes python -m pytest tests/lab/test_faults.py

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS message (
     client_id TEXT, stream TEXT, sequence INTEGER, region TEXT, sent_at REAL, arrived_at REAL
 );
-CREATE INDEX IF NOT EXISTS message_arrival ON message (client_id, arrived_at);
+-- By time alone: rows come in its order, so that adding one touches no other page however many clients there are.
+DROP INDEX IF EXISTS message_arrival;
+CREATE INDEX IF NOT EXISTS message_arrived_at ON message (arrived_at);
+CREATE TABLE IF NOT EXISTS dropped (
+    client_id TEXT, stream TEXT, first INTEGER, last INTEGER, told_at REAL,
+    PRIMARY KEY (client_id, stream, first, last)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS subscription (region TEXT PRIMARY KEY, since REAL);
 """
+# What a checkpoint leaves of the write-ahead log, which grows while a reader is at it; bytes.
+WAL_LIMIT = 64 * 1024 * 1024
+# As SQLite stores whole numbers.
+HIGHEST = 2**63 - 1
 
 
 class LedgerError(Exception):
@@ -35,23 +47,46 @@ class Arrival:
     region: str
     sent_at: float
     arrived_at: float
+    # Numbers of the stream, (first, last), that the device has dropped: they are not coming, and not lost on the way.
+    dropped: tuple[tuple[int, int], ...] = ()
 
 
 def parse(payload: bytes, region: str, arrived_at: float) -> Arrival:
     """Read a client's message.
 
     Raises:
-        MessageError: it is no JSON object with client_id, stream, sequence and sent_at of the right types.
+        MessageError: it is no JSON object with client_id, stream, sequence and sent_at of the right types, or with a
+            `dropped` that is no list of pairs of numbers.
     """
     try:
         body = json.loads(payload)
         client_id, stream, sequence, sent_at = (body[key] for key in ("client_id", "stream", "sequence", "sent_at"))
-    except (ValueError, TypeError, KeyError) as error:
+        return Arrival(
+            _text(client_id), _text(stream), _number(sequence), region, _seconds(sent_at), arrived_at,
+            tuple((_number(first), _number(last)) for first, last in body.get("dropped", ())),
+        )  # fmt: skip
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MessageError(f"payload {payload[:80]!r}: {type(error).__name__}: {error}") from error
-    numbered = isinstance(sequence, int) and not isinstance(sequence, bool)
-    if not (isinstance(client_id, str) and isinstance(stream, str) and numbered and isinstance(sent_at, (int, float))):
-        raise MessageError(f"payload {payload[:80]!r}: a value has the wrong type")
-    return Arrival(client_id, stream, sequence, region, float(sent_at), arrived_at)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("client_id or stream is no string")
+    # Half of a UTF-16 pair, which JSON can hold and no file can.
+    value.encode()
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= HIGHEST:
+        raise ValueError("a sequence is no whole number from 1")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < math.inf:
+        raise ValueError("sent_at is no number")
+    return float(min(max(value, -HIGHEST), HIGHEST))
 
 
 class Ledger:
@@ -63,22 +98,68 @@ class Ledger:
         Raises:
             LedgerError: it cannot be opened, or is no ledger.
         """
+        self._path = path
         try:
-            self._database = sqlite3.connect(path, isolation_level=None)
-            self._database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + SCHEMA)
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._database.executescript(
+                f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit={WAL_LIMIT};" + SCHEMA
+            )
         except sqlite3.Error as error:
             raise LedgerError(f"ledger: {path} cannot be used: {error}") from error
 
-    def add(self, arrivals: Iterable[Arrival]) -> None:
-        """Store arrivals in one transaction."""
-        rows = [astuple(arrival) for arrival in arrivals]
-        self._database.execute("BEGIN")
-        self._database.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)", rows)
-        self._database.execute("COMMIT")
+    def add(self, arrivals: Sequence[Arrival]) -> None:
+        """Store arrivals, and what they say was dropped, in one transaction.
+
+        Raises:
+            LedgerError: they could not be written; none of them is.
+        """
+        with self._transaction() as database:
+            # Not astuple: it copies every value, which takes longer than storing it.
+            database.executemany(
+                "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
+                ((a.client_id, a.stream, a.sequence, a.region, a.sent_at, a.arrived_at) for a in arrivals),
+            )
+            database.executemany(
+                # A device tells of a range until it knows that it was heard.
+                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)",
+                ((a.client_id, a.stream, first, last, a.arrived_at) for a in arrivals for first, last in a.dropped),
+            )
+
+    def prune(self, before: float, limit: int) -> int:
+        """Delete at most `limit` of the arrivals from before a time (epoch seconds); return how many there were.
+
+        The newest stays whatever its age: numbers of rows only grow, and readers go by them.
+
+        Raises:
+            LedgerError: nothing could be deleted.
+        """
+        with self._transaction() as database:
+            database.execute("DELETE FROM dropped WHERE told_at < ?", (before,))
+            return database.execute(
+                "DELETE FROM message WHERE rowid IN (SELECT rowid FROM message WHERE arrived_at < ? "
+                "ORDER BY arrived_at LIMIT ?) AND rowid < (SELECT max(rowid) FROM message)",
+                (before, limit),
+            ).rowcount
 
     def set_subscription(self, region: str, since: float | None) -> None:
-        """Note since when the subscription in a region is live; None: it is not."""
-        self._database.execute("INSERT OR REPLACE INTO subscription VALUES (?, ?)", (region, since))
+        """Note since when the subscription in a region is live; None: it is not.
+
+        Raises:
+            LedgerError: it could not be written.
+        """
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO subscription VALUES (?, ?)", (region, since))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._database.execute("BEGIN")
+            yield self._database
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise LedgerError(f"ledger: {self._path} cannot be written: {error}") from error
 
     def close(self) -> None:
         self._database.close()

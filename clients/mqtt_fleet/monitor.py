@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import queue
 import random
 import signal
@@ -30,13 +31,22 @@ from mqtt_fleet.reconnect import ReconnectPolicy
 from mqtt_fleet.resolve import addresses
 
 LOGGER = logging.getLogger("mqtt_fleet.monitor")
-TOPIC = "fleet/+/messages"
-BATCH_SECONDS = 0.05
+# A message's own topic, and one level below it; no message matches both.
+TOPICS = ("fleet/+/messages", "fleet/+/messages/+")
+# Most arrivals in one transaction. It takes what is there and waits for no more: while it is written others come, and
+# a broker holds back what it has not been acknowledged 100 messages earlier.
+BATCH = 1000
+# Old arrivals are deleted between two batches, a few more of them than have come.
+PRUNE_INTERVAL = 0.2
+PRUNE_ROWS = 200
+# Seconds until a ledger that could not be written, such as on a full disk, is tried again.
+RETRY_SECONDS = 1.0
 KEEP_ALIVE = 30
 CONNECT_TIMEOUT = 5.0
 # Seconds that a broker keeps what arrives while the monitor is away.
 SESSION_EXPIRY = 300
 RECONNECT_CAP = 5.0
+MAX_RETENTION_HOURS = 8760
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class RegionEndpoint:
 
 @dataclass(frozen=True)
 class MonitorConfig:
-    """The monitor's configuration; `resolvers` empty: the system's."""
+    """The monitor's configuration; `resolvers` empty: the system's; what arrived `retention_hours` ago is deleted."""
 
     ledger: Path
     client_id: str
@@ -59,6 +69,7 @@ class MonitorConfig:
     ca: Path
     resolvers: tuple[str, ...]
     regions: tuple[RegionEndpoint, ...]
+    retention_hours: float = 24.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,7 @@ def load(path: Path) -> MonitorConfig:
         client_id=texts["client_id"],
         resolvers=tuple(resolvers),
         regions=tuple(_region(name, entry) for name, entry in regions.items()),
+        retention_hours=_hours(content.get("retention_hours", MonitorConfig.retention_hours)),
         **files,
     )
 
@@ -119,6 +131,12 @@ def _text(content: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{key}: found {value!r}, expected a string that is not empty")
     return value
+
+
+def _hours(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= MAX_RETENTION_HOURS:
+        raise ConfigError(f"retention_hours: found {value!r}, expected a number above 0, at most {MAX_RETENTION_HOURS}")
+    return float(value)
 
 
 def _region(name: str, entry: Any) -> RegionEndpoint:
@@ -215,7 +233,7 @@ class RegionSubscriber:
             log.event(LOGGER, "connect_refused", logging.WARNING, region=self._region.name, reason=str(reason))
             return
         log.event(LOGGER, "connected", region=self._region.name, session_present=flags.session_present)
-        client.subscribe(TOPIC, qos=1)
+        client.subscribe([(topic, 1) for topic in TOPICS])
 
     def _on_subscribe(self, _: Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Properties | None) -> None:
         if refused := [reason for reason in reasons if reason.is_failure]:
@@ -246,25 +264,87 @@ class RegionSubscriber:
 Item = Subscribed | Arrived | Stop
 
 
-def write(ledger: Ledger, items: queue.SimpleQueue[Item]) -> None:
-    """Write what the regions report until asked to stop, in batches of at most BATCH_SECONDS."""
-    running = True
-    while running:
-        batch = [items.get()]
-        deadline = time.monotonic() + BATCH_SECONDS
-        while (left := deadline - time.monotonic()) > 0 and not isinstance(batch[-1], Stop):
+class Writer:
+    """Writes what the regions report into the ledger, and keeps it from growing for ever."""
+
+    def __init__(self, ledger: Ledger, items: queue.SimpleQueue[Item], retention: float = math.inf) -> None:
+        """`retention` in seconds: older arrivals are deleted."""
+        self._ledger = ledger
+        self._items = items
+        self._retention = retention
+        self._since_pruned = 0
+        self._next_prune = 0.0
+
+    def run(self) -> None:
+        """Work until a Stop comes out of the queue."""
+        running = True
+        while running:
+            batch = self._next_batch()
+            self._keep_writing(batch)
+            self._prune()
+            running = not any(isinstance(item, Stop) for item in batch)
+
+    def _next_batch(self) -> list[Item]:
+        """Wait for something to write, for PRUNE_INTERVAL at most, and take what else is there by then."""
+        batch: list[Item] = []
+        try:
+            batch.append(self._items.get(timeout=PRUNE_INTERVAL))
+            while len(batch) < BATCH and not isinstance(batch[-1], Stop):
+                batch.append(self._items.get_nowait())
+        except queue.Empty:
+            pass
+        return batch
+
+    def _keep_writing(self, batch: list[Item]) -> None:
+        """Write a batch, however often that fails: what is not acknowledged the broker keeps, and sends no more."""
+        failed = False
+        while batch:
             try:
-                batch.append(items.get(timeout=left))
+                self._write(batch)
+                break
+            except LedgerError as error:
+                if not failed:
+                    log.event(LOGGER, "ledger_failed", logging.ERROR, reason=str(error))
+                failed = True
+                if any(isinstance(item, Stop) for item in batch):
+                    return
+                batch += self._stop_within(RETRY_SECONDS)
+        if failed:
+            log.event(LOGGER, "ledger_recovered", messages=len(batch))
+
+    def _stop_within(self, seconds: float) -> list[Item]:
+        """What comes within some seconds; at once when that is a Stop."""
+        found: list[Item] = []
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not (found and isinstance(found[-1], Stop)):
+            try:
+                found.append(self._items.get(timeout=left))
             except queue.Empty:
                 break
-        running = not isinstance(batch[-1], Stop)
+        return found
+
+    def _write(self, batch: list[Item]) -> None:
         arrived = [item for item in batch if isinstance(item, Arrived)]
-        ledger.add(item.arrival for item in arrived)
+        if arrived:
+            # By time: two regions' threads may have put theirs into the queue the other way round.
+            self._ledger.add(sorted((item.arrival for item in arrived), key=lambda arrival: arrival.arrived_at))
         for item in batch:
             if isinstance(item, Subscribed):
-                ledger.set_subscription(item.region, item.since)
+                self._ledger.set_subscription(item.region, item.since)
         for item in arrived:
             item.acknowledge()
+        self._since_pruned += len(arrived)
+
+    def _prune(self) -> None:
+        now = time.monotonic()
+        if now < self._next_prune:
+            return
+        try:
+            self._ledger.prune(time.time() - self._retention, 2 * self._since_pruned + PRUNE_ROWS)
+        except LedgerError as error:
+            log.event(LOGGER, "prune_failed", logging.WARNING, reason=str(error))
+        self._since_pruned = 0
+        self._next_prune = now + PRUNE_INTERVAL
 
 
 def monitor(config: MonitorConfig, items: queue.SimpleQueue[Item]) -> None:
@@ -279,7 +359,7 @@ def monitor(config: MonitorConfig, items: queue.SimpleQueue[Item]) -> None:
     subscribers = [RegionSubscriber(config, region, items.put) for region in config.regions]
     for subscriber in subscribers:
         subscriber.start()
-    write(ledger, items)
+    Writer(ledger, items, 3600 * config.retention_hours).run()
     for subscriber in subscribers:
         subscriber.stop()
         ledger.set_subscription(subscriber.region_name, None)
@@ -290,7 +370,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the monitor; returns the exit code: 0 stopped, 2 configuration or ledger unusable."""
     parser = argparse.ArgumentParser(prog="mqtt_fleet.monitor", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="JSON file")
+    parser.add_argument("--watch", action="store_true", help="show what another monitor writes, and the newest move")
+    parser.add_argument("--reports", type=Path, help="with --watch: folder of the moves' reports")
     options = parser.parse_args(arguments)
+    if options.watch:
+        # Only the view needs what draws it.
+        from mqtt_fleet import watch
+
+        reports = ["--reports", str(options.reports)] if options.reports else []
+        return watch.main(["--config", str(options.config), *reports])
     items: queue.SimpleQueue[Item] = queue.SimpleQueue()
     log.configure()
     for number in (signal.SIGTERM, signal.SIGINT):

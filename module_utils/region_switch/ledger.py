@@ -1,21 +1,28 @@
-"""What became of every message: the ledger that the fleet's monitor writes."""
+"""What became of every message: the ledger that the fleet's monitor writes.
+
+The ledger is read as a stream, once: what is kept of it in memory grows with the clients and with the holes in their
+numbering, not with the messages.
+"""
 
 from __future__ import annotations
 
+import math
 import sqlite3
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import Any, NamedTuple
 
-# Seconds before the run that are read too: a message may arrive again that arrived before.
+# Seconds before a window that are read too, since a message may arrive again that arrived before; and after it, since
+# what arrives late is not lost.
 LOOK_BACK = 60.0
+_COLUMNS = "client_id, stream, sequence, region, arrived_at"
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """One message at one broker; times are epoch seconds."""
 
     client_id: str
@@ -25,70 +32,338 @@ class Arrival:
     arrived_at: float
 
 
-def read(path: Path, since: float) -> list[Arrival] | None:
+class Dropped(NamedTuple):
+    """Numbers, both ends included, that a device dropped by itself and said so: not lost on the way."""
+
+    client_id: str
+    stream: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class ClientMessages:
+    """What became of one client's messages in a window.
+
+    Attributes:
+        sent: numbers from the first that arrived in the window to the last, less those the device dropped.
+        received: those of them that arrived, or arrived at most LOOK_BACK later.
+        lost: those that did not.
+        duplicated: arrivals beyond the first of each number.
+        reordered: first arrivals of a number behind a higher one of the same stream (RFC 4737, section 3.3).
+        longest_gap: seconds between two arrivals of the client anywhere; 0 where there are not two.
+        regions: messages per region.
+        last_region: where its newest message arrived.
+        seen: per region, when its first and its last message arrived; epoch seconds.
+        dropped: numbers that did not arrive because the device dropped them, such as when its outbox was full.
+    """
+
+    sent: int
+    received: int
+    lost: int
+    duplicated: int
+    reordered: int
+    longest_gap: float
+    regions: dict[str, int]
+    last_region: str
+    seen: dict[str, tuple[float, float]] = field(default_factory=dict)
+    dropped: int = 0
+
+
+class Arrivals:
+    """What arrived since a moment, read from the ledger each time it is iterated over."""
+
+    def __init__(self, path: Path, since: float) -> None:
+        self._path = path
+        self._since = since
+
+    def __iter__(self) -> Iterator[Arrival]:
+        query = f"SELECT {_COLUMNS} FROM message WHERE arrived_at >= ? ORDER BY arrived_at"  # noqa: S608 - a constant
+        with closing(_open(self._path)) as connection:
+            yield from map(Arrival._make, connection.execute(query, (self._since,)))
+
+    def dropped(self) -> list[Dropped]:
+        """What devices said they dropped."""
+        with closing(_open(self._path)) as connection:
+            return _dropped(connection)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+
+
+def read(path: Path, since: float) -> Arrivals | None:
     """Return what arrived since `since` less LOOK_BACK; None where nobody keeps the ledger."""
+    return Arrivals(path, since - LOOK_BACK) if _first_row(path, since - LOOK_BACK) else None
+
+
+def _first_row(path: Path, since: float) -> int:
+    """The row that arrived first since then; 0 where there is none: nobody writes the ledger, or not any more."""
+    query = "SELECT rowid FROM message WHERE arrived_at >= ? ORDER BY arrived_at LIMIT 1"
     if not path.exists():
-        return None
-    query = "SELECT client_id, stream, sequence, region, arrived_at FROM message WHERE arrived_at >= ?"
+        return 0
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
-            # A ledger without recent rows is one that its writer left behind.
-            return [Arrival(*row) for row in connection.execute(query, (since - LOOK_BACK,))] or None
+        with closing(_open(path)) as connection:
+            found = connection.execute(query, (since,)).fetchone()
     except sqlite3.OperationalError:
         # Made, but not yet filled by its writer.
-        return None
+        return 0
+    return int(found[0]) if found else 0
+
+
+class _Numbers:
+    """Whole numbers as runs without holes."""
+
+    __slots__ = ("_firsts", "_lasts")
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+
+    @property
+    def highest(self) -> int:
+        return self._lasts[-1]
+
+    def add(self, number: int) -> bool:
+        """Take a number in; False where it is there already."""
+        firsts, lasts = self._firsts, self._lasts
+        if lasts and number == lasts[-1] + 1:
+            lasts[-1] = number
+            return True
+        place = bisect_right(firsts, number)
+        if place and number <= lasts[place - 1]:
+            return False
+        before = place > 0 and lasts[place - 1] + 1 == number
+        behind = place < len(firsts) and firsts[place] == number + 1
+        if before and behind:
+            lasts[place - 1] = lasts.pop(place)
+            del firsts[place]
+        elif before:
+            lasts[place - 1] = number
+        elif behind:
+            firsts[place] = number
+        else:
+            firsts.insert(place, number)
+            lasts.insert(place, number)
+        return True
+
+    def count(self, low: int, high: int) -> int:
+        """How many there are from `low` to `high`."""
+        runs = zip(self._firsts, self._lasts, strict=True)
+        return sum(max(0, min(last, high) - max(first, low) + 1) for first, last in runs)
+
+
+class _Stream:
+    """One stream's numbers: they count from 1 without holes."""
+
+    __slots__ = ("again", "high", "low", "numbers", "reordered")
+
+    def __init__(self) -> None:
+        self.numbers = _Numbers()
+        # Lowest number that arrived first in the window, and the highest that arrived until its end; None: none did.
+        self.low: int | None = None
+        self.high = 0
+        self.again: dict[int, int] = {}
+        self.reordered = 0
+
+    def counts(self, told: Iterable[Dropped]) -> _Counts:
+        if self.low is None:
+            return _Counts()
+        received = self.numbers.count(self.low, self.high)
+        dropped = self._dropped(told)
+        sent = self.high - self.low + 1 - dropped
+        duplicated = sum(times for number, times in self.again.items() if number >= self.low)
+        return _Counts(sent, received, sent - received, duplicated, self.reordered, dropped)
+
+    def _dropped(self, told: Iterable[Dropped]) -> int:
+        """Numbers that were dropped and did not arrive all the same."""
+        low, high = self.low or 0, self.high
+        total, done = 0, low - 1
+        for first, last in sorted((each.first, each.last) for each in told):
+            first, last = max(first, done + 1), min(last, high)
+            if first <= last:
+                total += last - first + 1 - self.numbers.count(first, last)
+                done = last
+        return total
+
+
+class _Counts(NamedTuple):
+    sent: int = 0
+    received: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    dropped: int = 0
+
+    def plus(self, other: _Counts) -> _Counts:
+        return _Counts(*(left + right for left, right in zip(self, other, strict=True)))
+
+
+class Tally:
+    """What became of the messages of a window; `update` reads what has come since it was called last.
+
+    Args:
+        path: the ledger.
+        since: epoch seconds; where the window begins.
+        moved: `{client_id: (old region, new region)}` of the clients whose gap is asked for.
+        until: where the window ends.
+        clients: is filled with where and when each client's messages arrived.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        since: float,
+        moved: Mapping[str, tuple[str, str]] | None = None,
+        until: float = math.inf,
+        clients: dict[str, _Seen] | None = None,
+    ) -> None:
+        self._path = path
+        self._since = since
+        self._until = until
+        self._gaps = {client_id: _Gap(*regions) for client_id, regions in (moved or {}).items()}
+        self._clients = clients
+        self._streams: dict[tuple[str, str], _Stream] = {}
+        self._dropped: dict[tuple[str, str], list[Dropped]] = {}
+        self._last_row = 0
+
+    def update(self) -> bool:
+        """Read what is new; False where nobody keeps the ledger."""
+        if not self._last_row:
+            first = _first_row(self._path, self._since - LOOK_BACK)
+            if not first:
+                return False
+            self._last_row = first - 1
+        try:
+            with closing(_open(self._path)) as connection:
+                self.take(self._new(connection))
+                self.leave_out(_dropped(connection))
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+    def _new(self, connection: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+        query = (
+            f"SELECT {_COLUMNS}, rowid FROM message WHERE rowid > ? AND +arrived_at BETWEEN ? AND ? "  # noqa: S608
+            "ORDER BY rowid"
+        )
+        for row in connection.execute(query, (self._last_row, self._since - LOOK_BACK, self._until + LOOK_BACK)):
+            self._last_row = row[5]
+            yield row[:5]
+
+    def leave_out(self, found: Iterable[Dropped]) -> None:
+        """Take these, and no others, for dropped."""
+        self._dropped.clear()
+        for each in found:
+            self._dropped.setdefault((each.client_id, each.stream), []).append(each)
+
+    def take(self, arrivals: Iterable[tuple[Any, ...]]) -> None:
+        """Take arrivals in, in the order in which they came."""
+        streams, since, until = self._streams, self._since, self._until
+        for client_id, name, sequence, region, at in arrivals:
+            key = client_id, name
+            stream = streams.get(key)
+            if stream is None:
+                stream = streams[key] = _Stream()
+            if at <= until:
+                _count(stream, sequence, at >= since)
+                self._watch(client_id, region, at)
+            elif sequence < stream.high:
+                # Late, and so not lost.
+                stream.numbers.add(sequence)
+
+    def _watch(self, client_id: str, region: str, at: float) -> None:
+        if client_id in self._gaps:
+            self._gaps[client_id].take(region, at, self._since)
+        if self._clients is not None and at >= self._since:
+            seen = self._clients.get(client_id)
+            if seen is None:
+                seen = self._clients[client_id] = _Seen()
+            seen.take(region, at)
+
+    def messages(self) -> dict[str, int]:
+        """Return `{"sent", "received", "lost", "duplicated"}` of all clients."""
+        total = _Counts()
+        for counts in self.by_stream().values():
+            total = total.plus(counts)
+        return {key: getattr(total, key) for key in ("sent", "received", "lost", "duplicated")}
+
+    def by_stream(self) -> dict[tuple[str, str], _Counts]:
+        """Return the counts of each stream of each client."""
+        return {key: stream.counts(self._dropped.get(key, ())) for key, stream in self._streams.items()}
+
+    def gaps(self) -> dict[str, float]:
+        """Return, per moved client, the seconds from its last message in the old region to its first in the new."""
+        found = {client_id: gap.seconds() for client_id, gap in self._gaps.items()}
+        return {client_id: seconds for client_id, seconds in found.items() if seconds is not None}
+
+
+def _count(stream: _Stream, sequence: int, within: bool) -> None:
+    high = stream.high
+    if not stream.numbers.add(sequence):
+        stream.again[sequence] = stream.again.get(sequence, 0) + 1
+        return
+    if sequence > high:
+        stream.high = sequence
+    if within:
+        stream.reordered += sequence < high
+        if stream.low is None or sequence < stream.low:
+            stream.low = sequence
+
+
+class _Gap:
+    """A moved client's last message in the old region and its first in the new one."""
+
+    __slots__ = ("_first", "_last", "_new", "_old")
+
+    def __init__(self, old: str, new: str) -> None:
+        self._old = old
+        self._new = new
+        self._first: float | None = None
+        self._last: float | None = None
+
+    def take(self, region: str, at: float, since: float) -> None:
+        # What arrived in the new region before the window is of an earlier move.
+        if region == self._new and at >= since and self._first is None:
+            self._first = at
+        elif region == self._old and self._first is None:
+            self._last = at
+
+    def seconds(self) -> float | None:
+        return None if self._first is None or self._last is None else self._first - self._last
+
+
+def _dropped(connection: sqlite3.Connection) -> list[Dropped]:
+    try:
+        return [Dropped(*row) for row in connection.execute("SELECT client_id, stream, first, last FROM dropped")]
+    except sqlite3.OperationalError:
+        # A ledger whose monitor is older.
+        return []
 
 
 def count(arrivals: Iterable[Arrival], since: float) -> dict[str, int]:
     """Return `{"sent", "received", "lost", "duplicated"}` of the messages from `since` on.
 
     A stream counts its messages from 1 without holes: from the first that arrived after `since` to the last,
-    each number that never arrived is lost.
+    each number that never arrived is lost, but for those of which `read` found that the device dropped them.
     """
-    streams: dict[tuple[str, str], list[Arrival]] = {}
-    for arrival in arrivals:
-        streams.setdefault((arrival.client_id, arrival.stream), []).append(arrival)
-    totals = {"sent": 0, "received": 0, "lost": 0, "duplicated": 0}
-    for stream in streams.values():
-        for key, number in _count_stream(stream, since).items():
-            totals[key] += number
-    return totals
-
-
-def _count_stream(stream: list[Arrival], since: float) -> dict[str, int]:
-    first: dict[int, float] = {}
-    for arrival in stream:
-        first[arrival.sequence] = min(arrival.arrived_at, first.get(arrival.sequence, arrival.arrived_at))
-    recent = [sequence for sequence, at in first.items() if at >= since]
-    if not recent:
-        return {}
-    low, high = min(recent), max(first)
-    received = sum(low <= sequence for sequence in first)
-    rows = sum(low <= arrival.sequence for arrival in stream)
-    sent = high - low + 1
-    return {"sent": sent, "received": received, "lost": sent - received, "duplicated": rows - received}
+    tally = Tally(Path(), since)
+    tally.take(arrivals)
+    tally.leave_out(arrivals.dropped() if isinstance(arrivals, Arrivals) else ())
+    return tally.messages()
 
 
 def gaps(arrivals: Iterable[Arrival], moved: Mapping[str, tuple[str, str]], since: float) -> dict[str, float]:
     """Return, per moved client, the seconds from its last message in the old region to its first in the new.
 
     Args:
+        arrivals: in the order in which they came.
         moved: `{client_id: (old region, new region)}`.
         since: epoch seconds; what arrived in the new region before is of an earlier move.
     """
-    found: dict[str, float] = {}
-    by_client: dict[str, list[Arrival]] = {}
-    for arrival in arrivals:
-        by_client.setdefault(arrival.client_id, []).append(arrival)
-    for client_id, (old, new) in moved.items():
-        rows = by_client.get(client_id, [])
-        first = min((row.arrived_at for row in rows if row.region == new and row.arrived_at >= since), default=None)
-        if first is None:
-            continue
-        last = max((row.arrived_at for row in rows if row.region == old and row.arrived_at <= first), default=None)
-        if last is not None:
-            found[client_id] = first - last
-    return found
+    tally = Tally(Path(), since, moved)
+    tally.take(arrivals)
+    return tally.gaps()
 
 
 def percentiles(values: Iterable[float]) -> dict[str, Any] | None:
@@ -98,3 +373,78 @@ def percentiles(values: Iterable[float]) -> dict[str, Any] | None:
         return None
     cuts = quantiles(ordered, n=100, method="inclusive") if len(ordered) > 1 else ordered * 99
     return {"p50": round(cuts[49], 3), "p95": round(cuts[94], 3), "max": round(ordered[-1], 3)}
+
+
+def timeline(path: Path, since: float, until: float, buckets: int) -> list[tuple[float, dict[str, int]]]:
+    """Return how many messages arrived in each region in each of so many equal parts of a window.
+
+    Returns:
+        `(epoch seconds at which the part begins, {region: messages})` for each part, in order; a region without a
+        message in a part is not named there. Empty where there is no ledger.
+    """
+    if until <= since or buckets < 1 or not path.exists():
+        return []
+    width = (until - since) / buckets
+    query = (
+        "SELECT min(CAST((arrived_at - ?) / ? AS INTEGER), ?) AS part, region, count(*) FROM message "
+        "WHERE arrived_at BETWEEN ? AND ? GROUP BY part, region"
+    )
+    parts: list[tuple[float, dict[str, int]]] = [(since + number * width, {}) for number in range(buckets)]
+    try:
+        with closing(_open(path)) as connection:
+            for part, region, messages in connection.execute(query, (since, width, buckets - 1, since, until)):
+                parts[part][1][region] = messages
+    except sqlite3.OperationalError:
+        return []
+    return parts
+
+
+class _Seen:
+    """Where and when one client's messages arrived."""
+
+    __slots__ = ("_last_at", "last_region", "longest_gap", "regions", "seen")
+
+    def __init__(self) -> None:
+        self.regions: dict[str, int] = {}
+        self.seen: dict[str, tuple[float, float]] = {}
+        self.last_region = ""
+        self.longest_gap = 0.0
+        self._last_at: float | None = None
+
+    def take(self, region: str, at: float) -> None:
+        if self._last_at is not None and at - self._last_at > self.longest_gap:
+            self.longest_gap = at - self._last_at
+        self._last_at = at
+        self.last_region = region
+        self.regions[region] = self.regions.get(region, 0) + 1
+        self.seen[region] = (self.seen[region][0] if region in self.seen else at, at)
+
+
+def by_client(path: Path, since: float, until: float) -> dict[str, ClientMessages]:
+    """Return what became of each client's messages in a window; empty where there is no ledger.
+
+    A client that nothing arrived of between `since` and `until` (epoch seconds) is not in it.
+    """
+    clients: dict[str, _Seen] = {}
+    tally = Tally(path, since, until=until, clients=clients)
+    tally.update()
+    totals = dict.fromkeys(clients, _Counts())
+    for (client_id, _), counts in tally.by_stream().items():
+        if client_id in totals:
+            totals[client_id] = totals[client_id].plus(counts)
+    return {client_id: _client_messages(totals[client_id], seen) for client_id, seen in clients.items()}
+
+
+def _client_messages(counts: _Counts, seen: _Seen) -> ClientMessages:
+    return ClientMessages(
+        sent=counts.sent,
+        received=counts.received,
+        lost=counts.lost,
+        duplicated=counts.duplicated,
+        reordered=counts.reordered,
+        longest_gap=round(seen.longest_gap, 3),
+        regions=seen.regions,
+        last_region=seen.last_region,
+        seen=seen.seen,
+        dropped=counts.dropped,
+    )

@@ -516,9 +516,10 @@ class Run:
             return
         moved = {each.client_id: (each.region, each.target) for each in self.roster.moved()}
         deadline = time.monotonic() + LEDGER_TIMEOUT
-        while (arrivals := ledger.read(Path(self.options.ledger), self.started)) is not None:
-            self.summary.messages = ledger.count(arrivals, self.started)
-            found = ledger.gaps(arrivals, moved, self.started)
+        tally = ledger.Tally(Path(self.options.ledger), self.started, moved)
+        while tally.update():
+            self.summary.messages = tally.messages()
+            found = tally.gaps()
             self.summary.gap_seconds = ledger.percentiles(found.values())
             complete = not self.summary.messages["lost"] and len(found) == len(moved)
             if complete or time.monotonic() >= deadline:

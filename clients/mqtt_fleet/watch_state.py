@@ -1,0 +1,342 @@
+"""What a watcher of the fleet knows: who said what last and where, and how far a move is. No drawing, no waiting."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Seconds of arrivals that are read at the start, and that a region's rate is drawn over.
+PAST = 60
+# Seconds that a rate is the mean of.
+RATE_SECONDS = 3
+# For so long a client that has changed its region counts as moving; one that does so twice is in both.
+MOVING_SECONDS = 5.0
+# A client is dark when nothing came of it for so long, and for some of its usual pauses.
+DARK_SECONDS = 3.0
+DARK_PAUSES = 5.0
+NEWEST = 50
+# Rows that are read at a time: a watcher that comes late catches up in steps.
+ROWS = 20_000
+
+
+class Message(NamedTuple):
+    """One arrival; epoch seconds."""
+
+    client_id: str
+    sequence: int
+    region: str
+    at: float
+
+
+@dataclass
+class Client:
+    """What came last of a client.
+
+    Attributes:
+        before: the region it was in before, empty while it has always been in one.
+        pause: seconds between two of its messages, as they usually are.
+        gap: seconds between its last message in the region before and its first in this one.
+    """
+
+    region: str
+    sequence: int
+    at: float
+    before: str = ""
+    gap: float = 0.0
+    pause: float = 1.0
+    changed_at: deque[float] = field(default_factory=lambda: deque(maxlen=2))
+
+    def condition(self, now: float) -> str:
+        """Return "both", "dark", "moving" or "": in both regions at once, silent, just come over, or nothing of it."""
+        recent = [at for at in self.changed_at if now - at <= MOVING_SECONDS]
+        if len(recent) > 1:
+            return "both"
+        if now - self.at > max(DARK_SECONDS, DARK_PAUSES * self.pause):
+            return "dark"
+        return "moving" if recent else ""
+
+
+@dataclass
+class Region:
+    """What arrives in a region; `live`: whether the monitor is subscribed there, None where nobody knows."""
+
+    newest: deque[Message] = field(default_factory=lambda: deque(maxlen=NEWEST))
+    seconds: dict[int, int] = field(default_factory=dict)
+    live: bool | None = None
+
+    def take(self, message: Message) -> None:
+        self.newest.appendleft(message)
+        second = int(message.at)
+        self.seconds[second] = self.seconds.get(second, 0) + 1
+        if len(self.seconds) > 2 * PAST:
+            for old in sorted(self.seconds)[:PAST]:
+                del self.seconds[old]
+
+    def history(self, now: float, length: int) -> list[int]:
+        """Messages in each of the last whole seconds, the newest last."""
+        return [self.seconds.get(second, 0) for second in range(int(now) - length, int(now))]
+
+    def rate(self, now: float) -> float:
+        return sum(self.history(now, RATE_SECONDS)) / RATE_SECONDS
+
+
+class Change(NamedTuple):
+    """A client's messages arrive in another region than before."""
+
+    client_id: str
+    source: str
+    target: str
+    at: float
+    gap: float
+
+
+@dataclass
+class Fleet:
+    """Every client that was heard of, and every region."""
+
+    regions: dict[str, Region]
+    clients: dict[str, Client] = field(default_factory=dict)
+
+    def take(self, messages: Iterable[Message]) -> list[Change]:
+        """Take arrivals in, in their order; return which clients changed their region."""
+        changes = []
+        for message in messages:
+            self.regions.setdefault(message.region, Region()).take(message)
+            client = self.clients.get(message.client_id)
+            if client is None:
+                self.clients[message.client_id] = Client(message.region, message.sequence, message.at)
+                continue
+            pause = message.at - client.at
+            if client.region != message.region:
+                client.before, client.gap = client.region, pause
+                client.changed_at.append(message.at)
+                changes.append(Change(message.client_id, client.region, message.region, message.at, pause))
+            else:
+                client.pause += 0.2 * (pause - client.pause)
+            client.region, client.sequence, client.at = message.region, message.sequence, message.at
+        return changes
+
+    def by_region(self) -> dict[str, int]:
+        """How many clients were heard last in each region."""
+        found = dict.fromkeys(self.regions, 0)
+        for client in self.clients.values():
+            found[client.region] += 1
+        return found
+
+    def conditions(self, now: float) -> dict[str, list[str]]:
+        """Client IDs that are `both`, `dark` and `moving`, sorted."""
+        found: dict[str, list[str]] = {"both": [], "dark": [], "moving": []}
+        for client_id, client in sorted(self.clients.items()):
+            condition = client.condition(now)
+            if condition:
+                found[condition].append(client_id)
+        return found
+
+
+class LedgerFollower:
+    """Reads what is new in a ledger, which may not exist yet, and may be another one the next time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._row: int | None = None
+
+    def read(self, now: float) -> tuple[list[Message], dict[str, bool]]:
+        """Return new arrivals, at most ROWS, and the regions with whether the monitor is subscribed there.
+
+        Raises:
+            OSError: there is no ledger, or it cannot be read; the text says which.
+        """
+        if not self._path.exists():
+            self._row = None
+            raise FileNotFoundError(f"there is no ledger {self._path}: start the monitor")
+        try:
+            uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, timeout=1)) as database:
+                return self._messages(database, now), _subscriptions(database)
+        except sqlite3.Error as error:
+            raise OSError(f"ledger {self._path}: {error}") from error
+
+    def _messages(self, database: sqlite3.Connection, now: float) -> list[Message]:
+        newest = database.execute("SELECT max(rowid) FROM message").fetchone()[0] or 0
+        if self._row is None or newest < self._row:
+            query = "SELECT rowid FROM message WHERE arrived_at >= ? ORDER BY arrived_at LIMIT 1"
+            first = database.execute(query, (now - PAST,)).fetchone()
+            self._row = first[0] - 1 if first else newest
+        query = (
+            "SELECT client_id, sequence, region, arrived_at, rowid FROM message WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        )
+        rows = database.execute(query, (self._row, ROWS)).fetchall()
+        if rows:
+            self._row = rows[-1][4]
+        return [Message(*row[:4]) for row in rows]
+
+
+def _subscriptions(database: sqlite3.Connection) -> dict[str, bool]:
+    return {region: since is not None for region, since in database.execute("SELECT region, since FROM subscription")}
+
+
+STAGES = ("plan", "preflight", "switch", "DNS", "sweep", "landing")
+_STAGE_BY_STEP = {
+    "start": "plan",
+    "plan": "preflight",
+    "switch": "switch",
+    "switched": "switch",
+    "insync": "DNS",
+    "dns_waiting": "DNS",
+    "sweep": "sweep",
+    "sweep_again": "landing",
+    "landing": "landing",
+}
+# What is said of a stage until the journal says more.
+_NOTES = {
+    "plan": "checking the target region",
+    "switch": "changing the records",
+    "switched": "waiting until Route 53's servers have them",
+    "insync": "waiting until every name server and resolver answers the new region",
+    "paused": "paused behind the switch",
+    "restore": "restoring the records",
+    "restored": "records restored, sending clients back",
+}
+# Of a million clients each has such a line.
+_PER_CLIENT = re.compile(rb'.{0,60}"step": "(?:delete_connection|landed)"')
+
+
+@dataclass
+class Move:
+    """A move, as its journal says so far.
+
+    Attributes:
+        routes: `(endpoint, from, to)` of what moves.
+        stage: one of STAGES; "restore" on the way back; empty before it begins.
+        done, total: clients disconnected or landed; total 0 where nothing is counted yet.
+        outcome: empty while it goes on.
+    """
+
+    run_id: str
+    mode: str = ""
+    routes: Sequence[tuple[str, str, str]] = ()
+    stage: str = ""
+    note: str = ""
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+    eta: float | None = None
+    landed: int = 0
+    stragglers: int = 0
+    started_at: float = 0.0
+    last_at: float = 0.0
+    outcome: str = ""
+    error: str = ""
+
+    def apply(self, entry: dict[str, Any]) -> None:
+        """Take one entry of the journal in; what this version does not know is passed over."""
+        step = str(entry.get("step"))
+        self.last_at = _epoch(entry.get("at"), self.last_at)
+        if step == "start":
+            self.mode, self.started_at, self.outcome = str(entry.get("mode", "")), self.last_at, ""
+        elif step == "plan":
+            moves = entry.get("plan", {}).items()
+            self.routes = [(name, move["from"], move["to"]) for name, move in moves if move["from"] != move["to"]]
+            self.total = int(entry.get("misplaced", 0))
+        elif step == "progress":
+            self._count(entry)
+        elif step == "end":
+            self.outcome, self.error = str(entry.get("outcome")), str(entry.get("error") or "")
+        self.stage = _STAGE_BY_STEP.get(step, "restore" if step.startswith("restore") else self.stage)
+        self.note = _note(step, entry, self.note)
+
+    def _count(self, entry: dict[str, Any]) -> None:
+        self.stage = "sweep" if entry.get("phase") == "sweep" else "landing"
+        self.done, self.total = int(entry["done"]), int(entry["total"])
+        self.landed, self.stragglers = int(entry["landed"]), int(entry["stragglers"])
+        self.rate, self.eta = float(entry.get("rate") or 0.0), entry.get("eta")
+
+
+def _note(step: str, entry: dict[str, Any], before: str) -> str:
+    if step == "dns_waiting":
+        stale = sorted({str(each["server"]) for each in entry["stale"]})
+        return (
+            f"{', '.join(stale[:3]) or 'the old TTL'} keeps the old region; {float(entry['left']):.0f} s left at most"
+        )
+    if step == "interrupted":
+        return f"interrupted: {entry.get('reason')}"
+    if step == "skipped":
+        return f"{entry.get('region')} does not answer and is skipped"
+    if step in ("dns", "sweep", "landing", "progress", "end", "sweep_again"):
+        return ""
+    return _NOTES.get(step, before)
+
+
+def _epoch(text: object, otherwise: float) -> float:
+    try:
+        # Python before 3.11 does not read the Z.
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError):
+        return otherwise
+
+
+class JournalFollower:
+    """Follows the newest run of a folder of reports, and the next one as soon as it begins."""
+
+    def __init__(self, reports: Path | None) -> None:
+        self._reports = reports
+        self._journal: Path | None = None
+        self._offset = 0
+        self.move: Move | None = None
+
+    def read(self) -> Move | None:
+        """Return the newest move as it is now; None where there is none."""
+        newest = self._newest()
+        if newest is None:
+            return self.move
+        if newest != self._journal:
+            self._journal, self._offset, self.move = newest, 0, Move(newest.parent.name)
+        assert self.move is not None  # noqa: S101 - for the type checker
+        try:
+            for entry in self._entries(newest):
+                self._apply(entry)
+        except OSError:
+            # Taken away while it was read.
+            self._journal = None
+        return self.move
+
+    def _newest(self) -> Path | None:
+        if self._reports is None:
+            return None
+        # `latest` is a link to one of the others; names begin with the time.
+        journals = [path for path in self._reports.glob("*/journal.jsonl") if not path.parent.is_symlink()]
+        return max(journals, key=lambda path: path.parent.name, default=None)
+
+    def _entries(self, journal: Path) -> Iterator[dict[str, Any]]:
+        with journal.open("rb") as lines:
+            lines.seek(self._offset)
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                if not _PER_CLIENT.match(line):
+                    yield _parsed(line)
+
+    def _apply(self, entry: dict[str, Any]) -> None:
+        try:
+            if self.move is not None:
+                self.move.apply(entry)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # Damaged, or of another version: less is shown.
+            return
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
