@@ -8,7 +8,7 @@ import pytest
 
 from . import device_faults
 from .conftest import StandIn, wait_for
-from .device_faults import devices, on_each, tell
+from .device_messages import devices, on_each, tell
 
 METRICS = "/var/lib/prometheus/node-exporter/mqtt_client.prom"
 
@@ -31,6 +31,12 @@ def test_messages_that_come_while_both_regions_are_dead_wait(
 
 def test_full_disk_is_told_to_the_sender_and_passes(fleet: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     tell("disk full", device_faults.full_disk(1, rate=100), capsys)
+
+
+def test_clocks_that_are_set_back_an_hour_lose_nothing(
+    fleet: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell("clock set back an hour", device_faults.clocks_set_back(3600, rate=50), capsys)
 
 
 def test_clients_that_are_moved_lose_nothing(

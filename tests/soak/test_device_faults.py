@@ -10,7 +10,7 @@ from region_switch.ledger import percentiles
 
 from ..lab import device_faults
 from ..lab.conftest import StandIn
-from ..lab.device_faults import tell
+from ..lab.device_messages import tell
 
 
 @pytest.mark.timeout(1800)
@@ -31,6 +31,11 @@ def test_both_regions_dead_for_two_minutes(fleet: dict[str, str], capsys: pytest
 @pytest.mark.timeout(1800)
 def test_disk_full_for_a_minute(fleet: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     tell("disk full for a minute", device_faults.full_disk(60, rate=100), capsys)
+
+
+@pytest.mark.timeout(1800)
+def test_clock_set_back_an_hour(fleet: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    tell("clock set back an hour", device_faults.clocks_set_back(3600, rate=100), capsys)
 
 
 @pytest.mark.timeout(3600)
