@@ -5,7 +5,6 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
-# These tests mostly wait; the lab's are one after the other, since there is one lab.
 WORKERS := 3
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -13,7 +12,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The engine and the clients, as the drill and the bench import them.
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
-.PHONY: help venv drill watch faults test lint unit lab lab-down lab-status load load-down bench bench-fleet soak clean
+.PHONY: help venv drill watch faults report report-png test lint unit lab lab-down lab-status load load-down bench bench-gap \
+	bench-curve bench-page bench-fleet soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -47,16 +47,22 @@ watch: $(STAMP) ## a live view of the lab's fleet: run it beside make drill
 faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
 	@WRITE_FAULTS=yes python -m pytest tests/lab/test_faults.py
 
+report: $(STAMP) ## write the page of a run again: RUN=reports/<run>, or the newest
+	@python -m region_switch.html_report $(or $(RUN),reports/latest)
+
+report-png: $(STAMP) ## docs/images/report.png, of the run RUN, or of the newest
+	@python -m lab install
+	@python -m lab.report_picture $(or $(RUN),reports/latest)
+
+# The lab's tests mostly wait: those of half of them have a lab of their own, in a world of its own, and the tests that
+# need no lab run beside both.
+LAB_TESTS = python -m pytest tests/lab --splits 2 --durations-path tests/lab/durations.json
+OTHER_TESTS = python -m pytest --numprocesses $(WORKERS) tests/unit tests/modules
+
 test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at most
 	@$(MAKE) --no-print-directory lint
 	@[ "$$(id -u)" != 0 ] || python -m lab install
-	@# The lab's tests mostly wait: the others run beside them, and are shown after them.
-	@others=$$(mktemp); status=0; \
-	python -m pytest --numprocesses $(WORKERS) tests/unit tests/modules >"$$others" 2>&1 & pid=$$!; \
-	trap 'kill $$pid 2>/dev/null || true; rm -f "$$others"' EXIT; \
-	python -m pytest tests/lab || status=1; \
-	wait $$pid || status=1; \
-	cat "$$others"; exit $$status
+	@python -m tests.side_by_side "$(LAB_TESTS) --group 1" "python -m lab.world $(LAB_TESTS) --group 2" "$(OTHER_TESTS)"
 
 lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ruff check .
@@ -83,8 +89,18 @@ load: $(STAMP) ## connect CLIENTS=1000 light clients to the lab, which is up and
 load-down: $(STAMP) ## disconnect them and take them from the account
 	@python -m lab load stop
 
-bench: $(STAMP) ## measure the gap of each client over 10 moves
-	@python -m tests.bench.gap
+bench: $(STAMP) ## ours beside the article's method, in the lab (root); CLIENTS="2 100 1000", ROUNDS=1
+	@python -m tests.bench.compare --rounds $(or $(ROUNDS),1) $(if $(CLIENTS),--clients $(CLIENTS))
+
+bench-gap: $(STAMP) ## measure the gap of each library over MOVES=20 moves
+	@python -m tests.bench.gap --moves $(or $(MOVES),20)
+
+bench-curve: $(STAMP) ## time and memory from 10 to 1,000,000 clients: in the lab (root), then simulated; half an hour
+	@python -m tests.bench.curve --real
+	@python -m tests.bench.curve
+
+bench-page: $(STAMP) ## write the benchmarks' tables and plots from docs/benchmarks.json again
+	@python -m tests.bench.page
 
 bench-fleet: $(STAMP) ## CPU and memory of a move of CLIENTS=1000000 simulated clients, killed and resumed
 	@python -m tests.bench.fleet_size --kill --clients $(or $(CLIENTS),1000000)

@@ -33,6 +33,8 @@ PACKAGES = {
     "systemd-nspawn": "systemd-container",
     "unbound": "unbound",
 }
+# What only the tests need: a browser that opens a report.
+TEST_PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,11 @@ def socket_paths(state: Path) -> list[Path]:
     return [state / "supervisor.sock", *regions]
 
 
-def missing_packages(facts: Facts) -> list[str]:
-    """Return the Debian packages whose programs are not there."""
+def missing_packages(facts: Facts, tests: bool = False) -> list[str]:
+    """Return the Debian packages whose programs are not there; with `tests` also those that only tests need."""
     path = program_path()
-    missing = {package for program, package in PACKAGES.items() if shutil.which(program, path=path) is None}
+    wanted = {**PACKAGES, **(TEST_PACKAGES if tests else {})}
+    missing = {package for program, package in wanted.items() if shutil.which(program, path=path) is None}
     keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     if "ubuntu" in facts.distribution and not keyring.exists():
         missing.add("debian-archive-keyring")

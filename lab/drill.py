@@ -211,7 +211,7 @@ def _verdict(console: Console, summary: dict[str, Any]) -> int:
     if messages is None:
         raise LabError("the run has no message counts: the monitor kept no ledger, see 'make lab-status'")
     console.print("messages: {sent} sent, {received} received, {lost} lost, {duplicated} duplicated".format(**messages))
-    console.print(f"report: {latest_report().relative_to(topology.REPOSITORY)}/summary.json")
+    console.print(f"report: {latest_report().relative_to(topology.REPOSITORY)}/report.html")
     return 0 if summary["outcome"] == "moved" and clients["stragglers"] == 0 and messages["lost"] == 0 else 1
 
 

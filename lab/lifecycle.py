@@ -45,11 +45,11 @@ def install(say: Say) -> None:
     facts = checks.read_facts()
     checks.check_machine(facts)
     with _alone():
-        _install_missing(facts, say)
+        _install_missing(facts, say, tests=True)
 
 
-def _install_missing(facts: checks.Facts, say: Say) -> None:
-    missing = checks.missing_packages(facts)
+def _install_missing(facts: checks.Facts, say: Say, tests: bool = False) -> None:
+    missing = checks.missing_packages(facts, tests)
     if missing:
         from lab import packages
 

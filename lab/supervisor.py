@@ -59,6 +59,7 @@ def start() -> None:
     """
     environment = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     environment |= {"PYTHONPATH": str(topology.REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["LAB_STATE_DIR"] = str(topology.state_directory())
     environment["PATH"] = checks.program_path()
     module = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration())]
     command = [sys.executable, "-m", "lab.launch", cgroup.SUPERVISOR, *module]

@@ -6,7 +6,7 @@ module: failover_inventory_info
 short_description: Check the inventory of a fleet and look up a mode
 description:
   - Checks that every mode of the table sends every endpoint to a region that there is, and the settings of DNS;
-    looks up a mode. Nothing is read or written outside.
+    looks up a mode. Nothing is read or written outside, except that O(caller_hint) lets AWS be asked who is calling.
   - The name of a mode is never converted, so that V(3.7) is not V(3).
 options:
   modes:
@@ -30,6 +30,11 @@ options:
   record_ttl:
     description: TTL of the records in seconds.
     type: raw
+  caller_hint:
+    description:
+      - Where it is given, AWS is asked who is calling once the inventory is right, as M(aws_caller_region_info) does.
+      - What the error advises when no region answers.
+    type: str
 extends_documentation_fragment:
   - region_switch.info
 requirements: [boto3, dnspython]
@@ -51,6 +56,7 @@ EXAMPLES = r"""
     regions: "{{ groups['regions'] }}"
     resolvers: [192.0.2.53, "[2001:db8::53]:5353"]
     record_ttl: 60
+    caller_hint: Check the network and the credentials.
 """
 
 RETURN = r"""
@@ -67,10 +73,17 @@ desired:
   returned: when O(mode) is given
   type: dict
   sample: {mqtt1.example.com: us-east-1}
+caller:
+  description: Who calls AWS, and the region that answered.
+  returned: when O(caller_hint) is given
+  type: dict
+  sample: {account: "123456789012", arn: "arn:aws:iam::123456789012:user/operator", region: us-east-1}
 """
 
+from dataclasses import asdict
 from typing import Any
 
+from ansible.module_utils.region_switch.caller import identify
 from ansible.module_utils.region_switch.inventory import check
 from ansible.module_utils.region_switch.modes import desired
 from ansible.module_utils.region_switch.module import run_module
@@ -82,14 +95,17 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "regions": {"type": "raw", "required": True},
     "resolvers": {"type": "raw"},
     "record_ttl": {"type": "raw"},
+    "caller_hint": {"type": "str"},
 }
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
-    modes = check(**{name: value for name, value in parameters.items() if name != "mode"})
+    modes = check(**{name: value for name, value in parameters.items() if name not in ("mode", "caller_hint")})
     result: dict[str, Any] = {"changed": False, "modes": modes}
     if parameters["mode"] is not None:
         result["mode"], result["desired"] = desired(modes, parameters["mode"])
+    if parameters["caller_hint"] is not None:
+        result["caller"] = asdict(identify(parameters["regions"], parameters["caller_hint"]))
     return result
 
 

@@ -206,7 +206,8 @@ options:
     description: Go on with a run that paused.
     type: str
   reports_directory:
-    description: Folder that gets a folder per run, with C(journal.jsonl), C(summary.json) and C(clients.csv).
+    description: Folder that gets a folder per run, with C(journal.jsonl), C(summary.json), C(clients.csv) and
+      C(report.html).
     type: path
     required: true
   ledger:

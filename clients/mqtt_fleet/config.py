@@ -40,7 +40,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "window": (1, 100),
     "outbox_max_bytes": (1 << 20, 1 << 40),
     "outbox_max_age": (1, 31_536_000),
-    "publish_rate": (1, 1000),
+    "publish_rate": (1, 100_000),
     "endpoint_watch_interval": (1, 3600),
     "endpoint_watch_jitter": (0, 3600),
 }

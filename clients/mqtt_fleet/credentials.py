@@ -12,6 +12,9 @@ from mqtt_fleet.config import CREDENTIAL_KEYS, Config
 # X.690, tags of DER.
 SEQUENCE, VERSION, UTC_TIME = 0x30, 0xA0, 0x17
 
+# OpenSSL's words for a key that is not the certificate's: another one, or one of another kind.
+MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+
 
 class CredentialError(Exception):
     """A connection cannot even be tried with these files; one line that names key and file."""
@@ -31,24 +34,23 @@ def check(config: Config) -> None:
             raise CredentialError(f"{key}: {path} cannot be read: {getattr(error, 'strerror', error)}") from error
         if "-----BEGIN " not in content:
             raise CredentialError(f"{key}: {path} holds no PEM, expected a line -----BEGIN")
+    for key in ("ca", "certificate"):
+        path = getattr(config, key)
+        try:
+            # To see whether it is one; this context verifies nobody.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except ssl.SSLError as error:
+            raise CredentialError(f"{key}: {path} holds no certificate: {_reason(error)}") from error
+    _check_pair(config)
+
+
+def _check_pair(config: Config) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(config.ca)
-    except ssl.SSLError as error:
-        raise CredentialError(f"ca: {config.ca} holds no certificate: {_reason(error)}") from error
-    _check_pair(context, config)
-
-
-def _check_pair(context: ssl.SSLContext, config: Config) -> None:
-    try:
-        ssl.PEM_cert_to_DER_cert(_first_certificate(config.certificate))
-    except ValueError as error:
-        raise CredentialError(f"certificate: {config.certificate} holds no certificate: {error}") from error
     try:
         # A password would be asked for at the terminal.
         context.load_cert_chain(config.certificate, config.private_key, password=lambda: b"")
     except ssl.SSLError as error:
-        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        if error.reason in MISMATCHES:
             text = f"does not match the certificate {config.certificate}: install the key it was issued for"
         else:
             text = f"cannot be used: {_reason(error)}"

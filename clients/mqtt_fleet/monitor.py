@@ -47,6 +47,8 @@ CONNECT_TIMEOUT = 5.0
 SESSION_EXPIRY = 300
 RECONNECT_CAP = 5.0
 MAX_RETENTION_HOURS = 8760
+# A thread each.
+MAX_CONNECTIONS = 50
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,14 @@ class RegionEndpoint:
 
 @dataclass(frozen=True)
 class MonitorConfig:
-    """The monitor's configuration; `resolvers` empty: the system's; what arrived `retention_hours` ago is deleted."""
+    """The monitor's configuration.
+
+    Attributes:
+        resolvers: addresses of DNS servers; empty: the system's.
+        retention_hours: what arrived longer ago is deleted.
+        connections: per region; more than one share the messages among them, since AWS IoT Core passes on 100 messages
+            per second and connection and discards what is more ("Publish requests per second per connection").
+    """
 
     ledger: Path
     client_id: str
@@ -70,14 +79,25 @@ class MonitorConfig:
     resolvers: tuple[str, ...]
     regions: tuple[RegionEndpoint, ...]
     retention_hours: float = 24.0
+    connections: int = 1
+
+    def client_id_of(self, number: int) -> str:
+        """The client ID of the n-th connection of a region."""
+        return self.client_id if number == 1 else f"{self.client_id}-{number}"
+
+    @property
+    def filters(self) -> list[str]:
+        """What each connection subscribes to."""
+        return [topic if self.connections == 1 else f"$share/{self.client_id}/{topic}" for topic in TOPICS]
 
 
 @dataclass(frozen=True)
 class Subscribed:
-    """The subscription in a region became live, or (since None) ended."""
+    """The subscription of a region's n-th connection became live, or (since None) ended."""
 
     region: str
     since: float | None
+    connection: int = 1
 
 
 @dataclass(frozen=True)
@@ -122,6 +142,7 @@ def load(path: Path) -> MonitorConfig:
         resolvers=tuple(resolvers),
         regions=tuple(_region(name, entry) for name, entry in regions.items()),
         retention_hours=_hours(content.get("retention_hours", MonitorConfig.retention_hours)),
+        connections=_connections(content.get("connections", MonitorConfig.connections)),
         **files,
     )
 
@@ -139,6 +160,12 @@ def _hours(value: Any) -> float:
     return float(value)
 
 
+def _connections(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_CONNECTIONS:
+        raise ConfigError(f"connections: found {value!r}, expected a whole number from 1 to {MAX_CONNECTIONS}")
+    return value
+
+
 def _region(name: str, entry: Any) -> RegionEndpoint:
     host, port = (entry.get("host"), entry.get("port", 8883)) if isinstance(entry, dict) else (None, None)
     if not isinstance(host, str) or not isinstance(port, int):
@@ -147,10 +174,13 @@ def _region(name: str, entry: Any) -> RegionEndpoint:
 
 
 class RegionSubscriber:
-    """Keeps one region's subscription alive, from a thread of its own."""
+    """Keeps the subscription of one connection to a region alive, from a thread of its own."""
 
-    def __init__(self, config: MonitorConfig, region: RegionEndpoint, report: Callable[[Subscribed | Arrived], None]):
+    def __init__(
+        self, config: MonitorConfig, region: RegionEndpoint, number: int, report: Callable[[Subscribed | Arrived], None]
+    ):
         self._config = config
+        self._number = number
         self._region = region
         self._report = report
         self._stopping = threading.Event()
@@ -176,7 +206,7 @@ class RegionSubscriber:
     def _build(self) -> Client:
         client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=self._config.client_id,
+            client_id=self._config.client_id_of(self._number),
             protocol=MQTTProtocolVersion.MQTTv5,
             # Each connection resolves the name anew, which the library's own reconnecting would not.
             reconnect_on_failure=False,
@@ -233,7 +263,7 @@ class RegionSubscriber:
             log.event(LOGGER, "connect_refused", logging.WARNING, region=self._region.name, reason=str(reason))
             return
         log.event(LOGGER, "connected", region=self._region.name, session_present=flags.session_present)
-        client.subscribe([(topic, 1) for topic in TOPICS])
+        client.subscribe([(topic, 1) for topic in self._config.filters])
 
     def _on_subscribe(self, _: Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Properties | None) -> None:
         if refused := [reason for reason in reasons if reason.is_failure]:
@@ -241,13 +271,13 @@ class RegionSubscriber:
             return
         self._subscribed_once = True
         self._failures = 0
-        self._report(Subscribed(self._region.name, time.time()))
+        self._report(Subscribed(self._region.name, time.time(), self._number))
 
     def _on_disconnect(
         self, _: Client, __: Any, ___: DisconnectFlags, reason: ReasonCode, ____: Properties | None
     ) -> None:
         log.event(LOGGER, "disconnected", logging.WARNING, region=self._region.name, reason=str(reason))
-        self._report(Subscribed(self._region.name, None))
+        self._report(Subscribed(self._region.name, None, self._number))
         self._ended.set()
 
     def _on_message(self, client: Client, _: Any, message: MQTTMessage) -> None:
@@ -267,11 +297,15 @@ Item = Subscribed | Arrived | Stop
 class Writer:
     """Writes what the regions report into the ledger, and keeps it from growing for ever."""
 
-    def __init__(self, ledger: Ledger, items: queue.SimpleQueue[Item], retention: float = math.inf) -> None:
-        """`retention` in seconds: older arrivals are deleted."""
+    def __init__(
+        self, ledger: Ledger, items: queue.SimpleQueue[Item], retention: float = math.inf, connections: int = 1
+    ) -> None:
+        """`retention` in seconds: older arrivals are deleted; `connections` per region."""
         self._ledger = ledger
         self._items = items
         self._retention = retention
+        self._connections = connections
+        self._live: dict[str, set[int]] = {}
         self._since_pruned = 0
         self._next_prune = 0.0
 
@@ -330,10 +364,19 @@ class Writer:
             self._ledger.add(sorted((item.arrival for item in arrived), key=lambda arrival: arrival.arrived_at))
         for item in batch:
             if isinstance(item, Subscribed):
-                self._ledger.set_subscription(item.region, item.since)
+                self._note(item)
         for item in arrived:
             item.acknowledge()
         self._since_pruned += len(arrived)
+
+    def _note(self, subscribed: Subscribed) -> None:
+        """A region's subscription is live when that of each of its connections is."""
+        live = self._live.setdefault(subscribed.region, set())
+        if subscribed.since is None:
+            live.discard(subscribed.connection)
+        else:
+            live.add(subscribed.connection)
+        self._ledger.set_subscription(subscribed.region, subscribed.since if len(live) == self._connections else None)
 
     def _prune(self) -> None:
         now = time.monotonic()
@@ -356,10 +399,14 @@ def monitor(config: MonitorConfig, items: queue.SimpleQueue[Item]) -> None:
     ledger = Ledger(config.ledger)
     for region in config.regions:
         ledger.set_subscription(region.name, None)
-    subscribers = [RegionSubscriber(config, region, items.put) for region in config.regions]
+    subscribers = [
+        RegionSubscriber(config, region, number, items.put)
+        for region in config.regions
+        for number in range(1, config.connections + 1)
+    ]
     for subscriber in subscribers:
         subscriber.start()
-    Writer(ledger, items, 3600 * config.retention_hours).run()
+    Writer(ledger, items, 3600 * config.retention_hours, config.connections).run()
     for subscriber in subscribers:
         subscriber.stop()
         ledger.set_subscription(subscriber.region_name, None)

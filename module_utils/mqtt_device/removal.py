@@ -51,7 +51,7 @@ def remove(
 def undelivered(state: Path) -> int | None:
     """Messages in the outbox; None where it cannot be read, or another that could not was set aside beside it."""
     outbox = state / OUTBOX
-    if [path for path in state.glob("*") if path.is_file() and "corrupt" in path.name]:
+    if any(state.glob(f"{OUTBOX}.damaged-*")):
         return None
     if not outbox.exists():
         return 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from . import data_plane
 from .errors import AwsError, SwitchError, one_line
 
 CONNECT_TIMEOUT = 5.0
@@ -121,6 +122,20 @@ class AwsClient:
             parameters[cursor[1]] = answer[cursor[0]]
 
 
+class DataClient(AwsClient):
+    """`iot-data` in one region, for a call per client: without retries of its own, since callers pace their requests
+    to quotas, and for as little CPU as `data_plane` takes."""
+
+    def __init__(self, region: str) -> None:
+        super().__init__("iot-data", region, attempts=1, connections=DATA_CONNECTIONS)
+        self._plane = data_plane.DataPlane(self._client, _session().get_credentials())
+
+    def _method(self, operation: str) -> Callable[..., dict[str, Any]]:
+        method = super()._method(operation)
+        return partial(self._plane.call, operation, method) if operation in data_plane.OPERATIONS else method
+
+
+@cache
 def _snake_case(operation: str) -> str:
     """boto3's method of an operation: `CreateCertificateFromCsr` is `create_certificate_from_csr`."""
     words = re.sub(r"([a-z\d])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", operation))
@@ -164,10 +179,7 @@ class Aws:
 
     @cached_property
     def data(self) -> dict[str, AwsClient]:
-        """Without retries of their own: callers pace their requests to quotas."""
-        return {
-            region: AwsClient("iot-data", region, attempts=1, connections=DATA_CONNECTIONS) for region in self.regions
-        }
+        return {region: DataClient(region) for region in self.regions}
 
     @cached_property
     def service_quotas(self) -> dict[str, AwsClient]:

@@ -109,6 +109,7 @@ class StaleServersError(NotConvergedError):
 
 Ask = Callable[[Server, str], Answer]
 Report = Callable[[Sequence[Stale], float], None]
+Settled = Callable[[Server], None]
 
 
 def parse_server(text: str, recursive: bool) -> Server:
@@ -257,6 +258,10 @@ def _ignore(stale: Sequence[Stale], left: float) -> None:
     pass
 
 
+def _pass_over(server: Server) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Gate:
     """How long to insist.
@@ -266,12 +271,14 @@ class Gate:
         timeout: seconds, more than 0. The gate ends QUERY_TIMEOUT after that at the latest.
         policy: what becomes of a resolver that stays stale: `wait` and `abort` make it an error, `proceed` does not.
         report: called every REPORT_INTERVAL with who is stale and the seconds that are left.
+        settled: called, in any thread, with a server that has come to be right.
     """
 
     consecutive: int
     timeout: float
     policy: Policy = "wait"
     report: Report = _ignore
+    settled: Settled = _pass_over
     ask: Ask = ask
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -343,7 +350,10 @@ class Gate:
             return over.is_set() or self.clock() >= deadline
 
         while not ended():
+            before = watch.settled
             watch.hear(self._round(watch, ended), self.clock())
+            if watch.settled and not before:
+                self.settled(watch.server)
             if self._enough(watches):
                 over.set()
                 return

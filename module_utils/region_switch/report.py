@@ -104,8 +104,13 @@ def write(directory: Path, summary: dict[str, Any]) -> None:
     link.replace(directory.parent / "latest")
 
 
-def lines(summary: dict[str, Any], report: str) -> list[str]:
-    """What an operator wants to read of a run."""
+def lines(summary: dict[str, Any], report: str, page: str = "") -> list[str]:
+    """What an operator wants to read of a run.
+
+    Args:
+        report: the run's folder.
+        page: the page to open, empty where none was written.
+    """
     clients, sweep = summary["clients"], summary["sweep"]
     shown = [f"mode {summary['mode']}: {summary['outcome']}"]
     for endpoint, move in summary["plan"].items():
@@ -124,4 +129,4 @@ def lines(summary: dict[str, Any], report: str) -> list[str]:
         )
     if summary["gap_seconds"]:
         shown.append("gap per client: p50 {p50} s, p95 {p95} s, max {max} s".format(**summary["gap_seconds"]))
-    return [*shown, f"report: {report}"]
+    return [*shown, f"report: {report}", *([f"open in a browser: {page}"] if page else [])]

@@ -292,22 +292,7 @@ class Roster:
 
     def counts(self) -> dict[str, int]:
         """The counts of summary.json, and `dark`: seen in neither region."""
-        straggler = "state NOT IN ('placed', 'landed')"
-        distinct = "SELECT count(DISTINCT client_id) FROM client WHERE "
-
-        def clients(where: str) -> int:
-            return int(self._db.execute(distinct + where).fetchone()[0])
-
-        total, stragglers = clients("1"), clients(straggler)
-        return {
-            "total": total,
-            "misplaced": clients("state != 'placed'"),
-            "landed": total - stragglers,
-            "stragglers": stragglers,
-            "bounced": clients("bounces > 0"),
-            "in_both_regions": clients(f"{straggler} AND in_target = 1 AND in_source = 1"),
-            "dark": clients(f"{straggler} AND in_target = 0 AND in_source = 0"),
-        }
+        return count_clients(self._db)
 
     def write_csv(self, path: Path) -> None:
         """Write the table of clients, sorted by client ID."""
@@ -322,6 +307,26 @@ class Roster:
             for row in self._db.execute(query):
                 writer.writerow(_csv_row(*row))
         temporary.replace(path)
+
+
+def count_clients(database: sqlite3.Connection) -> dict[str, int]:
+    """The counts of summary.json, and `dark`: seen in neither region; of the table of a roster."""
+    straggler = "state NOT IN ('placed', 'landed')"
+    distinct = "SELECT count(DISTINCT client_id) FROM client WHERE "
+
+    def clients(where: str) -> int:
+        return int(database.execute(distinct + where).fetchone()[0])
+
+    total, stragglers = clients("1"), clients(straggler)
+    return {
+        "total": total,
+        "misplaced": clients("state != 'placed'"),
+        "landed": total - stragglers,
+        "stragglers": stragglers,
+        "bounced": clients("bounces > 0"),
+        "in_both_regions": clients(f"{straggler} AND in_target = 1 AND in_source = 1"),
+        "dark": clients(f"{straggler} AND in_target = 0 AND in_source = 0"),
+    }
 
 
 def verdict(state: str, in_target: int | None, in_source: int | None, bounces: int) -> str:

@@ -6,17 +6,34 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from . import approval, dns_gate, findings, history, ledger, modes, preflight, report, restore, route53, survey, waves
+from . import (
+    approval,
+    dns_gate,
+    environment,
+    findings,
+    history,
+    html_report,
+    ledger,
+    modes,
+    preflight,
+    report,
+    restore,
+    route53,
+    survey,
+    waves,
+)
 from .approval import Bounds
 from .aws import Aws
-from .dns_gate import Stale
-from .errors import NotConvergedError, RefusedError, SwitchError
+from .dns_gate import Server, Stale
+from .errors import NotConvergedError, RefusedError, SwitchError, one_line
 from .evacuation import FLIGHT_SECONDS, Evacuation, Limits, WaveError
 from .findings import Finding
 from .guard import RecordsGuard, TargetLostError
+from .html_report import messages
 from .interrupt import Interrupted, stoppable, undisturbed
 from .journal import VERSION, Journal, timestamp
 from .landing import Looker
@@ -65,23 +82,29 @@ def run(options: Options, check_mode: bool) -> Result:
             f"reports_directory {root}: found {error.strerror}, expected a folder: correct it"
         ) from error
     with exclusive(root / ".lock", mode):
+        earlier = None
         if options.run_id:
             summary = Summary.read(root / options.run_id)
         else:
             summary = Summary(report.new_run_id(mode), mode)
-            _prepare(root, root / summary.run_id, desired)
+            earlier = _prepare(root, root / summary.run_id, desired)
         directory = root / summary.run_id
         # Whatever signal comes while the report is written, it is written.
         with undisturbed(), Journal(directory / JOURNAL) as journal, Roster(directory / ROSTER) as roster:
-            return Run(options, aws, journal, roster, summary, directory).execute(desired)
+            return Run(options, aws, journal, roster, summary, directory, earlier).execute(desired)
 
 
-def _prepare(root: Path, directory: Path, desired: dict[str, str]) -> None:
-    """Make a run's folder; with the clients of a run that was interrupted on the same way, if there is one."""
+def _prepare(root: Path, directory: Path, desired: dict[str, str]) -> Path | None:
+    """Make a run's folder; with the clients of a run that was interrupted on the same way, if there is one.
+
+    Returns:
+        That run's folder.
+    """
     earlier = history.interrupted(root, desired, time.time() - RESUME_SECONDS)
     directory.mkdir()
     if earlier is not None:
         Roster.copy(earlier / ROSTER, directory / ROSTER)
+    return earlier
 
 
 def _desired(options: Options, root: Path) -> tuple[str, dict[str, str]]:
@@ -243,20 +266,24 @@ class Run:
     """One move, journalled step by step."""
 
     def __init__(
-        self, options: Options, aws: Aws, journal: Journal, roster: Roster, summary: Summary, directory: Path
-    ) -> None:
+        self, options: Options, aws: Aws, journal: Journal, roster: Roster, summary: Summary, directory: Path,
+        earlier: Path | None = None,
+    ) -> None:  # fmt: skip
         self.options = options
         self.aws = aws
         self.journal = journal
         self.roster = roster
         self.summary = summary
         self.directory = directory
+        self.earlier = earlier
         self.started = time.time()
         self.wrote = bool(options.run_id)
         self.switched = False
         self.paused = False
         self.targets: dict[str, str] = {}
         self.ttl = float(options.ttl)
+        self.page = ""
+        self.gaps: dict[str, float] = {}
         self.notes: list[str] = []
         self.findings: list[Finding] = []
         self.sweeper: Sweeper | None = None
@@ -272,7 +299,8 @@ class Run:
                 else:
                     self.journal.write(
                         "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired,
-                        rollback=self.options.rollback,
+                        rollback=self.options.rollback, environment=environment.versions(self.directory.parent),
+                        options=environment.chosen(self.options),
                     )  # fmt: skip
                     plan = self._read(desired)
                     diff = _diff(plan, self.roster)
@@ -300,10 +328,28 @@ class Run:
         else:
             self.journal.write("end", outcome=self.summary.outcome, error=self.summary.error)
         report.write(self.directory, self.summary.as_dict())
+        if not self.paused:
+            self._write_page()
+
+    def _write_page(self) -> None:
+        """Write the page, and that of the run that this one goes on from. What goes wrong with it is said, no more."""
+        try:
+            if self.options.ledger and (self.switched or self.wrote):
+                since = datetime.fromisoformat(self.summary.started_at).timestamp()
+                clients = self.summary.clients["total"]
+                messages.keep(Path(self.options.ledger), self.directory, since, time.time(), self.gaps, clients)
+            self.notes += html_report.write(self.directory)
+            self.page = str(self.directory / html_report.NAME)
+            if self.earlier is not None:
+                html_report.write(self.earlier)
+        except Exception as error:  # noqa: BLE001 - the move is over, and its outcome stands
+            self.notes.append(
+                f"{html_report.NAME}: found {one_line(error)}, expected a page: make report writes it again"
+            )
 
     def _result(self, diff: dict[str, Any]) -> Result:
         found = self.summary.as_dict()
-        shown = [*report.lines(found, str(self.directory)), *self.notes]
+        shown = [*report.lines(found, str(self.directory), self.page), *self.notes]
         shown += findings.table(self.findings, self.options.waive)
         result: Result = {"changed": self.wrote, "diff": diff, "summary": found, "report": str(self.directory)}
         result |= {"targets": self.targets, "paused": self.paused, "lines": shown}
@@ -329,9 +375,10 @@ class Run:
             self.journal.write("skipped", region=region, reason=reason)
         routes = self.roster.per_route()
         survey.refuse_dead_targets(plan, routes)
+        pace = survey.pace(plan.quotas, self.options)
         self.journal.write(
             "plan", plan=report.plan_dict(plan.moves), misplaced=sum(routes.values()), unmapped=plan.unmapped,
-            seconds=round(survey.pace(plan.quotas, self.options).seconds(routes), 1),
+            seconds=round(pace.seconds(routes), 1), pace=vars(pace), targets=plan.targets,
             token=_token(self.options, plan, self.roster, self.summary.mode),
         )  # fmt: skip
         self.notes += _left_alone(plan.unmapped, self.options.endpoint_attribute) + _skipped(plan.dead)
@@ -450,7 +497,11 @@ class Run:
     def _dns_gate(self, plan: Plan) -> None:
         expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
         stale = dns_gate.Gate(
-            self.options.dns_consecutive, self.options.dns_timeout, self.options.dns_policy, self._waiting_for_dns
+            self.options.dns_consecutive,
+            self.options.dns_timeout,
+            self.options.dns_policy,
+            self._waiting_for_dns,
+            self._dns_settled,
         ).wait(plan.servers, expected)
         self.journal.write(
             "dns", servers=[server.name for server in plan.servers], stale=[vars(each) for each in stale]
@@ -459,6 +510,9 @@ class Run:
 
     def _waiting_for_dns(self, stale: Iterable[Stale], left: float) -> None:
         self.journal.note("dns_waiting", stale=[vars(each) for each in stale], left=round(left, 1))
+
+    def _dns_settled(self, server: Server) -> None:
+        self.journal.note("dns_settled", server=server.name, resolver=server.recursive)
 
     def _evacuate(self, plan: Plan) -> None:
         """Move everyone, again for whoever came to the old region after the plan was read."""
@@ -521,6 +575,7 @@ class Run:
             self.summary.messages = tally.messages()
             found = tally.gaps()
             self.summary.gap_seconds = ledger.percentiles(found.values())
+            self.gaps = found
             complete = not self.summary.messages["lost"] and len(found) == len(moved)
             if complete or time.monotonic() >= deadline:
                 return

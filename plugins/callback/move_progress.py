@@ -17,10 +17,6 @@ from typing import Any, TextIO
 from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bar
-from rich.table import Column
 
 DOCUMENTATION = r"""
 name: move_progress
@@ -182,6 +178,12 @@ class Terminal:
     """A bar in the last line of a terminal, which gives way to whatever else is written there."""
 
     def __init__(self, lock: Any) -> None:
+        # Every playbook loads this plugin, few draw: what takes long to load is loaded by those.
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bar
+        from rich.table import Column
+
         # Ansible's own: it is held while anything is written, also to the stream that the bar is drawn on.
         self.lock = lock
         self._streams = sys.stdout, sys.stderr
@@ -414,5 +416,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
 def _drawable(stream: TextIO) -> bool:
     """Whether a bar can be drawn on a stream."""
+    if not stream.isatty():
+        return False
+    from rich.console import Console
+
     console = Console(file=stream)
     return console.is_terminal and not console.is_dumb_terminal

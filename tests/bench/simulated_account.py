@@ -1,7 +1,7 @@
 """An AWS account with any number of clients, computed instead of kept, that answers boto3 inside its own process.
 
-botocore signs and serialises every request and parses every answer, as it does with AWS; only the wire is left out,
-since a million clients' requests over it would take hours of CPU on either side. What is known of a client is one
+Every request is made and signed, and every answer parsed, as with AWS; only the wire is left out, since a million
+clients' requests over it would take hours of CPU on either side. What is known of a client is one
 byte of a file, how often it was told to leave, so that the account outlives the process that asks it.
 """
 
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible.module_utils.region_switch import aws, quotas
+from ansible.module_utils.region_switch import aws, data_plane, quotas
 from ansible.module_utils.region_switch.errors import AwsError
-from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 HOSTS = {region: f"a2simulated-ats.iot.{region}.amazonaws.com" for region in (OLD, NEW)}
@@ -34,6 +34,7 @@ RATES = {"L-6F708547": 2000.0, "GetConnection API TPS": 6000.0, "L-AEA1E176": 40
 SEARCH_RATE = 1000.0
 SINCE = 1_700_000_000_000
 CHUNK = 1 << 16
+OPERATIONS = {"DELETE": "DeleteConnection", "GET": "GetConnection"}
 PER_CLIENT = {"SearchIndex", "GetConnection", "DeleteConnection"}
 
 _RECORDS = f"""<?xml version="1.0"?>
@@ -70,6 +71,7 @@ class Account:
     def install(self) -> None:
         """Answer every request of this process from now on, at paces that do not make it wait."""
         aws._session().events.register("before-send", self._answer)
+        data_plane.Wire.send = lambda _, request: self._answer_wire(request)
         defaults = quotas.defaults
         quotas.defaults = lambda region: dataclasses.replace(defaults(region), search=SEARCH_RATE)
 
@@ -99,6 +101,11 @@ class Account:
         content = body if isinstance(body, str) else json.dumps(body)
         kind = "text/xml" if content.startswith("<") else "application/json"
         return AWSResponse(request.url, status, {"content-type": kind}, _Raw(content.encode()))
+
+    def _answer_wire(self, request: AWSPreparedRequest) -> data_plane.Answer:
+        """Answer what the engine signs itself, and would send over a connection of botocore's."""
+        answer = self._answer(request, f"before-send.{OPERATIONS[request.method]}")
+        return answer.status_code, answer.headers, answer.content
 
     def _ListResourceRecordSets(self, *_: object) -> tuple[int, str]:  # noqa: N802 - AWS's name
         return 200, _RECORDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import device, topology
+from lab import device, rehearsal, topology
 
 from .conftest import REPOSITORY, StandIn, failover, run_playbook, summary
 
 EDGE1 = topology.DEVICES[0]
-OLD_REGION = topology.REGIONS[0]
+OLD_REGION, NEW_REGION = topology.REGIONS
 PINNED = f"{OLD_REGION.address} mqtt1.example.com # pinned"
 
 
@@ -33,22 +34,34 @@ def connected(stand_in: StandIn, fleet: dict[str, str]) -> dict[str, list[str]]:
     return {client: stand_in.connected_regions(client) for client in fleet}
 
 
-@pytest.mark.parametrize("policy", ["wait", "abort"])
+def approved(variables: dict[str, object]) -> str:
+    """The variables of a move, with the token of the plan that a run in check mode shows of it."""
+    shown = failover("3", "--check", "--diff", "-e", json.dumps(variables)).output
+    token = re.search(r"token: (\S+-\d+)", shown)
+    assert token, shown
+    return json.dumps({**variables, "approve": token[1]})
+
+
+@pytest.mark.parametrize(("policy", "records"), [("wait", NEW_REGION), ("abort", OLD_REGION)])
 def test_device_that_would_go_back_stops_the_move_before_anyone_is_disconnected(
-    fleet: dict[str, str], stand_in: StandIn, policy: str
+    fleet: dict[str, str], stand_in: StandIn, policy: str, records: topology.Node
 ) -> None:
     failover("1")
     last = stand_in.last_request()
-    bounded = json.dumps({"failover_dns_timeout": 5, "failover_dns_policy": policy})
+    bounded = {"failover_dns_timeout": 5, "failover_dns_policy": policy, "failover_require_approval": True}
+    unapproved = run_playbook("failover.yml", "-e", "mode=3", "-e", json.dumps(bounded))
+    assert "approve: found nothing, expected the token of this plan" in unapproved.error
+    assert stand_in.writes_since(last) == []
 
     with pinned_to_the_old_region():
-        run = run_playbook("failover.yml", "-e", "mode=3", "-e", bounded)
+        run = run_playbook("failover.yml", "-e", "mode=3", "-e", approved(bounded))
 
     assert run.returncode != 0
     assert "found edge1: mqtt1.example.com = " in run.output
     assert "Traceback" not in run.output
     assert "DeleteConnection" not in stand_in.writes_since(last)
     assert connected(stand_in, fleet) == {client: [OLD_REGION.name] for client in fleet}
+    assert rehearsal.record_regions() == [records.name] * 2
 
     failover("3")
 

@@ -1,6 +1,7 @@
-"""Two real brokers on loopback, the monitor that keeps the ledger, and clients whose hosts file says where a name leads.
+"""Two real brokers on loopback, the monitor with its ledger, and clients whose hosts file says where a name leads.
 
-Clients and monitor see that hosts file in a mount namespace of their own: hence root.
+Clients and monitor see that hosts file in a mount namespace of their own: hence root. CLIENT_PYTHON=<interpreter> runs
+the clients under another Python than the tests'.
 """
 
 from __future__ import annotations
@@ -29,20 +30,21 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 CLIENTS = Path(__file__).parent.parent.parent / "clients"
 BROKERS = {"us-east-1": "127.0.0.1", "ap-northeast-1": "127.0.0.2"}
+NOBODY = "127.0.0.9"
 ENDPOINT = "mqtt1.example.com"
 TIMEOUT = 30.0
 
 Found = TypeVar("Found")
 
 
-def eventually(find: Callable[[], Found], what: str) -> Found:
+def eventually(find: Callable[[], Found], what: str, within: float = TIMEOUT) -> Found:
     """Return what is found once it is truthy."""
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if found := find():
             return found
         time.sleep(0.02)
-    pytest.fail(f"{what}: not within {TIMEOUT} s")
+    pytest.fail(f"{what}: not within {within} s")
 
 
 class Authority:
@@ -107,6 +109,9 @@ class World:
         files = {"certificate": "client.crt", "private_key": "client.key", "ca": "ca.crt", "ledger": "ledger"}
         paths = {key: str(self.folder / name) for key, name in files.items()}
         self.run("monitor", {**paths, "client_id": "fleet-monitor", "regions": regions})
+        self.await_monitor()
+
+    def await_monitor(self) -> None:
         eventually(
             lambda: len(self.rows("SELECT 1 FROM subscription WHERE since IS NOT NULL")) == len(BROKERS),
             "the monitor subscribed in both regions",
@@ -114,11 +119,7 @@ class World:
 
     def start_broker(self, region: str) -> None:
         address = BROKERS[region]
-        state = self.folder / region
-        state.mkdir(exist_ok=True)
-        lines = ["user root", "per_listener_settings true", "log_dest stderr", "max_queued_messages 0"]
-        # The monitor's session outlives the broker.
-        lines += ["persistence true", f"persistence_location {state}/", f"listener {self.port} {address}"]
+        lines = ["user root", "per_listener_settings true", "log_dest stderr", f"listener {self.port} {address}"]
         lines += [f"cafile {self.folder}/ca.crt", f"certfile {self.folder}/server.crt"]
         lines += [f"keyfile {self.folder}/server.key", "require_certificate true", "allow_anonymous true"]
         lines += [f"listener {self.plain_port} {address}", "allow_anonymous true"]
@@ -142,7 +143,8 @@ class World:
         path = self.folder / f"{module}.json"
         path.write_text(json.dumps(configuration))
         script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
-        command = [sys.executable, "-m", f"mqtt_fleet.{module}", "--config", str(path)]
+        python = os.environ.get("CLIENT_PYTHON", sys.executable) if module == "client" else sys.executable
+        command = [python, "-m", f"mqtt_fleet.{module}", "--config", str(path)]
         with (self.folder / f"{module}.log").open("ab") as log:
             process = subprocess.Popen(
                 ["unshare", "--mount", "sh", "-c", script, "sh", str(self.folder / "hosts"), *command],
@@ -161,9 +163,10 @@ class World:
         return [line for line in lines if line["event"] == name]
 
     def point(self, region: str) -> None:
-        """Move the endpoint's name; in place, because the file is mounted."""
+        """Move the endpoint's name, or to nobody; in place, because the file is mounted."""
+        target = BROKERS.get(region, NOBODY)
         fixed = [f"{address} {name}.example.com" for name, address in BROKERS.items()]
-        (self.folder / "hosts").write_text("\n".join([*fixed, f"{BROKERS[region]} {ENDPOINT}"]) + "\n")
+        (self.folder / "hosts").write_text("\n".join([*fixed, f"{target} {ENDPOINT}"]) + "\n")
 
     def disconnect(self, region: str, client_id: str) -> None:
         """Take the client's session over, which ends its connection."""
@@ -193,7 +196,7 @@ class World:
         return int(next(iter(self.rows(query, region, after)), (0,))[0])
 
     def check_nothing_lost(self) -> int:
-        """Every number from 1 arrived, the first arrivals in order, but for what the outbox holds; return duplicates."""
+        """Every number arrived, first arrivals in order, but for what the outbox holds; return the duplicates."""
         with closing(sqlite3.connect(self.folder / "outbox")) as outbox:
             (stored,) = outbox.execute("SELECT seq FROM sqlite_sequence").fetchone()
             kept = {sequence for (sequence,) in outbox.execute("SELECT sequence FROM message")}

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from ansible.module_utils.region_switch.html_report import pictures
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACCOUNT_ID = "123456789012"
@@ -117,6 +118,13 @@ def _wait(api: AwsApi, process: subprocess.Popen[bytes], log: Path) -> None:
             assert process.poll() is None, f"the stand-in ended: {log.read_text()}"
             assert time.monotonic() < deadline, f"the stand-in does not answer: {log.read_text()}"
             time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reports have no pictures, which take a second each, but where a test asks for `pictures`."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(pictures, "draw", lambda *_: (pictures.Charts(), []))
 
 
 @pytest.fixture(scope="session")

@@ -143,6 +143,7 @@ def test_client_killed_at_random_under_load_loses_nothing(world: World, library:
         process.wait(TIMEOUT)
         process = world.client(library, socket="s", heartbeat_interval=0, publish_rate=1000)
     eventually(lambda: set(producer.stored) <= set(world.sequences()), "everything that was stored")
+    eventually(lambda: len(world.events("connected")) == 6, "the last process")
     process.terminate()
     assert process.wait(TIMEOUT) == 0
     world.check_nothing_lost()
@@ -161,8 +162,12 @@ def test_nothing_is_lost_while_no_broker_is_there(world: World, library: str) ->
         producer.send(10)
     assert producer.stored == list(range(1, 501))
     assert world.sequences() == []
+    # A broker keeps nothing for a monitor that is not back: the client comes after it.
+    world.point("nowhere")
     for region in BROKERS:
         world.start_broker(region)
+    world.await_monitor()
+    world.point("ap-northeast-1")
     eventually(lambda: len(set(world.sequences())) == 500, "all of them")
     process.terminate()
     assert process.wait(TIMEOUT) == 0

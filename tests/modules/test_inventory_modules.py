@@ -69,3 +69,21 @@ def test_good_inventory_is_taken() -> None:
 )
 def test_wrong_inventory_is_refused_by_name(name: str, value: object, found: str) -> None:
     assert error_of("failover_inventory_info", {**INVENTORY, name: value}).startswith(found)
+
+
+def test_caller_is_asked_for_once_the_inventory_is_right(aws_api: AwsApi) -> None:
+    found = run_ok("failover_inventory_info", {**INVENTORY, "caller_hint": "Log in again."})
+    assert (found["caller"]["account"], found["caller"]["region"]) == (aws_api.account_id, REGION)
+
+    error_of("failover_inventory_info", {**INVENTORY, "regions": [], "caller_hint": "Log in again."})
+    run_ok("failover_inventory_info", INVENTORY)
+    assert aws_api.operations().count("GetCallerIdentity") == 1
+
+
+def test_aws_that_does_not_answer_is_said_with_the_hint(aws_api: AwsApi) -> None:
+    aws_api.faults({"operation": "*", "kind": "error", "status": 403, "code": "ExpiredToken"})
+
+    error = error_of("failover_inventory_info", {**INVENTORY, "caller_hint": "Log in again."})
+
+    assert error.startswith("AWS API: found no region that answers GetCallerIdentity (us-east-1: ExpiredToken (")
+    assert error.endswith(", expected one: Log in again.")

@@ -75,12 +75,13 @@ def test_every_region_has_a_socket_that_is_checked(tmp_path: Path) -> None:
 
 
 def test_missing_programs_are_named_by_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for program in checks.PACKAGES:
-        if program not in ("knotd", "systemd-nspawn"):
+    for program in (*checks.PACKAGES, *checks.TEST_PACKAGES):
+        if program not in ("chromedriver", "knotd", "systemd-nspawn"):
             (tmp_path / program).write_text("", encoding="ascii")
             (tmp_path / program).chmod(0o755)
     monkeypatch.setattr(checks, "program_path", lambda: str(tmp_path))
     assert checks.missing_packages(FIT) == ["knot", "systemd-container"]
+    assert checks.missing_packages(FIT, tests=True) == ["chromium-driver", "knot", "systemd-container"]
 
 
 @pytest.mark.parametrize(

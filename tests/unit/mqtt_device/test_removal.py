@@ -66,6 +66,16 @@ def test_outbox_that_cannot_be_read_is_kept(layout: Layout, service: FakeService
     assert (found["undelivered"], found["kept"]) == (None, str(layout.private_state))
 
 
+def test_outbox_that_was_set_aside_is_kept(layout: Layout, service: FakeService) -> None:
+    aside = outbox(layout, 0).with_name("outbox.sqlite.damaged-20260101T000000Z")
+    aside.touch()
+
+    found = remove(layout, service, purge=False, metrics_link=None, check_mode=False)
+
+    assert (found["undelivered"], found["kept"]) == (None, str(layout.private_state))
+    assert aside.exists()
+
+
 def test_undelivered_messages_go_when_asked(layout: Layout, service: FakeService) -> None:
     outbox(layout, 7)
 

@@ -444,3 +444,12 @@ def test_every_address_with_and_without_port_is_a_resolver(address: Any, port: i
     server = parse_server(f"{shown}:{port}" if port else shown, recursive=True)
 
     assert (server.address, server.port) == (str(address), port or 53)
+
+
+def test_each_server_that_comes_to_be_right_is_told_once() -> None:
+    script = Script({ONE: [NEW], TWO: [OLD, NEW]})
+    told: list[Server] = []
+
+    script.gate(settled=told.append).wait([ONE, TWO], {NAME: NEW})
+
+    assert sorted(told, key=lambda each: each.name) == [ONE, TWO]

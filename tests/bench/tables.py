@@ -1,0 +1,189 @@
+"""The tables of docs/benchmarks.md and README.md, made from the committed figures and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .fleets import ARTICLE, OURS
+
+Figures = Mapping[str, Any]
+Row = Sequence[str]
+
+SIZES = (2, 100, 1000)
+CONDITIONS = {
+    "plain": "",
+    "half": ", half of them belong where they are",
+    "latency": ", API 80 ms slower",
+    "clamp": ", resolver keeps answers 30 s",
+}
+# Whose messages are so frequent that they say when the client was silent.
+DEVICES = 2
+METHODS = {
+    OURS: "ours, one wave",
+    "loop": "one boto3 call after another",
+    "pool": "64 threads, no pace, no retries",
+    "pool with retries": "64 threads, no pace, boto3's retries",
+}
+MISSING = "Not measured yet."
+NONE = "–"
+
+
+def table(header: Row, rows: Iterable[Row]) -> str:
+    """Return a table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine(found: Figures) -> str:
+    """Return one line on what a section was measured with."""
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return (
+        f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, Linux {found['kernel']}, Python "
+        f"{found['python']}, {versions}; {found['date']}, commit {found['commit']}, load average "
+        f"{found['load_average']:g}."
+    )
+
+
+def gap(cell: Figures) -> Figures:
+    """Return what a cell calls its gap: by messages where they are frequent enough, else by connections."""
+    found: Figures = cell["silent" if cell["clients"] == DEVICES else "offline"]
+    return found
+
+
+def pairs(figures: Figures) -> list[tuple[Figures, Figures]]:
+    """Return ours and the article's cell of each fleet and condition, in the tables' order."""
+    found = []
+    for size in SIZES:
+        cells = figures.get(f"moves_{size}", {}).get("cells", [])
+        by_key = {(cell["condition"], cell["method"]): cell for cell in cells}
+        for condition in CONDITIONS:
+            if (condition, OURS) in by_key and (condition, ARTICLE) in by_key:
+                found.append((by_key[condition, OURS], by_key[condition, ARTICLE]))
+    return found
+
+
+def ratio(ours: float | None, article: float | None) -> str:
+    """Return how many times as long the article's method takes."""
+    return f"{article / ours:.3g} ×" if ours and article else NONE
+
+
+def summary(figures: Figures) -> str:
+    """The README's table."""
+    rows = []
+    for ours, article in pairs(figures):
+        if ours["condition"] == "half":
+            continue
+        rows.append(
+            [
+                title(ours),
+                *(_seconds(gap(cell)["median"]) for cell in (ours, article)),
+                ratio(gap(ours)["median"], gap(article)["median"]),
+                *(_landed(cell) for cell in (ours, article)),
+                *(f"{cell['lost']}" for cell in (ours, article)),
+            ]
+        )
+    if not rows:
+        return MISSING
+    header = ["clients", "gap: ours", "article's", "ratio", "all landed: ours", "article's", "lost: ours", "article's"]
+    return f"{table(header, rows)}\n\n{machine(_newest(figures))}"
+
+
+def moves(figures: Figures) -> str:
+    """All figures of the moves."""
+    rows = [_move(cell) for pair in pairs(figures) for cell in pair]
+    if not rows:
+        return MISSING
+    header = ["clients", "method", "moves", "gap: median", "p95", "n", "all landed", "not landed", "went back"]
+    header += ["needlessly disconnected", "sent", "lost", "twice", "API calls", "429"]
+    machines = [figures[f"moves_{size}"]["machine"] for size in SIZES if f"moves_{size}" in figures]
+    told = {machine(each): None for each in machines}
+    return "\n\n".join([table(header, rows), *told])
+
+
+def _move(cell: Figures) -> Row:
+    found = gap(cell)
+    return [
+        title(cell),
+        cell["method"],
+        str(cell["moves"]),
+        _seconds(found["median"]),
+        _seconds(found["p95"]),
+        str(found["n"]),
+        _landed(cell),
+        *(str(cell[key]) for key in ("not_landed", "bounced", "needless", "sent", "lost", "duplicated", "calls")),
+        str(cell["throttled"]),
+    ]
+
+
+def sweeps(figures: Figures) -> str:
+    """The sweeps alone, beside what the quota allows."""
+    if "sweeps" not in figures:
+        return MISSING
+    section = figures["sweeps"]
+    rows = []
+    for cell in section["cells"]:
+        floor = cell["clients"] / section["quota"]
+        rows.append(
+            [
+                METHODS[cell["method"]],
+                str(cell["calls"]),
+                str(cell["told"]),
+                str(cell["clients"] - cell["told"]),
+                str(cell["throttled"]),
+                f"{cell['seconds']:.2f} s",
+                f"{cell['told_per_second']:g}",
+                f"{cell['seconds'] / floor - 1:+.1%}",
+            ]
+        )
+    floor = section["cells"][0]["clients"] / section["quota"]
+    header = ["method", "calls", "told", "not told", "429", "first call to last", "told per second", "beside N / quota"]
+    text = f"N / quota is {floor:g} s: {section['cells'][0]['clients']} clients, {section['quota']:g} calls per second."
+    return f"{table(header, rows)}\n\n{text} {machine(section['machine'])}"
+
+
+def gaps(figures: Figures) -> str:
+    """The gap of each library over many moves."""
+    if "gap" not in figures:
+        return MISSING
+    section = figures["gap"]
+    rows = [
+        [cell["client"], cell["library"], str(cell["n"]), _seconds(cell["median"]), _seconds(cell["p95"])]
+        for cell in section["cells"]
+    ]
+    header = ["client", "library", "moves", "gap: median", "p95"]
+    return f"{table(header, rows)}\n\n{section['lost']} messages lost. {machine(section['machine'])}"
+
+
+def curve(figures: Figures) -> str:
+    """Time and memory by the size of the fleet."""
+    section = figures.get("curve")
+    if not section:
+        return MISSING
+    rows = []
+    for kind, name in (("real", "real clients, AWS's quota"), ("simulated", "simulated, without botocore and quotas")):
+        for point in section.get(kind, []):
+            phase = sum(each["seconds"] for each in point.get("phases", []) if each["name"] == "sweep")
+            cpu = f"{1000 * point['cpu'] / point['clients']:.2f} ms" if point.get("cpu") else NONE
+            size = point["clients"]
+            rows.append([f"{size:,}", name, f"{point['seconds']:.1f} s", f"{phase:.1f} s" if phase else NONE])
+            rows[-1] += [f"{size / 100:.1f} s", cpu, f"{point['peak_mib']:.0f} MiB"]
+    header = ["clients", "account", "whole move", "sweep and landing", "N / quota", "CPU per client", "peak memory"]
+    return f"{table(header, rows)}\n\n{machine(section['machine'])}"
+
+
+def title(cell: Figures) -> str:
+    return f"{cell['clients']:,}{CONDITIONS[cell['condition']]}"
+
+
+def _seconds(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f} s"
+
+
+def _landed(cell: Figures) -> str:
+    return "never" if cell["landed"] is None else f"{cell['landed']:.1f} s"
+
+
+def _newest(figures: Figures) -> Figures:
+    found: Figures = next(figures[f"moves_{size}"]["machine"] for size in SIZES if f"moves_{size}" in figures)
+    return found

@@ -1,0 +1,177 @@
+"""What the pages say of speed is what was measured, and is counted right."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench import analysis, page, plots, results, tables
+from tests.bench.brokers import CONNECTED, ENDED, KICKED, Event, RegionLog
+
+OLD, NEW = "us-east-1", "ap-northeast-1"
+BEFORE, TARGETS = {"c1": OLD, "c2": NEW}, {"c1": NEW, "c2": NEW}
+
+
+def figures() -> dict[str, Any]:
+    """Figures of every section, small enough to be read."""
+    move = analysis.Move(
+        landed=5.0, command=8.0, offline={"c1": 0.05}, silent={"c1": 0.2}, not_landed=0, bounced=0, needless=0,
+        sent=100, lost=0, duplicated=0, calls={"DeleteConnection": 1}, throttled=0,
+        phases=[{"name": "plan", "seconds": 1.0}, {"name": "sweep", "seconds": 2.5}],
+    )  # fmt: skip
+    slow = analysis.Move(**{**vars(move), "landed": 10.0, "offline": {"c1": 8.0}, "silent": {"c1": 9.0}, "lost": 80})
+    stuck = analysis.Move(**{**vars(slow), "landed": None, "not_landed": 1})
+
+    def cells(size: int) -> list[dict[str, Any]]:
+        made = [("plain", "ours", [move]), ("plain", "article", [slow]), ("clamp", "ours", [move])]
+        return [
+            {"clients": size, "condition": condition, "method": method, **analysis.summarise(found),
+             "each": [each.as_dict() for each in found]}
+            for condition, method, found in [*made, ("clamp", "article", [slow, stuck])]
+        ]  # fmt: skip
+
+    machine = results.machine()
+    sweep = {"calls": 1000, "told": 1000, "throttled": 0, "seconds": 10.1, "told_per_second": 98.9, "clients": 1000}
+    return {
+        **{f"moves_{size}": {"machine": machine, "cells": cells(size)} for size in tables.SIZES},
+        "sweeps": {"machine": machine, "quota": 100.0, "cells": [{"method": "ours", **sweep}]},
+        "gap": {"machine": machine, "lost": 0,
+                "cells": [{"client": "c1", "library": "paho", "n": 20, "median": 0.16, "p95": 0.19}]},
+        "curve": {"machine": machine,
+                  "simulated": [{"clients": 10**6, "seconds": 600.0, "cpu": 360.0, "peak_mib": 92.0}],
+                  "real": [{"clients": 100, "seconds": 9.0, "peak_mib": 90.0, "phases": move.phases}]},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", page.PAGES, ids=lambda path: path.name)
+def test_a_page_says_what_the_committed_figures_say(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == page.rendered(path, results.read())
+
+
+@pytest.mark.parametrize("name", plots.PLOTS)
+def test_a_plot_is_of_the_committed_figures(name: str) -> None:
+    path = page.IMAGES / f"{name}.svg"
+
+    assert plots.digest(results.read(), plots.PLOTS[name][1]) in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", plots.PLOTS)
+def test_a_plot_shows_its_figures_and_changes_with_them(name: str) -> None:
+    found, sections = figures(), plots.PLOTS[name][1]
+    drawn = plots.render(name, found)
+    assert drawn is not None
+    assert "<svg" in drawn
+
+    other = copy.deepcopy(found)
+    other[next(key for key in other if key.startswith(sections))]["machine"]["date"] = "2000-01-01"
+    assert plots.digest(other, sections) not in drawn
+    assert plots.render(name, {}) is None
+
+
+def test_tables_show_each_cell_and_the_ratio_to_the_article() -> None:
+    found = figures()
+
+    assert "| 2 | 0.20 s | 9.00 s | 45 × | 5.0 s | 10.0 s | 0 | 80 |" in tables.summary(found)
+    assert "| 1,000 | 0.05 s | 8.00 s | 160 × |" in tables.summary(found)
+    assert "| 100, resolver keeps answers 30 s | article | 2 | 8.00 s | 8.00 s | 2 | never | 1 |" in tables.moves(found)
+    assert "| 1000 | 1000 | 0 | 0 | 10.10 s | 98.9 | +1.0% |" in tables.sweeps(found)
+    assert "| c1 | paho | 20 | 0.16 s | 0.19 s |" in tables.gaps(found)
+    assert "| 1,000,000 | simulated, without botocore and quotas | 600.0 s | – | 10000.0 s | 0.36 ms | 92 MiB |" in (
+        tables.curve(found)
+    )
+    for render in (tables.summary, tables.moves, tables.sweeps, tables.gaps, tables.curve):
+        assert found["gap"]["machine"]["cpu"] in render(found)
+        assert render({}) == tables.MISSING
+
+
+def test_only_what_stands_between_a_sections_markers_is_written() -> None:
+    text = "before\n<!-- bench a: begin -->\nold\n<!-- bench a: end -->\nafter\n"
+
+    assert page.fill(text, "a", "new") == text.replace("old", "new")
+    for broken in ("no markers", text.replace("end", "fin"), text + text):
+        with pytest.raises(page.MarkerError, match=r"section a: found [02] times"):
+            page.fill(broken, "a", "new")
+
+
+def test_a_section_is_written_with_its_machine_and_the_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    results.write("one", {"cells": [1]}, path)
+    results.write("two", {"cells": [2]}, path)
+    results.write("one", {"cells": [3]}, path)
+
+    found = json.loads(path.read_text())
+    assert {name: section["cells"] for name, section in found.items()} == {"one": [3], "two": [2]}
+    assert found["one"]["machine"]["cores"] > 0
+
+
+def test_all_interruptions_of_a_client_are_added_up() -> None:
+    events = [
+        Event(1.0, OLD, "c1", KICKED),
+        Event(3.0, OLD, "c1", CONNECTED),
+        Event(4.0, OLD, "c1", ENDED),
+        Event(4.5, NEW, "c1", CONNECTED),
+        # One of a session without a connection, and an interruption that has no end.
+        Event(5.0, OLD, "c1", KICKED),
+        Event(6.0, NEW, "c2", KICKED),
+    ]
+
+    assert analysis.offline(events, BEFORE) == {"c1": 2.5}
+
+
+def test_clients_that_go_back_or_are_disconnected_where_they_belong_are_counted() -> None:
+    events = [
+        Event(1.0, OLD, "c1", KICKED),
+        Event(2.0, OLD, "c1", CONNECTED),
+        Event(3.0, OLD, "c1", KICKED),
+        Event(4.0, NEW, "c2", KICKED),
+        Event(5.0, NEW, "c2", CONNECTED),
+        Event(6.0, NEW, "c1", CONNECTED),
+        Event(7.0, NEW, "c1", KICKED),
+        # Told again while it is connected nowhere.
+        Event(7.5, NEW, "c1", KICKED),
+        Event(9.0, NEW, "c1", CONNECTED),
+    ]
+
+    assert analysis.bounced(events, BEFORE, TARGETS) == 1
+    assert analysis.needless(events, BEFORE, TARGETS) == 2
+    assert analysis.landed(events, {"c1": NEW, "c2": NEW}, TARGETS, began=0.5) == (8.5, 0)
+    assert analysis.landed(events, {"c1": OLD}, TARGETS, began=0.5) == (None, 2)
+
+
+def test_requests_are_counted_by_operation() -> None:
+    calls = [{"operation": "DeleteConnection", "status": status} for status in (200, 429, 404)]
+
+    assert analysis.count_calls([{"operation": "ListThings", "status": 200}, *calls]) == (
+        {"DeleteConnection": 3, "ListThings": 1},
+        1,
+    )
+
+
+def test_a_spread_says_how_many_values_it_is_of() -> None:
+    assert analysis.spread([]) == {"n": 0, "median": None, "p95": None}
+    assert analysis.spread([2.0]) == {"n": 1, "median": 2.0, "p95": 2.0}
+    assert analysis.spread([float(value) for value in range(101)]) == {"n": 101, "median": 50.0, "p95": 95.0}
+
+
+def test_a_broker_tells_clients_from_those_that_take_their_sessions_over() -> None:
+    log = RegionLog(OLD)
+    stamp = "2026-11-25T01:00:00+0000: "
+    lines = [
+        "New client connected from 198.18.83.201:1 as c1 (p2, c1, k30).",
+        "Client c1 already connected, closing old connection.",
+        "New client connected from unix as c1 (p2, c1, k60, u'DeleteConnection').",
+        "Client c1 disconnected.",
+        "New client connected from 198.18.83.201:2 as c1 (p2, c1, k30).",
+        "Client c1 closed its connection.",
+        "mosquitto says what has nothing to do with it",
+    ]
+
+    found = [log.take(stamp + line, float(at)) for at, line in enumerate(lines)]
+
+    assert [event and (event.at, event.kind) for event in found] == [
+        (0.0, CONNECTED), None, (2.0, KICKED), None, (4.0, CONNECTED), (5.0, ENDED), None,
+    ]  # fmt: skip
