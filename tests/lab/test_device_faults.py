@@ -8,7 +8,7 @@ import pytest
 
 from . import device_faults
 from .conftest import StandIn, wait_for
-from .device_messages import devices, on_each, tell
+from .device_messages import devices, tell
 
 METRICS = "/var/lib/prometheus/node-exporter/mqtt_client.prom"
 
@@ -70,10 +70,3 @@ def test_operator_sees_on_the_device_what_its_client_does(fleet: dict[str, str])
             f"{each.client_id}: more acknowledged",
             lambda each=each, read=read, before=before: acknowledged(each.ssh(read)) > before,  # type: ignore[misc]
         )
-
-
-def test_key_on_the_device_is_readable_for_root_only(fleet: dict[str, str]) -> None:
-    assert on_each(lambda each: each.ssh("stat --format='%U %a' /etc/mqtt-client/client.key")) == ["root 400"] * 2
-    # Where the service finds it.
-    copies = on_each(lambda each: each.ssh("stat --format=%a /run/credentials/mqtt-client.service/client.key"))
-    assert copies == ["400"] * 2
