@@ -12,19 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import device, monitor, region, topology
+from lab import device, region, topology
 
-from .conftest import StandIn, failover, wait_for
+from .conftest import wait_for
 from .device_messages import SERVICE, Device, Proof, arrived, devices, most_behind, on_each, producers, prove
-from .moves import move_and_prove
 
 STATE_DIRECTORY = "/var/lib/private/mqtt-client"
 # On the devices: how far the client's clock is set back, and what makes it so.
 CLOCK = "/var/lib/clock"
 CLOCK_PROGRAM = Path(__file__).with_name("settable_clock.py")
 BOOT_TIMEOUT = 120.0
-# Every client changes its region between them.
-BEFORE, AFTER = "1", "3"
 # Messages on their way while everything is well.
 FEW = 100
 
@@ -212,24 +209,3 @@ def clocks_set_back(seconds: float, rate: float) -> list[Proof]:
         for each in devices():
             assert most_behind(each.client_id, since) >= seconds
         return proofs
-
-
-def moves(
-    fleet: dict[str, str], stand_in: StandIn, times: int, rate: float
-) -> tuple[list[Proof], dict[str, list[float]]]:
-    """The fleet moves to and fro while messages are handed over; returns also each client's gaps in seconds."""
-    failover(BEFORE)
-    since = time.time()
-    gaps: dict[str, list[float]] = {client_id: [] for client_id in fleet}
-    before, after = BEFORE, AFTER
-    with producers() as made:
-        made.start(rate)
-        made.wait_for_more(1)
-        for _ in range(times):
-            began = time.time()
-            move_and_prove(fleet, stand_in, after)
-            for client_id, gap in monitor.gaps(before, after, began).items():
-                gaps[client_id].append(gap)
-            before, after = after, before
-        # What is on its way to one region may arrive after what was sent to the other.
-        return prove(made, since, in_order=False), gaps

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from . import device_faults
-from .conftest import StandIn, wait_for
+from .conftest import wait_for
 from .device_messages import devices, tell
 
 METRICS = "/var/lib/prometheus/node-exporter/mqtt_client.prom"
@@ -37,15 +37,6 @@ def test_clocks_that_are_set_back_an_hour_lose_nothing(
     fleet: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     tell("clock set back an hour", device_faults.clocks_set_back(3600, rate=50), capsys)
-
-
-def test_clients_that_are_moved_lose_nothing(
-    fleet: dict[str, str], stand_in: StandIn, capsys: pytest.CaptureFixture[str]
-) -> None:
-    proofs, gaps = device_faults.moves(fleet, stand_in, 1, rate=50)
-
-    tell("1 move", proofs, capsys)
-    assert {client_id: len(values) for client_id, values in gaps.items()} == dict.fromkeys(fleet, 1)
 
 
 def acknowledged(text: str) -> int:
