@@ -12,8 +12,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The engine and the clients, as the drill and the bench import them.
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
-.PHONY: help venv drill watch faults report report-png test lint unit lab lab-down lab-status load load-down bench bench-gap \
-	bench-curve bench-page bench-fleet soak clean
+.PHONY: help venv drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak clean
+.PHONY: bench bench-gap bench-curve bench-page bench-fleet
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14

@@ -14,7 +14,7 @@ def main() -> int:
     """Run one command; the exit code is 0 only when it did what it says."""
     parser = argparse.ArgumentParser(prog="python -m lab", description="The rehearsal lab.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("install", help="install the Debian packages that are missing, and no more (root)")
+    commands.add_parser("install", help="fetch what lab and tests take from the internet, and no more (root)")
     commands.add_parser("up", help="bring up what is missing and wait until it is ready (root)")
     commands.add_parser("down", help="leave nothing behind but the cached base system (root)")
     commands.add_parser("status", help="list programs and addresses; exit code 1 when not all run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,29 @@ def build_base() -> None:
     shutil.rmtree(partial / "var/cache/apt/archives", ignore_errors=True)
     shutil.rmtree(partial / "var/lib/apt/lists", ignore_errors=True)
     partial.rename(base)
+
+
+def fetch_clients() -> None:
+    """Make the archives that are deployed to the devices, as the role does; their wheels are downloaded once.
+
+    Raises:
+        LabError: wheels cannot be downloaded.
+    """
+    clients = topology.REPOSITORY / "clients"
+    python = (base_directory() / "usr/bin/python3").readlink().name.removeprefix("python")
+    for requirements in sorted(clients.glob("requirements-*.txt")):
+        run(
+            [
+                sys.executable,
+                str(topology.REPOSITORY / "roles/mqtt_client_prepare/files/build_bundle.py"),
+                f"--package={clients / 'mqtt_fleet'}",
+                f"--requirements={requirements}",
+                f"--python={python}",
+                f"--machine={platform.machine()}",
+                f"--cache={topology.cache_directory()}",
+            ],
+            timeout=BUILD_TIMEOUT,
+        )
 
 
 def directory(node: Node) -> Path:

@@ -37,15 +37,17 @@ def up(say: Say) -> None:
 
 
 def install(say: Say) -> None:
-    """Install the Debian packages that are missing: tests that need no lab use some of them too.
+    """Fetch all that the lab and the tests take from the internet: a lab in a world of its own has no way to it.
 
     Raises:
-        LabError: the machine is not fit, or apt cannot install them.
+        LabError: the machine is not fit, or something cannot be fetched.
     """
     facts = checks.read_facts()
     checks.check_machine(facts)
     with _alone():
         _install_missing(facts, say, tests=True)
+        _build_base(say)
+        device.fetch_clients()
 
 
 def _install_missing(facts: checks.Facts, say: Say, tests: bool = False) -> None:
@@ -57,14 +59,19 @@ def _install_missing(facts: checks.Facts, say: Say, tests: bool = False) -> None
         packages.install(missing)
 
 
+def _build_base(say: Say) -> None:
+    if device.base_directory().exists():
+        return
+    say("building the devices' system with debootstrap, once: about a minute")
+    began = time.monotonic()
+    device.build_base()
+    say(f"devices' system: built in {time.monotonic() - began:.0f} s")
+
+
 def _prepare(state: Path, say: Say) -> None:
     from lab import configuration, files, programs
 
-    if not device.base_directory().exists():
-        say("building the devices' system with debootstrap, once: about a minute")
-        began = time.monotonic()
-        device.build_base()
-        say(f"devices' system: built in {time.monotonic() - began:.0f} s")
+    _build_base(say)
     network.up()
     say(f"network {topology.NETWORK} on {topology.BRIDGE}: {len(topology.NODES)} nodes")
     (state / "log").mkdir(parents=True, exist_ok=True)

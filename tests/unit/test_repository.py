@@ -30,9 +30,7 @@ def run(*command: str) -> str:
 
 def makefile_targets() -> set[str]:
     text = (REPOSITORY / "Makefile").read_text()
-    phony = re.search(r"^\.PHONY:(.*)$", text, flags=re.MULTILINE)
-    assert phony
-    return set(phony[1].split())
+    return {name for names in re.findall(r"^\.PHONY:(.*)$", text, flags=re.MULTILINE) for name in names.split()}
 
 
 def code(page: str) -> list[str]:
