@@ -15,7 +15,7 @@ from pathlib import Path
 from lab import device, region, topology
 
 from .conftest import wait_for
-from .device_messages import SERVICE, Device, Proof, arrived, devices, most_behind, on_each, producers, prove
+from .device_messages import SERVICE, Device, Producers, Proof, arrived, devices, most_behind, on_each, producers, prove
 
 STATE_DIRECTORY = "/var/lib/private/mqtt-client"
 # On the devices: how far the client's clock is set back, and what makes it so.
@@ -201,6 +201,7 @@ def clocks_set_back(seconds: float, rate: float) -> list[Proof]:
         made.wait_for_more(int(rate))
         set_back(seconds)
         made.wait_for_more(int(rate))
+        _wait_for_heartbeats(made, since)
         on_each(lambda each: each.ssh(f"systemctl kill --signal=KILL {SERVICE}"))
         made.wait_for_more(int(rate))
         set_back(0)
@@ -209,3 +210,14 @@ def clocks_set_back(seconds: float, rate: float) -> list[Proof]:
         for each in devices():
             assert most_behind(each.client_id, since) >= seconds
         return proofs
+
+
+def _wait_for_heartbeats(made: Producers, since: float) -> None:
+    """Wait until twenty messages of each client's own have arrived, which come by its clock."""
+
+    def own(each: Device) -> int:
+        return len(arrived(each.client_id, since) - made.accepted(each))
+
+    before = {each: own(each) for each in devices()}
+    for each, count in before.items():
+        wait_for(f"{each.client_id}: heartbeats", lambda each=each, count=count: own(each) >= count + 20)  # type: ignore[misc]

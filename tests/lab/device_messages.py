@@ -204,6 +204,9 @@ def _prove(each: Device, made: Producers, since: float, timeout: float, in_order
     for name in made.names:
         in_turn = sorted(made.record(each, name).accepted.items())
         assert in_turn == sorted(in_turn, key=lambda pair: pair[1]), f"{each.client_id}: numbered in another order"
+    # A message that was forgotten leaves its number to another.
+    records = [made.record(each, name).accepted for name in made.names]
+    assert sum(map(len, records)) == len(accepted), f"{each.client_id}: a number was given twice"
     wait_for(
         f"{each.client_id} ({each.library}): arrival of all {len(accepted)} accepted messages",
         lambda: accepted <= arrived(each.client_id, since),
