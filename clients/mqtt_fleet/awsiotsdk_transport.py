@@ -77,6 +77,8 @@ class AwsIotSdkConnection:
             session_expiry_interval_sec=config.session_expiry,
             # The outbox sends again what was in flight, on a connection of its own.
             offline_queue_behavior=mqtt5.ClientOperationQueueBehaviorType.FAIL_ALL_ON_DISCONNECT,
+            # The library's own holds back at 100 a second, whatever the configured rate.
+            extended_validation_and_flow_control_options=mqtt5.ExtendedValidationAndFlowControlOptions.NONE,
             min_reconnect_delay_ms=NEVER_RECONNECT_MS,
             max_reconnect_delay_ms=NEVER_RECONNECT_MS,
             retry_jitter_mode=mqtt5.ExponentialBackoffJitterMode.NONE,

@@ -169,6 +169,8 @@ class Client:
             submissions.append(Submission())
         if submissions or acknowledged:
             self._spool.commit(submissions, acknowledged)
+            for source in self._sources:
+                source.flush()
             self._delivery.stored()
         self._keep_connection(now)
         self._delivery.send(now)

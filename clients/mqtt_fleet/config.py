@@ -25,8 +25,8 @@ CHOICES = {
 # as one level of a topic cannot hold the separator or a wildcard either.
 CLIENT_ID_LENGTH = 128
 CLIENT_ID_FORBIDDEN = "/+#"
-# sockaddr_un.sun_path with its NUL, unix(7).
-SOCKET_PATH_BYTES = 107
+# sockaddr_un.sun_path without its NUL, unix(7), and without what a name has more while it is made.
+SOCKET_PATH_BYTES = 106
 
 # Key: (lowest, highest) accepted. Keep-alive as AWS IoT Core enforces it; 100 unacknowledged
 # QoS 1 publishes are the most it accepts per client, and 100 publishes a second per connection.

@@ -49,6 +49,7 @@ class Link:
         self._record = ConnectRecord(config.outbox.with_name(f"{config.outbox.name}.connect"), clock)
         self.failures = failures
         self._opened_at = -math.inf
+        self._connected_at = -math.inf
         self._next_open = clock.monotonic() + self._policy.delay(0, self._record.age(), 0.0)
         self._delivered = True
         self._opened_before = False
@@ -99,6 +100,9 @@ class Link:
 
     def connected(self, event: Connected) -> None:
         self.up = True
+        # The CONNECT was sent at some time since the attempt began; no later than now.
+        self._connected_at = self._clock.monotonic()
+        self._record.note()
         self._delivered = False
         self._metrics.connects += 1
         self._metrics.connected = True
@@ -142,7 +146,9 @@ class Link:
         self.up = False
         self.number += 1
         now = self._clock.monotonic()
-        delay = self._policy.delay(self.failures, now - self._opened_at, random.random())  # noqa: S311
+        # An attempt that failed may have sent its CONNECT just now.
+        since_connect = now - self._connected_at if was_up else 0.0
+        delay = self._policy.delay(self.failures, since_connect, random.random())  # noqa: S311
         self._next_open = now + delay
         self._metrics.connected = False
         self._metrics.connection = f"not connected: {reason}"

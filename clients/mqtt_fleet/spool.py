@@ -102,8 +102,10 @@ class Spool:
         return Refused(reason, f"not stored: {text}")
 
     def after(self, sequence: int, limit: int) -> list[Message]:
-        """Messages with a higher number, in order."""
-        return self._attempt(lambda outbox: outbox.after(sequence, limit)) or []
+        """Messages with a higher number, in order, without those that are acknowledged."""
+        acknowledged = {message.sequence for message in self._unremoved}
+        found = self._attempt(lambda outbox: outbox.after(sequence, limit + len(acknowledged))) or []
+        return [message for message in found if message.sequence not in acknowledged][:limit]
 
     def dropped(self) -> list[Range]:
         """Numbers that are not coming, for the next message to tell."""

@@ -123,8 +123,8 @@ def installed(layout: Layout) -> Files:
 
 def _after(layout: Layout, wanted: Wanted, before: Files, check_mode: bool) -> Files:
     files = {CA: wanted.ca, CERTIFICATE: wanted.certificate, CONFIGURATION: wanted.configuration, UNIT: wanted.unit}
-    if check_mode and not wanted.certificate:
-        # It is still to be issued.
+    if check_mode:
+        # The certificate, or the key that it is for, may be still to be made.
         return {**before, **{name: content for name, content in files.items() if content}}
     return {**files, KEY: _key_of(layout, wanted)}
 

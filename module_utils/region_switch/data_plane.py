@@ -228,7 +228,10 @@ class Wire:
             http = client._endpoint.http_session
             # A proxy may want to be told the whole URL, and who asks.
             proxied = http._proxy_config.proxy_url_for(url)
-            return cls(http, None if proxied else http._manager.connection_from_url(url))
+            pool = http._manager.connection_from_url(url)
+            # urllib3 1 cannot tell whether a connection is still open.
+            usable = not proxied and hasattr(pool.ConnectionCls, "is_connected")
+            return cls(http, pool if usable else None)
         except AttributeError:
             return None
 

@@ -81,17 +81,23 @@ def run(options: Options, check_mode: bool) -> Result:
         raise RefusedError(
             f"reports_directory {root}: found {error.strerror}, expected a folder: correct it"
         ) from error
-    with exclusive(root / ".lock", mode):
-        earlier = None
-        if options.run_id:
-            summary = Summary.read(root / options.run_id)
-        else:
-            summary = Summary(report.new_run_id(mode), mode)
-            earlier = _prepare(root, root / summary.run_id, desired)
-        directory = root / summary.run_id
-        # Whatever signal comes while the report is written, it is written.
-        with undisturbed(), Journal(directory / JOURNAL) as journal, Roster(directory / ROSTER) as roster:
-            return Run(options, aws, journal, roster, summary, directory, earlier).execute(desired)
+    # Whatever signal comes while the report is written, it is written.
+    with undisturbed():
+        with exclusive(root / ".lock", mode):
+            earlier = None
+            if options.run_id:
+                summary = Summary.read(root / options.run_id)
+            else:
+                summary = Summary(report.new_run_id(mode), mode)
+                earlier = _prepare(root, root / summary.run_id, desired)
+            directory = root / summary.run_id
+            with Journal(directory / JOURNAL) as journal, Roster(directory / ROSTER) as roster:
+                move = Run(options, aws, journal, roster, summary, directory, earlier)
+                diff = move.execute(desired)
+        # The next run need not wait for it.
+        if not move.paused:
+            move.write_page()
+        return move.result(diff)
 
 
 def _prepare(root: Path, directory: Path, desired: dict[str, str]) -> Path | None:
@@ -276,7 +282,8 @@ class Run:
         self.summary = summary
         self.directory = directory
         self.earlier = earlier
-        self.started = time.time()
+        # A run that goes on began before this process did.
+        self.started = datetime.fromisoformat(summary.started_at).timestamp()
         self.wrote = bool(options.run_id)
         self.switched = False
         self.paused = False
@@ -288,8 +295,8 @@ class Run:
         self.findings: list[Finding] = []
         self.sweeper: Sweeper | None = None
 
-    def execute(self, desired: dict[str, str]) -> Result:
-        """Move, and write the report however it ends."""
+    def execute(self, desired: dict[str, str]) -> dict[str, Any]:
+        """Move, and write the report however it ends; return the diff."""
         summary = self.summary
         diff: dict[str, Any] = {}
         try:
@@ -316,7 +323,7 @@ class Run:
             summary.error = str(error)
         finally:
             self._report()
-        return self._result(diff)
+        return diff
 
     def _report(self) -> None:
         self.roster.settle()
@@ -328,10 +335,8 @@ class Run:
         else:
             self.journal.write("end", outcome=self.summary.outcome, error=self.summary.error)
         report.write(self.directory, self.summary.as_dict())
-        if not self.paused:
-            self._write_page()
 
-    def _write_page(self) -> None:
+    def write_page(self) -> None:
         """Write the page, and that of the run that this one goes on from. What goes wrong with it is said, no more."""
         try:
             if self.options.ledger and (self.switched or self.wrote):
@@ -347,7 +352,12 @@ class Run:
                 f"{html_report.NAME}: found {one_line(error)}, expected a page: make report writes it again"
             )
 
-    def _result(self, diff: dict[str, Any]) -> Result:
+    def result(self, diff: dict[str, Any]) -> Result:
+        """What the module returns.
+
+        Raises:
+            FailedResultError: the move did not end as it should; carries the same.
+        """
         found = self.summary.as_dict()
         shown = [*report.lines(found, str(self.directory), self.page), *self.notes]
         shown += findings.table(self.findings, self.options.waive)

@@ -71,14 +71,17 @@ def cname_records(
     return [{"name": endpoint, "value": targets[region]} for endpoint, region in desired.items()]
 
 
-def left_out_of_setup(identity: Mapping[str, Any], refusals: Sequence[str]) -> str:
+def left_out_of_setup(identity: Mapping[str, Any], registered: Sequence[Mapping[str, Any]], client_id: str) -> str:
     """Return why a device is not set up in every region; "" where it is.
 
     Args:
         identity: the result of `mqtt_device_identity`; empty where the device was not asked.
-        refusals: why regions could not make its client known.
+        registered: the results of `iot_clients`, one per region.
     """
-    if not refusals:
+    refusals = [str(found["left_out"][client_id]) for found in registered if client_id in found.get("left_out", {})]
+    # In check mode its signing request is foretold.
+    foretold = identity.get("changed") and identity.get("csr") is None
+    if not refusals or foretold:
         return ""
     return f"{'not reachable; ' if identity.get('unreachable') else ''}{refusals[0]}"
 

@@ -131,11 +131,11 @@ class Ways:
     def floor(self) -> int:
         """The SDK's signer and the standard library's HTTP, with nothing around them."""
         import boto3
-        from botocore.auth import AUTH_TYPE_MAPS
+        from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
 
         credentials = boto3.session.Session().get_credentials().get_frozen_credentials()
-        signer = AUTH_TYPE_MAPS["v4"](credentials, "iotdata", OLD)
+        signer = SigV4Auth(credentials, "iotdata", OLD)
         connection = HTTPConnection("127.0.0.1", self._port)
         for number in range(self._calls):
             path = f"/connections/device-{number:07}?cleanSession=false&preventWillMessage=true"

@@ -126,7 +126,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=1_000_000)
     parser.add_argument("--kill", action="store_true", help="kill the move at half of its clients, and run it again")
-    parser.add_argument("--direct", action="store_true", help="leave out botocore: the engine's own cost")
+    parser.add_argument("--direct", action="store_true", help="leave out the making of requests: the engine's own cost")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--kill-after", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()

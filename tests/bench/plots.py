@@ -59,7 +59,7 @@ def moves(figures: Figures) -> Figure | None:
     )
     _bars(landed, [[cell["landed"] for cell in pair] for pair in found], "s from the command until all have landed")
     gap.set_yticks(range(len(found)), titles)
-    gap.invert_yaxis()
+    gap.set_ylim(len(found) - 0.5, -0.5)
     handles = [mpl.patches.Patch(color=COLOURS[method], label=method) for method in (OURS, ARTICLE)]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False)
     return figure
@@ -105,6 +105,8 @@ def curve(figures: Figures) -> Figure | None:
     }
     for kind, (name, line, colour) in names.items():
         points = section.get(kind, [])
+        if not points:
+            continue
         xs = [point["clients"] for point in points]
         time.plot(xs, [point["seconds"] for point in points], line, color=colour, label=name, markersize=4)
         memory.plot(xs, [point["peak_mib"] for point in points], line, color=colour, label=name, markersize=4)
@@ -121,11 +123,11 @@ def curve(figures: Figures) -> Figure | None:
 
 
 def phases(figures: Figures) -> Figure | None:
-    """Where the time of a move of a thousand clients goes, step after step."""
-    cells = {(ours["clients"], ours["condition"]): ours for ours, _ in tables.pairs(figures)}
-    cell = cells.get((max(tables.SIZES), "plain"))
-    if cell is None:
+    """Where the time of a move of the largest fleet goes, step after step."""
+    cells = [ours for ours, _ in tables.pairs(figures) if ours["condition"] == "plain"]
+    if not cells:
         return None
+    cell = max(cells, key=lambda each: int(each["clients"]))
     move = cell["each"][0]
     seconds: dict[str, float] = {}
     for phase in move["phases"]:
@@ -151,7 +153,7 @@ def phases(figures: Figures) -> Figure | None:
 PLOTS: dict[str, tuple[Callable[[Figures], Figure | None], str]] = {
     "bench-moves": (moves, "moves_"),
     "bench-curve": (curve, "curve"),
-    "bench-phases": (phases, "moves_1000"),
+    "bench-phases": (phases, "moves_"),
 }
 
 

@@ -76,7 +76,7 @@ class Account:
         quotas.defaults = lambda region: dataclasses.replace(defaults(region), search=SEARCH_RATE)
 
     def install_directly(self) -> None:
-        """Answer what is asked per client and per page without botocore, whose work is nine tenths of all."""
+        """Answer what is asked per client and per page without botocore, or what stands in for it."""
         self.install()
         through_botocore = aws.AwsClient.call
 

@@ -77,15 +77,17 @@ def summary(figures: Figures) -> str:
         rows.append(
             [
                 title(ours),
-                *(_seconds(gap(cell)["median"]) for cell in (ours, article)),
+                " + ".join(str(cell["moves"]) for cell in (ours, article)),
+                *(_gap(cell, "median") for cell in (ours, article)),
                 ratio(gap(ours)["median"], gap(article)["median"]),
                 *(_landed(cell) for cell in (ours, article)),
-                *(f"{cell['lost']}" for cell in (ours, article)),
+                *(f"{cell['lost'] / cell['moves']:g}" for cell in (ours, article)),
             ]
         )
     if not rows:
         return MISSING
-    header = ["clients", "gap: ours", "article's", "ratio", "all landed: ours", "article's", "lost: ours", "article's"]
+    header = ["clients", "moves", "gap: ours", "article's", "ratio", "all landed: ours", "article's"]
+    header += ["lost per move: ours", "article's"]
     return f"{table(header, rows)}\n\n{machine(_newest(figures))}"
 
 
@@ -107,8 +109,8 @@ def _move(cell: Figures) -> Row:
         title(cell),
         cell["method"],
         str(cell["moves"]),
-        _seconds(found["median"]),
-        _seconds(found["p95"]),
+        _gap(cell, "median"),
+        _gap(cell, "p95"),
         str(found["n"]),
         _landed(cell),
         *(str(cell[key]) for key in ("not_landed", "bounced", "needless", "sent", "lost", "duplicated", "calls")),
@@ -178,6 +180,11 @@ def title(cell: Figures) -> str:
 
 def _seconds(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f} s"
+
+
+def _gap(cell: Figures, key: str) -> str:
+    found = gap(cell)
+    return _seconds(found[key]) if found["n"] else "never"
 
 
 def _landed(cell: Figures) -> str:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -300,6 +301,20 @@ def test_botocore_of_another_make_does_everything(server: Server, monkeypatch: p
     monkeypatch.setattr(Wire, "send", lambda *_: pytest.fail("sent without botocore"))
 
     assert get(client, "a")["clientId"] == "a"
+
+
+def test_connections_of_another_urllib3_are_left_to_botocore() -> None:
+    pool = SimpleNamespace(ConnectionCls=object)
+    http = SimpleNamespace(
+        _proxy_config=SimpleNamespace(proxy_url_for=lambda _: None),
+        _manager=SimpleNamespace(connection_from_url=lambda _: pool),
+    )
+
+    wire = Wire.of(SimpleNamespace(_endpoint=SimpleNamespace(http_session=http)), "http://192.0.2.1/")
+
+    assert wire is not None
+    assert wire._idle() is None
+    assert Wire.of(SimpleNamespace(), "http://192.0.2.1/") is None
 
 
 def test_no_credentials_are_said_as_boto3_does(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from ansible.module_utils.region_switch.landing import Looker
 from ansible.module_utils.region_switch.roster import Roster
 from ansible.module_utils.region_switch.route53 import compare_and_swap, read_records, submit
 from ansible.module_utils.region_switch.survey import silent_regions
+
+from mqtt_fleet.ledger import Arrival, Ledger
 
 from .conftest import HOSTED_ZONE_ID, AwsApi
 from .modules import error_of, last_request, run, run_ok
@@ -458,6 +461,23 @@ def test_a_run_that_pauses_after_dns_goes_on(aws_api: AwsApi, options: dict[str,
     assert done["summary"]["plan"] == {endpoint: {"from": OLD, "to": NEW} for endpoint in ENDPOINTS}
     assert [phase["name"] for phase in done["summary"]["phases"]].count("switch") == 1
     assert aws_api.connected(NEW) == set(CLIENTS)
+
+
+def test_messages_are_counted_from_the_beginning_of_a_run_that_paused(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    kept = Ledger(tmp_path / "ledger.sqlite")
+    move = {**options, "mode": "3", "ledger": str(tmp_path / "ledger.sqlite")}
+
+    def arrive(sequence: int) -> None:
+        kept.add([Arrival("client_01", "stream", sequence, OLD, time.time(), time.time())])
+
+    arrive(1)
+    paused = run_ok("iot_region_switch", {**move, "pause_after_dns": True})
+    arrive(2)
+    done = run_ok("iot_region_switch", {**move, "run_id": paused["run_id"]})
+
+    assert done["summary"]["messages"]["received"] == 1
 
 
 def test_nothing_to_do_does_not_pause(aws_api: AwsApi, options: dict[str, Any]) -> None:

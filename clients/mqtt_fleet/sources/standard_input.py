@@ -40,6 +40,9 @@ class StandardInput:
     def start(self) -> None:
         self._thread.start()
 
+    def flush(self) -> None:
+        """Each answer is passed on when it is given."""
+
     def stop(self) -> None:
         # The thread may hang in a read: it ends with the process.
         self._stopping.set()

@@ -86,6 +86,9 @@ class Source(Protocol):
     def start(self) -> None:
         """Begin."""
 
+    def flush(self) -> None:
+        """Answers were given: pass them on. Called in the client's thread; does not block."""
+
     def stop(self) -> None:
         """Take no more; answers that are still given are delivered where that does not block."""
 

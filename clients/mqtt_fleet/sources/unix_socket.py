@@ -7,6 +7,7 @@ connection and waits for none: a program that does not read its answers is not r
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import selectors
@@ -43,7 +44,7 @@ MOST_ANSWER_BYTES = 64 << 10
 RETRY_SECONDS = 5.0
 
 
-class _Slot:
+class Slot:
     """Place of one request's answer in the order of a connection."""
 
     def __init__(self, size: int) -> None:
@@ -51,14 +52,14 @@ class _Slot:
         self.answer: Answer | None = None
 
 
-class _Producer:
+class Producer:
     """One connection: what it said, what it waits for, what it has not read."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.received = b""
         self.skipping = False
-        self.slots: deque[_Slot] = deque()
+        self.slots: deque[Slot] = deque()
         self.waiting_bytes = 0
         self.answers = b""
         self.ended = False
@@ -107,9 +108,9 @@ class UnixSocket:
         self._hand = hand
         self._listener: socket.socket | None = None
         self._selector = selectors.DefaultSelector()
-        self._producers: set[_Producer] = set()
+        self._producers: set[Producer] = set()
         # (who, whose place, what), from the client's thread.
-        self._answered: deque[tuple[_Producer, _Slot, Answer]] = deque()
+        self._answered: deque[tuple[Producer, Slot, Answer]] = deque()
         self._bell, self._rung = socket.socketpair()
         self._bell.setblocking(False)
         self._rung.setblocking(False)
@@ -119,6 +120,11 @@ class UnixSocket:
 
     def start(self) -> None:
         self._thread.start()
+
+    def flush(self) -> None:
+        """Wake this source's thread once for all answers: for each it would fight for the interpreter's lock."""
+        if self._answered:
+            self._ring()
 
     def stop(self) -> None:
         self._stopping = True
@@ -148,14 +154,17 @@ class UnixSocket:
 
     def _listen(self) -> None:
         """Bind the socket; where that fails it is said, and tried again later."""
+        # Under its name only when it has its permissions and is listened to; replaces what a killed process left.
+        unready = self._path.with_name(f"{self._path.name}~")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            if self._path.exists() and stat.S_ISSOCK(self._path.stat().st_mode):
-                # Left by a process that was killed.
-                self._path.unlink()
-            listener.bind(str(self._path))
-            self._path.chmod(self._mode)
+            if self._path.exists() and not stat.S_ISSOCK(self._path.stat().st_mode):
+                raise FileExistsError(errno.EEXIST, "something that is no socket is there")
+            unready.unlink(missing_ok=True)
+            listener.bind(str(unready))
+            unready.chmod(self._mode)
             listener.listen(MOST_CONNECTIONS)
+            unready.rename(self._path)
         except OSError as error:
             listener.close()
             text = f"socket: {self._path} cannot be used: {error.strerror}"
@@ -173,7 +182,7 @@ class UnixSocket:
         elif key.fileobj is self._listener:
             self._accept(self._listener)
         else:
-            producer: _Producer = key.data
+            producer: Producer = key.data
             try:
                 if events & selectors.EVENT_READ:
                     self._receive(producer)
@@ -199,7 +208,7 @@ class UnixSocket:
             connection.close()
             self._hand(Rejected(NAME, "connections", text))
             return
-        producer = _Producer(connection)
+        producer = Producer(connection)
         self._producers.add(producer)
         self._selector.register(connection, producer.wants, producer)
 
@@ -210,7 +219,7 @@ class UnixSocket:
         with suppress(OSError):
             self._path.unlink()
 
-    def _receive(self, producer: _Producer) -> None:
+    def _receive(self, producer: Producer) -> None:
         with suppress(BlockingIOError):
             chunk = producer.connection.recv(READ_BYTES)
             producer.ended = not chunk
@@ -221,7 +230,7 @@ class UnixSocket:
                 self._reject(producer, InvalidMessageError("malformed", "the last line has no end"))
                 producer.received = b""
 
-    def _take(self, producer: _Producer, line: bytes | None) -> None:
+    def _take(self, producer: Producer, line: bytes | None) -> None:
         try:
             if line is None:
                 raise InvalidMessageError("oversized", f"found a line of more than {LINE_BYTES} bytes")
@@ -232,20 +241,19 @@ class UnixSocket:
         slot = self._slot(producer, len(line))
         self._hand(Submission(data, topic, answer=partial(self._answer, producer, slot)))
 
-    def _slot(self, producer: _Producer, size: int) -> _Slot:
-        slot = _Slot(size)
+    def _slot(self, producer: Producer, size: int) -> Slot:
+        slot = Slot(size)
         producer.slots.append(slot)
         producer.waiting_bytes += size
         return slot
 
-    def _reject(self, producer: _Producer, error: InvalidMessageError) -> None:
+    def _reject(self, producer: Producer, error: InvalidMessageError) -> None:
         self._slot(producer, 0).answer = Refused(error.reason, str(error))
         self._hand(Rejected(NAME, error.reason, str(error)))
 
-    def _answer(self, producer: _Producer, slot: _Slot, answer: Answer) -> None:
+    def _answer(self, producer: Producer, slot: Slot, answer: Answer) -> None:
         """Called in the client's thread."""
         self._answered.append((producer, slot, answer))
-        self._ring()
 
     def _deliver(self) -> None:
         touched = set()
@@ -259,7 +267,7 @@ class UnixSocket:
             except OSError:
                 self._drop(producer)
 
-    def _send(self, producer: _Producer) -> None:
+    def _send(self, producer: Producer) -> None:
         producer.collect()
         if producer.answers:
             with suppress(BlockingIOError):
@@ -270,7 +278,7 @@ class UnixSocket:
         else:
             self._watch(producer)
 
-    def _watch(self, producer: _Producer) -> None:
+    def _watch(self, producer: Producer) -> None:
         """Ask the selector for what the producer wants now; it takes no one who wants nothing."""
         known = producer.connection.fileno() in self._selector.get_map()
         if producer.wants and known:
@@ -280,7 +288,7 @@ class UnixSocket:
         elif known:
             self._selector.unregister(producer.connection)
 
-    def _drop(self, producer: _Producer) -> None:
+    def _drop(self, producer: Producer) -> None:
         """Its messages are stored all the same; nobody is told."""
         if producer in self._producers:
             self._producers.discard(producer)

@@ -222,3 +222,17 @@ def test_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database at all" * 40)
     with pytest.raises(LedgerError, match=r"^ledger: "):
         Ledger(path)
+
+
+def test_region_is_subscribed_when_each_of_its_connections_is(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    seen = []
+    for number in range(1, 5):
+        items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        for each in [(1.0, 1), (2.0, 2), (None, 1), (3.0, 1)][:number]:
+            items.put(Subscribed("us-east-1", *each))
+        items.put(Stop())
+        Writer(Ledger(path), items, connections=2).run()
+        seen += read(path, "SELECT since FROM subscription")
+
+    assert seen == [(None,), (2.0,), (None,), (3.0,)]

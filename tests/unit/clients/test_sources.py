@@ -6,14 +6,16 @@ import base64
 import json
 import os
 import queue
+import selectors
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mqtt_fleet.outbox import Message, payload
+from mqtt_fleet.sources import unix_socket
 from mqtt_fleet.sources.heartbeat import Heartbeat
 from mqtt_fleet.sources.standard_input import LINE_BYTES as STDIN_LINE_BYTES
 from mqtt_fleet.sources.standard_input import StandardInput
@@ -27,9 +29,10 @@ from mqtt_fleet.sources.submission import (
     Submission,
     parse,
 )
-from mqtt_fleet.sources.unix_socket import LINE_BYTES, MOST_CONNECTIONS, UnixSocket
+from mqtt_fleet.sources.unix_socket import LINE_BYTES, MOST_ANSWER_BYTES, MOST_CONNECTIONS, UnixSocket
 
-TIMEOUT = 10.0
+from .conditions import TIMEOUT, wait_until
+
 TOPIC = "fleet/client_01/messages"
 
 
@@ -118,6 +121,7 @@ class Recipient:
         self.stored: list[Submission] = []
         self.rejected: list[Rejected] = []
         self.refuse_next = 0
+        self.source: UnixSocket | None = None
         self.working = threading.Event()
         self.working.set()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -136,6 +140,8 @@ class Recipient:
             else:
                 self.stored.append(item)
                 item.answer(Stored(len(self.stored)))
+            if self.source:
+                self.source.flush()
 
     def stop(self) -> None:
         self.items.put(None)
@@ -153,19 +159,11 @@ def recipient() -> Iterator[Recipient]:
 @pytest.fixture
 def source(tmp_path: Path, recipient: Recipient) -> Iterator[UnixSocket]:
     source = UnixSocket(tmp_path / "s", 0o600, TOPIC, recipient.items.put)
+    recipient.source = source
     source.start()
     wait_until(lambda: connects(tmp_path / "s"))
     yield source
     source.stop()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(int(TIMEOUT / 0.005)):
-        if condition():
-            return
-        pause.wait(0.005)
-    pytest.fail(f"condition not met within {TIMEOUT} s")
 
 
 def connects(path: Path) -> bool:
@@ -259,6 +257,15 @@ def test_producer_that_does_not_read_holds_up_nobody(source: UnixSocket, tmp_pat
     assert numbers == sorted(numbers)  # type: ignore[type-var]
     for each in (slow, other):
         each.close()
+
+
+def test_more_is_read_only_while_answers_are() -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        producer = unix_socket.Producer(connection)
+        producer.answers = b"x" * (MOST_ANSWER_BYTES - 1)
+        assert producer.wants == selectors.EVENT_READ | selectors.EVENT_WRITE
+        producer.answers += b"x"
+        assert producer.wants == selectors.EVENT_WRITE
 
 
 def test_what_waits_for_an_answer_is_bounded(source: UnixSocket, tmp_path: Path, recipient: Recipient) -> None:

@@ -263,6 +263,8 @@ def test_disk_that_others_filled_refuses_until_there_is_room(
     # The broker goes on to acknowledge; what cannot be removed is not sent twice by this process.
     spool.commit([], spool.after(0, 3))
     assert spool.backlog == len(kept) - 3
+    assert numbers(spool) == kept[3:]
+    assert [message.sequence for message in spool.after(0, 2)] == kept[3:5]
     for _ in range(3):
         spool.keep_house()
         assert isinstance(store(spool, KILOBYTE)[0], Refused)

@@ -253,3 +253,10 @@ def test_going_back_where_nothing_was_changes_nothing(layout: Layout, service: F
     deploy(layout, service, first, check_mode=False)
 
     assert roll_back(layout, service, 0.0, check_mode=False)["changed"] is False
+
+
+def test_check_foretells_where_the_key_is_still_to_be_made(layout: Layout, service: FakeService, first: Wanted) -> None:
+    """A device that was installed anew: the certificate that the controller has is of its old key."""
+    (layout.settings / "client.key").unlink()
+
+    assert deploy(layout, service, first, check_mode=True)["changed"]

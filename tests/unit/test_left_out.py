@@ -1,0 +1,57 @@
+"""Which device was left out of a setup or a deployment, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet import left_out_of_deployment, left_out_of_setup
+
+ON = {"unreachable": False, "csr": "PEM"}
+OFF = {"unreachable": True, "msg": "timed out"}
+STATUS = "not connected: no route to host"
+
+
+@pytest.mark.parametrize(
+    ("identity", "refusals", "reason"),
+    [
+        (ON, [], ""),
+        # A device of somebody else is not asked.
+        ({}, [], ""),
+        # Its certificate is there already.
+        (OFF, [], ""),
+        (OFF, ["found no x.csr"], "not reachable; found no x.csr"),
+        ({}, ["found no x.csr", "found no x.csr"], "found no x.csr"),
+        # In check mode.
+        ({"unreachable": False, "changed": True, "csr": None}, ["found no x.csr"], ""),
+    ],
+)
+def test_setup_needs_a_certificate_in_every_region(identity: dict[str, Any], refusals: list[str], reason: str) -> None:
+    registered = [{"left_out": {"0007": refusal}} for refusal in refusals] + [{"left_out": {"7": "another"}}, {}]
+
+    assert left_out_of_setup(identity, registered, "0007") == reason
+
+
+@pytest.mark.parametrize(
+    ("identity", "installed", "reason"),
+    [
+        (ON, {"changed": True, "connected": True}, ""),
+        (ON, {"changed": False, "connected": True}, ""),
+        # In check mode.
+        (ON, {"changed": True, "connected": False}, ""),
+        ({}, {}, ""),
+        (OFF, {}, "not reachable, nothing was changed"),
+        (ON, {"unreachable": True}, "went off while it was deployed to"),
+        (
+            ON,
+            {"changed": False, "connected": False, "status": STATUS},
+            f"not connected ({STATUS}), nothing was changed",
+        ),
+    ],
+)
+def test_deployment_needs_a_client_that_is_connected(
+    identity: dict[str, Any], installed: dict[str, Any], reason: str
+) -> None:
+    assert left_out_of_deployment(identity, installed).startswith(reason)
+    assert bool(left_out_of_deployment(identity, installed)) == bool(reason)
