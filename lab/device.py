@@ -30,6 +30,8 @@ PACKAGES = (
     "iproute2",
     "ca-certificates",
 )
+# Where Debian's node_exporter looks for files of metrics; it is not installed itself.
+METRICS_DIRECTORY = Path("var/lib/prometheus/node-exporter")
 BUILD_TIMEOUT = 900.0
 NSPAWN_RUNTIME = Path("/run/systemd/nspawn")
 
@@ -143,6 +145,7 @@ def _configure(node: Node, upper: Path) -> None:
     for name, content in system_files(node).items():
         files.write(upper / name, content)
     authorized = (ssh_directory() / "id_ed25519.pub").read_text(encoding="ascii")
+    (upper / METRICS_DIRECTORY).mkdir(parents=True, exist_ok=True)
     (upper / "root").mkdir(mode=0o700, exist_ok=True)
     (upper / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
     files.write(upper / "root/.ssh/authorized_keys", authorized, 0o600)
