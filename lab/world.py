@@ -1,13 +1,15 @@
 """Run a command as if it had the machine for itself: `python -m lab.world COMMAND…`.
 
-A lab of its own can then be brought up beside another. The command sees the same files, and has a network, process
-IDs, mounts and control groups of its own. What it writes below the checkout is kept in memory and gone with it, but for
-`.cache`; there is no way to the internet. When it ends, or this process is killed, the kernel ends all that it started.
+A lab of its own can then be brought up beside another. The command sees the same files, but not the other lab's
+certificates and reports, and has a network, process IDs, mounts and control groups of its own. What it writes below the
+checkout is kept in memory and gone with it, but for `.cache`; there is no way to the internet. When it ends, or this
+process is killed, the kernel ends all that it started.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +21,8 @@ from lab.commands import run
 from lab.errors import LabError
 
 NAMESPACES = ("--mount", "--net", "--cgroup", "--pid", "--fork", "--kill-child", "--mount-proc")
+# Of the checkout, what a lab makes.
+GENERATED = ("certs", "reports")
 GROUP = f"{cgroup.ROOT}-world-"
 # Devices' own writes are overlays, which cannot be on another, as the checkout is here.
 MEMORY = Path("/run")
@@ -93,6 +97,12 @@ def _enter(groups: Sequence[Path]) -> None:
     for folder in (upper, work, kept, cache):
         folder.mkdir(exist_ok=True)
     run(["mount", "--bind", str(cache), str(kept)])
+    for name in GENERATED:
+        (upper / name).mkdir()
+        # Hides what is below: another lab's certificates and runs.
+        os.setxattr(upper / name, "trusted.overlay.opaque", b"y")
+        if (readme := checkout / name / "README.md").exists():
+            shutil.copy(readme, upper / name)
     layers = f"lowerdir={checkout},upperdir={upper},workdir={work}"
     run(["mount", "-t", "overlay", "world", "-o", layers, str(checkout)])
     run(["mount", "--move", str(kept), str(cache)])

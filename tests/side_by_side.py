@@ -6,6 +6,7 @@ The first one's output is shown as it comes, that of the others after it. Ends w
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from typing import IO
 
 
 def run(command_lines: list[str]) -> list[int]:
-    """Run command lines at the same time and return their exit codes; Ctrl-C ends all of them."""
+    """Run command lines at the same time and return their exit codes; Ctrl-C and SIGTERM end all of them."""
     first, *others = (shlex.split(line) for line in command_lines)
     started: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
     try:
@@ -39,4 +40,5 @@ def _show(command: list[str], output: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sys.exit(max(map(abs, run(sys.argv[1:]))))

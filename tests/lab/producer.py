@@ -90,7 +90,7 @@ class Producer:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--socket", default="/run/mqtt-client/socket")
+    parser.add_argument("--socket", default="/run/mqtt-client/messages.sock")
     parser.add_argument("--rate", type=float, required=True, help="messages per second")
     parser.add_argument("--size", type=int, default=0, help="bytes that each has beside its number")
     parser.add_argument("--record", type=Path, required=True, help="file, which must not exist")

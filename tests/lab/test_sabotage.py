@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from lab import api, faults, sabotage, topology
+from lab import api, device, faults, sabotage, topology
 from lab.errors import LabError
 from lab.sabotage import CERTIFICATES, CLIENT_ID, ENDPOINT
 
@@ -24,6 +25,7 @@ from .conftest import wait_for
 
 MOVE = faults.MOVES["3"]
 TARGET = MOVE.target
+DEVICES = dict(zip(("client_01", CLIENT_ID), topology.DEVICES, strict=True))
 # MQTT 3.1.1 CONNECT, clean session, keep-alive 30 s, client ID "probe"; and the CONNACK that accepts it.
 CONNECT = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x1e\x00\x05probe"
 ACCEPTED = b"\x20\x02\x00\x00"
@@ -36,8 +38,11 @@ def connack(endpoint: str, client_id: str) -> bytes:
         ssl.SSLError: the TLS handshake failed.
     """
     context = ssl.create_default_context(cafile=str(CERTIFICATES / "ca.crt"))
-    pair = CERTIFICATES / "clients" / client_id
-    context.load_cert_chain(f"{pair}.crt", f"{pair}.key")
+    with tempfile.NamedTemporaryFile("w") as key:
+        # Nobody but the device has it.
+        key.write(device.ssh(DEVICES[client_id], "cat /etc/mqtt-client/client.key"))
+        key.flush()
+        context.load_cert_chain(CERTIFICATES / "clients" / f"{client_id}.crt", key.name)
     with (
         socket.create_connection((str(TARGET.address), topology.MQTT_PORT), timeout=5) as plain,
         context.wrap_socket(plain, server_hostname=endpoint) as session,

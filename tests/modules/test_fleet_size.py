@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ..bench import fleet_size
 
-SMALL, LARGE = 2_000, 20_000
-# 233 bytes for each of the 18,000 clients more: less than any object of Python's with a client ID would take.
+# A run's page shows so many clients at most, and its share is the same for both.
+SMALL, LARGE = 20_000, 40_000
+# 209 bytes for each of the clients more: less than any object of Python's with a client ID would take.
 ROOM = 4 * 2**20
 
 
