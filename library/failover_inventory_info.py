@@ -32,7 +32,8 @@ options:
     type: raw
   caller_hint:
     description:
-      - Where it is given, AWS is asked who is calling once the inventory is right, as M(aws_caller_region_info) does.
+      - Where it is given, AWS is asked who is calling once the inventory is right, in one region after the other, 8
+        seconds each at most, until one answers. Unlike M(amazon.aws.aws_caller_info), it depends on no one region.
       - What the error advises when no region answers.
     type: str
 extends_documentation_fragment:
