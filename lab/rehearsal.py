@@ -156,7 +156,8 @@ def run_move(mode: str, show: Show, *arguments: str) -> Seen:
 
 
 def _journals() -> set[Path]:
-    return set(REPORTS.glob("*/journal.jsonl"))
+    # The link `latest` leads to one of them once more.
+    return {journal for journal in REPORTS.glob("*/journal.jsonl") if not journal.parent.is_symlink()}
 
 
 def _summary(journals: set[Path]) -> dict[str, Any] | None:

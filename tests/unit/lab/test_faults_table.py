@@ -36,7 +36,7 @@ def test_row_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
     assert faults_table.rows(tmp_path / "page.md")["record-changed"] == faults_table.row(found)
     assert faults_table.row(found).endswith(
-        "| `changed by someone else \\| us-east-1` | no report; nothing was changed | None; 0 messages lost |"
+        "| `changed by someone else \\| us-east-1` | no report; nothing was changed | moved; 0 messages lost |"
     )
 
 
