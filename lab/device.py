@@ -67,6 +67,9 @@ def build_base() -> None:
     base = base_directory()
     partial = base.with_name(base.name + ".partial")
     if partial.exists():
+        # One that was killed leaves /proc mounted in there.
+        for mount_point in mounts_below(partial, Path("/proc/self/mounts").read_text(encoding="utf-8")):
+            run(["umount", str(mount_point)])
         shutil.rmtree(partial)
     partial.parent.mkdir(exist_ok=True)
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", RELEASE, str(partial)]
@@ -249,8 +252,18 @@ def mount_points(mounts: str) -> list[Path]:
         mounts: what /proc/self/mounts says.
     """
     sources = {node.namespace for node in topology.DEVICES}
-    entries = [line.split() for line in mounts.splitlines()]
-    return [Path(where.replace("\\040", " ")) for source, where, *_ in reversed(entries) if source in sources]
+    return [where for source, where in _mounted(mounts) if source in sources]
+
+
+def mounts_below(folder: Path, mounts: str) -> list[Path]:
+    """Return what is mounted in a folder, last first; `mounts` as in `mount_points`."""
+    return [where for _, where in _mounted(mounts) if folder in where.parents]
+
+
+def _mounted(mounts: str) -> list[tuple[str, Path]]:
+    """(source, mount point), last first."""
+    entries = [line.split() for line in reversed(mounts.splitlines())]
+    return [(source, Path(where.replace("\\040", " "))) for source, where, *_ in entries]
 
 
 def down() -> None:

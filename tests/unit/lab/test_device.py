@@ -62,3 +62,11 @@ def test_devices_mounted_by_any_checkout_are_found_last_first() -> None:
         Path("/srv/c/.lab/devices/edge2/merged"),
         Path("/srv/a b/.lab/devices/edge1/merged"),
     ]
+
+
+def test_what_a_killed_debootstrap_left_mounted_is_found() -> None:
+    mounts = "".join(
+        f"proc {where} proc rw 0 0\n" for where in ("/proc", "/srv/c/.cache/base.partial/proc", "/srv/c/.cache/base")
+    )
+
+    assert device.mounts_below(Path("/srv/c/.cache/base.partial"), mounts) == [Path("/srv/c/.cache/base.partial/proc")]
