@@ -27,6 +27,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from mqtt_fleet import log
 from mqtt_fleet.config import ConfigError, read_object, require_file
 from mqtt_fleet.ledger import Arrival, Ledger, LedgerError, MessageError, parse
+from mqtt_fleet.paho_transport import NamedContext
 from mqtt_fleet.reconnect import ReconnectPolicy
 from mqtt_fleet.resolve import addresses
 
@@ -110,15 +111,6 @@ class Arrived:
 
 class Stop:
     """The monitor is asked to end."""
-
-
-class NamedContext(ssl.SSLContext):
-    """A context that asks for, and verifies, one server name whatever address was connected to."""
-
-    server_name = ""
-
-    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
-        return super().wrap_socket(*arguments, **{**options, "server_hostname": self.server_name})
 
 
 def load(path: Path) -> MonitorConfig:
