@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
 .PHONY: help venv drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak clean
-.PHONY: bench bench-gap bench-curve bench-page bench-fleet
+.PHONY: bench bench-gap bench-curve bench-overhead bench-page bench-fleet
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -98,6 +98,9 @@ bench-gap: $(STAMP) ## measure the gap of each library over MOVES=20 moves
 bench-curve: $(STAMP) ## time and memory from 10 to 1,000,000 clients: in the lab (root), then simulated; half an hour
 	@python -m tests.bench.curve --real
 	@python -m tests.bench.curve
+
+bench-overhead: $(STAMP) ## the playbooks with nothing to do, beside an empty one; the lab is up and set up
+	@python -m tests.bench.overhead
 
 bench-page: $(STAMP) ## write the benchmarks' tables and plots from docs/benchmarks.json again
 	@python -m tests.bench.page

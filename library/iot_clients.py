@@ -21,9 +21,15 @@ options:
         type: str
         required: true
       endpoint:
-        description: The endpoint that the client connects to.
+        description: The endpoint that the client connects to. A client without one gets no thing.
         type: str
-        required: true
+      policy:
+        description: Name of the policy to attach, where it is not O(policy).
+        type: str
+      required:
+        description: Whether the module fails where this client cannot be made known.
+        type: bool
+        default: false
   directory:
     description: Folder of the signing requests and certificates.
     type: path
@@ -92,7 +98,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "default": [],
         "options": {
             "client_id": {"type": "str", "required": True},
-            "endpoint": {"type": "str", "required": True},
+            "endpoint": {"type": "str"},
+            "policy": {"type": "str"},
+            "required": {"type": "bool", "default": False},
         },
     },
     "directory": {"type": "path", "required": True},

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from .aws import AwsClient
+from .aws import Aws, describe_data_endpoint
+from .inventory import check
+from .modes import desired
 from .module import Result
 from .route53 import read_records, setup_changes, submit, wait_insync
 
 
-def ensure_records(route53: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
-    """Create missing CNAMEs and correct TTLs in one batch; never moves a name between regions."""
+def ensure_records(parameters: dict[str, Any], check_mode: bool) -> Result:
+    """Create missing CNAMEs and correct TTLs in one batch; never moves a name between regions.
+
+    Args:
+        parameters: the options of the module route53_endpoint_records, as its documentation describes them.
+
+    Returns:
+        `{"changed", "records": {name: target}, "diff"}`.
+
+    Raises:
+        RefusedError: the inventory is wrong, or a record points at none of its regions.
+        AwsError: AWS refused, or did not answer.
+    """
     zone, ttl = parameters["hosted_zone_id"], parameters["ttl"]
-    wanted = {record["name"]: record["value"] for record in parameters["records"]}
-    current = read_records(route53, zone, wanted)
-    changes, after = setup_changes(current, wanted, parameters["keep_values"], ttl)
+    modes = check(parameters["modes"], parameters["endpoints"], parameters["regions"], None, ttl)
+    _, regions = desired(modes, parameters["mode"])
+    aws = Aws(parameters["regions"])
+    targets = {region: describe_data_endpoint(aws.iot[region]) for region in aws.regions}
+    wanted = {name: targets[region] for name, region in regions.items()}
+    current = read_records(aws.route53, zone, wanted)
+    changes, after = setup_changes(current, wanted, targets.values(), ttl)
     if changes and not check_mode:
-        change_id = submit(route53, zone, changes, current, after, "Create the CNAMEs of endpoints")
+        change_id = submit(aws.route53, zone, changes, current, after, "Create the CNAMEs of endpoints")
         if change_id:
-            wait_insync(route53, change_id, parameters["timeout"])
+            wait_insync(aws.route53, change_id, parameters["timeout"])
     before = {name: {"value": record.value, "ttl": record.ttl} for name, record in current.items() if record}
     diff = {"before": before, "after": {name: {"value": value, "ttl": ttl} for name, value in after.items()}}
     return {"changed": bool(changes), "records": after, "diff": diff}

@@ -20,7 +20,7 @@ from .thing import ensure_thing
 CLIENTS_PER_SECOND = 10.0
 WORKERS = 8
 
-Client = Mapping[str, str]
+Client = Mapping[str, Any]
 
 
 def ensure_clients(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
@@ -29,23 +29,28 @@ def ensure_clients(iot: AwsClient, parameters: dict[str, Any], check_mode: bool)
     A client that cannot be made known does not hold up the others.
 
     Args:
-        parameters: `clients` (`[{"client_id", "endpoint"}]`), `directory`, `policy`, `endpoint_attribute`; `issue`:
+        parameters: `clients` (`[{"client_id", "endpoint", "policy", "required"}]`; None for the endpoint makes no
+            thing, None for the policy takes that of all), `directory`, `policy`, `endpoint_attribute`; `issue`:
             whether a certificate that does not exist yet is issued here.
 
     Returns:
         `{"changed", "left_out": {client ID: reason}, "diff"}`.
 
     Raises:
-        AwsError: AWS refused the first call, or did not answer it.
+        RefusedError: a client that is required cannot be made known.
     """
     clients: Sequence[Client] = parameters["clients"]
     results = _each(clients, lambda client: _ensure_client(iot, client, parameters, check_mode))
     left_out = {client: str(found) for client, found in results.items() if isinstance(found, RefusedError | AwsError)}
     done = {client: found for client, found in results.items() if isinstance(found, dict)}
     changed = {client: found for client, found in done.items() if found["changed"]}
+    left_out |= {client: found["reason"] for client, found in done.items() if found["reason"]}
+    for client in clients:
+        if client["required"] and client["client_id"] in left_out:
+            raise RefusedError(f"client {client['client_id']}: {left_out[client['client_id']]}")
     return {
         "changed": bool(changed),
-        "left_out": left_out | {client: found["reason"] for client, found in done.items() if found["reason"]},
+        "left_out": left_out,
         "diff": {side: {client: found[side] for client, found in changed.items()} for side in ("before", "after")},
     }
 
@@ -95,13 +100,7 @@ def _each(clients: Sequence[Client], act: Callable[[Client], Result]) -> dict[st
 
 def _ensure_client(iot: AwsClient, client: Client, parameters: dict[str, Any], check_mode: bool) -> Result:
     name, directory = client["client_id"], Path(parameters["directory"])
-    thing = {
-        "name": name,
-        "attributes": {parameters["endpoint_attribute"]: client["endpoint"]},
-        "thing_type": None,
-        "state": "present",
-    }
-    known = ensure_thing(iot, thing, check_mode)
+    known = _ensure_thing(iot, client, parameters["endpoint_attribute"], check_mode)
     request, certificate = directory / f"{name}.csr", directory / f"{name}.crt"
     reason = _no_certificate(request, certificate, bool(parameters["issue"]))
     if reason or (check_mode and not certificate.exists()):
@@ -110,8 +109,8 @@ def _ensure_client(iot: AwsClient, client: Client, parameters: dict[str, Any], c
         "certificate_path": str(certificate),
         "csr_path": str(request) if request.exists() else None,
         "status": "ACTIVE",
-        "policies": [parameters["policy"]],
-        "thing": name,
+        "policies": [client["policy"] or parameters["policy"]],
+        "thing": name if client["endpoint"] else None,
         "state": "present",
     }
     admitted = ensure_certificate(iot, wanted, check_mode)
@@ -120,6 +119,18 @@ def _ensure_client(iot: AwsClient, client: Client, parameters: dict[str, Any], c
         "reason": None,
         **{side: {"thing": known["diff"][side], "certificate": admitted["diff"][side]} for side in ("before", "after")},
     }
+
+
+def _ensure_thing(iot: AwsClient, client: Client, attribute: str, check_mode: bool) -> Result:
+    if not client["endpoint"]:
+        return {"changed": False, "diff": {"before": {}, "after": {}}}
+    thing = {
+        "name": client["client_id"],
+        "attributes": {attribute: client["endpoint"]},
+        "thing_type": None,
+        "state": "present",
+    }
+    return ensure_thing(iot, thing, check_mode)
 
 
 def _no_certificate(request: Path, certificate: Path, issue: bool) -> str | None:

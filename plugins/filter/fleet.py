@@ -57,20 +57,6 @@ def _one_line(value: object) -> str:
     return text or "not set"
 
 
-def cname_records(
-    desired: Mapping[str, str], described: Sequence[Mapping[str, Any]], loop_var: str
-) -> list[dict[str, str]]:
-    """Return `[{"name": endpoint, "value": target}]` for `{endpoint: region}`.
-
-    Args:
-        desired: the region of each endpoint.
-        described: results of a loop of `iot_endpoint_info` over the regions.
-        loop_var: the name that loop gave the region.
-    """
-    targets = {result[loop_var]: str(result["endpoint_address"]) for result in described}
-    return [{"name": endpoint, "value": targets[region]} for endpoint, region in desired.items()]
-
-
 def left_out_of_setup(identity: Mapping[str, Any], registered: Sequence[Mapping[str, Any]], client_id: str) -> str:
     """Return why a device is not set up in every region; "" where it is.
 
@@ -107,7 +93,6 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
-            "cname_records": cname_records,
             "edge_clients": edge_clients,
             "left_out_of_deployment": left_out_of_deployment,
             "left_out_of_setup": left_out_of_setup,

@@ -13,7 +13,7 @@ from .conftest import AwsApi
 from .modules import error_of, last_request, run_ok
 from .test_setup_modules import DOCUMENT, OTHER, REGION, four_steps, write_csr
 
-POLICY = "fleet-device"
+POLICY, MONITOR_POLICY = "fleet-device", "fleet-monitor"
 ENDPOINT = "mqtt1.example.com"
 
 
@@ -22,16 +22,18 @@ def known(aws_api: AwsApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy in both regions, and no waiting for quotas that the stand-in keeps anyway."""
     monkeypatch.setattr(registration, "CLIENTS_PER_SECOND", 1000.0)
     for region in (REGION, OTHER):
-        run_ok("iot_policy", {"region": region, "name": POLICY, "document": DOCUMENT})
+        for policy in (POLICY, MONITOR_POLICY):
+            run_ok("iot_policy", {"region": region, "name": policy, "document": DOCUMENT})
 
 
-def clients(folder: Path, *names: str, region: str = REGION, issue: bool = False) -> dict[str, Any]:
+def clients(folder: Path, *names: str, region: str = REGION, issue: bool = False, monitor: str = "") -> dict[str, Any]:
+    monitors = [{"client_id": monitor, "policy": MONITOR_POLICY, "required": True}] if monitor else []
     return {
         "region": region,
         "directory": str(folder),
         "policy": POLICY,
         "issue": issue,
-        "clients": [{"client_id": name, "endpoint": ENDPOINT} for name in names],
+        "clients": [*({"client_id": name, "endpoint": ENDPOINT} for name in names), *monitors],
     }
 
 
@@ -62,6 +64,28 @@ def test_clients_are_issued_in_one_region_and_registered_in_the_other(
         assert iot.describe_thing(thingName="two")["attributes"] == {"mqtt_endpoint": ENDPOINT}
         (principal,) = iot.list_thing_principals(thingName="two")["principals"]
         assert [each["policyName"] for each in iot.list_attached_policies(target=principal)["policies"]] == [POLICY]
+
+
+def test_monitor_gets_a_policy_of_its_own_and_no_thing(known: None, aws_api: AwsApi, tmp_path: Path) -> None:
+    write_csr(tmp_path, "monitor")
+
+    four_steps(aws_api, "iot_clients", clients(tmp_path, monitor="monitor", issue=True))
+
+    iot = boto3.client("iot", region_name=REGION)
+    assert iot.list_things()["things"] == []
+    (certificate,) = iot.list_certificates()["certificates"]
+    attached = iot.list_attached_policies(target=certificate["certificateArn"])["policies"]
+    assert [each["policyName"] for each in attached] == [MONITOR_POLICY]
+
+
+def test_monitor_that_cannot_be_made_known_is_an_error(known: None, aws_api: AwsApi, tmp_path: Path) -> None:
+    write_csr(tmp_path, "one")
+
+    error = error_of("iot_clients", clients(tmp_path, "one", monitor="monitor", issue=True))
+
+    assert error.startswith(f"client monitor: found no {tmp_path / 'monitor.csr'}, expected the device's signing")
+    # The others are made known all the same.
+    assert len(identifiers(REGION)) == 1
 
 
 def test_client_without_a_request_holds_up_no_other(known: None, aws_api: AwsApi, tmp_path: Path) -> None:

@@ -265,13 +265,23 @@ def test_domain_configuration(aws_api: AwsApi) -> None:
     four_steps(aws_api, "iot_domain_configuration", {**domain, "state": "absent"})
 
 
-def records(ttl: int = 0) -> dict[str, Any]:
+def records(ttl: int = 0, mode: object = 1, domain: str = "example.com") -> dict[str, Any]:
+    endpoints = [f"mqtt{number}.{domain}" for number in (1, 2)]
     return {
         "hosted_zone_id": HOSTED_ZONE_ID,
-        "records": [{"name": f"mqtt{number}.example.com", "value": ATS[REGION]} for number in (1, 2)],
-        "keep_values": [ATS[OTHER]],
+        "mode": mode,
+        "modes": {number: dict.fromkeys(endpoints, region) for number, region in ((1, REGION), (3, OTHER))},
+        "endpoints": endpoints,
+        "regions": [REGION, OTHER],
         "ttl": ttl,
     }
+
+
+def upsert(name: str, value: str) -> None:
+    record = {"Name": name, "Type": "CNAME", "TTL": 0, "ResourceRecords": [{"Value": value}]}
+    boto3.client("route53").change_resource_record_sets(
+        HostedZoneId=HOSTED_ZONE_ID, ChangeBatch={"Changes": [{"Action": "UPSERT", "ResourceRecordSet": record}]}
+    )
 
 
 def test_records(aws_api: AwsApi) -> None:
@@ -286,9 +296,7 @@ def test_zone_is_found_by_the_id_as_route_53_writes_it(aws_api: AwsApi) -> None:
 
 
 def test_name_outside_the_zone_is_named(aws_api: AwsApi) -> None:
-    outside = {**records(), "records": [{"name": "mqtt1.example.org", "value": ATS[REGION]}]}
-
-    error = error_of("route53_endpoint_records", outside)
+    error = error_of("route53_endpoint_records", records(domain="example.org"))
 
     assert "mqtt1.example.org. is not permitted in zone example.com." in error
     assert "someone else" not in error
@@ -308,8 +316,7 @@ def test_unknown_zone_is_named(aws_api: AwsApi) -> None:
 
 
 def test_records_do_not_undo_a_move(aws_api: AwsApi) -> None:
-    moved = {**records(), "records": [{"name": "mqtt1.example.com", "value": ATS[OTHER]}]}
-    run_ok("route53_endpoint_records", moved)
+    upsert("mqtt1.example.com", ATS[OTHER])
 
     done = four_steps(aws_api, "route53_endpoint_records", records())
 
@@ -317,14 +324,22 @@ def test_records_do_not_undo_a_move(aws_api: AwsApi) -> None:
 
 
 def test_record_that_points_elsewhere_is_refused(aws_api: AwsApi) -> None:
-    elsewhere = {**records(), "records": [{"name": "mqtt1.example.com", "value": "broker.example.net"}]}
-    run_ok("route53_endpoint_records", elsewhere)
+    upsert("mqtt1.example.com", "broker.example.net")
 
     assert "found broker.example.net, expected" in error_of("route53_endpoint_records", records())
 
 
-def test_endpoint_of_a_region(aws_api: AwsApi) -> None:
-    assert run_ok("iot_endpoint_info", {"region": OTHER})["endpoint_address"] == ATS[OTHER]
+def test_names_without_a_record_are_pointed_where_the_mode_says(aws_api: AwsApi) -> None:
+    done = run_ok("route53_endpoint_records", records(mode="3"))
+
+    assert set(done["records"].values()) == {ATS[OTHER]}
+
+
+def test_mode_that_the_table_does_not_have_makes_no_record(aws_api: AwsApi) -> None:
+    error = error_of("route53_endpoint_records", records(mode=9))
+
+    assert error.startswith("mode: found 9, expected one of 1, 3")
+    assert aws_api.requests() == []
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,8 @@ REMOVALS = {
     "DetachThingPrincipal",
 }
 
-# The collections' modules: what they call besides is for removing (`state: absent`, `purge_tags`), and
-# the account's alias, which aws_caller_info does without.
+# The collections' modules: what they call besides is for removing (`state: absent`, `purge_tags`).
 COLLECTIONS = {
-    "amazon.aws.aws_caller_info": {"sts:GetCallerIdentity"},
     "community.aws.acm_certificate": {
         "acm:AddTagsToCertificate",
         "acm:DescribeCertificate",
