@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
 .PHONY: help venv drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak clean
-.PHONY: bench bench-gap bench-curve bench-overhead bench-page bench-fleet
+.PHONY: bench bench-gap bench-curve bench-engine bench-client bench-overhead bench-page bench-fleet
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -99,7 +99,13 @@ bench-curve: $(STAMP) ## time and memory from 10 to 1,000,000 clients: in the la
 	@python -m tests.bench.curve --real
 	@python -m tests.bench.curve
 
-bench-overhead: $(STAMP) ## the playbooks with nothing to do, beside an empty one; the lab is up and set up
+bench-engine: $(STAMP) ## CPU per request of a sweep, beside what signing and HTTP alone take
+	@python -m tests.bench.engine
+
+bench-client: $(STAMP) ## what the client stores and drains, beside SQLite alone
+	@python -m tests.bench.client
+
+bench-overhead: $(STAMP) ## the playbooks with nothing to do, in the lab (root), beside an empty one
 	@python -m tests.bench.overhead
 
 bench-page: $(STAMP) ## write the benchmarks' tables and plots from docs/benchmarks.json again

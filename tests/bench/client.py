@@ -1,11 +1,9 @@
 """What the client stores and drains per second, beside SQLite alone, and what it takes of a device at 10 messages/s.
 
-    python -m tests.bench.client
-
 SQLite's own limit is measured in the same run: transactions of the same size on the same file system,
 with the outbox's schema and settings, and nothing else. The client stores what a program hands to its
 socket, with so many messages unanswered, while the broker cannot be reached; then it is drained to a
-local Mosquitto over TLS. Writes reports/bench-client.json.
+local Mosquitto over TLS. Run by `make bench-client`; writes the section "client" of docs/benchmarks.json.
 """
 
 from __future__ import annotations
@@ -24,14 +22,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from mqtt_fleet.outbox import Message, Outbox
 from tests.modules.client_world import World, eventually
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-RESULTS = REPOSITORY / "reports" / "bench-client.json"
+from . import page, results, tables
+
 LIBRARIES = ("awsiotsdk", "paho")
 DATA = "x" * 100
 # Messages handed over without waiting for an answer: SQLite's transaction holds as many.
@@ -45,17 +40,15 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
-    console = Console(highlight=False, soft_wrap=True)
     # Not in memory: what is measured is a disk.
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="bench-client-") as folder:
         stored = [_storing(Path(folder), group) for group in GROUPS]
         drained = {library: _draining(Path(folder), library) for library in LIBRARIES}
         at_rest = {library: _at_rest(Path(folder), library) for library in LIBRARIES}
-    result = {"data_bytes": len(DATA), "stored": stored, "drained": drained, "at_10_per_second": at_rest}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    _show(console, stored, drained, at_rest)
-    console.print(f"results: {RESULTS.relative_to(REPOSITORY)}")
+    figures = {"data_bytes": len(DATA), "stored": stored, "drained": drained, "at_10_per_second": at_rest}
+    results.write("client", figures)
+    sys.stdout.write(tables.client(results.read()) + "\n")
+    page.show_written()
     return 0
 
 
@@ -171,26 +164,6 @@ def _client(
         yield world, process
     finally:
         world.stop()
-
-
-def _show(
-    console: Console,
-    stored: list[dict[str, float]],
-    drained: dict[str, dict[str, float]],
-    at_rest: dict[str, dict[str, float]],
-) -> None:
-    table = Table("unanswered", "SQLite alone", "client", "share", title="messages stored per second")
-    for row in stored:
-        table.add_row(*(str(row[key]) for key in ("unanswered", "sqlite", "client", "share")))
-    console.print(table)
-    table = Table("library", "SQLite alone", "client", "share", title="messages drained per second")
-    for library, row in drained.items():
-        table.add_row(library, *(str(row[key]) for key in ("sqlite", "client", "share")))
-    console.print(table)
-    table = Table("library", "memory (MiB)", "CPU (% of a core)", title="at 10 messages per second")
-    for library, row in at_rest.items():
-        table.add_row(library, str(row["rss_mib"]), str(row["cpu_percent"]))
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -388,8 +388,7 @@ def main() -> int:
         with suppress(LabError):
             Devices().start(OURS)
         # What was measured is kept, and shown, however it ended.
-        for path in page.write():
-            console.print(f"written: {path.relative_to(topology.REPOSITORY)}")
+        page.show_written()
     console.print(f"bench: {(time.monotonic() - began) / 60:.1f} minutes")
     return 0
 

@@ -141,8 +141,7 @@ def main() -> int:
     finally:
         if given.real:
             _stop_load()
-    for path in page.write():
-        sys.stdout.write(f"written: {path.relative_to(results.REPOSITORY)}\n")
+    page.show_written()
     return 0
 
 

@@ -2,15 +2,15 @@
 
 All ways are measured by turns in one process that is kept on one core; a server that answers as cheaply as possible
 runs in another, on the other cores. Quotas are out of the way.
+
+Run by `make bench-engine`. Writes the section "engine" of docs/benchmarks.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,8 +26,8 @@ from typing import Any
 
 import tests.conftest  # noqa: F401 - makes the engine importable under Ansible's name
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-RESULTS = REPOSITORY / "reports" / "bench-engine.json"
+from . import page, results, tables
+
 OLD, NEW = "us-east-1", "ap-northeast-1"
 ENDPOINT = "mqtt.example.com"
 THREADS = 16
@@ -72,7 +72,7 @@ def _server() -> Iterator[int]:
     """A server in a process of its own; yields its port. This process is left one core, the server has the others."""
     cores = sorted(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "tests.bench.engine", "--serve"]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=results.REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         try:
             os.sched_setaffinity(process.pid, cores[1:] or cores)
             os.sched_setaffinity(0, cores[:1])
@@ -190,19 +190,6 @@ def _figures(rounds: list[dict[str, Taken]]) -> dict[str, dict[str, float]]:
     return figures
 
 
-def _table(figures: dict[str, dict[str, float]]) -> str:
-    lines = [
-        "| way | CPU per call | calls per second of CPU | calls/s | CPU beside the floor |",
-        "|---|---|---|---|---|",
-    ]
-    for way, found in figures.items():
-        lines.append(
-            f"| {way} | {found['cpu_us']:.0f} µs | {found['calls_per_cpu_second']:.0f} "
-            f"| {found['calls_per_second']:.0f} | {found['cpu_to_floor']:.2f} × |"
-        )
-    return "\n".join(lines)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=3000)
@@ -223,11 +210,9 @@ def main() -> int:
             work()
         rounds = [{way: _measure(work) for way, work in ways.items()} for _ in range(given.rounds)]
     figures = _figures(rounds)
-    sys.stdout.write(_table(figures) + "\n")
-    RESULTS.parent.mkdir(exist_ok=True)
-    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.platform()}
-    RESULTS.write_text(json.dumps({**vars(given), "machine": machine, "ways": figures}, indent=2) + "\n")
-    sys.stdout.write(f"results: {RESULTS.relative_to(REPOSITORY)}\n")
+    results.write("engine", {"calls": given.calls, "rounds": given.rounds, "ways": figures})
+    sys.stdout.write(tables.engine(results.read()) + "\n")
+    page.show_written()
     return 0
 
 

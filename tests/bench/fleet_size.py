@@ -1,7 +1,8 @@
 """What a move costs per client, and that its memory does not grow with the fleet: found, told, looked for, reported.
 
 Run by `make bench-fleet`. The real module against a simulated account (`simulated_account.py`), in a
-process of its own; `--kill` kills it when half of the clients were told and runs the same command again.
+process of its own; `--kill` kills it when half of the clients were told and runs the same command again, and keeps
+the figures in the section "fleet" of docs/benchmarks.json.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import Any
 
 import tests.conftest  # noqa: F401 - makes the engine importable under Ansible's name
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from . import results
+
+SECTION = "fleet"
 TOLD, FIGURES = "told", "figures.json"
 # Credentials of nobody: requests are signed, and go nowhere.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "simulated", "AWS_SECRET_ACCESS_KEY": "simulated"}
@@ -60,11 +63,13 @@ def move(folder: Path, kill_after: int = 0, direct: bool = False) -> Figures:
         kill_after: kill it when it has made so many DeleteConnection requests; 0: never.
         direct: leave out botocore.
     """
-    path = ":".join(str(REPOSITORY / name) for name in (".", "module_utils", "library"))
+    path = ":".join(str(results.REPOSITORY / name) for name in (".", "module_utils", "library"))
     environment = {**os.environ, **CREDENTIALS, "PYTHONPATH": path}
     command = [sys.executable, "-m", "tests.bench.fleet_size", "--worker", str(folder), "--kill-after", str(kill_after)]
     command += ["--direct"] if direct else []
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, cwd=results.REPOSITORY, env=environment, check=False, stderr=subprocess.PIPE, text=True
+    )
     if done.returncode not in (0, -signal.SIGKILL):
         raise RuntimeError(f"the move ended with {done.returncode}: {done.stderr[-2000:]}")
     return Figures(**json.loads((folder / FIGURES).read_text()), killed=done.returncode != 0)
@@ -112,14 +117,41 @@ def _peak() -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) * 1024
 
 
-def _show(clients: int, figures: Figures) -> str:
-    told, calls = figures.calls.get("DeleteConnection", 0), sum(figures.calls.values())
-    pace = f"{calls} calls in {figures.seconds:.0f} s ({calls / figures.seconds:.0f} per second)"
-    ended = "killed" if figures.killed else figures.result.get("outcome") or figures.result.get("msg")
-    return (
-        f"{clients} clients, {ended}: {told} told, {pace}, "
-        f"{1000 * figures.cpu / max(told, 1):.2f} ms of CPU per client told, peak {figures.peak / 2**20:.0f} MiB"
-    )
+def measure(clients: int, direct: bool, kill: bool) -> dict[str, Any]:
+    """Move so many simulated clients; return what each run took, and how many were told twice.
+
+    Raises:
+        RuntimeError: somebody was told never or more than twice, or the move did not come to its end.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder, clients)
+        found = [move(folder, kill_after, direct) for kill_after in ([clients // 2, 0] if kill else [0])]
+        counts = times_told(folder)
+    result = found[-1].result
+    if result.get("outcome") != "moved" or counts[1] + counts[2] != clients:
+        raise RuntimeError(
+            f"{clients} clients: found {result.get('msg')}, {dict(counts)} told, expected each once or twice"
+        )
+    runs = [
+        {
+            "run": "killed" if each.killed else "resumed" if kill else "whole",
+            "told": each.calls["DeleteConnection"],
+            "calls": sum(each.calls.values()),
+            "seconds": round(each.seconds, 1),
+            "cpu": round(each.cpu, 1),
+            "peak_mib": round(each.peak / 2**20, 1),
+        }
+        for each in found
+    ]
+    return {"clients": clients, "direct": direct, "runs": runs, "told_twice": counts[2]}
+
+
+def keep(cell: dict[str, Any]) -> None:
+    """Put a cell in the place of the earlier one of its size and kind."""
+    cells = {(each["clients"], each["direct"]): each for each in results.read().get(SECTION, {}).get("cells", [])}
+    cells[cell["clients"], cell["direct"]] = cell
+    results.write(SECTION, {"cells": [cells[key] for key in sorted(cells)]})
 
 
 def main() -> int:
@@ -133,17 +165,19 @@ def main() -> int:
     if given.worker:
         _work(given.worker, given.kill_after, given.direct)
         return 0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare(folder, given.clients)
-        runs = [given.clients // 2, 0] if given.kill else [0]
-        for kill_after in runs:
-            figures = move(folder, kill_after, given.direct)
-            sys.stdout.write(_show(given.clients, figures) + "\n")
-            sys.stdout.flush()
-        counts = times_told(folder)
-        sys.stdout.write(f"told once: {counts[1]}, twice: {counts[2]}, never: {counts[0]}\n")
-    return 0 if figures.result.get("outcome") == "moved" and counts[1] + counts[2] == given.clients else 1
+    # Not in the worker, whose memory is measured.
+    from . import page, tables
+
+    try:
+        cell = measure(given.clients, given.direct, given.kill)
+    except RuntimeError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+    if given.kill:
+        keep(cell)
+    sys.stdout.write(tables.fleet({SECTION: {"machine": results.machine(), "cells": [cell]}}) + "\n")
+    page.show_written()
+    return 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from lab.commands import run
 from lab.errors import LabError
 from lab.load import configuration, control
 
-OURS, ARTICLE = "ours", "article"
+from .results import OURS
 
 _HERE = Path(__file__).parent / "article"
 _FOLDER = "/root/article"

@@ -13,7 +13,7 @@ from collections import defaultdict
 
 from rich.console import Console
 
-from lab import drill, monitor, topology
+from lab import drill, monitor
 from lab.errors import LabError
 
 from . import analysis, page, results
@@ -42,8 +42,7 @@ def main() -> int:
         console.print("{client} ({library}): {n} moves, gap median {median} s, p95 {p95} s".format(**cell))
     console.print(f"lost: {lost} messages")
     results.write("gap", {"lost": lost, "cells": cells})
-    for path in page.write():
-        console.print(f"written: {path.relative_to(topology.REPOSITORY)}")
+    page.show_written()
     return 0 if lost == 0 else 1
 
 

@@ -1,14 +1,12 @@
-"""What the playbooks take when there is nothing to do, beside what Ansible takes to start. Needs the lab, set up.
+"""What the playbooks take when there is nothing to do, beside what Ansible takes to start.
 
-An empty playbook (one local ping), failover.yml to the mode that the fleet is in, and setup.yml again, by turns.
+An empty playbook (one local ping), failover.yml to the mode that the fleet is in, and setup.yml again, by turns. Run by
+`make bench-overhead`; writes the section "overhead" of docs/benchmarks.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -18,10 +16,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import drill
+from rich.console import Console
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-RESULTS = REPOSITORY / "reports" / "bench-overhead.json"
+from lab import drill
+from lab.errors import LabError
+
+from . import page, results, tables
+
 EMPTY = """---
 - name: Nothing
   hosts: localhost
@@ -44,11 +45,11 @@ def _run(*arguments: str) -> Taken:
     """Run a playbook that must change nothing."""
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = ["ansible-playbook", *arguments]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=results.REPOSITORY, capture_output=True, text=True, check=False)
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     recap = drill.recap(done.stdout)
     if done.returncode or any(each.rstrip(";") != "changed=0" for each in recap.split() if each.startswith("changed=")):
-        raise RuntimeError(f"{' '.join(command)}: found {recap or done.stderr[-500:]}, expected nothing changed")
+        raise LabError(f"{' '.join(command)}: found {recap or done.stderr[-500:]}, expected nothing changed")
     return Taken(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
@@ -74,31 +75,34 @@ def _figures(rounds: list[dict[str, Taken]]) -> dict[str, dict[str, float]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--mode", default=drill.BEFORE, help="the mode that the fleet is in")
     given = parser.parse_args()
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        drill.prepare(console)
+        drill.move(console, drill.BEFORE)
+        figures = _measure(given.rounds)
+    except LabError as error:
+        console.print(f"bench: {error}", style="red", markup=False)
+        return 1
+    results.write("overhead", {"rounds": given.rounds, "playbooks": figures})
+    sys.stdout.write(tables.overhead(results.read()) + "\n")
+    page.show_written()
+    return 0
+
+
+def _measure(rounds: int) -> dict[str, dict[str, float]]:
+    """Run the playbooks by turns; each once before, so that all find the same caches."""
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.yml"
         empty.write_text(EMPTY)
         playbooks = {
             START: (str(empty),),
-            "failover.yml": ("failover.yml", "-e", f"mode={given.mode}"),
+            "failover.yml": ("failover.yml", "-e", f"mode={drill.BEFORE}"),
             "setup.yml": ("setup.yml",),
         }
         for arguments in playbooks.values():
             _run(*arguments)
-        rounds = [{name: _run(*arguments) for name, arguments in playbooks.items()} for _ in range(given.rounds)]
-    figures = _figures(rounds)
-    lines = ["| playbook | seconds | CPU seconds | beside an empty one | CPU beside it |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {name} | {found['seconds']} | {found['cpu']} | {found['seconds_to_start']} × | {found['cpu_to_start']} × |"
-        for name, found in figures.items()
-    ]
-    sys.stdout.write("\n".join(lines) + "\n")
-    RESULTS.parent.mkdir(exist_ok=True)
-    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.platform()}
-    RESULTS.write_text(json.dumps({**vars(given), "machine": machine, "playbooks": figures}, indent=2) + "\n")
-    sys.stdout.write(f"results: {RESULTS.relative_to(REPOSITORY)}\n")
-    return 0
+        return _figures([{name: _run(*each) for name, each in playbooks.items()} for _ in range(rounds)])
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ PAGES: dict[Path, dict[str, Render]] = {
         "sweeps": tables.sweeps,
         "gap": tables.gaps,
         "curve": tables.curve,
+        "fleet": tables.fleet,
+        "engine": tables.engine,
+        "overhead": tables.overhead,
+        "client": tables.client,
     },
 }
 
@@ -64,6 +68,11 @@ def write() -> list[Path]:
     return changed
 
 
+def show_written() -> None:
+    """Bring pages and plots up to date, and say which changed."""
+    for path in write():
+        sys.stdout.write(f"written: {path.relative_to(results.REPOSITORY)}\n")
+
+
 if __name__ == "__main__":
-    for each in write():
-        sys.stdout.write(f"written: {each.relative_to(results.REPOSITORY)}\n")
+    show_written()

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import tables
-from .fleets import ARTICLE, OURS
+from .results import ARTICLE, OURS
 
 Figures = Mapping[str, Any]
 

@@ -12,6 +12,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILE = REPOSITORY / "docs" / "benchmarks.json"
+# Whose move it is: a value of "method" in a cell.
+OURS, ARTICLE = "ours", "article"
 PACKAGES = ("ansible-core", "boto3", "awsiotsdk", "paho-mqtt")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .fleets import ARTICLE, OURS
+from .results import ARTICLE, OURS
 
 Figures = Mapping[str, Any]
 Row = Sequence[str]
@@ -172,6 +172,99 @@ def curve(figures: Figures) -> str:
             rows[-1] += [f"{size / 100:.1f} s", cpu, f"{point['peak_mib']:.0f} MiB"]
     header = ["clients", "account", "whole move", "sweep and landing", "N / quota", "CPU per client", "peak memory"]
     return f"{table(header, rows)}\n\n{machine(section['machine'])}"
+
+
+def fleet(figures: Figures) -> str:
+    """Moves of simulated fleets that are killed and run again."""
+    section = figures.get("fleet")
+    if not section:
+        return MISSING
+    rows = [
+        [
+            f"{cell['clients']:,}",
+            "left out" if cell["direct"] else "signed",
+            run["run"],
+            f"{run['told']:,}",
+            f"{run['calls'] / run['seconds']:.0f}",
+            f"{1000 * run['cpu'] / run['told']:.2f} ms",
+            f"{run['peak_mib']:.0f} MiB",
+            str(cell["told_twice"]) if run is cell["runs"][-1] else "",
+        ]
+        for cell in section["cells"]
+        for run in cell["runs"]
+    ]
+    header = ["clients", "requests", "run", "told", "calls/s", "CPU per client told", "peak memory", "told twice"]
+    return f"{table(header, rows)}\n\n{machine(section['machine'])}"
+
+
+def engine(figures: Figures) -> str:
+    """CPU per request, beside what signing and HTTP take."""
+    if "engine" not in figures:
+        return MISSING
+    section = figures["engine"]
+    rows = [
+        [
+            way,
+            f"{found['cpu_us']:.0f} µs",
+            f"{found['calls_per_cpu_second']:.0f}",
+            f"{found['calls_per_second']:.0f}",
+            f"{found['cpu_to_floor']:.2f} ×",
+        ]
+        for way, found in section["ways"].items()
+    ]
+    header = ["way", "CPU per call", "calls per second of CPU", "calls/s", "CPU beside the floor"]
+    return f"{table(header, rows)}\n\n{machine(section['machine'])}"
+
+
+def overhead(figures: Figures) -> str:
+    """The playbooks with nothing to do, beside an empty one."""
+    if "overhead" not in figures:
+        return MISSING
+    section = figures["overhead"]
+    rows = [
+        [
+            name,
+            f"{found['seconds']:.1f} s",
+            f"{found['cpu']:.1f} s",
+            f"{found['seconds_to_start']:.1f} ×",
+            f"{found['cpu_to_start']:.1f} ×",
+        ]
+        for name, found in section["playbooks"].items()
+    ]
+    header = ["playbook", "time", "CPU", "beside the empty one", "CPU beside it"]
+    return f"{table(header, rows)}\n\n{machine(section['machine'])}"
+
+
+def client(figures: Figures) -> str:
+    """What the client on a device stores, drains and takes."""
+    if "client" not in figures:
+        return MISSING
+    section = figures["client"]
+    stored = [
+        [f"{row['unanswered']:,}", f"{row['sqlite']:,}", f"{row['client']:,}", f"{row['share']:.2f}"]
+        for row in section["stored"]
+    ]
+    drained = [
+        [
+            library,
+            f"{row['sqlite']:,}",
+            f"{row['client']:,}",
+            f"{row['share']:.2f}",
+            f"{section['at_10_per_second'][library]['rss_mib']:.1f} MiB",
+            f"{section['at_10_per_second'][library]['cpu_percent']:.1f} % of a core",
+        ]
+        for library, row in section["drained"].items()
+    ]
+    return "\n\n".join(
+        [
+            table(["messages unanswered", "SQLite alone, stored/s", "client, stored/s", "share"], stored),
+            table(
+                ["library", "SQLite alone, removed/s", "client, drained/s", "share", "memory at 10 messages/s", "CPU"],
+                drained,
+            ),
+            machine(section["machine"]),
+        ]
+    )
 
 
 def title(cell: Figures) -> str:

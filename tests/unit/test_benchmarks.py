@@ -44,6 +44,21 @@ def figures() -> dict[str, Any]:
         "curve": {"machine": machine,
                   "simulated": [{"clients": 10**6, "seconds": 600.0, "cpu": 360.0, "peak_mib": 92.0}],
                   "real": [{"clients": 100, "seconds": 9.0, "peak_mib": 90.0, "phases": move.phases}]},
+        "fleet": {"machine": machine, "cells": [
+            {"clients": 10**6, "direct": True, "told_twice": 7, "runs": [
+                {"run": "killed", "told": 500_000, "calls": 10**6, "seconds": 200.0, "cpu": 150.0, "peak_mib": 93.4},
+                {"run": "resumed", "told": 500_007, "calls": 10**6, "seconds": 250.0, "cpu": 200.0, "peak_mib": 92.0},
+            ]},
+        ]},
+        "engine": {"machine": machine, "ways": {"engine": {
+            "cpu_us": 275.4, "calls_per_cpu_second": 3631, "calls_per_second": 633, "cpu_to_floor": 0.654,
+        }}},
+        "overhead": {"machine": machine, "playbooks": {
+            "setup.yml": {"seconds": 13.59, "cpu": 17.06, "seconds_to_start": 17.11, "cpu_to_start": 21.33}}},
+        "client": {"machine": machine,
+                   "stored": [{"unanswered": 1000, "sqlite": 52422, "client": 16867, "share": 0.32}],
+                   "drained": {"paho": {"sqlite": 9909, "client": 7503, "share": 0.76}},
+                   "at_10_per_second": {"paho": {"rss_mib": 30.9, "cpu_percent": 1.52}}},
     }  # fmt: skip
 
 
@@ -85,7 +100,18 @@ def test_tables_show_each_cell_and_the_ratio_to_the_article() -> None:
     assert "| 1,000,000 | simulated, without botocore and quotas | 600.0 s | – | 10000.0 s | 0.36 ms | 92 MiB |" in (
         tables.curve(found)
     )
-    for render in (tables.summary, tables.moves, tables.sweeps, tables.gaps, tables.curve):
+    assert "| 1,000,000 | left out | killed | 500,000 | 5000 | 0.30 ms | 93 MiB |  |" in tables.fleet(found)
+    assert "| 1,000,000 | left out | resumed | 500,007 | 4000 | 0.40 ms | 92 MiB | 7 |" in tables.fleet(found)
+    assert "| engine | 275 µs | 3631 | 633 | 0.65 × |" in tables.engine(found)
+    assert "| setup.yml | 13.6 s | 17.1 s | 17.1 × | 21.3 × |" in tables.overhead(found)
+    assert "| 1,000 | 52,422 | 16,867 | 0.32 |" in tables.client(found)
+    assert "| paho | 9,909 | 7,503 | 0.76 | 30.9 MiB | 1.5 % of a core |" in tables.client(found)
+
+
+@pytest.mark.parametrize("name", sorted({name for sections in page.PAGES.values() for name in sections}))
+def test_each_table_names_its_machine_and_says_where_nothing_was_measured(name: str) -> None:
+    found = figures()
+    for render in (sections[name] for sections in page.PAGES.values() if name in sections):
         assert found["gap"]["machine"]["cpu"] in render(found)
         assert render({}) == tables.MISSING
 
