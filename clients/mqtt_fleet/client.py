@@ -22,6 +22,7 @@ from mqtt_fleet.endpoint_watch import EndpointWatch, Lookups
 from mqtt_fleet.link import Link, Open
 from mqtt_fleet.metrics import Metrics, write
 from mqtt_fleet.notify import notify, watchdog_interval
+from mqtt_fleet.only_process import InUseError, only_process
 from mqtt_fleet.outbox import Message
 from mqtt_fleet.resolve import Lookup, is_address
 from mqtt_fleet.sources.heartbeat import Heartbeat
@@ -343,7 +344,7 @@ def sources(config: Config, hand: Hand) -> list[Source]:
 
 
 def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
-    """Run the client; returns the exit code: 0 stopped, 2 configuration unusable."""
+    """Run the client; returns the exit code: 0 stopped, 1 another process uses its outbox, 2 configuration unusable."""
     parser = argparse.ArgumentParser(prog="mqtt_fleet.client", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="JSON file")
     parser.add_argument("--check-config", action="store_true", help="validate the file and those it names, and end")
@@ -356,15 +357,25 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     except ConfigError as error:
         sys.stderr.write(f"mqtt_fleet.client: {error}\n")
         return 2
+    try:
+        with only_process(config.outbox):
+            ended = _run(config, environment)
+    except InUseError as error:
+        sys.stderr.write(f"mqtt_fleet.client: {error}\n")
+        return 1
+    if ended is not None:
+        execute_anew(options.config, ended)
+    return 0
+
+
+def _run(config: Config, environment: Mapping[str, str]) -> int | None:
+    """Run until the client is stopped (None), or wants a new process (its failures so far)."""
     log.configure()
     failures = environment.get(FAILURES_VARIABLE, "")
     client = Client(config, connect, failures=int(failures) if failures.isdigit() else 0)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: client.stop())
-    ended = client.run()
-    if ended is not None:
-        execute_anew(options.config, ended)
-    return 0
+    return client.run()
 
 
 def execute_anew(configuration: Path, failures: int, execute: Callable[..., object] = os.execve) -> None:

@@ -31,7 +31,8 @@ from region_switch import ledger
 from . import analysis, page, results
 from .analysis import Move
 from .brokers import Watch
-from .fleets import ARTICLE, OURS, Devices, Fleet, LightClients
+from .fleets import Devices, Fleet, LightClients
+from .results import ARTICLE, OURS
 from .sweeps import METHODS as SWEEPS
 
 MODES = {

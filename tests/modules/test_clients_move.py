@@ -88,6 +88,22 @@ def test_client_moves_by_itself_without_a_duplicate(world: World, library: str) 
     assert len(world.events("endpoint_moved")) == 1
 
 
+def test_second_client_of_an_outbox_ends_with_one_line_and_leaves_the_first_alone(world: World) -> None:
+    first = world.client("paho")
+    eventually(lambda: world.events("connected"), "a connection")
+
+    second = world.client("paho")
+
+    assert second.wait(TIMEOUT) == 1
+    (line,) = [line for line in (world.folder / "client.log").read_text().splitlines() if not line.startswith("{")]
+    assert f"outbox: found process {first.pid} using it" in line
+    assert len(world.events("started")) == len(world.events("connected")) == 1
+    first.kill()
+    first.wait()
+    world.client("paho")
+    eventually(lambda: len(world.events("connected")) == 2, "a connection of the next process")
+
+
 def test_process_restart_moves_too(world: World) -> None:
     process = world.client("paho", reconnect_by="process_restart")
     old, new = BROKERS

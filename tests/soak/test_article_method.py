@@ -6,7 +6,8 @@ import pytest
 
 from tests.bench.brokers import Watch
 from tests.bench.compare import Bench, Condition
-from tests.bench.fleets import ARTICLE, OURS, Devices
+from tests.bench.fleets import Devices
+from tests.bench.results import ARTICLE, OURS
 from tests.lab.conftest import failover
 
 pytestmark = pytest.mark.lab

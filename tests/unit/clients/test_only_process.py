@@ -1,0 +1,57 @@
+"""Two clients never share an outbox, and a process that is gone keeps nobody out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mqtt_fleet.only_process import InUseError, only_process
+
+HOLD = """
+import sys
+from pathlib import Path
+from mqtt_fleet.only_process import only_process
+with only_process(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_second_process_is_told_which_one_is_there(tmp_path: Path) -> None:
+    outbox = tmp_path / "outbox"
+    with (
+        only_process(outbox),
+        pytest.raises(InUseError, match=rf"^outbox {outbox}: found process {os.getpid()} "),
+        only_process(outbox),
+    ):
+        pytest.fail("two processes use one outbox")
+
+
+def test_outboxes_in_one_folder_are_not_in_each_others_way(tmp_path: Path) -> None:
+    with only_process(tmp_path / "one"), only_process(tmp_path / "two"):
+        pass
+
+
+def test_process_that_was_killed_keeps_nobody_out(tmp_path: Path) -> None:
+    outbox = tmp_path / "outbox"
+    command = [sys.executable, "-c", HOLD, str(outbox)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(InUseError, match=str(holder.pid)), only_process(outbox):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+
+    with only_process(outbox):
+        pass
+
+
+def test_where_no_lock_can_be_made_the_outbox_says_what_is_wrong(tmp_path: Path) -> None:
+    with only_process(tmp_path / "missing folder" / "outbox"):
+        pass
