@@ -45,6 +45,10 @@ def machine(found: Figures) -> str:
     )
 
 
+def _measured(header: Row, rows: Iterable[Row], section: Figures) -> str:
+    return f"{table(header, rows)}\n\n{machine(section['machine'])}"
+
+
 def gap(cell: Figures) -> Figures:
     """Return what a cell calls its gap: by messages where they are frequent enough, else by connections."""
     found: Figures = cell["silent" if cell["clients"] == DEVICES else "offline"]
@@ -171,7 +175,7 @@ def curve(figures: Figures) -> str:
             rows.append([f"{size:,}", name, f"{point['seconds']:.1f} s", f"{phase:.1f} s" if phase else NONE])
             rows[-1] += [f"{size / 100:.1f} s", cpu, f"{point['peak_mib']:.0f} MiB"]
     header = ["clients", "account", "whole move", "sweep and landing", "N / quota", "CPU per client", "peak memory"]
-    return f"{table(header, rows)}\n\n{machine(section['machine'])}"
+    return _measured(header, rows, section)
 
 
 def fleet(figures: Figures) -> str:
@@ -194,7 +198,7 @@ def fleet(figures: Figures) -> str:
         for run in cell["runs"]
     ]
     header = ["clients", "requests", "run", "told", "calls/s", "CPU per client told", "peak memory", "told twice"]
-    return f"{table(header, rows)}\n\n{machine(section['machine'])}"
+    return _measured(header, rows, section)
 
 
 def engine(figures: Figures) -> str:
@@ -213,7 +217,7 @@ def engine(figures: Figures) -> str:
         for way, found in section["ways"].items()
     ]
     header = ["way", "CPU per call", "calls per second of CPU", "calls/s", "CPU beside the floor"]
-    return f"{table(header, rows)}\n\n{machine(section['machine'])}"
+    return _measured(header, rows, section)
 
 
 def overhead(figures: Figures) -> str:
@@ -232,7 +236,7 @@ def overhead(figures: Figures) -> str:
         for name, found in section["playbooks"].items()
     ]
     header = ["playbook", "time", "CPU", "beside the empty one", "CPU beside it"]
-    return f"{table(header, rows)}\n\n{machine(section['machine'])}"
+    return _measured(header, rows, section)
 
 
 def client(figures: Figures) -> str:
