@@ -3,19 +3,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: failover_inventory_info
-short_description: Check the inventory of a fleet and look up a mode
+short_description: Check the inventory of a fleet
 description:
-  - Checks that every mode of the table sends every endpoint to a region that there is, and the settings of DNS;
-    looks up a mode. Nothing is read or written outside, except that O(caller_hint) lets AWS be asked who is calling.
-  - The name of a mode is never converted, so that V(3.7) is not V(3).
+  - Checks that every mode of the table sends every endpoint to a region that there is, and the settings of DNS.
+    Nothing is read or written outside, except that O(caller_hint) lets AWS be asked who is calling.
 options:
   modes:
     description: "The mode table: V({mode: {endpoint: AWS Region}}). Names of modes may be numbers."
     type: raw
     required: true
-  mode:
-    description: The mode to look up.
-    type: raw
   endpoints:
     description: The endpoints of the inventory, a list of DNS names.
     type: raw
@@ -43,10 +39,9 @@ author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: Look up mode 3
+- name: Check the mode table
   failover_inventory_info:
     modes: "{{ failover_modes }}"
-    mode: "3"
     endpoints: "{{ iot_endpoints }}"
     regions: "{{ groups['regions'] }}"
 
@@ -65,15 +60,6 @@ modes:
   description: The table, all names as strings.
   returned: always
   type: dict
-mode:
-  description: Name of the mode that was looked up.
-  returned: when O(mode) is given
-  type: str
-desired:
-  description: The region of each endpoint in that mode.
-  returned: when O(mode) is given
-  type: dict
-  sample: {mqtt1.example.com: us-east-1}
 caller:
   description: Who calls AWS, and the region that answered.
   returned: when O(caller_hint) is given
@@ -86,12 +72,10 @@ from typing import Any
 
 from ansible.module_utils.region_switch.caller import identify
 from ansible.module_utils.region_switch.inventory import check
-from ansible.module_utils.region_switch.modes import desired
 from ansible.module_utils.region_switch.module import run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "modes": {"type": "raw", "required": True},
-    "mode": {"type": "raw"},
     "endpoints": {"type": "raw", "required": True},
     "regions": {"type": "raw", "required": True},
     "resolvers": {"type": "raw"},
@@ -101,10 +85,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
-    modes = check(**{name: value for name, value in parameters.items() if name not in ("mode", "caller_hint")})
+    modes = check(**{name: value for name, value in parameters.items() if name != "caller_hint"})
     result: dict[str, Any] = {"changed": False, "modes": modes}
-    if parameters["mode"] is not None:
-        result["mode"], result["desired"] = desired(modes, parameters["mode"])
     if parameters["caller_hint"] is not None:
         result["caller"] = asdict(identify(parameters["regions"], parameters["caller_hint"]))
     return result

@@ -138,6 +138,4 @@ def _no_certificate(request: Path, certificate: Path, issue: bool) -> str | None
         return None
     if request.exists():
         return f"found no {certificate}, expected the certificate that the issuing region made: see its line"
-    return (
-        f"found no {request}, expected the device's signing request: run again when the device is on, or put it there"
-    )
+    return f"found no {request}, expected the client's signing request: run again when its host is on, or put it there"

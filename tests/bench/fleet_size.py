@@ -67,9 +67,11 @@ def move(folder: Path, kill_after: int = 0, direct: bool = False) -> Figures:
     environment = {**os.environ, **CREDENTIALS, "PYTHONPATH": path}
     command = [sys.executable, "-m", "tests.bench.fleet_size", "--worker", str(folder), "--kill-after", str(kill_after)]
     command += ["--direct"] if direct else []
+    # In a session of its own, as Ansible's worker makes one: the move looks whether those who wait for it are there.
     done = subprocess.run(
-        command, cwd=results.REPOSITORY, env=environment, check=False, stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=results.REPOSITORY, env=environment, check=False, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     if done.returncode not in (0, -signal.SIGKILL):
         raise RuntimeError(f"the move ended with {done.returncode}: {done.stderr[-2000:]}")
     return Figures(**json.loads((folder / FIGURES).read_text()), killed=done.returncode != 0)
@@ -121,13 +123,15 @@ def measure(clients: int, direct: bool, kill: bool) -> dict[str, Any]:
     """Move so many simulated clients; return what each run took, and how many were told twice.
 
     Raises:
-        RuntimeError: somebody was told never or more than twice, or the move did not come to its end.
+        RuntimeError: somebody was told never or more than twice, or a move did not come to its end, be it the kill.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder, clients)
         found = [move(folder, kill_after, direct) for kill_after in ([clients // 2, 0] if kill else [0])]
         counts = times_told(folder)
+    if kill and not found[0].killed:
+        raise RuntimeError(f"{clients} clients: found {found[0].result.get('msg')}, expected the first move killed")
     result = found[-1].result
     if result.get("outcome") != "moved" or counts[1] + counts[2] != clients:
         raise RuntimeError(

@@ -83,7 +83,7 @@ def test_monitor_that_cannot_be_made_known_is_an_error(known: None, aws_api: Aws
 
     error = error_of("iot_clients", clients(tmp_path, "one", monitor="monitor", issue=True))
 
-    assert error.startswith(f"client monitor: found no {tmp_path / 'monitor.csr'}, expected the device's signing")
+    assert error.startswith(f"client monitor: found no {tmp_path / 'monitor.csr'}, expected the client's signing")
     # The others are made known all the same.
     assert len(identifiers(REGION)) == 1
 
@@ -95,7 +95,7 @@ def test_client_without_a_request_holds_up_no_other(known: None, aws_api: AwsApi
     done = run_ok("iot_clients", clients(tmp_path, "one", "two", "three", issue=True))
 
     assert set(done["left_out"]) == {"two", "three"}
-    assert f"found no {tmp_path / 'two.csr'}, expected the device's signing request" in done["left_out"]["two"]
+    assert f"found no {tmp_path / 'two.csr'}, expected the client's signing request" in done["left_out"]["two"]
     assert "\n" not in "".join(done["left_out"].values())
     assert (tmp_path / "one.crt").exists()
     assert len(identifiers(REGION)) == 1
