@@ -20,6 +20,8 @@ from types import FrameType
 from .errors import SwitchError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What the watch sends: Python handles pending signals by number, so that SIGINT keeps the first word.
+ORPHANED = signal.SIGTERM
 POLL_SECONDS = 0.5
 _ADVICE = "expected the run to end by itself: run the same mode again to go on, or playbooks/rollback.yml to go back"
 
@@ -105,14 +107,16 @@ class _Stop:
         if self.interrupted:
             return
         self.interrupted = True
-        found = "its ansible-playbook gone" if self.orphaned else signal.Signals(number).name
+        # On Ctrl-C ansible-playbook and its worker are gone at once, perhaps before SIGINT is handled here.
+        orphaned = self.orphaned and number == ORPHANED
+        found = "its ansible-playbook gone" if orphaned else signal.Signals(number).name
         raise Interrupted(f"run: found {found}, {_ADVICE}")
 
     def _watch(self) -> None:
         while not self._over.wait(POLL_SECONDS):
             if _orphaned(self._waiting, self._parent):
                 self.orphaned = True
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                signal.pthread_kill(threading.main_thread().ident or 0, ORPHANED)
                 return
 
 

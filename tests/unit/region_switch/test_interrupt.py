@@ -29,6 +29,24 @@ except Interrupted as error:
     (out / "report.part").write_text(str(error))
     (out / "report.part").rename(out / "report")
 """
+# Handles a SIGINT only when its watch has seen already that those who began it are gone.
+LATE = """
+import os, signal, sys, time
+from pathlib import Path
+from region_switch.interrupt import ORPHANED, Interrupted, stoppable
+out = Path(sys.argv[1])
+try:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, ORPHANED})
+    with stoppable():
+        (out / "ready").write_text(str(os.getpid()))
+        while ORPHANED not in signal.sigpending():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, ORPHANED})
+except Interrupted as error:
+    (out / "report.part").write_text(str(error))
+    (out / "report.part").rename(out / "report")
+"""
 # Plays a worker of ansible-playbook: a session of its own, in which a shell runs the module.
 STARTER = """
 import os, subprocess, sys, threading
@@ -82,6 +100,16 @@ def test_death_of_who_began_it_ends_the_run(tmp_path: Path, number: signal.Signa
     starter.wait(30)
 
     assert appears(tmp_path / "report").startswith("run: found its ansible-playbook gone, expected")
+
+
+def test_signal_that_came_before_is_what_stopped_the_run(tmp_path: Path) -> None:
+    starter = begin(STARTER, "-c", LATE, str(tmp_path))
+    appears(tmp_path / "ready")
+
+    starter.kill()
+    starter.wait(30)
+
+    assert appears(tmp_path / "report").startswith("run: found SIGINT, expected")
 
 
 def test_zombie_counts_as_gone(tmp_path: Path) -> None:
