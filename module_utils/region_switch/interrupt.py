@@ -2,7 +2,8 @@
 
 What reaches a module (ansible-core 2.19, `executor/process/worker.py` and `executor/task_queue_manager.py`): a worker
 makes a session of its own (`setsid`), so that Ctrl-C at the terminal reaches ansible-playbook alone. That passes SIGINT
-and SIGTERM on to its workers, and each of them to its process group, hence to the module, without waiting for it.
+and SIGTERM on to its workers, and each of them to its process group, hence to the module, without waiting for it;
+SIGTERM follows SIGINT at once, so that a worker that is slow to wake up passes on SIGTERM alone.
 SIGHUP and SIGKILL end ansible-playbook without a word to anybody, and the module goes on unheard.
 """
 
@@ -20,8 +21,9 @@ from types import FrameType
 from .errors import SwitchError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# What the watch sends: Python handles pending signals by number, so that SIGINT keeps the first word.
-ORPHANED = signal.SIGTERM
+# What the watch sends. Python handles pending signals by number: one that somebody else sent keeps the first word.
+ORPHANED = signal.SIGVTALRM
+_HANDLED = (*SIGNALS, ORPHANED)
 POLL_SECONDS = 0.5
 _ADVICE = "expected the run to end by itself: run the same mode again to go on, or playbooks/rollback.yml to go back"
 
@@ -91,7 +93,6 @@ class _Stop:
 
     def __init__(self) -> None:
         self.interrupted = False
-        self.orphaned = False
         self._over = threading.Event()
         self._waiting = starters()
         self._parent = os.getppid()
@@ -102,20 +103,19 @@ class _Stop:
 
     def end(self) -> None:
         self._over.set()
+        # No signal after the handlers were given back: it would end the process without a word.
+        self._thread.join()
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.interrupted:
             return
         self.interrupted = True
-        # On Ctrl-C ansible-playbook and its worker are gone at once, perhaps before SIGINT is handled here.
-        orphaned = self.orphaned and number == ORPHANED
-        found = "its ansible-playbook gone" if orphaned else signal.Signals(number).name
+        found = "its ansible-playbook gone" if number == ORPHANED else signal.Signals(number).name
         raise Interrupted(f"run: found {found}, {_ADVICE}")
 
     def _watch(self) -> None:
         while not self._over.wait(POLL_SECONDS):
             if _orphaned(self._waiting, self._parent):
-                self.orphaned = True
                 signal.pthread_kill(threading.main_thread().ident or 0, ORPHANED)
                 return
 
@@ -131,7 +131,7 @@ def stoppable() -> Iterator[None]:
         Interrupted: names what stopped the run.
     """
     stop = _Stop()
-    before = {number: signal.signal(number, stop.on_signal) for number in SIGNALS}
+    before = {number: signal.signal(number, stop.on_signal) for number in _HANDLED}
     stop.start()
     try:
         yield
@@ -144,7 +144,7 @@ def stoppable() -> Iterator[None]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Pass over SIGINT, SIGTERM and SIGHUP in the block, but for what is `stoppable` in it."""
-    before = {number: signal.signal(number, _pass_over) for number in SIGNALS}
+    before = {number: signal.signal(number, _pass_over) for number in _HANDLED}
     try:
         yield
     finally:

@@ -64,7 +64,8 @@ def test_ctrl_c_in_a_slow_sweep_ends_with_a_report_and_the_same_command_goes_on(
 
     assert code not in (0, 2)
     last = terminal.shown[terminal.shown.index("User interrupted") :]
-    assert "interrupted: run: found SIGINT" in last
+    # Ansible sends one after the other, and the second may come first.
+    assert re.search("interrupted: run: found SIG(INT|TERM), expected", last)
     assert f"report: {REPORTS / summary()['run_id']}" in last
     assert "Traceback" not in terminal.shown
     assert summary()["outcome"] == "partial"

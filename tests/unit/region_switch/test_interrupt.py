@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from region_switch.interrupt import SIGNALS, Interrupted, Process, gone, starters, stoppable, undisturbed
+from region_switch.interrupt import ORPHANED, SIGNALS, Interrupted, Process, gone, starters, stoppable, undisturbed
 
 REPOSITORY = Path(__file__).parents[3]
 # Waits in `stoppable`, then writes its report, during which it gets a second signal.
@@ -29,20 +29,20 @@ except Interrupted as error:
     (out / "report.part").write_text(str(error))
     (out / "report.part").rename(out / "report")
 """
-# Handles a SIGINT only when its watch has seen already that those who began it are gone.
+# Handles a signal only when its watch has seen already that those who began it are gone.
 LATE = """
 import os, signal, sys, time
 from pathlib import Path
 from region_switch.interrupt import ORPHANED, Interrupted, stoppable
-out = Path(sys.argv[1])
+out, number = Path(sys.argv[1]), int(sys.argv[2])
 try:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, ORPHANED})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {number, ORPHANED})
     with stoppable():
         (out / "ready").write_text(str(os.getpid()))
         while ORPHANED not in signal.sigpending():
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, ORPHANED})
+        os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number, ORPHANED})
 except Interrupted as error:
     (out / "report.part").write_text(str(error))
     (out / "report.part").rename(out / "report")
@@ -61,7 +61,7 @@ threading.Event().wait(60)
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Gives the signals back: an interrupted run goes on passing them over."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, ORPHANED)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -102,14 +102,15 @@ def test_death_of_who_began_it_ends_the_run(tmp_path: Path, number: signal.Signa
     assert appears(tmp_path / "report").startswith("run: found its ansible-playbook gone, expected")
 
 
-def test_signal_that_came_before_is_what_stopped_the_run(tmp_path: Path) -> None:
-    starter = begin(STARTER, "-c", LATE, str(tmp_path))
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signal_that_came_with_the_death_of_who_began_it_is_named(tmp_path: Path, number: signal.Signals) -> None:
+    starter = begin(STARTER, "-c", LATE, str(tmp_path), str(int(number)))
     appears(tmp_path / "ready")
 
     starter.kill()
     starter.wait(30)
 
-    assert appears(tmp_path / "report").startswith("run: found SIGINT, expected")
+    assert appears(tmp_path / "report").startswith(f"run: found {number.name}, expected")
 
 
 def test_zombie_counts_as_gone(tmp_path: Path) -> None:
