@@ -23,7 +23,7 @@ from .errors import SwitchError
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What the watch sends. Python handles pending signals by number: one that somebody else sent keeps the first word.
 ORPHANED = signal.SIGVTALRM
-_HANDLED = (*SIGNALS, ORPHANED)
+HANDLED = (*SIGNALS, ORPHANED)
 POLL_SECONDS = 0.5
 _ADVICE = "expected the run to end by itself: run the same mode again to go on, or playbooks/rollback.yml to go back"
 
@@ -131,7 +131,7 @@ def stoppable() -> Iterator[None]:
         Interrupted: names what stopped the run.
     """
     stop = _Stop()
-    before = {number: signal.signal(number, stop.on_signal) for number in _HANDLED}
+    before = {number: signal.signal(number, stop.on_signal) for number in HANDLED}
     stop.start()
     try:
         yield
@@ -144,7 +144,7 @@ def stoppable() -> Iterator[None]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Pass over SIGINT, SIGTERM and SIGHUP in the block, but for what is `stoppable` in it."""
-    before = {number: signal.signal(number, _pass_over) for number in _HANDLED}
+    before = {number: signal.signal(number, _pass_over) for number in SIGNALS}
     try:
         yield
     finally:

@@ -123,7 +123,7 @@ def measure(clients: int, direct: bool, kill: bool) -> dict[str, Any]:
     """Move so many simulated clients; return what each run took, and how many were told twice.
 
     Raises:
-        RuntimeError: somebody was told never or more than twice, or a move did not come to its end, be it the kill.
+        RuntimeError: somebody was told never or more than twice, or a move did not end as meant: killed, or moved.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

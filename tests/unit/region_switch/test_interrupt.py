@@ -11,42 +11,39 @@ from pathlib import Path
 
 import pytest
 
-from region_switch.interrupt import ORPHANED, SIGNALS, Interrupted, Process, gone, starters, stoppable, undisturbed
+from region_switch.interrupt import HANDLED, SIGNALS, Interrupted, Process, gone, starters, stoppable, undisturbed
 
 REPOSITORY = Path(__file__).parents[3]
-# Waits in `stoppable`, then writes its report, during which it gets a second signal.
-RUN = """
+# Does something in `stoppable`, then writes its report, during which it gets a second signal.
+PROGRAM = """
 import os, signal, sys, threading
 from pathlib import Path
-from region_switch.interrupt import Interrupted, stoppable
+from region_switch.interrupt import ORPHANED, Interrupted, stoppable
 out = Path(sys.argv[1])
+def ready():
+    (out / "ready").write_text(str(os.getpid()))
 try:
     with stoppable():
-        (out / "ready").write_text(str(os.getpid()))
-        threading.Event().wait(60)
+{}
 except Interrupted as error:
     os.kill(os.getpid(), signal.SIGTERM)
     (out / "report.part").write_text(str(error))
     (out / "report.part").rename(out / "report")
 """
-# Handles a signal only when its watch has seen already that those who began it are gone.
-LATE = """
-import os, signal, sys, time
-from pathlib import Path
-from region_switch.interrupt import ORPHANED, Interrupted, stoppable
-out, number = Path(sys.argv[1]), int(sys.argv[2])
-try:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {number, ORPHANED})
-    with stoppable():
-        (out / "ready").write_text(str(os.getpid()))
-        while ORPHANED not in signal.sigpending():
-            time.sleep(0.01)
-        os.kill(os.getpid(), number)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number, ORPHANED})
-except Interrupted as error:
-    (out / "report.part").write_text(str(error))
-    (out / "report.part").rename(out / "report")
-"""
+RUN = PROGRAM.format("""
+        ready()
+        threading.Event().wait(60)
+""")
+# Handles a signal only when its watch has sent its own: both are pending when the mask is taken away.
+LATE = PROGRAM.format("""
+        signals = [int(sys.argv[2]), ORPHANED]
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        ready()
+        signal.sigwait([ORPHANED])
+        for number in signals:
+            signal.raise_signal(number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+""")
 # Plays a worker of ansible-playbook: a session of its own, in which a shell runs the module.
 STARTER = """
 import os, subprocess, sys, threading
@@ -61,7 +58,7 @@ threading.Event().wait(60)
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Gives the signals back: an interrupted run goes on passing them over."""
-    before = {number: signal.getsignal(number) for number in (*SIGNALS, ORPHANED)}
+    before = {number: signal.getsignal(number) for number in HANDLED}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -144,12 +141,12 @@ def test_starters_end_with_who_made_the_session(tmp_path: Path) -> None:
 
 
 def test_handlers_are_given_back_after_a_run_that_nobody_stopped() -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
+    before = [signal.getsignal(number) for number in HANDLED]
 
     with undisturbed(), stoppable():
-        assert [signal.getsignal(number) for number in SIGNALS] != before
+        assert [signal.getsignal(number) for number in HANDLED] != before
 
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert [signal.getsignal(number) for number in HANDLED] == before
 
 
 def test_report_is_not_disturbed_but_the_run_is() -> None:
