@@ -186,7 +186,8 @@ def test_straggler_is_named_and_the_run_fails(aws_api: AwsApi, options: dict[str
 def test_client_that_goes_back_is_counted(aws_api: AwsApi, options: dict[str, Any]) -> None:
     aws_api.reconnect({"client_01": NEW, "client_02": OLD})
 
-    tolerant = {"landing_timeout": 2, "max_stragglers": 100}
+    # As long as several looks take: the first may be earlier than the client is back.
+    tolerant = {"landing_timeout": 8, "max_stragglers": 100}
     found = run("iot_region_switch", {**options, **tolerant, "mode": "3"})
 
     assert found["summary"]["clients"]["bounced"] == 1
