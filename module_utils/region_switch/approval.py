@@ -4,31 +4,109 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from heapq import merge
+from itertools import groupby
 from typing import Any
 
 from .errors import RefusedError
 from .findings import Finding
 
+# Hex digits of SHA-256 that stand for the plan without its clients, and for the clients.
+_DIGITS = 32
+_TOKEN = re.compile(rf"([0-9a-f]{{{_DIGITS}}})-([0-9a-f]{{{_DIGITS}}})-([0-9]{{1,12}})")
+_NAMED = 3
+
+# (client ID, the region it is in, the region it belongs to).
+Leaving = tuple[str, str, str]
+
 
 def token(basis: Mapping[str, Any], client_digest: str, clients: int) -> str:
-    """Return the token of a plan, such as `5f0c2b9d1a77-9c1e44d0-1042`.
+    """Return the token of a plan: digests of what it was computed from and of who leaves, and how many they are.
 
     Args:
         basis: everything the plan was computed from, but for the clients; JSON values.
-        client_digest: who has to go from where to where.
+        client_digest: who has to go from where to where, see `digest`.
         clients: how many they are.
     """
     text = json.dumps(basis, sort_keys=True, default=str)
-    return f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-{client_digest}-{clients}"
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}-{client_digest}-{clients}"
 
 
-def check(approved: str | None, found: str, drift: float) -> None:
-    """Return when the plan that was approved is the one at hand.
+def line(leaving: Leaving) -> str:
+    """A client as it stands in the list that `digest` is of."""
+    return json.dumps(leaving) + "\n"
+
+
+def digest(lines: Iterable[str]) -> str:
+    """The digest of the clients that leave.
 
     Args:
-        drift: percent by which the number of clients may differ; 0: they have to be the very same.
+        lines: of `line`, sorted by client ID and region.
+    """
+    total = hashlib.sha256()
+    for each in lines:
+        total.update(each.encode())
+    return total.hexdigest()[:_DIGITS]
+
+
+@dataclass
+class Difference:
+    """How the clients that leave for a target differ from those that were approved.
+
+    Attributes:
+        approved: how many those are.
+        came, gone: how many leave that were not approved, and the other way round; some: names of a few of them.
+    """
+
+    approved: int = 0
+    came: int = 0
+    gone: int = 0
+    some: list[str] = field(default_factory=list)
+
+    def within(self, drift: float) -> bool:
+        """Whether no more than `drift` percent of the approved clients are others."""
+        return self.came + self.gone <= self.approved * drift / 100
+
+    def text(self, target: str) -> str:
+        more = ", …" if self.came + self.gone > len(self.some) else ""
+        names = f" ({', '.join(self.some)}{more})" if self.some else ""
+        return f"to {target}: {self.came} more and {self.gone} fewer than the {self.approved} approved{names}"
+
+
+def differences(approved: Iterable[Leaving], found: Iterable[Leaving]) -> dict[str, Difference]:
+    """Compare who was approved to leave with who leaves now; both sorted by client ID and region.
+
+    Returns:
+        `{target: Difference}` of each target of either; a client that leaves for another target counts in both.
+    """
+    by_target: dict[str, Difference] = {}
+    for side, (client_id, _, target) in _merged(approved, found):
+        each = by_target.setdefault(target, Difference())
+        each.approved += side != "came"
+        each.came += side == "came"
+        each.gone += side == "gone"
+        if side != "same" and len(each.some) < _NAMED:
+            each.some.append(client_id)
+    return by_target
+
+
+def _merged(approved: Iterable[Leaving], found: Iterable[Leaving]) -> Iterator[tuple[str, Leaving]]:
+    """Each client of both, with `same`, `came` (not approved) or `gone` (approved, and does not leave)."""
+    rows = merge(((*row, 0) for row in approved), ((*row, 1) for row in found))
+    for row, same in groupby(rows, key=lambda each: each[:3]):
+        sides = {each[3] for each in same}
+        yield ("same" if len(sides) > 1 else "came" if 1 in sides else "gone"), row
+
+
+def check(approved: str | None, found: str, drift: float, differs: Mapping[str, Difference] | None = None) -> list[str]:
+    """Return when the plan that was approved is the one at hand, with lines that say how its clients differ.
+
+    Args:
+        drift: percent of each target's approved clients that may be others; 0: they have to be the very same.
+        differs: by target, how the clients differ from those that were approved; None where nobody knows.
 
     Raises:
         RefusedError: nothing was approved, or something else.
@@ -39,22 +117,31 @@ def check(approved: str | None, found: str, drift: float) -> None:
             f"then run again with -e approve={found}"
         )
     if approved == found:
-        return
-    basis, count = _parts(approved)
-    basis_now, count_now = _parts(found)
-    within = count is not None and count_now is not None and abs(count - count_now) <= count * drift / 100
-    if basis == basis_now and drift and within:
-        return
-    what = "records, regions or options" if basis != basis_now else f"the clients ({count} then, {count_now} now)"
-    raise RefusedError(
-        f"approve: found {approved}, expected {found}: {what} changed since the plan was approved, nothing was "
+        return []
+    basis, basis_now = parts(approved), parts(found)
+    if basis is None or basis_now is None or basis[0] != basis_now[0]:
+        raise _another(approved, found, "records, regions or options changed")
+    if not drift:
+        raise _another(approved, found, f"the clients changed ({basis[2]} then, {basis_now[2]} now)")
+    if differs is None:
+        raise _another(approved, found, "the clients changed, and the list of those approved is not in the reports")
+    lines = [each.text(target) for target, each in sorted(differs.items()) if each.came or each.gone]
+    if not all(each.within(drift) for each in differs.values()):
+        raise _another(approved, found, f"more than {drift:g} % of the clients changed, {'; '.join(lines)}")
+    return lines
+
+
+def _another(approved: str, found: str, what: str) -> RefusedError:
+    return RefusedError(
+        f"approve: found {approved}, expected {found}: {what} since the plan was approved, nothing was "
         "changed; read the plan again with --check --diff"
     )
 
 
-def _parts(text: str) -> tuple[str, int | None]:
-    words = text.split("-")
-    return words[0], int(words[2]) if len(words) == 3 and words[2].isdecimal() else None
+def parts(text: str) -> tuple[str, str, int] | None:
+    """A token's digests of the plan and of the clients, and their number; None where it is no token."""
+    match = _TOKEN.fullmatch(text)
+    return (match[1], match[2], int(match[3])) if match else None
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, Protocol
 
 from .errors import AwsError, SwitchError
 from .journal import Journal
 from .landing import FIRST_LOOK, Looker, Sighting, next_look, tell_again_at, went_back
-from .roster import Passenger, Roster
+from .roster import ANY_WAVE, NO_WAVE, Passenger, Roster
+from .runtime import MACHINE, Runtime
 from .sweep import Sweeper, Told, retry_delay
 
 # Requests under way at most, by kind; how many are needed follows from the latency that is measured.
@@ -31,10 +33,18 @@ VANISHED_GRACE = 15.0
 SILENCE = 30.0
 # Clients on their way at most, in seconds of the sweep's pace, unless the operator says otherwise.
 FLIGHT_SECONDS = 30.0
+# A refusal that is no use to try again ends it, where so many clients met it and not one request was fulfilled.
+REFUSALS = 20
+# Clients that landed last in a region: whether they are still there says whether it is.
+WITNESSES = 5
 
 
 class WaveError(SwitchError):
     """Too many clients of a wave did not land."""
+
+
+class UnprovenError(SwitchError):
+    """Too many clients of a wave could not be looked at, or not be told: whether they land is not known."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,16 @@ class Limits:
     ttl: float
 
 
+class Witness(Protocol):
+    """What an evacuation has seen of the regions that clients are sent to."""
+
+    def arrived(self, region: str) -> int:
+        """How many clients were seen to land there so far."""
+
+    def still_there(self, region: str) -> bool:
+        """Whether AWS says that one of those who landed there last is connected there now."""
+
+
 class Guard:
     """Watches over an evacuation; this one finds nothing.
 
@@ -63,7 +83,7 @@ class Guard:
 
     holding = False
 
-    def look(self) -> None:
+    def look(self, witness: Witness) -> None:
         """Look once; what is raised ends the evacuation."""
 
 
@@ -101,8 +121,7 @@ class Evacuation:
         journal: Journal,
         limits: Limits,
         guard: Guard,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        runtime: Runtime = MACHINE,
     ) -> None:
         self.roster = roster
         self.sweeper = sweeper
@@ -114,45 +133,65 @@ class Evacuation:
         self.told = 0
         self.landed = 0
         self._guard = guard
-        self._clock = clock
-        self._now = now
+        self._runtime = runtime
+        self._clock = runtime.monotonic
+        self._pool: Executor
+        self._arrived: Counter[str] = Counter()
+        self._landed_last: dict[str, deque[Passenger]] = {}
+        self._refusal: AwsError | None = None
+        self._refusals = 0
         self._done: SimpleQueue[tuple[Passenger, Future[Any]]] = SimpleQueue()
-        self._sending = self._looking = self._in_flight = 0
+        self._sending = self._looking = 0
+        self._in_flight: set[tuple[str, str]] = set()
         self._latency = {"tell": 0.1, "look": 0.2}
         self._found_any = False
         self._first_told: float | None = None
-        self._heard = clock()
+        self._heard = self._said = self._guarded = self._clock()
         self._failing: float | None = None
         self._guarding: Future[None] | None = None
-        self._said = self._guarded = clock()
         self._rate = 0.0
-        self._counted = (clock(), 0)
+        self._counted = (self._clock(), 0)
 
     def run(self, sizes: list[int], first: int = 1) -> None:
         """Evacuate the clients that wait, in waves of these sizes, numbered from `first`.
 
         Raises:
             WaveError: too many clients of a wave did not land in time; nobody else was told to leave.
+            UnprovenError: too many of them could not be looked at, or not be told.
             AwsError: AWS refuses, or does not fulfil anything any more.
             SwitchError: AWS knew none of the clients, and none shows up where it belongs.
         """
         self.total += sum(sizes)
-        with ThreadPoolExecutor(MOST_WORKERS + MOST_WORKERS) as self._pool:
-            try:
-                for number, size in enumerate(sizes, first):
-                    self._wave(number, first + len(sizes) - 1, size)
-            finally:
-                self._pool.shutdown(cancel_futures=True)
-                self._note_rest()
+        last = first + len(sizes) - 1
+        with self._at_work():
+            for number, size in enumerate(sizes, first):
+                self._wave(number, last, size)
 
     def watch(self) -> None:
         """Look for everyone who is on the way and has not landed, until all have or the time is over."""
         count = self.roster.gather_late()
-        wave = Wave(0, count, 0, count, self._clock(), self._clock())
-        with ThreadPoolExecutor(MOST_WORKERS) as self._pool:
+        wave = Wave(ANY_WAVE, count, 0, count, self._clock(), self._clock())
+        with self._at_work():
+            self._work(wave)
+
+    def arrived(self, region: str) -> int:
+        """See `Witness`; in any thread."""
+        return self._arrived[region]
+
+    def still_there(self, region: str) -> bool:
+        """See `Witness`; in any thread."""
+        lately = list(self._landed_last.get(region, ()))
+        return any(self.looker.look(passenger).in_target for passenger in lately)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Threads that tell and look; in the end nothing is sent any more, and what was sent is noted."""
+        self.sweeper.start()
+        with self._runtime.pool(MOST_WORKERS + MOST_WORKERS) as self._pool:
             try:
-                self._work(wave)
+                yield
             finally:
+                self.sweeper.stop()
                 self._pool.shutdown(cancel_futures=True)
                 self._note_rest()
 
@@ -164,10 +203,27 @@ class Evacuation:
         self._work(wave)
         self.journal.write("landing", wave=number, landed=size - wave.left, late=wave.left)
         if wave.left > size * self.limits.max_stragglers / 100:
-            raise WaveError(
-                f"wave {number}: found {wave.left} of {size} clients not landed within "
-                f"{self.limits.landing_timeout:.0f} s, expected {self.limits.max_stragglers:g} % at most"
+            raise self._verdict(wave)
+
+    def _verdict(self, wave: Wave) -> SwitchError:
+        """What is wrong with a wave that did not land: only who was looked for and not found is known not to have."""
+        place = f"wave {wave.number}"
+        allowed = f"{self.limits.max_stragglers:g} % at most"
+        missing, unseen = self.roster.not_landed(wave.number)
+        not_told = wave.left - missing - unseen
+        if missing > wave.size * self.limits.max_stragglers / 100:
+            return WaveError(
+                f"{place}: found {wave.left} of {wave.size} clients not landed within "
+                f"{self.limits.landing_timeout:.0f} s, expected {allowed}"
             )
+        if not_told > unseen:
+            why = f" ({self._refusal})" if self._refusal else ""
+            return UnprovenError(f"{place}: found {not_told} of {wave.size} clients not told{why}, expected {allowed}")
+        why = f" ({self.looker.trouble})" if self.looker.trouble else ""
+        return UnprovenError(
+            f"{place}: found {unseen} of {wave.size} clients of whom AWS does not say where they are{why}, expected "
+            f"{allowed}"
+        )
 
     def _work(self, wave: Wave) -> None:
         self._wave_now = wave
@@ -187,8 +243,9 @@ class Evacuation:
         return now - self._heard > timeout
 
     def _feed(self, wave: Wave) -> None:
-        now = self._now()
-        room = min(self._workers("tell") - self._sending, self.limits.max_in_flight - self._in_flight - self._sending)
+        now = self._clock()
+        flying = len(self._in_flight) + self._sending
+        room = min(self._workers("tell") - self._sending, self.limits.max_in_flight - flying)
         if self._guard.holding:
             room = 0
         for passenger in self._next(wave, now, min(room, BATCH)) if room > 0 else ():
@@ -224,12 +281,11 @@ class Evacuation:
 
     def _collect(self) -> None:
         """Take in what has been done; wait a moment when that is nothing."""
-        try:
-            self._take_in(*self._done.get(timeout=TICK))
+        first = self._runtime.take(self._done, TICK)
+        if first is not None:
+            self._take_in(*first)
             for _ in range(self._done.qsize()):
                 self._take_in(*self._done.get_nowait())
-        except Empty:
-            return
 
     def _take_in(self, passenger: Passenger, done: Future[Any]) -> None:
         if done.cancelled():
@@ -243,6 +299,9 @@ class Evacuation:
             self._was_seen(passenger, *found)
 
     def _was_told(self, passenger: Passenger, told: Told) -> None:
+        if not told.sent:
+            self.roster.update(passenger, "waiting")
+            return
         self._latency["tell"] += 0.05 * (told.seconds - self._latency["tell"])
         if told.error is not None:
             self._was_not_told(passenger, told)
@@ -251,12 +310,13 @@ class Evacuation:
         self._failing = None
         self._first_told = self._first_told or self._heard
         self._found_any = self._found_any or told.found
-        self._in_flight += 1
+        self._in_flight.add(passenger.key)
         self.journal.note("delete_connection", client_id=passenger.client_id, region=passenger.region, found=told.found)
         self._count_told(passenger)
         self.roster.update(
-            passenger, "told", due=told.at + FIRST_LOOK, kicked_at=told.at, found=int(told.found),
-            kicks=passenger.kicks + 1, attempts=0, looks=0, note="",
+            passenger, "told", due=told.at + FIRST_LOOK, kicked_at=told.epoch, told_at=told.at,
+            found=int(told.found), kicks=passenger.kicks + 1, attempts=0, looks=0, note="", in_target=None,
+            in_source=None,
         )  # fmt: skip
 
     def _count_told(self, passenger: Passenger) -> None:
@@ -274,17 +334,20 @@ class Evacuation:
         assert error is not None  # noqa: S101 - for the type checker
         attempts = passenger.attempts + (not error.throttled)
         delay = retry_delay(error, attempts)
+        self._refusal = error
         if error.denied or (not error.throttled and self._silent(error)):
-            self._fail(passenger, error)
+            self._fail(passenger, error, attempts)
             raise error
         if delay is not None:
             self.roster.update(passenger, "waiting", due=told.at + delay, attempts=attempts)
             return
         # Whatever AWS said, the client may yet move by itself: it is looked for like the others.
-        self._fail(passenger, error)
-        self._in_flight += 1
+        self._fail(passenger, error, attempts)
+        self._refusals += 1
+        if self._first_told is None and self._refusals >= min(REFUSALS, max(1, self._wave_now.size)):
+            raise SwitchError(f"DeleteConnection: found none of {self._refusals} requests fulfilled: {error}")
         self._count_told(passenger)
-        self.roster.update(passenger, "told", due=self._now(), attempts=attempts, looks=0, note=str(error))
+        self.roster.update(passenger, "told", due=self._clock(), attempts=attempts, looks=0, note=str(error))
 
     def _silent(self, error: AwsError) -> bool:
         """Whether AWS has fulfilled nothing for too long while it was asked."""
@@ -293,33 +356,41 @@ class Evacuation:
         self._failing = self._failing or self._clock()
         return self._clock() - self._failing > SILENCE
 
-    def _fail(self, passenger: Passenger, error: SwitchError) -> None:
+    def _fail(self, passenger: Passenger, error: SwitchError, attempts: int) -> None:
         self.journal.write("delete_connection_failed", client_id=passenger.client_id, error=str(error))
+        self.roster.update(passenger, "waiting", attempts=attempts, note=str(error))
 
     def _was_seen(self, passenger: Passenger, seen: Sighting, seconds: float) -> None:
         self._latency["look"] += 0.05 * (seconds - self._latency["look"])
-        sighting = {"in_target": seen.in_target, "in_source": seen.in_source}
+        sighting: dict[str, Any] = {"in_target": seen.in_target, "in_source": seen.in_source}
         if seen.landed:
             self._has_landed(passenger, seen)
             return
-        again = tell_again_at(seen, passenger, self.limits.ttl)
+        now = self._clock()
+        again = tell_again_at(seen, passenger, self.limits.ttl, now)
         # A client that AWS refused to disconnect is not told again; one that nobody has told yet is.
         if again is not None and (passenger.kicks or not passenger.attempts):
             back = went_back(seen, passenger)
-            if back or again <= self._now():
+            if back or again <= now:
                 self._tell_again(passenger, seen, again, back)
                 return
         looks = passenger.looks + 1
-        self.roster.update(passenger, "told", due=self._now() + next_look(looks), looks=looks, **sighting)
+        if not passenger.connected_since and seen.in_source:
+            # From now on it is told from a later one.
+            sighting["connected_since"] = seen.source_since
+        self.roster.update(passenger, "told", due=now + next_look(looks), looks=looks, **sighting)
 
     def _has_landed(self, passenger: Passenger, seen: Sighting) -> None:
         self._heard = self._clock()
-        self._in_flight = max(0, self._in_flight - 1)
+        self._in_flight.discard(passenger.key)
         self.landed += 1
         if passenger.wave == self._wave_now.number:
             self._wave_now.left -= 1
-        at = seen.target_since or self._now()
-        seconds = round(max(0.0, at - passenger.kicked_at), 3) if passenger.kicks else None
+        self._landed_last.setdefault(passenger.target, deque(maxlen=WITNESSES)).append(passenger)
+        self._arrived[passenger.target] += 1
+        # 0 where AWS does not say since when.
+        at = seen.target_since or 0.0
+        seconds = round(max(0.0, at - passenger.kicked_at), 3) if passenger.kicks and at else None
         self.journal.note("landed", client_id=passenger.client_id, region=passenger.target, seconds=seconds)
         self.roster.update(
             passenger, "landed", landed_at=at, in_target=1, in_source=None if seen.skipped else 0,
@@ -327,21 +398,26 @@ class Evacuation:
         )  # fmt: skip
 
     def _tell_again(self, passenger: Passenger, seen: Sighting, at: float, back: bool) -> None:
-        self._in_flight = max(0, self._in_flight - 1)
-        self.journal.write("sweep_again", clients=[passenger.client_id], at_epoch=round(at, 3))
+        self._in_flight.discard(passenger.key)
+        wait = max(0.0, at - self._clock())
+        self.journal.write("sweep_again", clients=[passenger.client_id], seconds=round(wait, 3))
+        # One that was only looked for is in no wave, where nobody would tell it.
+        wave = ANY_WAVE if passenger.wave == NO_WAVE else passenger.wave
         self.roster.update(
-            passenger, "waiting", due=at, bounces=passenger.bounces + back, looks=passenger.looks + 1,
+            passenger, "waiting", due=at, bounces=passenger.bounces + back, looks=passenger.looks + 1, wave=wave,
             connected_since=seen.source_since, in_target=seen.in_target, in_source=1,
         )  # fmt: skip
 
     def _note_rest(self) -> None:
-        """Note what was still under way when the work ended: a client that was told is known to be."""
+        """Note what was still under way when the work ended: a client that was told, or may have been, is known."""
         while not self._done.empty():
             passenger, done = self._done.get_nowait()
             if not done.cancelled() and done.exception() is None and isinstance(done.result(), Told):
                 told: Told = done.result()
-                if told.error is None:
+                if told.sent and told.error is None:
                     self._was_told(passenger, told)
+                elif told.error is not None and not told.error.throttled:
+                    self.roster.update(passenger, "waiting", attempts=passenger.attempts + 1)
         self._sending = self._looking = 0
         self.roster.settle()
 
@@ -353,7 +429,7 @@ class Evacuation:
             self._guarded = now
             guarding.result()
         if self._guarding is None and now - self._guarded >= GUARD_SECONDS:
-            self._guarding = self._pool.submit(self._guard.look)
+            self._guarding = self._pool.submit(self._guard.look, self)
         if self._all_vanished(now):
             raise SwitchError(
                 f"DeleteConnection: found 404 for all {self.told} clients and none of them in the region it "
@@ -379,7 +455,7 @@ class Evacuation:
         left = self.total - self.told
         self.journal.note(
             "progress", phase="sweep" if sweeping else "landing", done=self.told if sweeping else self.landed,
-            total=self.total, rate=round(self._rate, 1), landed=self.landed, in_flight=self._in_flight,
+            total=self.total, rate=round(self._rate, 1), landed=self.landed, in_flight=len(self._in_flight),
             eta=round(left / self._rate, 1) if sweeping and self._rate > 0 else None,
             stragglers=self.told - self.landed,
         )  # fmt: skip

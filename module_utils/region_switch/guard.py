@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from . import probe, route53
 from .aws import Aws
 from .errors import AwsError, RecordsChangedError, SwitchError
-from .evacuation import Guard
+from .evacuation import Guard, Witness
 from .preflight import Settings
 from .probe import ProbeError
+from .runtime import MACHINE, Runtime
 from .survey import Plan
 
-# A region is given up when its endpoint fails so often in a row.
-TRIES = 3
+# A region whose endpoint fails is given up when nobody was seen to land in it for so long.
+LOST_SECONDS = 30.0
 PAUSE = 1.0
 
 
 class TargetLostError(SwitchError):
     """The region that clients are sent to does not answer any more."""
+
+
+class OwnWayError(SwitchError):
+    """This machine does not reach the MQTT endpoints, which says nothing about the devices' way."""
 
 
 class RecordsGuard(Guard):
@@ -35,24 +39,25 @@ class RecordsGuard(Guard):
         settings: Settings,
         plan: Plan,
         targets: Iterable[str],
-        sleep: Callable[[float], None] = time.sleep,
+        runtime: Runtime = MACHINE,
     ) -> None:
         self._aws = aws
         self._settings = settings
         self._plan = plan
         self._targets = sorted(set(targets))
-        self._sleep = sleep
+        self._runtime = runtime
 
-    def look(self) -> None:
+    def look(self, witness: Witness) -> None:
         """Look once at everything.
 
         Raises:
             RecordsChangedError: somebody else moves the records.
-            TargetLostError: a region that clients are sent to does not answer.
+            TargetLostError: a region that clients are sent to does not answer, and nobody lands there.
+            OwnWayError: this machine reaches no endpoint, or none where clients are.
         """
         self._look_at_records()
         for region in self._targets:
-            self._look_at_target(region)
+            self._look_at_target(region, witness)
 
     def _look_at_records(self) -> None:
         try:
@@ -79,21 +84,41 @@ class RecordsGuard(Guard):
         own = (settings.probe_certificate, settings.probe_private_key)
         probe.handshake(host, settings.port, endpoint, settings.ca_file, *own)
 
-    def _look_at_target(self, region: str) -> None:
-        """Ask a region's endpoint; while it does not answer, nobody else is sent there."""
+    def _look_at_target(self, region: str, witness: Witness) -> None:
+        """Ask a region's endpoint; while it does not answer and nobody lands there, nobody else is sent there."""
         endpoint = next(name for name, target in self._plan.desired.items() if target == region)
+        arrived, since = witness.arrived(region), self._runtime.monotonic()
         try:
-            for tries_left in reversed(range(TRIES)):
-                try:
-                    self._knock(region, endpoint)
-                except ProbeError as error:
-                    self.holding = True
-                    if not tries_left:
-                        raise TargetLostError(
-                            f"region {region}: found no answer of its MQTT endpoint during the sweep ({error})"
-                        ) from error
-                    self._sleep(PAUSE)
-                else:
+            while (problem := self._problem(region, endpoint)) is not None:
+                # Whoever lands has found the way: it is this machine's that is broken.
+                if witness.arrived(region) > arrived:
                     return
+                self.holding = True
+                if self._runtime.monotonic() - since >= LOST_SECONDS:
+                    raise self._whose_way(region, endpoint, problem, witness)
+                self._runtime.sleep(PAUSE)
         finally:
             self.holding = False
+
+    def _problem(self, region: str, endpoint: str) -> ProbeError | None:
+        try:
+            self._knock(region, endpoint)
+        except ProbeError as error:
+            return error
+        return None
+
+    def _whose_way(self, region: str, endpoint: str, problem: ProbeError, witness: Witness) -> SwitchError:
+        """What a region that did not answer for LOST_SECONDS is: lost, or out of this machine's reach alone."""
+        found = f"found no answer of its MQTT endpoint for {LOST_SECONDS:.0f} s ({problem.problem})"
+        if witness.still_there(region):
+            return OwnWayError(
+                f"region {region}: {found}, while AWS says that clients are connected there: see to this machine's "
+                "way to it"
+            )
+        others = [other for other in self._plan.living if other != region]
+        if others and all(self._problem(other, endpoint) for other in others):
+            return OwnWayError(
+                f"region {region}: {found}, nor of any other region's: see to this machine's way to port "
+                f"{self._settings.port}"
+            )
+        return TargetLostError(f"region {region}: {found} during the sweep, and nobody landed there meanwhile")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from .aws import AwsClient
 from .errors import AwsError
 from .pace import TokenBucket
 from .roster import Passenger
+from .runtime import MACHINE, Runtime
 
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: GetConnection per client ID, 1 per second.
 CLIENT_INTERVAL = 1.1
@@ -58,15 +58,15 @@ class Sighting:
 
 
 def went_back(seen: Sighting, passenger: Passenger) -> bool:
-    """Whether the connection in the old region is one made after the client was told to leave.
+    """Whether the connection in the old region is a later one than that which the client was told to leave.
 
-    The start of the connection that was cut counts too: both times are AWS's, while the time of the
-    request is this machine's.
+    Both times are that region's own: what this machine's clock says does not count. Where nobody knows when the
+    connection began that was to end, the one that is there is taken for it.
     """
     if seen.source_since is None or seen.source_since < 0 or not passenger.kicks:
         return False
     known = passenger.connected_since
-    return seen.source_since >= passenger.kicked_at or bool(known and seen.source_since >= known + SINCE_TOLERANCE)
+    return known > 0 and seen.source_since >= known + SINCE_TOLERANCE
 
 
 def next_look(looks: int) -> float:
@@ -74,16 +74,19 @@ def next_look(looks: int) -> float:
     return min(LONGEST_INTERVAL, CLIENT_INTERVAL * BACKOFF ** max(0, looks - 1))
 
 
-def tell_again_at(seen: Sighting, passenger: Passenger, ttl: float) -> float | None:
-    """When a client that is in the old region is to be told again (epoch seconds), None when it is not.
+def tell_again_at(seen: Sighting, passenger: Passenger, ttl: float, now: float) -> float | None:
+    """When a client that is in the old region is to be told again (monotonic seconds), None when it is not.
 
     One that went back has to wait until no resolver can give it the old address any more.
+
+    Args:
+        now: monotonic seconds at which it was seen.
     """
     if seen.source_since is None or seen.source_since < 0:
         return None
     if went_back(seen, passenger):
-        return max(passenger.kicked_at, seen.source_since) + max(ttl, RESOLVER_CACHE)
-    return passenger.kicked_at + TELL_AGAIN
+        return now + max(ttl, RESOLVER_CACHE)
+    return passenger.told_at + TELL_AGAIN
 
 
 @dataclass
@@ -94,18 +97,22 @@ class Looker:
         data: `iot-data` clients by region, without retries of their own.
         rates: GetConnection requests per second, by region.
         dead: regions whose API does not answer, which are not asked.
+
+    Attributes:
+        trouble: why AWS did not say where a client is, the last time that it did not.
     """
 
     data: Mapping[str, AwsClient]
     rates: Mapping[str, float]
     dead: Collection[str] = ()
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    runtime: Runtime = MACHINE
+    trouble: AwsError | None = None
     _buckets: dict[str, TokenBucket] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._buckets = {
-            region: TokenBucket(rate * HEADROOM, self.clock, self.sleep) for region, rate in self.rates.items()
+            region: TokenBucket(rate * HEADROOM, self.runtime.monotonic, self.runtime.sleep)
+            for region, rate in self.rates.items()
         }
 
     def look(self, passenger: Passenger) -> Sighting:
@@ -129,6 +136,7 @@ class Looker:
                 raise
             if error.throttled:
                 bucket.slow_down()
+            self.trouble = error
             return None
         bucket.recover()
         if not answer or not answer.get("connected"):

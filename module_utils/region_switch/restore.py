@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,28 @@ from .aws import Aws
 from .errors import NotConvergedError, RecordsChangedError, SwitchError
 from .evacuation import FLIGHT_SECONDS, Evacuation, Guard, Limits
 from .journal import Journal
-from .landing import Looker
+from .landing import RESOLVER_CACHE, TELL_AGAIN, Looker
 from .options import Options
 from .roster import Roster
+from .runtime import MACHINE, Runtime
 from .survey import Plan
 from .sweep import Sweeper
 
 ROSTER = "restored.sqlite"
 
 
-def restore(aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path) -> None:
+@dataclass(frozen=True)
+class Returned:
+    """The clients of a move that was taken back: how many had been told to leave, and were seen back since."""
+
+    told: int
+    back: int
+
+
+def restore(
+    aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path,
+    runtime: Runtime = MACHINE,
+) -> Returned:  # fmt: skip
     """Put the records back that this run has switched, and see the clients return. Notes in the roster who did.
 
     Raises:
@@ -45,34 +59,34 @@ def restore(aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Ro
     )
     journal.write("restored", change_id=change_id)
     if change_id:
-        route53.wait_insync(aws.route53, change_id, options.dns_timeout)
-    _wait_for_dns(options, plan, expected)
-    _bring_back(aws, options, journal, plan, roster, directory)
+        route53.wait_insync(aws.route53, change_id, options.dns_timeout, runtime.monotonic, runtime.sleep)
+    _wait_for_dns(options, plan, expected, runtime)
+    return _bring_back(aws, options, journal, plan, roster, directory, runtime)
 
 
-def _wait_for_dns(options: Options, plan: Plan, expected: dict[str, str]) -> None:
+def _wait_for_dns(options: Options, plan: Plan, expected: dict[str, str], runtime: Runtime) -> None:
     """Wait for DNS, but not at any price: devices need an answer now."""
-    gate = dns_gate.Gate(options.dns_consecutive, options.dns_timeout, "proceed")
+    gate = dns_gate.Gate(
+        options.dns_consecutive, options.dns_timeout, "proceed",
+        ask=runtime.ask, clock=runtime.monotonic, sleep=runtime.sleep,
+    )  # fmt: skip
     try:
         gate.wait(plan.servers, expected)
     except NotConvergedError:
         return
 
 
-def _bring_back(aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path) -> None:
+def _bring_back(
+    aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path, runtime: Runtime
+) -> Returned:
     """Tell those who had landed to come back, and look for everyone who was told to leave."""
-    pace = survey.pace(plan.quotas, options)
-    rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
-    in_flight = int(FLIGHT_SECONDS * max(pace.leaving.values()))
-    limits = Limits(100.0, in_flight, options.landing_timeout, float(options.ttl))
     # What made the move fail may have silenced an API since: whom nobody can tell comes by itself.
     silent = survey.silent_regions(aws)
     with Roster(directory / ROSTER) as back:
         for passenger, landed in roster.reverse():
             back.add_returning(passenger, landed and passenger.target not in silent)
         back.commit()
-        sweeper = Sweeper(aws.data, pace.leaving, pace.arriving, options.clean_session, options.prevent_will_message)
-        evacuation = Evacuation(back, sweeper, Looker(aws.data, rates, silent), journal, limits, Guard())
+        evacuation = _evacuation(aws, options, journal, plan, back, silent, runtime)
         try:
             evacuation.run([back.waiting()])
             evacuation.watch()
@@ -83,3 +97,22 @@ def _bring_back(aws: Aws, options: Options, journal: Journal, plan: Plan, roster
         for passenger in back.landed():
             roster.returned(passenger)
         roster.commit()
+        found = Returned(back.count(), back.count("state = 'landed'"))
+    journal.write("returned", told=found.told, back=found.back)
+    return found
+
+
+def _evacuation(
+    aws: Aws, options: Options, journal: Journal, plan: Plan, back: Roster, silent: Collection[str], runtime: Runtime
+) -> Evacuation:
+    pace = survey.pace(plan.quotas, options)
+    rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
+    in_flight = int(FLIGHT_SECONDS * max(pace.leaving.values()))
+    ttl = float(options.ttl)
+    # One that goes to the region which failed once more is told again when no resolver knows that region any more.
+    timeout = max(options.landing_timeout, max(ttl, RESOLVER_CACHE) + TELL_AGAIN)
+    sweeper = Sweeper(
+        aws.data, pace.leaving, pace.arriving, options.clean_session, options.prevent_will_message, runtime
+    )
+    looker = Looker(aws.data, rates, silent, runtime)
+    return Evacuation(back, sweeper, looker, journal, Limits(100.0, in_flight, timeout, ttl), Guard(), runtime)

@@ -15,12 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from . import approval
 from .fleet import Client
 
 State = Literal["placed", "waiting", "sending", "told", "looking", "landed"]
 COMMIT_SECONDS = 0.25
-# The wave of a client that is in none yet: later than all.
+# The wave of a client that is in none yet: later than all; and of one that belongs to none, but may be told any time.
 NO_WAVE = 2**31
+ANY_WAVE = 0
+# The shape of the table below, which a run that goes on from another's roster has to know.
+SHAPE = 2
+# https://docs.aws.amazon.com/general/latest/gr/iot-core.html: MQTT CONNECT per client ID, 1 per second. A connection
+# that began so much later in the same region is another one.
+ANOTHER_CONNECTION = 1.0
 CSV_COLUMNS = (
     *("client_id", "endpoint", "from", "to", "state", "disconnected_at", "landed_at", "seconds"),
     *("disconnects", "bounces", "note"),
@@ -42,6 +49,8 @@ CREATE TABLE IF NOT EXISTS client (
     looks INTEGER NOT NULL DEFAULT 0,
     kicks INTEGER NOT NULL DEFAULT 0,
     kicked_at REAL NOT NULL DEFAULT 0,
+    told_at REAL NOT NULL DEFAULT 0,
+    late INTEGER NOT NULL DEFAULT 0,
     found INTEGER NOT NULL DEFAULT 0,
     landed_at REAL NOT NULL DEFAULT 0,
     in_target INTEGER,
@@ -55,7 +64,7 @@ CREATE INDEX IF NOT EXISTS told ON client (due) WHERE state = 'told';
 """
 _COLUMNS = (
     *("client_id", "region", "endpoint", "target", "connected_since", "wave", "attempts", "looks", "kicks"),
-    *("kicked_at", "found", "bounces"),
+    *("kicked_at", "told_at", "found", "bounces"),
 )
 _NAMES = ", ".join(_COLUMNS)
 _SELECT = f"SELECT {_NAMES} FROM client"  # noqa: S608 - names of this file
@@ -63,14 +72,15 @@ _SELECT = f"SELECT {_NAMES} FROM client"  # noqa: S608 - names of this file
 
 @dataclass(frozen=True, slots=True)
 class Passenger:
-    """A client in a region it does not belong to, and what was done about it; times in epoch seconds.
+    """A client in a region it does not belong to, and what was done about it.
 
     Attributes:
         region, target: where it was found, and where it belongs.
-        connected_since: by AWS's clock, 0 where unknown.
+        connected_since: epoch seconds by AWS's clock, 0 where unknown.
         attempts: failed requests since it was last told to leave.
         looks: how often it was looked for since then.
-        kicks, kicked_at, found: how often and when it was told to leave, and whether AWS knew the connection.
+        kicks, found: how often it was told to leave, and whether AWS knew the connection.
+        kicked_at, told_at: when it was told last, in epoch seconds for people, and in monotonic seconds of this run.
         bounces: how often it came back to the region it had left.
     """
 
@@ -84,6 +94,7 @@ class Passenger:
     looks: int = 0
     kicks: int = 0
     kicked_at: float = 0.0
+    told_at: float = 0.0
     found: int = 0
     bounces: int = 0
 
@@ -100,16 +111,24 @@ class Roster:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
+        self._db.execute(f"PRAGMA user_version = {SHAPE}")
         self._open = False
         self._committed = time.monotonic()
 
     @staticmethod
-    def copy(source: Path, target: Path) -> None:
-        """Copy a roster, also one whose run was killed; nothing where there is none."""
+    def copy(source: Path, target: Path) -> bool:
+        """Copy a roster, also one whose run was killed; nothing, and False, where there is none of this shape."""
         if not source.exists():
-            return
-        with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
-            old.backup(new)
+            return False
+        with closing(sqlite3.connect(source)) as old:
+            try:
+                if old.execute("PRAGMA user_version").fetchone() != (SHAPE,):
+                    return False
+            except sqlite3.DatabaseError:
+                return False
+            with closing(sqlite3.connect(target)) as new:
+                old.backup(new)
+        return True
 
     def close(self) -> None:
         self.commit()
@@ -137,11 +156,14 @@ class Roster:
             self._db.execute("BEGIN")
             self._open = True
 
-    def add(self, clients: Iterable[Client], desired: Mapping[str, str]) -> int:
+    def add(self, clients: Iterable[Client], desired: Mapping[str, str], late: bool = False) -> int:
         """Take in the connections of the endpoints of `desired`; return how many are in a wrong region and new.
 
         A client that had landed and is found again in the region it left, by a connection made since, is one that
         has come back. An older one is what the index has not caught up with.
+
+        Args:
+            late: whether the plan has been made without them.
         """
         self._begin()
         added = 0
@@ -150,11 +172,12 @@ class Roster:
             state = "placed" if target == client.region else "waiting"
             row = (client.client_id, client.region, client.endpoint, target, client.connected_since, state)
             done = self._db.execute(
-                "INSERT INTO client (client_id, region, endpoint, target, connected_since, state, lot) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = 'waiting', due = 0, "
+                "INSERT INTO client (client_id, region, endpoint, target, connected_since, state, lot, late) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = 'waiting', due = 0, "
                 "connected_since = excluded.connected_since, bounces = bounces + 1, wave = excluded.wave "
-                "WHERE state = 'landed' AND excluded.connected_since > landed_at AND excluded.state = 'waiting'",
-                (*row, zlib.crc32(client.client_id.encode())),
+                "WHERE state = 'landed' AND excluded.state = 'waiting' AND excluded.connected_since > landed_at "
+                "AND excluded.connected_since >= connected_since + ?",
+                (*row, zlib.crc32(client.client_id.encode()), late, ANOTHER_CONNECTION),
             )
             added += done.rowcount if state == "waiting" else 0
         self.tick()
@@ -180,24 +203,28 @@ class Roster:
         self.commit()
 
     def resume(self) -> None:
-        """Take up where another run was interrupted: clients that wait are in no wave again."""
+        """Take up where another run was interrupted: its waves and its clock count no more."""
         self.settle()
         self._begin()
-        self._db.execute("UPDATE client SET wave = ?, due = 0 WHERE state = 'waiting'", (NO_WAVE,))
-        self._db.execute("UPDATE client SET due = 0 WHERE state = 'told'")
+        self._db.execute("UPDATE client SET wave = ?, due = 0, told_at = 0 WHERE state = 'waiting'", (NO_WAVE,))
+        self._db.execute("UPDATE client SET wave = ?, due = 0, told_at = 0 WHERE state = 'told'", (ANY_WAVE,))
         self.commit()
 
     def gather_late(self) -> int:
-        """Put everyone who was told and has not landed into wave 0; return how many they are."""
+        """Take everyone who was told and has not landed out of the waves; return how many they are."""
         self._begin()
         late = "state = 'told' OR (state = 'waiting' AND wave < ?)"
-        self._db.execute(f"UPDATE client SET wave = 0 WHERE {late}", (NO_WAVE,))  # noqa: S608
+        self._db.execute(f"UPDATE client SET wave = ? WHERE {late}", (ANY_WAVE, NO_WAVE))  # noqa: S608
         self.commit()
-        return self.count("wave = 0 AND state IN ('told', 'waiting')")
+        return self.count("wave = ? AND state IN ('told', 'waiting')", ANY_WAVE)
 
     def reverse(self) -> Iterator[tuple[Passenger, bool]]:
-        """Who was told to leave, and whether it has landed: those whom a restored record sends back."""
-        query = f"SELECT {_NAMES}, state FROM client WHERE kicks > 0"  # noqa: S608 - names of this file
+        """Who was told to leave, or may have been, and whether it has landed: those whom a restored record sends back.
+
+        A request that failed may have been carried out all the same.
+        """
+        moved = "kicks > 0 OR attempts > 0"
+        query = f"SELECT {_NAMES}, state FROM client WHERE {moved}"  # noqa: S608 - names of this file
         return ((Passenger(*values), state == "landed") for *values, state in self._db.execute(query))
 
     def add_returning(self, passenger: Passenger, landed: bool) -> None:
@@ -265,6 +292,12 @@ class Roster:
         query = f"SELECT count(*) FROM client WHERE {where}"  # noqa: S608 - conditions of this package
         return int(self._db.execute(query, values).fetchone()[0])
 
+    def not_landed(self, wave: int) -> tuple[int, int]:
+        """How many of a wave were told and are known not to have landed, and of how many AWS does not say."""
+        told = "wave = ? AND kicks > 0 AND state NOT IN ('placed', 'landed')"
+        unseen = "(in_target IS NULL OR (in_target = 1 AND in_source IS NULL))"
+        return self.count(f"{told} AND NOT {unseen}", wave), self.count(f"{told} AND {unseen}", wave)
+
     def waiting(self) -> int:
         """How many have to go and are in no wave yet."""
         return self.count("state = 'waiting' AND wave = ?", NO_WAVE)
@@ -285,10 +318,22 @@ class Roster:
 
     def client_digest(self) -> str:
         """A digest of who has to go from where to where, whatever the order they were found in."""
-        total = 0
-        for client_id, region in self._db.execute("SELECT client_id, region FROM client WHERE state = 'waiting'"):
-            total = (total + zlib.crc32(f"{region}\0{client_id}".encode())) % 2**32
-        return f"{total:08x}"
+        return approval.digest(map(approval.line, self.leaving()))
+
+    def leaving(self) -> Iterator[approval.Leaving]:
+        """`(client ID, region, target)` of everyone who has to go, sorted."""
+        query = "SELECT client_id, region, target FROM client WHERE state = 'waiting' ORDER BY client_id, region"
+        return iter(self._db.execute(query))
+
+    def late(self) -> dict[str, int]:
+        """`{target: how many have to go there whom the plan did not know}`."""
+        query = "SELECT target, count(*) FROM client WHERE state = 'waiting' AND late GROUP BY target"
+        return dict(self._db.execute(query))
+
+    def planned(self) -> dict[str, int]:
+        """`{target: how many the plan sent there}`."""
+        query = "SELECT target, count(*) FROM client WHERE state != 'placed' AND NOT late GROUP BY target"
+        return dict(self._db.execute(query))
 
     def counts(self) -> dict[str, int]:
         """The counts of summary.json, and `dark`: seen in neither region."""

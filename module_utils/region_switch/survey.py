@@ -155,14 +155,19 @@ def silent_regions(aws: Aws) -> set[str]:
 
 
 def find_clients(
-    aws: Aws, options: Options, desired: Mapping[str, str], limits: Mapping[str, Quotas], roster: Roster
-) -> int:
-    """Put the connected clients of the regions of `limits` into the roster; return how many no endpoint claims."""
+    aws: Aws, options: Options, desired: Mapping[str, str], limits: Mapping[str, Quotas], roster: Roster,
+    late: bool = False,
+) -> int:  # fmt: skip
+    """Put the connected clients of the regions of `limits` into the roster; return how many no endpoint claims.
+
+    Args:
+        late: whether the plan has been made without those that are found now.
+    """
     unmapped = 0
     for batch in fleet.stream(aws, list(limits), source_of(options), limits):
         mapped = [client for client in batch if client.endpoint in desired]
         unmapped += len(batch) - len(mapped)
-        roster.add(mapped, desired)
+        roster.add(mapped, desired, late)
     roster.commit()
     return unmapped
 

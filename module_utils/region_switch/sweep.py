@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .aws import AwsClient
 from .errors import AwsError
 from .pace import TokenBucket
 from .roster import Passenger
+from .runtime import MACHINE, Runtime
 
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: DeleteConnection per client ID, 1 per second.
 CLIENT_INTERVAL = 1.1
@@ -22,15 +22,19 @@ class Told:
     """What became of one DeleteConnection request.
 
     Attributes:
-        at: epoch seconds, by this machine's clock, just before the request.
+        at: monotonic seconds just before the request.
+        epoch: the same moment in epoch seconds, by this machine's clock.
         found: False where AWS answered 404: the client had already gone.
         error: why AWS did not do it; None where it did.
+        sent: False where the sweep was stopped before it was this client's turn.
     """
 
     at: float
+    epoch: float
     seconds: float
     found: bool = False
     error: AwsError | None = None
+    sent: bool = True
 
 
 @dataclass
@@ -48,13 +52,20 @@ class Sweeper:
     arriving: Mapping[str, float]
     clean_session: bool = False
     prevent_will_message: bool = True
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    now: Callable[[], float] = time.time
+    runtime: Runtime = MACHINE
     calls: int = 0
     throttled: int = 0
     _buckets: dict[tuple[str, str], TokenBucket] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Send nothing any more, neither for those who wait for their turn."""
+        self._stopped.set()
+
+    def start(self) -> None:
+        """Send again."""
+        self._stopped.clear()
 
     def tell(self, passenger: Passenger) -> Told:
         """Tell a client to leave, when it is its turn; one request.
@@ -65,7 +76,10 @@ class Sweeper:
         out = self._bucket("out", passenger.region, self.leaving)
         self._bucket("in", passenger.target, self.arriving).acquire()
         out.acquire()
-        at, started = self.now(), self.clock()
+        at, epoch = self.runtime.monotonic(), self.runtime.now()
+        # Looked at behind the wait, which may have been a long one.
+        if self._stopped.is_set():
+            return Told(at, epoch, 0.0, sent=False)
         self._count(calls=1)
         try:
             answer = self.data[passenger.region].find(
@@ -78,9 +92,9 @@ class Sweeper:
             if error.throttled:
                 self._count(throttled=1)
                 out.slow_down()
-            return Told(at, self.clock() - started, error=error)
+            return Told(at, epoch, self.runtime.monotonic() - at, error=error)
         out.recover()
-        return Told(at, self.clock() - started, found=answer is not None)
+        return Told(at, epoch, self.runtime.monotonic() - at, found=answer is not None)
 
     def rate(self) -> float:
         """Requests per second that all regions together are sent at present, as far as any was sent."""
@@ -90,8 +104,12 @@ class Sweeper:
         with self._lock:
             bucket = self._buckets.get((way, region))
             if bucket is None:
-                bucket = self._buckets[way, region] = TokenBucket(limits[region], self.clock, self.sleep)
+                bucket = self._buckets[way, region] = TokenBucket(limits[region], self.runtime.monotonic, self._pause)
             return bucket
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, but for no longer than until the sweep is stopped."""
+        self.runtime.wait(self._stopped, seconds)
 
     def _count(self, calls: int = 0, throttled: int = 0) -> None:
         with self._lock:

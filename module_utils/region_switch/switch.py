@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any
 
 from . import (
     approval,
+    approved_plan,
     dns_gate,
     environment,
     findings,
@@ -30,9 +30,9 @@ from .approval import Bounds
 from .aws import Aws
 from .dns_gate import Server, Stale
 from .errors import NotConvergedError, RefusedError, SwitchError, one_line
-from .evacuation import FLIGHT_SECONDS, Evacuation, Limits, WaveError
+from .evacuation import FLIGHT_SECONDS, Evacuation, Limits, UnprovenError, WaveError
 from .findings import Finding
-from .guard import RecordsGuard, TargetLostError
+from .guard import OwnWayError, RecordsGuard, TargetLostError
 from .html_report import messages
 from .interrupt import Interrupted, stoppable, undisturbed
 from .journal import VERSION, Journal, timestamp
@@ -42,6 +42,7 @@ from .module import FailedResultError, Result
 from .options import Options
 from .report import Summary
 from .roster import Roster
+from .runtime import MACHINE, Runtime
 from .survey import Plan
 from .sweep import Sweeper
 
@@ -58,7 +59,7 @@ ROSTER = "clients.sqlite"
 JOURNAL = "journal.jsonl"
 
 
-def run(options: Options, check_mode: bool) -> Result:
+def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Result:
     """Move the fleet to the mode's regions, or say in check mode what would be done.
 
     Returns:
@@ -89,10 +90,10 @@ def run(options: Options, check_mode: bool) -> Result:
                 summary = Summary.read(root / options.run_id)
             else:
                 summary = Summary(report.new_run_id(mode), mode)
-                earlier = _prepare(root, root / summary.run_id, desired)
+                earlier = _prepare(root, root / summary.run_id, desired, runtime.now())
             directory = root / summary.run_id
             with Journal(directory / JOURNAL) as journal, Roster(directory / ROSTER) as roster:
-                move = Run(options, aws, journal, roster, summary, directory, earlier)
+                move = Run(options, aws, journal, roster, summary, directory, earlier, runtime)
                 diff = move.execute(desired)
         # The next run need not wait for it.
         if not move.paused:
@@ -100,13 +101,13 @@ def run(options: Options, check_mode: bool) -> Result:
         return move.result(diff)
 
 
-def _prepare(root: Path, directory: Path, desired: dict[str, str]) -> Path | None:
+def _prepare(root: Path, directory: Path, desired: dict[str, str], now: float) -> Path | None:
     """Make a run's folder; with the clients of a run that was interrupted on the same way, if there is one.
 
     Returns:
         That run's folder.
     """
-    earlier = history.interrupted(root, desired, time.time() - RESUME_SECONDS)
+    earlier = history.interrupted(root, desired, now - RESUME_SECONDS)
     directory.mkdir()
     if earlier is not None:
         Roster.copy(earlier / ROSTER, directory / ROSTER)
@@ -211,12 +212,13 @@ def _preview(aws: Aws, options: Options, mode: str, desired: dict[str, str]) -> 
         plan = survey.read(aws, options, desired, roster)
         survey.refuse_dead_targets(plan, roster.per_route())
         found = _check(aws, options, plan, roster)
+        token = _token(options, plan, roster, mode)
         result: Result = {
             "changed": bool(plan.needed or (roster.waiting() and options.sweep == "misplaced")),
             "plan": report.plan_dict(plan.moves),
-            "token": _token(options, plan, roster, mode),
+            "token": token,
             "findings": findings.as_dicts(found),
-            "lines": _preview_lines(options, plan, roster, mode, found),
+            "lines": [*_keep(options, token, roster), *_preview_lines(options, plan, roster, mode, found, token)],
             "diff": _diff(plan, roster),
         }
     try:
@@ -226,7 +228,20 @@ def _preview(aws: Aws, options: Options, mode: str, desired: dict[str, str]) -> 
     return result
 
 
-def _preview_lines(options: Options, plan: Plan, roster: Roster, mode: str, found: list[Finding]) -> list[str]:
+def _keep(options: Options, token: str, roster: Roster) -> list[str]:
+    """Keep the clients of a plan that may be carried out with others; say so where that fails."""
+    if not options.require_approval or not options.approval_drift:
+        return []
+    try:
+        approved_plan.keep(Path(options.reports_directory), token, roster)
+    except OSError as error:
+        return [f"plan: found {error.strerror} where its clients are kept, so the token approves these very ones only"]
+    return []
+
+
+def _preview_lines(
+    options: Options, plan: Plan, roster: Roster, mode: str, found: list[Finding], token: str
+) -> list[str]:
     text = [f"mode {mode}: check mode, nothing is changed"]
     text += [f"{move.endpoint}: {move.source} -> {move.target}" for move in plan.needed]
     routes = roster.per_route() if options.sweep == "misplaced" else {}
@@ -245,7 +260,7 @@ def _preview_lines(options: Options, plan: Plan, roster: Roster, mode: str, foun
     text += _left_alone(plan.unmapped, options.endpoint_attribute) + _skipped(plan.dead)
     text += findings.table(found, options.waive)
     if plan.needed or routes:
-        text.append(f"token: {_token(options, plan, roster, mode)}")
+        text.append(f"token: {token}")
     return text
 
 
@@ -268,13 +283,20 @@ def _diff(plan: Plan, roster: Roster) -> dict[str, Any]:
     }
 
 
+def _after(returned: restore.Returned) -> str:
+    if returned.back == returned.told:
+        return "see why, then run again"
+    return "move to the mode of before for the others, and see why"
+
+
 class Run:
     """One move, journalled step by step."""
 
     def __init__(
         self, options: Options, aws: Aws, journal: Journal, roster: Roster, summary: Summary, directory: Path,
-        earlier: Path | None = None,
+        earlier: Path | None = None, runtime: Runtime = MACHINE,
     ) -> None:  # fmt: skip
+        self.runtime = runtime
         self.options = options
         self.aws = aws
         self.journal = journal
@@ -342,7 +364,7 @@ class Run:
             if self.options.ledger and (self.switched or self.wrote):
                 since = datetime.fromisoformat(self.summary.started_at).timestamp()
                 clients = self.summary.clients["total"]
-                messages.keep(Path(self.options.ledger), self.directory, since, time.time(), self.gaps, clients)
+                messages.keep(Path(self.options.ledger), self.directory, since, self.runtime.now(), self.gaps, clients)
             self.notes += html_report.write(self.directory)
             self.page = str(self.directory / html_report.NAME)
             if self.earlier is not None:
@@ -401,8 +423,16 @@ class Run:
         self.journal.write("preflight", findings=findings.as_dicts(self.findings), waived=sorted(self.options.waive))
         findings.refuse(self.findings, self.options.waive)
         if self.options.require_approval and (plan.needed or self.roster.waiting()):
-            found = _token(self.options, plan, self.roster, self.summary.mode)
-            approval.check(self.options.approve, found, self.options.approval_drift)
+            self._approve(_token(self.options, plan, self.roster, self.summary.mode))
+
+    def _approve(self, found: str) -> None:
+        approved, drift = self.options.approve, self.options.approval_drift
+        differs = None
+        if approved and approved != found and drift:
+            differs = approved_plan.differences(self.directory.parent, approved, self.roster)
+        lines = approval.check(approved, found, drift, differs)
+        self.journal.write("approved", token=approved, differences=lines)
+        self.notes += lines
 
     def _move(self, plan: Plan) -> None:
         """Switch and wait for DNS; then let the clients land, unless the caller wants to look at DNS first."""
@@ -427,6 +457,9 @@ class Run:
                     self._evacuate(plan)
         except (WaveError, TargetLostError) as error:
             self._give_up(plan, error)
+        except (UnprovenError, OwnWayError) as error:
+            # Whoever has moved may well be where it belongs: going back would be the harm.
+            raise self._stays(error) from error
         with self.summary.phase("messages"):
             self._count_messages()
         self.summary.error = self._stragglers()
@@ -464,16 +497,23 @@ class Run:
             raise error
         back = [move for move in plan.needed if move.source not in plan.dead]
         if not self.switched or not self.options.restore or len(back) < len(plan.needed):
-            self.summary.outcome = "partial"
-            raise SwitchError(
-                f"{error}: the records stay where they are; see the stragglers, then run again"
-            ) from error
+            raise self._stays(error) from error
         with self.summary.phase("restore"):
-            restore.restore(self.aws, self.options, self.journal, plan, self.roster, self.directory)
+            returned = restore.restore(
+                self.aws, self.options, self.journal, plan, self.roster, self.directory, self.runtime
+            )
         self.summary.outcome = "rolled_back"
         raise SwitchError(
-            f"{error}: the records were restored and the clients sent back; see why, then run again"
+            f"{error}: the records were restored, and {returned.back} of {returned.told} clients that had been told to "
+            f"leave were seen back; {_after(returned)}"
         ) from error
+
+    def _stays(self, error: SwitchError) -> SwitchError:
+        self.summary.outcome = "partial"
+        return SwitchError(
+            f"{error}: the records stay where they are and nobody else is disconnected; see the stragglers, then run "
+            "again"
+        )
 
     def _switch(self, plan: Plan) -> None:
         changes: list[dict[str, Any]] = []
@@ -490,7 +530,9 @@ class Run:
         self.wrote = self.switched = True
         self.journal.write("switched", change_id=change_id)
         if change_id:
-            route53.wait_insync(self.aws.route53, change_id, self.options.dns_timeout)
+            route53.wait_insync(
+                self.aws.route53, change_id, self.options.dns_timeout, self.runtime.monotonic, self.runtime.sleep
+            )
             self.journal.write("insync", change_id=change_id)
         # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
         # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
@@ -499,10 +541,10 @@ class Run:
 
     def _wait_out(self, seconds: float) -> None:
         """Wait for a TTL to pass, and say so."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        deadline = self.runtime.monotonic() + seconds
+        while (left := deadline - self.runtime.monotonic()) > 0:
             self._waiting_for_dns((), left)
-            time.sleep(min(WAITING_SECONDS, left))
+            self.runtime.sleep(min(WAITING_SECONDS, left))
 
     def _dns_gate(self, plan: Plan) -> None:
         expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
@@ -512,6 +554,9 @@ class Run:
             self.options.dns_policy,
             self._waiting_for_dns,
             self._dns_settled,
+            self.runtime.ask,
+            self.runtime.monotonic,
+            self.runtime.sleep,
         ).wait(plan.servers, expected)
         self.journal.write(
             "dns", servers=[server.name for server in plan.servers], stale=[vars(each) for each in stale]
@@ -529,7 +574,8 @@ class Run:
         if not self.roster.count("state NOT IN ('placed', 'landed')"):
             return
         evacuation = self._evacuation(plan)
-        sizes = waves.sizes(self.roster.waiting(), waves.parse(self.options.waves))
+        percents = waves.parse(self.options.waves)
+        sizes = waves.sizes(self.roster.waiting(), percents)
         number = 1
         try:
             for turn in range(ROUNDS):
@@ -539,26 +585,52 @@ class Run:
                     evacuation.run(sizes, number)
                     evacuation.watch()
                     number += len(sizes)
-                    survey.find_clients(self.aws, self.options, plan.desired, plan.quotas, self.roster)
-                    late = self.roster.waiting()
-                    sizes = [late] if late else []
+                    survey.find_clients(self.aws, self.options, plan.desired, plan.quotas, self.roster, late=True)
+                    self._refuse_late(plan)
+                    sizes = waves.sizes(self.roster.waiting(), percents)
         finally:
             self._count_sweep(evacuation)
+
+    def _refuse_late(self, plan: Plan) -> None:
+        """Stop before clients that the plan did not know are disconnected beyond what was approved, or the limits.
+
+        Raises:
+            SwitchError: they are too many.
+        """
+        if not (late := self.roster.late()):
+            return
+        counts = self.roster.counts()
+        found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), _bounds(self.options))
+        reasons = [finding.line() for finding in findings.in_force(found, self.options.waive)]
+        if self.options.require_approval:
+            planned = self.roster.planned()
+            reasons += [
+                f"{count} clients to {target} that were not approved, expected "
+                f"{self.options.approval_drift:g} % of {planned.get(target, 0)} at most"
+                for target, count in sorted(late.items())
+                if count > planned.get(target, 0) * self.options.approval_drift / 100
+            ]
+        if reasons:
+            raise SwitchError(
+                f"clients: found {sum(late.values())} that came to a region after the plan was made, and they were not "
+                f"disconnected: {'; '.join(reasons)}: read the plan again, then run again"
+            )
 
     def _evacuation(self, plan: Plan) -> Evacuation:
         pace = survey.pace(plan.quotas, self.options)
         self.sweeper = Sweeper(
-            self.aws.data, pace.leaving, pace.arriving, self.options.clean_session, self.options.prevent_will_message
-        )
+            self.aws.data, pace.leaving, pace.arriving, self.options.clean_session, self.options.prevent_will_message,
+            self.runtime,
+        )  # fmt: skip
         rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
         in_flight = self.options.max_in_flight or int(FLIGHT_SECONDS * max(pace.leaving.values()))
         limits = Limits(self.options.max_stragglers, in_flight, self.options.landing_timeout, self.ttl)
         # Where the operator lets nobody look at the MQTT endpoints beforehand, nobody looks during the sweep.
         looking = self.options.preflight and "server_certificate" not in self.options.waive
         targets = {target for _, target in self.roster.per_route()} if looking else set()
-        guard = RecordsGuard(self.aws, _settings(self.options), plan, targets)
-        looker = Looker(self.aws.data, rates, plan.dead)
-        return Evacuation(self.roster, self.sweeper, looker, self.journal, limits, guard)
+        guard = RecordsGuard(self.aws, _settings(self.options), plan, targets, self.runtime)
+        looker = Looker(self.aws.data, rates, plan.dead, self.runtime)
+        return Evacuation(self.roster, self.sweeper, looker, self.journal, limits, guard, self.runtime)
 
     def _count_sweep(self, evacuation: Evacuation) -> None:
         calls, sweep = evacuation.sweeper.calls, self.summary.sweep
@@ -580,7 +652,7 @@ class Run:
         if not self.options.ledger:
             return
         moved = {each.client_id: (each.region, each.target) for each in self.roster.moved()}
-        deadline = time.monotonic() + LEDGER_TIMEOUT
+        deadline = self.runtime.monotonic() + LEDGER_TIMEOUT
         tally = ledger.Tally(Path(self.options.ledger), self.started, moved)
         while tally.update():
             self.summary.messages = tally.messages()
@@ -588,9 +660,9 @@ class Run:
             self.summary.gap_seconds = ledger.percentiles(found.values())
             self.gaps = found
             complete = not self.summary.messages["lost"] and len(found) == len(moved)
-            if complete or time.monotonic() >= deadline:
+            if complete or self.runtime.monotonic() >= deadline:
                 return
-            time.sleep(LEDGER_INTERVAL)
+            self.runtime.sleep(LEDGER_INTERVAL)
 
     def _stragglers(self) -> str | None:
         if self.options.sweep == "none":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.region_switch.errors import AwsError
+from ansible.module_utils.region_switch.runtime import Runtime
 
 
 class Clock:
@@ -22,6 +23,16 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         with self._lock:
             self.now += seconds
+
+
+def on(clock: Clock) -> Runtime:
+    """A machine on which time passes only when somebody sleeps."""
+
+    def wait(_: threading.Event, seconds: float) -> bool:
+        clock.sleep(seconds)
+        return False
+
+    return Runtime(monotonic=clock, now=clock, sleep=clock.sleep, wait=wait)
 
 
 class FakeAws:

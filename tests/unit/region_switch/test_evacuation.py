@@ -13,11 +13,12 @@ import pytest
 from ansible.module_utils.region_switch import evacuation as engine
 from ansible.module_utils.region_switch import landing
 from ansible.module_utils.region_switch.errors import AwsError, SwitchError
-from ansible.module_utils.region_switch.evacuation import Evacuation, Guard, Limits, WaveError
+from ansible.module_utils.region_switch.evacuation import Evacuation, Guard, Limits, UnprovenError, WaveError, Witness
 from ansible.module_utils.region_switch.fleet import Client
 from ansible.module_utils.region_switch.journal import Journal
 from ansible.module_utils.region_switch.landing import Looker
 from ansible.module_utils.region_switch.roster import Roster
+from ansible.module_utils.region_switch.runtime import MACHINE, Runtime
 from ansible.module_utils.region_switch.sweep import Sweeper
 
 from .fakes import aws_error
@@ -40,6 +41,16 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ansible.module_utils.region_switch.sweep.CLIENT_INTERVAL", 0.01)
 
 
+class Alarm(Guard):
+    """Finds something at its first look."""
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+
+    def look(self, _witness: Witness) -> None:
+        raise SwitchError(self._problem)
+
+
 class Move:
     """An evacuation of a fleet in memory, and what it leaves."""
 
@@ -50,6 +61,7 @@ class Move:
         self.journal = Journal(self.path)
         self.guard = Guard()
         self.limits = Limits(0.0, 1000, 60.0, 0.0)
+        self.runtime = MACHINE
         self.evacuation: Evacuation
 
     def clients(self, *names: str) -> None:
@@ -62,7 +74,7 @@ class Move:
         rates = {OLD: RATE, NEW: RATE}
         sweeper = Sweeper(data, rates, rates)
         looker = Looker(data, rates)
-        self.evacuation = Evacuation(self.roster, sweeper, looker, self.journal, self.limits, self.guard)
+        self.evacuation = Evacuation(self.roster, sweeper, looker, self.journal, self.limits, self.guard, self.runtime)
         self.evacuation.run(list(sizes) or [self.roster.waiting()])
 
     def steps(self, name: str) -> list[dict[str, Any]]:
@@ -238,17 +250,13 @@ def test_nobody_else_is_told_while_the_guard_holds_the_sweep(move: Move) -> None
     move.limits = Limits(0.0, 1000, SHORT, 0.0)
     move.clients("a")
     move.guard.holding = True
-    with pytest.raises(WaveError):
+    with pytest.raises(UnprovenError, match="wave 1: found 1 of 1 clients not told, expected 0 % at most"):
         move.run()
     assert "DeleteConnection" not in move.fleet.calls
 
 
 def test_what_the_guard_finds_ends_it(move: Move) -> None:
-    class Alarm(Guard):
-        def look(self) -> None:
-            raise SwitchError("records changed")
-
-    move.guard = Alarm()
+    move.guard = Alarm("records changed")
     move.fleet.goes_to = lambda _: None
     move.clients("a")
     with pytest.raises(SwitchError, match="records changed"):
@@ -265,11 +273,7 @@ def test_no_more_clients_are_on_their_way_than_allowed(move: Move) -> None:
 
 
 def test_what_was_told_when_it_was_interrupted_is_noted(move: Move) -> None:
-    class Stop(Guard):
-        def look(self) -> None:
-            raise SwitchError("stop")
-
-    move.guard = Stop()
+    move.guard = Alarm("stop")
     move.limits = Limits(0.0, 10, 60.0, 0.0)
     move.fleet.goes_to = lambda _: None
     move.clients(*(f"c{number}" for number in range(50)))
@@ -289,14 +293,10 @@ def test_what_is_being_told_while_it_is_interrupted_is_waited_for_and_noted(
             ending.set()
             super().shutdown(wait, cancel_futures=cancel_futures)
 
-    class Stop(Guard):
-        def look(self) -> None:
-            raise SwitchError("stop")
-
-    monkeypatch.setattr(engine, "ThreadPoolExecutor", Pool)
+    move.runtime = Runtime(pool=Pool)
     # AWS answers when the end has begun.
     move.fleet.refuse = lambda *_: None if ending.wait(10) else aws_error("InternalFailureException", 500)
-    move.guard = Stop()
+    move.guard = Alarm("stop")
     move.clients("a")
     with pytest.raises(SwitchError, match="stop"):
         move.run()

@@ -9,13 +9,14 @@ import pytest
 from ansible.module_utils.region_switch import guard as engine
 from ansible.module_utils.region_switch import probe
 from ansible.module_utils.region_switch.errors import AwsError, RecordsChangedError
-from ansible.module_utils.region_switch.guard import RecordsGuard, TargetLostError
+from ansible.module_utils.region_switch.guard import OwnWayError, RecordsGuard, TargetLostError
 from ansible.module_utils.region_switch.preflight import Settings
 from ansible.module_utils.region_switch.probe import ProbeError
 from ansible.module_utils.region_switch.route53 import record_set
+from ansible.module_utils.region_switch.runtime import Runtime
 from ansible.module_utils.region_switch.survey import Plan
 
-from .fakes import FakeAws, aws_error
+from .fakes import Clock, FakeAws, aws_error
 
 NAME, OLD, NEW = "mqtt1.example.com", "us-east-1", "ap-northeast-1"
 HOSTS = {region: f"a1b2c3-ats.iot.{region}.amazonaws.com" for region in (OLD, NEW)}
@@ -27,20 +28,41 @@ class Watched:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.route53: Any = [record_set(NAME, HOSTS[NEW], 0)]
         self.answers: list[str | None] = []
+        self.silent: set[str] = set()
+        self.arrivals: list[int] = []
+        self.there = False
         self.held: list[bool] = []
         monkeypatch.setattr(probe, "locate", lambda host, _resolvers: host)
         monkeypatch.setattr(probe, "handshake", self._handshake)
         settings = Settings("ca.crt", 14.0, None, None, 8883, 0, "Z1", "mqtt_endpoint")
         plan = Plan({NAME: NEW}, HOSTS, {}, [], {}, {}, 0, [])
         aws: Any = SimpleNamespace(route53=FakeAws(self._list))
-        self.guard = RecordsGuard(aws, settings, plan, {NEW}, sleep=lambda _: self.held.append(self.guard.holding))
+        self.clock = Clock()
+        self.guard = RecordsGuard(aws, settings, plan, {NEW}, Runtime(monotonic=self.clock, sleep=self._sleep))
+
+    def look(self) -> None:
+        self.guard.look(self)
+
+    def arrived(self, region: str) -> int:
+        assert region == NEW
+        return self.arrivals.pop(0) if self.arrivals else 0
+
+    def still_there(self, region: str) -> bool:
+        assert region == NEW
+        return self.there
+
+    def _sleep(self, seconds: float) -> None:
+        self.held.append(self.guard.holding)
+        self.clock.sleep(seconds)
 
     def _list(self, _operation: str, **_: Any) -> Any:
         return {"ResourceRecordSets": self.route53} if isinstance(self.route53, list) else self.route53
 
     def _handshake(self, host: str, _port: int, name: str, *_: Any) -> None:
-        assert (host, name) == (HOSTS[NEW], NAME)
-        if self.answers and (problem := self.answers.pop(0)):
+        assert name == NAME
+        if host in self.silent:
+            raise ProbeError(host, "no answer")
+        if host == HOSTS[NEW] and self.answers and (problem := self.answers.pop(0)):
             raise ProbeError(host, problem)
 
 
@@ -50,7 +72,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 
 def test_nothing_is_found_while_all_is_well(watched: Watched) -> None:
-    watched.guard.look()
+    watched.look()
 
     assert watched.held == []
     assert not watched.guard.holding
@@ -61,35 +83,62 @@ def test_a_record_that_somebody_else_moves_is_found(watched: Watched, value: str
     watched.route53 = [record_set(NAME, value, 0)] if value else []
 
     with pytest.raises(RecordsChangedError, match=f"found {NAME} = {value or 'no record'}"):
-        watched.guard.look()
+        watched.look()
 
 
 def test_a_route_53_that_does_not_answer_changes_no_record(watched: Watched) -> None:
     watched.route53 = aws_error("ServiceUnavailable", 503)
 
-    watched.guard.look()
+    watched.look()
 
 
 def test_a_permission_that_is_taken_away_is_told(watched: Watched) -> None:
     watched.route53 = aws_error("AccessDenied", 403)
 
     with pytest.raises(AwsError, match="AccessDenied"):
-        watched.guard.look()
+        watched.look()
 
 
 def test_nobody_is_sent_to_a_region_while_it_is_silent(watched: Watched) -> None:
-    watched.answers = ["no answer"] * (engine.TRIES - 1)
+    watched.answers = ["no answer"] * 3
 
-    watched.guard.look()
+    watched.look()
 
-    assert watched.held == [True] * (engine.TRIES - 1)
+    assert watched.held == [True] * 3
     assert not watched.guard.holding
 
 
-def test_a_region_that_stays_silent_is_given_up(watched: Watched) -> None:
-    watched.answers = ["no answer"] * engine.TRIES
+def test_a_region_that_stays_silent_while_nobody_lands_there_is_given_up(watched: Watched) -> None:
+    watched.silent = {HOSTS[NEW]}
 
-    with pytest.raises(TargetLostError, match=f"region {NEW}: found no answer of its MQTT endpoint"):
-        watched.guard.look()
+    with pytest.raises(TargetLostError, match=f"region {NEW}: found no answer of its MQTT endpoint for 30 s"):
+        watched.look()
 
-    assert watched.answers == []
+    assert len(watched.held) == engine.LOST_SECONDS / engine.PAUSE
+    assert not watched.guard.holding
+
+
+def test_whoever_lands_in_a_silent_region_shows_that_this_machines_way_is_broken(watched: Watched) -> None:
+    watched.silent = {HOSTS[NEW]}
+    watched.arrivals = [30, 30, 31]
+
+    watched.look()
+
+    assert len(watched.held) == 1
+    assert not watched.guard.holding
+
+
+def test_clients_that_are_there_are_not_taken_back_from_a_region_that_this_machine_does_not_reach(
+    watched: Watched,
+) -> None:
+    watched.silent, watched.there = {HOSTS[NEW]}, True
+
+    with pytest.raises(OwnWayError, match="while AWS says that clients are connected there: see to this machine's way"):
+        watched.look()
+
+
+def test_a_machine_that_reaches_no_region_says_nothing_about_one(watched: Watched) -> None:
+    watched.silent = set(HOSTS.values())
+
+    with pytest.raises(OwnWayError, match="nor of any other region's: see to this machine's way to port 8883"):
+        watched.look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,10 +21,10 @@ from ansible.module_utils.region_switch.landing import (
 )
 from ansible.module_utils.region_switch.roster import Passenger
 
-from .fakes import Clock, FakeAws, aws_error
+from .fakes import Clock, FakeAws, aws_error, on
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
-TOLD = Passenger("client_01", OLD, "mqtt1.example.com", NEW, 900.0, kicks=1, kicked_at=1000.0)
+TOLD = Passenger("client_01", OLD, "mqtt1.example.com", NEW, 900.0, kicks=1, told_at=50.0)
 NOWHERE: dict[str, Any] = {"connected": False}
 GONE = aws_error("ResourceNotFoundException", 404)
 RATES = {OLD: 100.0, NEW: 100.0}
@@ -37,7 +38,7 @@ def looker(old: Any, new: Any, clock: Clock | None = None, dead: tuple[str, ...]
     clock = clock or Clock()
     answers = {OLD: old, NEW: new}
     data: Any = {region: FakeAws(lambda _operation, region=region, **_: answers[region]) for region in (OLD, NEW)}
-    return Looker(data, RATES, dead, clock, clock.sleep)
+    return Looker(data, RATES, dead, on(clock))
 
 
 @pytest.mark.parametrize("old", [NOWHERE, GONE])
@@ -80,28 +81,39 @@ def test_quota_of_get_connection_is_kept() -> None:
     assert clock() - begun >= 198 / (RATES[OLD] * HEADROOM)
 
 
-@pytest.mark.parametrize(("since", "back"), [(900.0, False), (900.4, False), (999.0, True), (1001.0, True)])
-def test_connection_made_after_the_request_is_a_return(since: float, back: bool) -> None:
-    """999.0 is before the request by this machine's clock, but a later connection than the one that was cut.
-
-    900.4 is the connection that was cut: the index and GetConnection note different moments of it.
-    """
+@pytest.mark.parametrize(("since", "back"), [(900.0, False), (900.4, False), (901.0, True), (1001.0, True)])
+def test_a_later_connection_than_the_one_that_was_cut_is_a_return(since: float, back: bool) -> None:
+    """900.4 is the connection that was cut: the index and GetConnection note different moments of it."""
     assert went_back(Sighting(NOT_CONNECTED, since), TOLD) is back
+
+
+@pytest.mark.parametrize("clock", [0.0, 5e9])
+def test_this_machines_clock_does_not_say_who_went_back(clock: float) -> None:
+    assert not went_back(Sighting(NOT_CONNECTED, 900.0), replace(TOLD, kicked_at=clock))
+    assert went_back(Sighting(NOT_CONNECTED, 950.0), replace(TOLD, kicked_at=clock))
+
+
+def test_a_connection_of_which_nobody_knows_when_it_began_is_taken_for_the_one_that_was_cut() -> None:
+    assert not went_back(Sighting(NOT_CONNECTED, 950.0), replace(TOLD, connected_since=0.0))
+
+
+def test_one_that_nobody_has_told_did_not_go_back() -> None:
+    assert not went_back(Sighting(NOT_CONNECTED, 950.0), replace(TOLD, kicks=0))
 
 
 def test_one_that_went_back_is_told_again_when_no_cache_has_the_old_address() -> None:
     back = Sighting(NOT_CONNECTED, 1005.0)
-    assert tell_again_at(back, TOLD, ttl=0) == 1005.0 + RESOLVER_CACHE
-    assert tell_again_at(back, TOLD, ttl=120) == 1005.0 + 120
+    assert tell_again_at(back, TOLD, ttl=0, now=51.0) == 51.0 + RESOLVER_CACHE
+    assert tell_again_at(back, TOLD, ttl=120, now=51.0) == 51.0 + 120
 
 
 def test_one_whose_connection_outlives_its_deletion_is_told_again_soon() -> None:
-    assert tell_again_at(Sighting(NOT_CONNECTED, 900.0), TOLD, ttl=120) == 1000.0 + TELL_AGAIN
+    assert tell_again_at(Sighting(NOT_CONNECTED, 900.0), TOLD, ttl=120, now=51.0) == 50.0 + TELL_AGAIN
 
 
 @pytest.mark.parametrize("source", [None, NOT_CONNECTED])
 def test_one_that_is_not_in_the_old_region_is_not_told_again(source: float | None) -> None:
-    assert tell_again_at(Sighting(NOT_CONNECTED, source), TOLD, ttl=0) is None
+    assert tell_again_at(Sighting(NOT_CONNECTED, source), TOLD, ttl=0, now=51.0) is None
 
 
 def test_a_client_that_takes_its_time_is_looked_for_less_often_but_always_again() -> None:

@@ -9,7 +9,7 @@ from ansible.module_utils.region_switch.pace import BURST_SECONDS
 from ansible.module_utils.region_switch.roster import Passenger
 from ansible.module_utils.region_switch.sweep import ATTEMPTS, CLIENT_INTERVAL, Sweeper, retry_delay
 
-from .fakes import Clock, FakeAws, aws_error
+from .fakes import Clock, FakeAws, aws_error, on
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 CLIENT = Passenger("client_01", OLD, "mqtt1.example.com", NEW, 900.0)
@@ -18,7 +18,7 @@ CLIENT = Passenger("client_01", OLD, "mqtt1.example.com", NEW, 900.0)
 def sweeper(clock: Clock, answer: Any, leaving: float = 100.0, arriving: float = 1000.0, **options: bool) -> Sweeper:
     data: Any = {OLD: FakeAws(answer)}
     rates = ({OLD: leaving}, {NEW: arriving})
-    return Sweeper(data, *rates, clock=clock, sleep=clock.sleep, now=clock, **options)
+    return Sweeper(data, *rates, runtime=on(clock), **options)
 
 
 def seconds_for(requests: int, leaving: float, arriving: float) -> float:

@@ -1,0 +1,62 @@
+"""The clients of a plan that was shown for approval, kept so that a fleet which drifts can be compared with it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from . import approval
+from .approval import Difference
+from .roster import Roster
+
+FOLDER = "plans"
+# Plans that were read and never carried out are of no use to anybody.
+KEPT = 20
+
+
+def keep(reports: Path, token: str, roster: Roster) -> None:
+    """Write the list of clients that a token stands for.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder = reports / FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = folder / f".{token}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(map(approval.line, roster.leaving()))
+    temporary.replace(_path(reports, token))
+    for old in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def differences(reports: Path, token: str, roster: Roster) -> Mapping[str, Difference] | None:
+    """How the clients that leave differ from those that a token stands for.
+
+    Returns:
+        See `approval.differences`; None where the list is not there, or is not the one that the token stands for.
+    """
+    parts = approval.parts(token)
+    if parts is None:
+        return None
+    path = _path(reports, token)
+    try:
+        # Whoever wrote it: it is believed where the token, which was approved, has its digest.
+        if approval.digest(_lines(path)) != parts[1]:
+            return None
+        approved = (tuple(json.loads(line)) for line in _lines(path))
+        return approval.differences(approved, roster.leaving())
+    except (OSError, ValueError):
+        return None
+
+
+def _path(reports: Path, token: str) -> Path:
+    return reports / FOLDER / f"{token}.jsonl"
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8") as file:
+        yield from file
