@@ -33,6 +33,8 @@ VANISHED_GRACE = 15.0
 SILENCE = 30.0
 # Clients on their way at most, in seconds of the sweep's pace, unless the operator says otherwise.
 FLIGHT_SECONDS = 30.0
+# Beyond the time that clients get to land: what looking once for each who was told takes.
+LOOK_SECONDS = 10.0
 # A refusal that is no use to try again ends it, where so many clients met it and not one request was fulfilled.
 REFUSALS = 20
 # Clients that landed last in a region: whether they are still there says whether it is.
@@ -238,9 +240,9 @@ class Evacuation:
     def _over(self, wave: Wave) -> bool:
         """Whether a wave's time is up: counted from its last client, or from when anything was last heard."""
         now, timeout = self._clock(), self.limits.landing_timeout
-        if wave.complete is not None:
-            return now - wave.complete > timeout
-        return now - self._heard > timeout
+        late = now - (self._heard if wave.complete is None else wave.complete) - timeout
+        # Nobody is judged who has not been looked for.
+        return late > LOOK_SECONDS or (late > 0 and not self.roster.not_looked_for(wave.number))
 
     def _feed(self, wave: Wave) -> None:
         now = self._clock()

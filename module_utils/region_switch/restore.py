@@ -92,6 +92,7 @@ def _bring_back(
             evacuation.watch()
         except SwitchError:
             # A region that failed may not answer its API either: who came back is still looked for.
+            back.tell_nobody()
             with suppress(SwitchError):
                 evacuation.watch()
         for passenger in back.landed():

@@ -237,6 +237,12 @@ class Roster:
              "waiting" if landed else "told"),
         )  # fmt: skip
 
+    def tell_nobody(self) -> None:
+        """Have those who wait to be told looked for instead."""
+        self._begin()
+        self._db.execute("UPDATE client SET state = 'told', due = 0, attempts = attempts + 1 WHERE state = 'waiting'")
+        self.commit()
+
     def landed(self) -> Iterator[Passenger]:
         """Those who have landed after they were told to leave or were looked for."""
         return (Passenger(*row) for row in self._db.execute(f"{_SELECT} WHERE state = 'landed'"))
@@ -297,6 +303,10 @@ class Roster:
         told = "wave = ? AND kicks > 0 AND state NOT IN ('placed', 'landed')"
         unseen = "(in_target IS NULL OR (in_target = 1 AND in_source IS NULL))"
         return self.count(f"{told} AND NOT {unseen}", wave), self.count(f"{told} AND {unseen}", wave)
+
+    def not_looked_for(self, wave: int) -> bool:
+        """Whether somebody of a wave was told and has not been looked for since."""
+        return bool(self.count("wave = ? AND kicks > 0 AND looks = 0 AND state IN ('told', 'looking')", wave))
 
     def waiting(self) -> int:
         """How many have to go and are in no wave yet."""

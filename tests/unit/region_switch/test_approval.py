@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
 import pytest
-from ansible.module_utils.region_switch.approval import Bounds, check, guard, token
+from ansible.module_utils.region_switch.approval import (
+    Bounds,
+    Leaving,
+    check,
+    differences,
+    digest,
+    guard,
+    line,
+    parts,
+    token,
+)
 from ansible.module_utils.region_switch.errors import RefusedError
 
-BASIS = {"desired": {"mqtt1.example.com": "ap-northeast-1"}, "records": {"mqtt1.example.com": {"TTL": 0}}}
-PLAN = token(BASIS, "9c1e44d0", 1000)
+OLD, ONE, OTHER = "us-east-1", "ap-northeast-1", "eu-west-1"
+BASIS = {"desired": {"mqtt1.example.com": ONE}, "records": {"mqtt1.example.com": {"TTL": 0}}}
+CLIENTS: list[Leaving] = [(f"client_{number:04}", OLD, ONE if number < 900 else OTHER) for number in range(1000)]
+
+
+def token_of(clients: list[Leaving], basis: dict[str, Any] = BASIS) -> str:
+    return token(basis, digest(map(line, clients)), len(clients))
+
+
+PLAN = token_of(CLIENTS)
+MOVED_RECORDS = token_of(CLIENTS, {**BASIS, "records": {}})
 
 
 def test_the_plan_that_was_approved_is_let_through() -> None:
-    check(PLAN, token(dict(reversed(BASIS.items())), "9c1e44d0", 1000), drift=0)
+    assert check(PLAN, token_of(CLIENTS, dict(reversed(BASIS.items()))), drift=0) == []
+
+
+def test_clients_that_swap_their_targets_are_another_plan() -> None:
+    swapped = [(client_id, region, OTHER if target == ONE else ONE) for client_id, region, target in CLIENTS]
+    assert token_of(swapped) != PLAN
+
+
+def test_the_clients_are_digested_by_sha_256() -> None:
+    text = '["a", "us-east-1", "eu-west-1"]\n["b", "us-east-1", "eu-west-1"]\n'
+    found = digest(map(line, [("a", OLD, OTHER), ("b", OLD, OTHER)]))
+    assert found == hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @pytest.mark.parametrize(
     ("found", "drift", "what"),
     [
-        (token(BASIS, "00000000", 1000), 0, "the clients"),
-        (token(BASIS, "00000000", 1011), 1, "the clients (1000 then, 1011 now)"),
-        (token({**BASIS, "records": {}}, "9c1e44d0", 1000), 0, "records, regions or options"),
+        (token_of(CLIENTS[1:]), 0, "the clients changed (1000 then, 999 now)"),
+        (MOVED_RECORDS, 0, "records, regions or options"),
         # Whatever the fleet may do, nothing else may have changed.
-        (token({**BASIS, "records": {}}, "9c1e44d0", 1000), 50, "records, regions or options"),
+        (MOVED_RECORDS, 50, "records, regions or options"),
+        # Nobody knows by how much they differ.
+        (token_of(CLIENTS[1:]), 50, "the list of those approved is not in the reports"),
     ],
 )
 def test_any_other_plan_is_refused_with_what_changed(found: str, drift: float, what: str) -> None:
@@ -30,15 +64,48 @@ def test_any_other_plan_is_refused_with_what_changed(found: str, drift: float, w
     assert what in str(refused.value)
 
 
-@pytest.mark.parametrize("clients", [990, 1000, 1010])
-def test_a_fleet_may_drift_where_that_is_allowed(clients: int) -> None:
-    check(PLAN, token(BASIS, "00000000", clients), drift=1)
+def drifted(clients: list[Leaving], drift: float) -> list[str]:
+    return check(PLAN, token_of(clients), drift, differences(CLIENTS, clients))
 
 
-@pytest.mark.parametrize("approved", ["", None, "yes", PLAN[:-1], f"{PLAN}-1", "a-b-c"])
+def test_a_fleet_may_drift_where_that_is_allowed_and_the_difference_is_shown() -> None:
+    clients = sorted([*CLIENTS[3:], ("new", OLD, ONE)])
+    assert drifted(clients, 1) == [
+        "to ap-northeast-1: 1 more and 3 fewer than the 900 approved (client_0000, client_0001, client_0002, …)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "clients",
+    [
+        # 1 % of all, but 10 % of those to one target.
+        CLIENTS[:990],
+        # As many as before, but others.
+        sorted([*CLIENTS[20:], *((f"new{number}", OLD, ONE) for number in range(20))]),
+        # The very same clients, some to the other target.
+        [(client_id, region, OTHER if client_id < "client_0005" else target) for client_id, region, target in CLIENTS],
+    ],
+)
+def test_what_drifts_is_bounded_for_each_target(clients: list[Leaving]) -> None:
+    with pytest.raises(RefusedError, match=r"more than 1 % of the clients changed, to (eu-west-1|ap-northeast-1): "):
+        drifted(clients, 1)
+
+
+def test_the_bound_itself_is_within() -> None:
+    assert len(drifted(CLIENTS[9:], 1)) == 1
+    with pytest.raises(RefusedError):
+        drifted(CLIENTS[10:], 1)
+
+
+@pytest.mark.parametrize("approved", ["", None, "yes", PLAN[:-1], f"{PLAN}-1", "a-b-c", f"../{PLAN}", PLAN.upper()])
 def test_what_is_no_token_approves_nothing(approved: str | None) -> None:
     with pytest.raises(RefusedError, match="approve: found"):
         check(approved, PLAN, drift=50)
+
+
+@pytest.mark.parametrize("text", ["", "yes", PLAN[1:], f"../{PLAN}", f"{PLAN}/..", PLAN.replace("-", "_")])
+def test_no_file_is_named_by_what_is_no_token(text: str) -> None:
+    assert parts(text) is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,11 +70,11 @@ class Move:
         since = self.fleet.connected[OLD]
         self.roster.add([Client(name, ENDPOINT, OLD, since[name]) for name in names], {ENDPOINT: NEW})
 
-    def run(self, *sizes: int) -> None:
+    def run(self, *sizes: int, rate: float = RATE) -> None:
         data: Any = self.fleet.data()
-        rates = {OLD: RATE, NEW: RATE}
-        sweeper = Sweeper(data, rates, rates)
-        looker = Looker(data, rates)
+        rates = {OLD: rate, NEW: RATE}
+        sweeper = Sweeper(data, rates, {NEW: RATE})
+        looker = Looker(data, {OLD: RATE, NEW: RATE})
         self.evacuation = Evacuation(self.roster, sweeper, looker, self.journal, self.limits, self.guard, self.runtime)
         self.evacuation.run(list(sizes) or [self.roster.waiting()])
 
@@ -325,3 +326,134 @@ def test_a_large_wave_is_begun_piece_by_piece(move: Move, monkeypatch: pytest.Mo
 
     assert pieces == [3, 10, 10, 5]
     assert move.roster.counts()["landed"] == 28
+
+
+def failing(operation: str, code: str, status: int) -> Any:
+    """What refuses an operation for everybody."""
+    return lambda asked, _: aws_error(code, status) if asked == operation else None
+
+
+def test_clients_that_cannot_be_looked_at_are_not_proven_and_so_no_reason_to_go_back(move: Move) -> None:
+    move.limits = Limits(0.0, 1000, SHORT, 0.0)
+    move.fleet.refuse = failing("GetConnection", "InternalFailureException", 500)
+    move.clients("a", "b")
+    with pytest.raises(
+        UnprovenError,
+        match=r"wave 1: found 2 of 2 clients of whom AWS does not say where they are \(.*InternalFailureException.*\)",
+    ):
+        move.run()
+    assert set(move.fleet.connected[NEW]) == {"a", "b"}
+
+
+def test_clients_seen_in_their_region_are_not_taken_back_because_the_old_one_does_not_say(move: Move) -> None:
+    move.limits = Limits(0.0, 1000, SHORT, 0.0)
+    move.clients("a")
+    data: Any = move.fleet.data()
+    data[OLD]._answer = failing_source(data[OLD]._answer)
+    move.fleet.data = lambda: data  # type: ignore[method-assign]
+    with pytest.raises(UnprovenError, match="found 1 of 1 clients of whom AWS does not say"):
+        move.run()
+
+
+def failing_source(answer: Any) -> Any:
+    """A region whose GetConnection fails, and nothing else."""
+    return lambda operation, **values: (
+        aws_error("InternalFailureException", 500) if operation == "GetConnection" else answer(operation, **values)
+    )
+
+
+def test_a_request_that_aws_refuses_for_everybody_ends_it_with_its_code(move: Move) -> None:
+    move.fleet.refuse = failing("DeleteConnection", "InvalidRequestException", 400)
+    move.clients(*(f"c{number}" for number in range(500)))
+    with pytest.raises(SwitchError, match=r"found none of \d+ requests fulfilled: .*InvalidRequestException") as ended:
+        move.run()
+    assert not isinstance(ended.value, WaveError)
+    assert move.fleet.calls["DeleteConnection"] < 500
+    assert len(move.fleet.connected[OLD]) == 500
+
+
+def test_clients_that_could_not_be_told_are_no_reason_to_go_back(move: Move) -> None:
+    move.limits = Limits(0.0, 1000, SHORT, 0.0)
+    move.clients("broken", "fine")
+
+    def refuse(operation: str, client_id: str) -> Any:
+        if operation != "DeleteConnection" or client_id == "fine":
+            return None
+        if "fine" in move.fleet.connected[NEW]:
+            return aws_error("InvalidRequestException", 400)
+        return aws_error("ThrottlingException", 429)
+
+    move.fleet.refuse = refuse
+    with pytest.raises(UnprovenError, match=r"wave 1: found 1 of 2 clients not told \(.*InvalidRequestException"):
+        move.run()
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_wall_clock_that_is_set_in_the_middle_changes_nothing(move: Move, jump: float) -> None:
+    def now() -> float:
+        return time.time() + (jump if "DeleteConnection" in move.fleet.calls else 0.0)
+
+    visits: list[str] = []
+
+    def goes_to(client_id: str) -> str:
+        visits.append(client_id)
+        return OLD if visits == ["stubborn"] else NEW
+
+    move.runtime = Runtime(now=now)
+    move.limits = Limits(0.0, 1000, 20.0, 0.0)
+    move.fleet.goes_to = goes_to
+    move.clients("stubborn")
+    move.run()
+    assert move.roster.counts()["landed"] == 1
+    assert move.fleet.calls["DeleteConnection"] == 2
+
+
+def test_whoever_waits_for_its_turn_when_it_ends_is_not_told(move: Move) -> None:
+    move.clients(*(f"c{number}" for number in range(50)))
+    move.guard = Alarm("stop")
+    with pytest.raises(SwitchError, match="stop"):
+        move.run(rate=0.01)
+    told = move.fleet.calls["DeleteConnection"]
+    assert told == move.evacuation.sweeper.calls == move.roster.count("kicks = 1")
+    assert told <= 2
+    assert move.roster.count("state = 'waiting'") == 50 - told
+
+
+def test_a_request_of_which_nobody_knows_whether_it_was_carried_out_may_have_been(move: Move) -> None:
+    class Silent(Alarm):
+        def look(self, _witness: Witness) -> None:
+            if "DeleteConnection" in move.fleet.calls:
+                raise SwitchError("stop")
+
+    move.clients("a")
+    move.guard = Silent("")
+    move.fleet.refuse = failing("DeleteConnection", "NoAnswer", 0)
+    with pytest.raises(SwitchError, match="stop"):
+        move.run()
+    assert [(passenger.client_id, landed) for passenger, landed in move.roster.reverse()] == [("a", False)]
+
+
+def test_clients_of_an_interrupted_run_do_not_count_for_a_wave_of_this_one(move: Move) -> None:
+    move.clients("before", "one", "two")
+    move.roster.assign(1, 3)
+    for passenger in move.roster.take_waiting(1, 0.0, 3):
+        before = passenger.client_id == "before"
+        move.roster.update(passenger, "told" if before else "waiting", kicks=int(before))
+    move.roster.resume()
+    move.fleet.connected[OLD].pop("before")
+    move.fleet.connect(NEW, "before")
+    move.run(1, 1)
+
+    landings = move.steps("landing")
+    assert [(entry["wave"], entry["landed"]) for entry in landings] == [(1, 1), (2, 1)]
+    assert move.roster.counts()["landed"] == 3
+
+
+def test_what_it_has_seen_of_a_region_is_told(move: Move) -> None:
+    move.clients("a", "b")
+    move.run()
+    assert (move.evacuation.arrived(NEW), move.evacuation.arrived(OLD)) == (2, 0)
+    assert move.evacuation.still_there(NEW)
+    assert not move.evacuation.still_there(OLD)
+    move.fleet.connected[NEW].clear()
+    assert not move.evacuation.still_there(NEW)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.roster import Roster, verdict
+from ansible.module_utils.region_switch.roster import ANY_WAVE, Roster, verdict
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 ENDPOINT = "mqtt1.example.com"
@@ -81,6 +81,7 @@ def test_a_landed_client_that_came_back_since_has_to_leave_again(roster: Roster)
     (passenger,) = roster.take_waiting(1, 0, 10)
     roster.update(passenger, "landed", landed_at=200.0)
     assert roster.add([client("a", OLD, since=300.0)], DESIRED) == 1
+    assert roster.late() == {}
     assert roster.waiting() == 1
     assert roster.counts()["bounced"] == 1
 
@@ -109,6 +110,64 @@ def test_digest_is_of_the_set_and_not_of_the_order(tmp_path: Path) -> None:
     one = digest("1", [client("a"), client("b")])
     assert digest("2", [client("b"), client("a")]) == one
     assert digest("3", [client("b"), client("c")]) != one
+
+
+def test_digest_is_of_where_they_go_as_well(tmp_path: Path) -> None:
+    def digest(name: str, desired: dict[str, str]) -> str:
+        with Roster(tmp_path / name) as roster:
+            clients = [Client(endpoint[:5], endpoint, OLD, 1.0) for endpoint in desired]
+            roster.add(clients, desired)
+            return roster.client_digest()
+
+    one, other = "mqtt1.example.com", "mqtt2.example.com"
+    assert digest("1", {one: NEW, other: "eu-west-1"}) != digest("2", {one: "eu-west-1", other: NEW})
+
+
+def test_a_connection_that_is_the_one_it_had_is_no_return(roster: Roster) -> None:
+    """A region's own times decide: the target's clock, by which it landed, may be slow."""
+    roster.add([client("a", since=100.0)], DESIRED)
+    roster.assign(1, 1)
+    (passenger,) = roster.take_waiting(1, 0, 10)
+    roster.update(passenger, "landed", landed_at=50.0)
+    assert roster.add([client("a", since=100.4)], DESIRED) == 0
+    assert roster.add([client("a", since=101.0)], DESIRED) == 1
+
+
+def test_clients_that_the_plan_did_not_know_are_counted_by_target(roster: Roster) -> None:
+    roster.add([client("a"), client("b"), client("c", NEW)], DESIRED)
+    roster.add([client("a"), client("d"), client("e", NEW)], DESIRED, late=True)
+    assert (roster.late(), roster.planned()) == ({NEW: 1}, {NEW: 2})
+
+
+def test_a_roster_of_another_shape_is_not_gone_on_from(tmp_path: Path) -> None:
+    with Roster(tmp_path / "old.sqlite") as old:
+        old.add([client("a")], DESIRED)
+        old._db.execute("PRAGMA user_version = 1")
+    (tmp_path / "text.sqlite").write_text("no database, but long enough to be one" * 100)
+
+    for name in ("old", "text", "none"):
+        assert not Roster.copy(tmp_path / f"{name}.sqlite", tmp_path / "new.sqlite")
+    assert not (tmp_path / "new.sqlite").exists()
+
+
+def test_a_roster_is_copied_with_its_clients(tmp_path: Path) -> None:
+    with Roster(tmp_path / "old.sqlite") as old:
+        old.add([client("a")], DESIRED)
+    assert Roster.copy(tmp_path / "old.sqlite", tmp_path / "new.sqlite")
+    with Roster(tmp_path / "new.sqlite") as new:
+        assert new.waiting() == 1
+
+
+def test_who_was_told_before_an_interruption_is_of_no_wave_and_due_at_once(roster: Roster) -> None:
+    roster.add([client("a"), client("b")], DESIRED)
+    roster.assign(1, 2)
+    a, b = sorted(roster.take_waiting(1, 0, 10), key=lambda each: each.client_id)
+    roster.update(a, "told", due=9e9, told_at=8e9, kicks=1)
+    roster.update(b, "waiting", due=9e9)
+    roster.resume()
+    assert [(each.client_id, each.wave, each.told_at) for each in roster.take_told(0.0, 10)] == [("a", ANY_WAVE, 0.0)]
+    roster.assign(1, 1)
+    assert [each.client_id for each in roster.take_waiting(1, 0.0, 10)] == ["b"]
 
 
 def test_table_of_clients(roster: Roster, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import pytest
@@ -84,3 +85,25 @@ def test_refusals_are_not_tried_again(code: str, status: int) -> None:
 
 def test_one_client_is_not_asked_for_twice_within_its_quota() -> None:
     assert min(retry_delay(aws_error("InternalFailureException", 500), n) or 9 for n in range(1, 5)) >= CLIENT_INTERVAL
+
+
+def test_nothing_is_sent_once_it_is_stopped() -> None:
+    telling = sweeper(Clock(), lambda *_, **__: {})
+    telling.stop()
+    assert not telling.tell(CLIENT).sent
+    assert telling.calls == 0
+    telling.start()
+    assert telling.tell(CLIENT).sent
+    assert telling.calls == 1
+
+
+def test_who_waits_for_its_turn_when_it_is_stopped_is_not_told() -> None:
+    data: Any = {OLD: FakeAws(lambda *_, **__: {})}
+    # On this machine's clock a turn comes every ten minutes.
+    telling = Sweeper(data, {OLD: 1 / 600}, {NEW: 1000.0})
+    with ThreadPoolExecutor(4) as pool:
+        under_way = [pool.submit(telling.tell, CLIENT) for _ in range(4)]
+        next(as_completed(under_way))
+        telling.stop()
+        assert sorted(each.result().sent for each in under_way) == [False, False, False, True]
+    assert telling.calls == 1
