@@ -78,6 +78,30 @@ def starters() -> list[Process]:
     return found
 
 
+def orphan() -> bool:
+    """Whether the ansible-playbook that began this process was gone before this process looked for it.
+
+    Ansible runs a module below a worker, which makes a session of its own and is a fork of ansible-playbook: both have
+    the same command line as long as the latter is the worker's parent.
+    """
+    pid, session = os.getppid(), os.getsid(0)
+    while pid > 0 and (stat := _stat(pid)) and stat.session == session:
+        if pid == session:
+            command = _command(pid)
+            worker = any(Path(word).name.startswith("ansible") for word in command)
+            return worker and _command(stat.parent) != command
+        pid = stat.parent
+    return False
+
+
+def _command(pid: int) -> list[str]:
+    """The words of a process's command line; none where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
+    except OSError:
+        return []
+
+
 def gone(process: Process) -> bool:
     """Whether a process has ended, though its parent may not have noticed yet."""
     stat = _stat(process.pid)
@@ -100,6 +124,9 @@ class _Stop:
 
     def start(self) -> None:
         self._thread.start()
+        # Those who wait are told from others by their start, which says nothing where they ended before.
+        if orphan():
+            signal.raise_signal(ORPHANED)
 
     def end(self) -> None:
         self._over.set()
@@ -132,8 +159,8 @@ def stoppable() -> Iterator[None]:
     """
     stop = _Stop()
     before = {number: signal.signal(number, stop.on_signal) for number in HANDLED}
-    stop.start()
     try:
+        stop.start()
         yield
     finally:
         stop.end()

@@ -611,6 +611,7 @@ class Run:
                 if count > planned.get(target, 0) * self.options.approval_drift / 100
             ]
         if reasons:
+            self.summary.outcome = "partial"
             raise SwitchError(
                 f"clients: found {sum(late.values())} that came to a region after the plan was made, and they were not "
                 f"disconnected: {'; '.join(reasons)}: read the plan again, then run again"

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import dns_gate
+from ansible.module_utils.region_switch import dns_gate, survey
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.errors import RecordsChangedError
 from ansible.module_utils.region_switch.landing import Looker
@@ -526,7 +526,105 @@ def test_approval_may_allow_for_a_fleet_that_drifts(aws_api: AwsApi, options: di
     token = run_ok("iot_region_switch", wary, check=True)["token"]
     aws_api.disconnect(OLD, "client_02")
 
-    assert run_ok("iot_region_switch", {**wary, "approve": token})["outcome"] == "moved"
+    moved = run_ok("iot_region_switch", {**wary, "approve": token})
+    assert moved["outcome"] == "moved"
+    assert f"to {NEW}: 0 more and 1 fewer than the 2 approved (client_02)" in moved["lines"]
+
+
+@pytest.mark.parametrize("damage", ["removed", "changed"])
+def test_a_fleet_may_not_drift_from_a_list_that_is_not_the_one_approved(
+    aws_api: AwsApi, options: dict[str, Any], damage: str
+) -> None:
+    wary = {**options, "mode": "3", "require_approval": True, "approval_drift": 50}
+    token = run_ok("iot_region_switch", wary, check=True)["token"]
+    (kept,) = (Path(options["reports_directory"]) / "plans").iterdir()
+    assert kept.stat().st_mode & 0o077 == 0
+    if damage == "removed":
+        kept.unlink()
+    else:
+        kept.write_text(kept.read_text().replace("client_01", "client_03"))
+    aws_api.disconnect(OLD, "client_02")
+    start = last_request(aws_api)
+
+    assert "the list of those approved is not in the reports" in error_of(
+        "iot_region_switch", {**wary, "approve": token}
+    )
+    assert aws_api.writes(start) == []
+
+
+def test_clients_that_swap_their_endpoints_are_not_what_was_approved(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    """Each endpoint goes the other way: the same clients leave the same regions, for other targets."""
+    aws_api.disconnect(OLD, "client_02")
+    aws_api.connect(NEW, "client_02", thing_name="client_02")
+    point({ENDPOINTS[1]: ATS[NEW]})
+    modes = {**MODES, 4: {ENDPOINTS[0]: NEW, ENDPOINTS[1]: OLD}}
+    wary = {**options, "modes": modes, "mode": "4", "require_approval": True}
+    token = run_ok("iot_region_switch", wary, check=True)["token"]
+    for region in (OLD, NEW):
+        iot = boto3.client("iot", region_name=region)
+        for client_id, endpoint in zip(CLIENTS, reversed(ENDPOINTS), strict=True):
+            iot.update_thing(thingName=client_id, attributePayload={"attributes": {"mqtt_endpoint": endpoint}})
+    start = last_request(aws_api)
+
+    assert run("iot_region_switch", {**wary, "approve": token})["outcome"] == "refused"
+    assert aws_api.writes(start) == []
+
+
+@pytest.fixture
+def latecomer(aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A client that connects to the old region after the plan was made."""
+    for region in (OLD, NEW):
+        attributes = {"attributes": {"mqtt_endpoint": ENDPOINTS[0]}}
+        boto3.client("iot", region_name=region).create_thing(thingName="client_03", attributePayload=attributes)
+    aws_api.reconnect(dict.fromkeys((*CLIENTS, "client_03"), NEW))
+    find, seen = survey.find_clients, set[bool]()
+
+    def find_clients(*arguments: Any, late: bool = False) -> int:
+        if late and late not in seen:
+            aws_api.connect(OLD, "client_03", thing_name="client_03")
+        seen.add(late)
+        return find(*arguments, late=late)
+
+    monkeypatch.setattr(survey, "find_clients", find_clients)
+    return "client_03"
+
+
+def test_a_client_that_comes_after_the_plan_is_moved_as_well(
+    aws_api: AwsApi, options: dict[str, Any], latecomer: str
+) -> None:
+    assert run_ok("iot_region_switch", {**options, "mode": "3", "max_clients": 3})["outcome"] == "moved"
+    assert aws_api.connected(NEW) == {*CLIENTS, latecomer}
+
+
+@pytest.mark.parametrize(
+    ("bound", "named"),
+    [
+        ({"max_clients": 2}, "max_clients: found 3 clients to disconnect, expected 2 at most"),
+        ({"require_approval": True}, f"1 clients to {NEW} that were not approved, expected 0 % of 2 at most"),
+        ({"require_approval": True, "approval_drift": 49}, "that were not approved, expected 49 % of 2 at most"),
+    ],
+)
+def test_limits_and_approval_hold_for_clients_that_come_after_the_plan(
+    aws_api: AwsApi, options: dict[str, Any], latecomer: str, bound: dict[str, Any], named: str
+) -> None:
+    move = {**options, **bound, "mode": "3"}
+    token = run_ok("iot_region_switch", move, check=True)["token"]
+    found = run("iot_region_switch", {**move, "approve": token})
+
+    assert found["outcome"] == "partial"
+    assert "found 1 that came to a region after the plan was made, and they were not disconnected" in found["msg"]
+    assert named in found["msg"]
+    assert aws_api.connected(OLD) == {latecomer}
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
+
+
+def test_approval_may_allow_for_clients_that_come_after_the_plan(
+    aws_api: AwsApi, options: dict[str, Any], latecomer: str
+) -> None:
+    move = {**options, "mode": "3", "require_approval": True, "approval_drift": 50}
+    token = run_ok("iot_region_switch", move, check=True)["token"]
+    assert run_ok("iot_region_switch", {**move, "approve": token})["outcome"] == "moved"
+    assert aws_api.connected(NEW) == {*CLIENTS, latecomer}
 
 
 @pytest.mark.parametrize(

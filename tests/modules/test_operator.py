@@ -117,6 +117,30 @@ def test_move_whose_ansible_playbook_is_killed_ends_with_a_report(
     assert status(options)["running"] is None
 
 
+def test_move_whose_ansible_playbook_was_gone_before_it_began_does_nothing(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    began, go = tmp_path / "began", tmp_path / "go"
+    # A Python that waits until the test lets it go.
+    slow = tmp_path / "python3"
+    slow.write_text(f'#!/bin/sh\ntouch {began}\nuntil [ -e {go} ]; do sleep 0.05; done\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    words = command({**options, "mode": 3}, tmp_path)
+    words[words.index(f"ansible_python_interpreter={sys.executable}")] = f"ansible_python_interpreter={slow}"
+    after = last_request(aws_api)
+    move = subprocess.Popen(words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for("the module's Python", began.exists)
+
+    move.kill()
+    move.wait()
+    go.touch()
+
+    wait_for("the report", lambda: (Path(options["reports_directory"]) / "latest" / "summary.json").exists())
+    assert report(options)["outcome"] == "failed"
+    assert "its ansible-playbook gone" in journal(options)
+    assert aws_api.operations(after) == []
+
+
 def test_second_operator_is_told_who_when_and_what_and_changes_nothing(
     aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
 ) -> None:
