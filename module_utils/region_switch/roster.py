@@ -203,9 +203,10 @@ class Roster:
         self.commit()
 
     def resume(self) -> None:
-        """Take up where another run was interrupted: its waves and its clock count no more."""
+        """Take up where another run was interrupted: its waves, its clock and what its plan knew count no more."""
         self.settle()
         self._begin()
+        self._db.execute("UPDATE client SET late = 0 WHERE late")
         self._db.execute("UPDATE client SET wave = ?, due = 0, told_at = 0 WHERE state = 'waiting'", (NO_WAVE,))
         self._db.execute("UPDATE client SET wave = ?, due = 0, told_at = 0 WHERE state = 'told'", (ANY_WAVE,))
         self.commit()

@@ -137,6 +137,9 @@ def test_clients_that_the_plan_did_not_know_are_counted_by_target(roster: Roster
     roster.add([client("a"), client("b"), client("c", NEW)], DESIRED)
     roster.add([client("a"), client("d"), client("e", NEW)], DESIRED, late=True)
     assert (roster.late(), roster.planned()) == ({NEW: 1}, {NEW: 2})
+    # The plan of the run that goes on knows them.
+    roster.resume()
+    assert (roster.late(), roster.planned()) == ({}, {NEW: 3})
 
 
 def test_a_roster_of_another_shape_is_not_gone_on_from(tmp_path: Path) -> None:
