@@ -589,6 +589,7 @@ class Run:
             self.gaps = found
             complete = not self.summary.messages["lost"] and len(found) == len(moved)
             if complete or time.monotonic() >= deadline:
+                self.notes += ledger.told_apart(tally.implausible())
                 return
             time.sleep(LEDGER_INTERVAL)
 
