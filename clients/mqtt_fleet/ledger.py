@@ -29,6 +29,7 @@ WAL_LIMIT = 64 * 1024 * 1024
 # AWS IoT Core, "Message broker and protocol quotas": a publish request has at most 128 KiB, a client ID 128 bytes.
 MOST_BYTES = 128 << 10
 CLIENT_ID_LENGTH = 128
+TOPIC = re.compile(r"fleet/([^/]+)/messages(?:/[^/]*)?")
 STREAM = re.compile(r"[0-9A-Za-z_.:-]{1,64}")
 # Whole numbers up to it are the same to every reader of JSON (RFC 8259, section 6).
 HIGHEST = 2**53 - 1
@@ -82,7 +83,7 @@ def parse(topic: str, payload: bytes, region: str, arrived_at: float) -> Arrival
         named, stream, sequence, sent_at = (body[key] for key in ("client_id", "stream", "sequence", "sent_at"))
         arrival = Arrival(
             client_id, _stream(stream), _number(sequence), region, _seconds(sent_at), arrived_at,
-            _ranges(body.get("dropped", [])),
+            _ranges(body["dropped"]) if "dropped" in body else (),
         )  # fmt: skip
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MessageError(f"payload {payload[:80]!r}: {type(error).__name__}: {error}") from error
@@ -92,10 +93,10 @@ def parse(topic: str, payload: bytes, region: str, arrived_at: float) -> Arrival
 
 
 def _client_id(topic: str) -> str:
-    levels = topic.split("/")
-    client_id = levels[1] if len(levels) in (3, 4) and (levels[0], levels[2]) == ("fleet", "messages") else ""
+    found = TOPIC.fullmatch(topic)
+    client_id = found[1] if found else ""
     # Nor what a terminal would obey, or that no file can hold.
-    if not 1 <= len(client_id.encode(errors="replace")) <= CLIENT_ID_LENGTH or not client_id.isprintable():
+    if not client_id.isprintable() or not 1 <= len(client_id.encode()) <= CLIENT_ID_LENGTH:
         raise MessageError(f"topic {topic[:80]!r}: found no client ID of 1 to {CLIENT_ID_LENGTH} bytes in it")
     return client_id
 
