@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -278,3 +279,20 @@ def test_ledger_that_is_damaged_counts_as_none(tmp_path: Path) -> None:
     assert not Tally(path, since=0).update()
     assert read(path, since=0) is None
     assert by_client(path, 0, 10) == {}
+
+
+def test_ledger_of_an_earlier_monitor_is_read_and_what_was_forged_in_it_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    rows = [("client_01", "a", 1), ("client_01", "a", 2), ("client_02", "s" * 100_000, 1)]
+    rows += [("client_02", "s" * 100_000, 2**63 - 1), ("client\x1b[2J", "a", 7)]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "CREATE TABLE message "
+            "(client_id TEXT, stream TEXT, sequence INTEGER, region TEXT, sent_at REAL, arrived_at REAL)"
+        )
+        database.executemany("INSERT INTO message VALUES (?, ?, ?, 'us-east-1', 0, 101)", rows)
+    tally = Tally(path, since=100)
+
+    assert tally.update()
+    assert tally.messages() == {"sent": 5, "received": 5, "lost": 0, "duplicated": 0}
+    assert tally.implausible() == {"client_02": 2**63 - 3}
