@@ -470,6 +470,15 @@ def test_two_that_open_a_new_file_agree_on_its_stream(tmp_path: Path) -> None:
     assert first._database.execute("SELECT count(*) FROM stream").fetchone() == (1,)
 
 
+def test_message_without_a_time_of_its_own_is_as_old_as_the_outbox(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    message = outbox.put(1.5)
+    assert outbox.oldest_stored_at() == 0.0
+    # It is told from others by all that it says, whoever holds it.
+    assert message == Message(1, 1.5)
+    assert {message} == {Message(1, 1.5)}
+
+
 def test_payload_is_text_as_it_is() -> None:
     assert "é中".encode() in payload("c", "s", Message(1, 0.0, "é中"))
     assert b"dropped" not in payload("c", "s", Message(1, 0.0), [])
