@@ -25,7 +25,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mqtt_fleet import log
-from mqtt_fleet.config import ConfigError, read_object, require_file
+from mqtt_fleet.config import ConfigError, is_text, read_object, require_file
 from mqtt_fleet.ledger import Arrival, ForgedError, Ledger, LedgerError, MessageError, parse
 from mqtt_fleet.paho_transport import NamedContext
 from mqtt_fleet.reconnect import ReconnectPolicy
@@ -162,7 +162,7 @@ def load(path: Path) -> MonitorConfig:
 
 def _text(content: Mapping[str, Any], key: str) -> str:
     value = content.get(key)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not is_text(value):
         raise ConfigError(f"{key}: found {value!r}, expected a string that is not empty")
     return value
 
@@ -181,9 +181,10 @@ def _connections(value: Any) -> int:
 
 def _region(name: str, entry: Any) -> RegionEndpoint:
     host, port = (entry.get("host"), entry.get("port", 8883)) if isinstance(entry, dict) else (None, None)
-    if not isinstance(host, str) or not isinstance(port, int):
-        raise ConfigError(f"regions.{name}: found {entry!r}, expected an object with host and port")
-    return RegionEndpoint(name, host, port)
+    named = isinstance(host, str) and host and is_text(host) and is_text(name)
+    if not named or not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
+        raise ConfigError(f"regions.{name}: found {entry!r}, expected an object with host and port, from 1 to 65535")
+    return RegionEndpoint(name, str(host), port)
 
 
 class RegionSubscriber:
