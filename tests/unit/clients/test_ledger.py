@@ -101,7 +101,7 @@ def test_what_is_longer_or_higher_than_any_clients_is_refused(changes: dict[str,
     assert not isinstance(refusal.value, ForgedError)
 
 
-@pytest.mark.parametrize("sent_at", [-1e12, 0, 1e18])
+@pytest.mark.parametrize("sent_at", [-1e12, 0, 1e12])
 def test_clock_of_a_device_that_is_wrong_changes_nothing_but_the_time_it_says(sent_at: float) -> None:
     found = parse(TOPIC, said(sent_at=sent_at), "us-east-1", 5.0)
     assert (found.sequence, found.sent_at, found.arrived_at) == (7, sent_at, 5.0)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -236,6 +237,18 @@ def test_what_is_stored_is_on_disk_and_what_only_leaves_is_not_waited_for(tmp_pa
         assert pragma(outbox, "synchronous") == NORMAL
     outbox.put(0.0)
     assert pragma(outbox, "synchronous") == FULL
+
+
+def test_sqlite_that_is_built_to_promise_less_promises_as_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def built_otherwise(path: Path, **options: Any) -> sqlite3.Connection:
+        database = connect(path, **options)
+        database.execute("PRAGMA synchronous=OFF")
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", built_otherwise)
+    assert pragma(Outbox(tmp_path / "outbox"), "synchronous") == FULL
 
 
 def test_file_is_kept_as_a_log_that_is_short_and_a_file_that_gets_smaller(tmp_path: Path) -> None:

@@ -225,6 +225,7 @@ def test_duplicates_beyond_what_is_kept_of_them_are_counted(monkeypatch: pytest.
     tally = tallied(*(arrival(number, 101) for _ in range(3) for number in range(1, 6)))
 
     assert tally.messages() == {"sent": 5, "received": 5, "lost": 0, "duplicated": 10}
+    assert tally._streams["client_01"].again == {1: 2, 2: 2, 3: 2}
 
 
 def test_outbox_that_is_put_back_from_an_old_copy_has_lost_nothing() -> None:
