@@ -30,6 +30,7 @@ from mqtt_fleet.sources.standard_input import StandardInput
 from mqtt_fleet.sources.submission import Hand, Refused, Rejected, Source, Submission
 from mqtt_fleet.sources.unix_socket import UnixSocket
 from mqtt_fleet.spool import Spool
+from mqtt_fleet.text import printable
 from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, connect
 
 LOGGER = logging.getLogger("mqtt_fleet.client")
@@ -355,13 +356,13 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
             require_credentials(config)
             return 0
     except ConfigError as error:
-        sys.stderr.write(f"mqtt_fleet.client: {error}\n")
+        sys.stderr.write(f"mqtt_fleet.client: {printable(str(error))}\n")
         return 2
     try:
         with only_process(config.outbox):
             ended = _run(config, environment)
     except InUseError as error:
-        sys.stderr.write(f"mqtt_fleet.client: {error}\n")
+        sys.stderr.write(f"mqtt_fleet.client: {printable(str(error))}\n")
         return 1
     if ended is not None:
         execute_anew(options.config, ended)

@@ -21,8 +21,8 @@ CHOICES = {
     "reconnect_by": ("new_connection", "process_restart"),
 }
 
-# AWS IoT Core, "MQTT": a client ID has 1 to 128 characters and does not begin with $; a name used
-# as one level of a topic cannot hold the separator or a wildcard either.
+# AWS IoT Core, "Message broker and protocol quotas": a client ID has 1 to 128 bytes of UTF-8; "MQTT": it does not begin
+# with $. A name used as one level of a topic cannot hold the separator or a wildcard either.
 CLIENT_ID_LENGTH = 128
 CLIENT_ID_FORBIDDEN = "/+#"
 # sockaddr_un.sun_path without its NUL, unix(7), and without what a name has more while it is made.
@@ -159,7 +159,7 @@ def read_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: holds {type(content).__name__}, expected a JSON object")
@@ -196,7 +196,7 @@ def _value(key: str, value: Any) -> Any:
     if key in special:
         return special[key](key, value)
     optional = key in OPTIONAL_PATH_KEYS
-    if not isinstance(value, str) or not (value or optional) or "\0" in value:
+    if not is_text(value) or not (value or optional):
         raise ConfigError(
             f"{key}: found {json.dumps(value)}, expected a string{'' if optional else ' that is not empty'}"
         )
@@ -207,10 +207,22 @@ def _value(key: str, value: Any) -> Any:
     return value
 
 
+def is_text(value: object) -> bool:
+    """Whether it is a string that can name a file or a host: without NUL, and no half of a surrogate pair in it."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_client_id(value: str) -> None:
-    if len(value) > CLIENT_ID_LENGTH or value.startswith("$") or set(value) & set(CLIENT_ID_FORBIDDEN):
+    usable = value.isprintable() and len(value.encode()) <= CLIENT_ID_LENGTH
+    if not usable or value.startswith("$") or set(value) & set(CLIENT_ID_FORBIDDEN):
         raise ConfigError(
-            f"client_id: found {value!r}, expected 1 to {CLIENT_ID_LENGTH} characters without / + # "
+            f"client_id: found {value!r}, expected 1 to {CLIENT_ID_LENGTH} bytes of printable text without / + # "
             "and not beginning with $"
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,8 +26,17 @@ CREATE TABLE IF NOT EXISTS subscription (region TEXT PRIMARY KEY, since REAL);
 """
 # What a checkpoint leaves of the write-ahead log, which grows while a reader is at it; bytes.
 WAL_LIMIT = 64 * 1024 * 1024
-# As SQLite stores whole numbers.
-HIGHEST = 2**63 - 1
+# AWS IoT Core, "Message broker and protocol quotas": a publish request has at most 128 KiB, a client ID 128 bytes.
+MOST_BYTES = 128 << 10
+CLIENT_ID_LENGTH = 128
+TOPIC = re.compile(r"fleet/([^/]+)/messages(?:/[^/]*)?")
+STREAM = re.compile(r"[0-9A-Za-z_.:-]{1,64}")
+# Whole numbers up to it are the same to every reader of JSON (RFC 8259, section 6).
+HIGHEST = 2**53 - 1
+# Ranges of dropped numbers: of one message, of which a client tells 20 at most; and of one client, of which the newest
+# stay, since every run reads them all.
+MOST_RANGES = 100
+MOST_DROPPED = 1000
 
 
 class LedgerError(Exception):
@@ -35,6 +45,10 @@ class LedgerError(Exception):
 
 class MessageError(Exception):
     """A payload is not a numbered message; the text says what was found."""
+
+
+class ForgedError(MessageError):
+    """A message that names another client than the one whose topic it came on."""
 
 
 @dataclass(frozen=True)
@@ -51,35 +65,60 @@ class Arrival:
     dropped: tuple[tuple[int, int], ...] = ()
 
 
-def parse(payload: bytes, region: str, arrived_at: float) -> Arrival:
+def parse(topic: str, payload: bytes, region: str, arrived_at: float) -> Arrival:
     """Read a client's message.
+
+    Whose it is, its topic says: the policy lets each device publish on its own alone, and write there what it likes.
 
     Raises:
         MessageError: it is no JSON object with client_id, stream, sequence and sent_at of the right types, or with a
-            `dropped` that is no list of pairs of numbers.
+            `dropped` that is no list of pairs of numbers; or one of them is longer or higher than any client's.
+        ForgedError: it names another client.
     """
+    client_id = _client_id(topic)
     try:
+        if len(payload) > MOST_BYTES:
+            raise ValueError(f"found {len(payload)} bytes, expected at most {MOST_BYTES}")
         body = json.loads(payload)
-        client_id, stream, sequence, sent_at = (body[key] for key in ("client_id", "stream", "sequence", "sent_at"))
-        return Arrival(
-            _text(client_id), _text(stream), _number(sequence), region, _seconds(sent_at), arrived_at,
-            tuple((_number(first), _number(last)) for first, last in body.get("dropped", ())),
+        named, stream, sequence, sent_at = (body[key] for key in ("client_id", "stream", "sequence", "sent_at"))
+        arrival = Arrival(
+            client_id, _stream(stream), _number(sequence), region, _seconds(sent_at), arrived_at,
+            _ranges(body["dropped"]) if "dropped" in body else (),
         )  # fmt: skip
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MessageError(f"payload {payload[:80]!r}: {type(error).__name__}: {error}") from error
+    if named != client_id:
+        raise ForgedError(f"payload {payload[:80]!r}: found another client_id than its topic's")
+    return arrival
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("client_id or stream is no string")
-    # Half of a UTF-16 pair, which JSON can hold and no file can.
-    value.encode()
+def _client_id(topic: str) -> str:
+    found = TOPIC.fullmatch(topic)
+    client_id = found[1] if found else ""
+    # Nor what a terminal would obey, or that no file can hold.
+    if not client_id.isprintable() or not 1 <= len(client_id.encode()) <= CLIENT_ID_LENGTH:
+        raise MessageError(f"topic {topic[:80]!r}: found no client ID of 1 to {CLIENT_ID_LENGTH} bytes in it")
+    return client_id
+
+
+def _stream(value: object) -> str:
+    if not isinstance(value, str) or not STREAM.fullmatch(value):
+        raise ValueError("a stream is not 1 to 64 letters, digits or _ . : -")
     return value
+
+
+def _ranges(value: object) -> tuple[tuple[int, int], ...]:
+    if not isinstance(value, list) or len(value) > MOST_RANGES:
+        raise ValueError(f"dropped is no list of {MOST_RANGES} ranges at most")
+    ranges = tuple((_number(first), _number(last)) for first, last in value)
+    if any(first > last for first, last in ranges):
+        raise ValueError("a range of dropped ends before it begins")
+    return ranges
 
 
 def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= HIGHEST:
-        raise ValueError("a sequence is no whole number from 1")
+        raise ValueError(f"a sequence is no whole number from 1 to {HIGHEST}")
     return value
 
 
@@ -119,11 +158,11 @@ class Ledger:
                 "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
                 ((a.client_id, a.stream, a.sequence, a.region, a.sent_at, a.arrived_at) for a in arrivals),
             )
-            database.executemany(
-                # A device tells of a range until it knows that it was heard.
-                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)",
-                ((a.client_id, a.stream, first, last, a.arrived_at) for a in arrivals for first, last in a.dropped),
-            )
+            told = [(a.client_id, a.stream, *ends, a.arrived_at) for a in arrivals for ends in a.dropped]
+            # A device tells of a range until it knows that it was heard.
+            database.executemany("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)", told)
+            for client_id in {row[0] for row in told}:
+                _keep_newest(database, client_id)
 
     def prune(self, before: float, limit: int) -> int:
         """Delete at most `limit` of the arrivals from before a time (epoch seconds); return how many there were.
@@ -163,3 +202,14 @@ class Ledger:
 
     def close(self) -> None:
         self._database.close()
+
+
+def _keep_newest(database: sqlite3.Connection, client_id: str) -> None:
+    """Forget the ranges that a client told of longest ago, where it has more than MOST_DROPPED."""
+    (number,) = database.execute("SELECT count(*) FROM dropped WHERE client_id = ?", (client_id,)).fetchone()
+    if number > MOST_DROPPED:
+        database.execute(
+            "DELETE FROM dropped WHERE client_id = ? AND (stream, first, last) IN "
+            "(SELECT stream, first, last FROM dropped WHERE client_id = ? ORDER BY told_at LIMIT ?)",
+            (client_id, client_id, number - MOST_DROPPED),
+        )

@@ -7,14 +7,21 @@ import logging
 import math
 import sys
 
+from mqtt_fleet.text import shortened
+
+# Characters of one field: reasons and topics come from brokers, programs and files.
+MOST_CHARACTERS = 1000
+
 
 class JsonFormatter(logging.Formatter):
     """{"time": epoch seconds, "level": …, "event": …, and the event's own fields}."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"time": round(record.created, 3), "level": record.levelname.lower(), "event": record.getMessage()}
-        line.update(getattr(record, "fields", {}))
-        return json.dumps(line)
+        for name, value in getattr(record, "fields", {}).items():
+            line[name] = shortened(value, MOST_CHARACTERS) if isinstance(value, str) else value
+        # In ASCII: whatever a terminal would obey is written as an escape of JSON's.
+        return json.dumps(line, ensure_ascii=True)
 
 
 def configure() -> None:

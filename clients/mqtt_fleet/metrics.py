@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mqtt_fleet.clock import iso
+from mqtt_fleet.text import printable
 
 PREFIX = "mqtt_fleet_client"
 
@@ -42,7 +43,7 @@ class Metrics:
         """One line for the service manager."""
         last = iso(self.last_acknowledged) if self.last_acknowledged else "never"
         parts = [self.connection, f"backlog {self.backlog}", f"acknowledged {self.acknowledged}"]
-        return " ".join("; ".join([*parts, f"last acknowledged {last}"]).split())
+        return printable(" ".join("; ".join([*parts, f"last acknowledged {last}"]).split()))
 
     def render(self, client_id: str) -> str:
         """The text format of Prometheus."""

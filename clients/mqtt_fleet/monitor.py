@@ -25,11 +25,12 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mqtt_fleet import log
-from mqtt_fleet.config import ConfigError, read_object, require_file
-from mqtt_fleet.ledger import Arrival, Ledger, LedgerError, MessageError, parse
+from mqtt_fleet.config import ConfigError, is_text, read_object, require_file
+from mqtt_fleet.ledger import Arrival, ForgedError, Ledger, LedgerError, MessageError, parse
 from mqtt_fleet.paho_transport import NamedContext
 from mqtt_fleet.reconnect import ReconnectPolicy
 from mqtt_fleet.resolve import addresses
+from mqtt_fleet.text import printable
 
 LOGGER = logging.getLogger("mqtt_fleet.monitor")
 # A message's own topic, and one level below it; no message matches both.
@@ -42,6 +43,8 @@ PRUNE_INTERVAL = 0.2
 PRUNE_ROWS = 200
 # Seconds until a ledger that could not be written, such as on a full disk, is tried again.
 RETRY_SECONDS = 1.0
+# What is no message of its client's is logged so often, however much of it comes.
+LOG_SECONDS = 10.0
 KEEP_ALIVE = 30
 CONNECT_TIMEOUT = 5.0
 # Seconds that a broker keeps what arrives while the monitor is away.
@@ -109,8 +112,26 @@ class Arrived:
     acknowledge: Callable[[], object]
 
 
+@dataclass(frozen=True)
+class Ignored:
+    """Something that is not counted, and how to acknowledge it.
+
+    Attributes:
+        kind: "message_ignored" is none of ours, "message_forged" names another client than its topic, and
+            "message_retained" is an old one that the broker keeps for whoever subscribes.
+    """
+
+    kind: str
+    topic: str
+    reason: str
+    acknowledge: Callable[[], object]
+
+
 class Stop:
     """The monitor is asked to end."""
+
+
+Item = Subscribed | Arrived | Ignored | Stop
 
 
 def load(path: Path) -> MonitorConfig:
@@ -141,7 +162,7 @@ def load(path: Path) -> MonitorConfig:
 
 def _text(content: Mapping[str, Any], key: str) -> str:
     value = content.get(key)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not is_text(value):
         raise ConfigError(f"{key}: found {value!r}, expected a string that is not empty")
     return value
 
@@ -160,17 +181,16 @@ def _connections(value: Any) -> int:
 
 def _region(name: str, entry: Any) -> RegionEndpoint:
     host, port = (entry.get("host"), entry.get("port", 8883)) if isinstance(entry, dict) else (None, None)
-    if not isinstance(host, str) or not isinstance(port, int):
-        raise ConfigError(f"regions.{name}: found {entry!r}, expected an object with host and port")
-    return RegionEndpoint(name, host, port)
+    named = isinstance(host, str) and host and is_text(host) and is_text(name)
+    if not named or not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
+        raise ConfigError(f"regions.{name}: found {entry!r}, expected an object with host and port, from 1 to 65535")
+    return RegionEndpoint(name, str(host), port)
 
 
 class RegionSubscriber:
     """Keeps the subscription of one connection to a region alive, from a thread of its own."""
 
-    def __init__(
-        self, config: MonitorConfig, region: RegionEndpoint, number: int, report: Callable[[Subscribed | Arrived], None]
-    ):
+    def __init__(self, config: MonitorConfig, region: RegionEndpoint, number: int, report: Callable[[Item], None]):
         self._config = config
         self._number = number
         self._region = region
@@ -274,16 +294,21 @@ class RegionSubscriber:
 
     def _on_message(self, client: Client, _: Any, message: MQTTMessage) -> None:
         acknowledge = partial(client.ack, message.mid, message.qos)
-        try:
-            arrival = parse(bytes(message.payload), self._region.name, time.time())
-        except MessageError as error:
-            log.event(LOGGER, "message_ignored", logging.WARNING, topic=message.topic, reason=str(error))
-            acknowledge()
-            return
-        self._report(Arrived(arrival, acknowledge))
+        self._report(read(message, self._region.name, acknowledge))
 
 
-Item = Subscribed | Arrived | Stop
+def read(message: MQTTMessage, region: str, acknowledge: Callable[[], object]) -> Arrived | Ignored:
+    """What a message says, or why it says nothing."""
+    topic = ""
+    try:
+        topic = message.topic
+        if message.retain:
+            return Ignored("message_retained", topic, "it is of before the subscription", acknowledge)
+        return Arrived(parse(topic, bytes(message.payload), region, time.time()), acknowledge)
+    except ForgedError as error:
+        return Ignored("message_forged", topic, str(error), acknowledge)
+    except (MessageError, UnicodeDecodeError) as error:
+        return Ignored("message_ignored", topic, str(error), acknowledge)
 
 
 class Writer:
@@ -300,6 +325,8 @@ class Writer:
         self._live: dict[str, set[int]] = {}
         self._since_pruned = 0
         self._next_prune = 0.0
+        kinds = ("message_ignored", "message_forged", "message_retained")
+        self._ignored = {kind: log.Tally(LOGGER, kind, LOG_SECONDS) for kind in kinds}
 
     def run(self) -> None:
         """Work until a Stop comes out of the queue."""
@@ -309,6 +336,7 @@ class Writer:
             self._keep_writing(batch)
             self._prune()
             running = not any(isinstance(item, Stop) for item in batch)
+            self._tell_ignored(time.monotonic() if running else math.inf)
 
     def _next_batch(self) -> list[Item]:
         """Wait for something to write, for PRUNE_INTERVAL at most, and take what else is there by then."""
@@ -350,16 +378,24 @@ class Writer:
         return found
 
     def _write(self, batch: list[Item]) -> None:
+        # Before the arrivals: when this fails all is tried again, and arrivals would be there twice.
+        for item in batch:
+            if isinstance(item, Subscribed):
+                self._note(item)
         arrived = [item for item in batch if isinstance(item, Arrived)]
         if arrived:
             # By time: two regions' threads may have put theirs into the queue the other way round.
             self._ledger.add(sorted((item.arrival for item in arrived), key=lambda arrival: arrival.arrived_at))
         for item in batch:
-            if isinstance(item, Subscribed):
-                self._note(item)
-        for item in arrived:
-            item.acknowledge()
+            if isinstance(item, Ignored):
+                self._ignored[item.kind].add(time.monotonic(), 1, topic=item.topic, reason=item.reason)
+            if isinstance(item, Arrived | Ignored):
+                item.acknowledge()
         self._since_pruned += len(arrived)
+
+    def _tell_ignored(self, now: float) -> None:
+        for tally in self._ignored.values():
+            tally.flush(now)
 
     def _note(self, subscribed: Subscribed) -> None:
         """A region's subscription is live when that of each of its connections is."""
@@ -428,7 +464,7 @@ def main(arguments: list[str] | None = None) -> int:
             require_file(key, getattr(config, key))
         monitor(config, items)
     except (ConfigError, LedgerError) as error:
-        sys.stderr.write(f"mqtt_fleet.monitor: {error}\n")
+        sys.stderr.write(f"mqtt_fleet.monitor: {printable(str(error))}\n")
         return 2
     return 0
 

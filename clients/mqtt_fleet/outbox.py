@@ -163,6 +163,8 @@ class Outbox:
             stored_at: time on the outbox's own clock, see `offset`.
         """
         with self._errors():
+            if not self._database.in_transaction:
+                self._durable(True)
             cursor = self._database.execute(
                 "INSERT INTO message (sent_at, data, topic, stored_at) VALUES (?, ?, ?, ?)",
                 (sent_at, data, topic, stored_at),

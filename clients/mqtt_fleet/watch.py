@@ -20,8 +20,9 @@ from rich.live import Live
 
 from mqtt_fleet.config import ConfigError, read_object
 from mqtt_fleet.monitor import MonitorConfig, load
+from mqtt_fleet.text import printable
 from mqtt_fleet.watch_state import Change, Fleet, JournalFollower, LedgerFollower, Move, Region
-from mqtt_fleet.watch_view import CONDITION_TEXT, View, change_text, clock, printable
+from mqtt_fleet.watch_view import CONDITION_TEXT, View, change_text, clock
 
 REFRESH_SECONDS = 0.25
 SUMMARY_SECONDS = 5.0
@@ -101,7 +102,7 @@ def summary(view: View) -> str:
 def _move_summary(move: Move) -> str:
     name = f"move to mode {printable(move.mode)}"
     if move.outcome:
-        return f"{name}: {move.outcome}" + (f": {printable(move.error)}" if move.error else "")
+        return f"{name}: {printable(move.outcome)}" + (f": {printable(move.error)}" if move.error else "")
     counted = f" {move.done:,} of {move.total:,}, {move.landed:,} landed" if move.stage in ("sweep", "landing") else ""
     return f"{name}: {move.stage}{counted}" + (f", {printable(move.note)}" if move.note else "")
 
@@ -138,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = load(options.config)
         described = {name: str(text) for name, text in read_object(options.clients).items()} if options.clients else {}
     except ConfigError as error:
-        sys.stderr.write(f"mqtt_fleet.watch: {error}\n")
+        sys.stderr.write(f"mqtt_fleet.watch: {printable(str(error))}\n")
         return 2
     return run(config, options.reports, described)
 

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mqtt_fleet.text import printable
 from mqtt_fleet.watch_state import STAGES, Change, Client, Fleet, Message, Move, Region
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -162,7 +163,12 @@ class View:
         title = Text(f"move to mode {printable(move.mode)}", style="bold")
         if move.outcome:
             style = "green" if move.outcome in ("moved", "unchanged") else "red"
-            lines = [Text(f"{move.outcome}, {max(0.0, move.last_at - move.started_at):.1f} s", style=f"bold {style}")]
+            lines = [
+                Text(
+                    f"{printable(move.outcome)}, {max(0.0, move.last_at - move.started_at):.1f} s",
+                    style=f"bold {style}",
+                )
+            ]
             lines += [_line(Text(printable(move.error), style="red"))] if move.error else [self._progress_text(move)]
         else:
             lines = [stages(move.stage), self._progress_text(move)]
@@ -243,7 +249,7 @@ def interesting(fleet: Fleet, conditions: Mapping[str, Sequence[str]], room: int
 def stages(current: str) -> Text:
     """The stages of a move, the current one marked."""
     if current not in STAGES:
-        return Text(current or "beginning", style="bold yellow")
+        return Text(printable(current) or "beginning", style="bold yellow")
     place = STAGES.index(current)
     parts = []
     for number, name in enumerate(STAGES):
@@ -276,8 +282,3 @@ def age(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f}s"
     return f"{seconds / 60:.0f}m" if seconds < 6000 else f"{seconds / 3600:.0f}h"
-
-
-def printable(text: str) -> str:
-    """A text from outside, without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)

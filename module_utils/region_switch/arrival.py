@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from . import ledger as ledgers
 from .errors import NotConvergedError
 from .module import Result
 
@@ -41,12 +42,12 @@ def wait_for_arrival(parameters: dict[str, Any], check_mode: bool) -> Result:  #
 def _region_of_arrival(ledger: Path, since: float, client_id: str | None = None) -> str | None:
     query = "SELECT region FROM message WHERE arrived_at >= ?"
     try:
-        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=5)) as connection:
+        with closing(ledgers.open_ledger(ledger)) as connection:
             if client_id is None:
                 found = connection.execute(query, (since,)).fetchone()
             else:
                 found = connection.execute(f"{query} AND client_id = ?", (since, client_id)).fetchone()
-    except sqlite3.OperationalError:
-        # Made, but not yet filled by its writer, or not made yet.
+    except sqlite3.DatabaseError:
+        # Made, but not yet filled by its writer, or not made yet; or damaged.
         return None
     return str(found[0]) if found else None

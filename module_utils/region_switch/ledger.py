@@ -1,7 +1,8 @@
 """What became of every message: the ledger that the fleet's monitor writes.
 
 The ledger is read as a stream, once: what is kept of it in memory grows with the clients and with the holes in their
-numbering, not with the messages.
+numbering, not with the messages; for one client it has an end, whatever that client sends. Numbers are what a client
+says they are: those that it cannot have published are told apart, so that one client cannot spoil the counts of all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,16 @@ from typing import Any, NamedTuple
 # Seconds before a window that are read too, since a message may arrive again that arrived before; and after it, since
 # what arrives late is not lost.
 LOOK_BACK = 60.0
+# AWS IoT Core, "Publish requests per second per connection".
+MOST_PUBLISHED = 100
+# Seconds that a monitor needs to come back: what a broker held meanwhile arrives at once.
+ALLOWANCE = 10.0
+# Of one client: streams, of which a device begins another with a new outbox; runs of numbers without a hole, and
+# numbers that arrived twice, both of one stream.
+MOST_STREAMS = 16
+MOST_RUNS = 10_000
+MOST_AGAIN = 10_000
+NAMES_SHOWN = 10
 _COLUMNS = "client_id, stream, sequence, region, arrived_at"
 
 
@@ -56,6 +67,8 @@ class ClientMessages:
         last_region: where its newest message arrived.
         seen: per region, when its first and its last message arrived; epoch seconds.
         dropped: numbers that did not arrive because the device dropped them, such as when its outbox was full.
+        implausible: numbers that are missing and that the client cannot have published, or has too many holes or
+            streams to tell; neither sent nor lost.
     """
 
     sent: int
@@ -68,6 +81,7 @@ class ClientMessages:
     last_region: str
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
     dropped: int = 0
+    implausible: int = 0
 
 
 class Arrivals:
@@ -79,16 +93,17 @@ class Arrivals:
 
     def __iter__(self) -> Iterator[Arrival]:
         query = f"SELECT {_COLUMNS} FROM message WHERE arrived_at >= ? ORDER BY arrived_at"  # noqa: S608 - a constant
-        with closing(_open(self._path)) as connection:
+        with closing(open_ledger(self._path)) as connection:
             yield from map(Arrival._make, connection.execute(query, (self._since,)))
 
     def dropped(self) -> list[Dropped]:
         """What devices said they dropped."""
-        with closing(_open(self._path)) as connection:
-            return _dropped(connection)
+        with closing(open_ledger(self._path)) as connection:
+            return list(_dropped(connection))
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def open_ledger(path: Path) -> sqlite3.Connection:
+    """Open a ledger to read; there need be none until it is asked."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
 
 
@@ -103,16 +118,16 @@ def _first_row(path: Path, since: float) -> int:
     if not path.exists():
         return 0
     try:
-        with closing(_open(path)) as connection:
+        with closing(open_ledger(path)) as connection:
             found = connection.execute(query, (since,)).fetchone()
-    except sqlite3.OperationalError:
-        # Made, but not yet filled by its writer.
+    except sqlite3.DatabaseError:
+        # Made, but not yet filled by its writer; or damaged.
         return 0
     return int(found[0]) if found else 0
 
 
 class _Numbers:
-    """Whole numbers as runs without holes."""
+    """Whole numbers as runs without holes, MOST_RUNS at most."""
 
     __slots__ = ("_firsts", "_lasts")
 
@@ -124,8 +139,8 @@ class _Numbers:
     def highest(self) -> int:
         return self._lasts[-1]
 
-    def add(self, number: int) -> bool:
-        """Take a number in; False where it is there already."""
+    def add(self, number: int) -> bool | None:
+        """Take a number in; False where it is there already, None where there is no room for it."""
         firsts, lasts = self._firsts, self._lasts
         if lasts and number == lasts[-1] + 1:
             lasts[-1] = number
@@ -142,6 +157,8 @@ class _Numbers:
             lasts[place - 1] = number
         elif behind:
             firsts[place] = number
+        elif len(firsts) >= MOST_RUNS:
+            return None
         else:
             firsts.insert(place, number)
             lasts.insert(place, number)
@@ -154,25 +171,54 @@ class _Numbers:
 
 
 class _Stream:
-    """One stream's numbers: they count from 1 without holes."""
+    """One stream's numbers: they count from 1 without holes. Streams of one client are a chain."""
 
-    __slots__ = ("again", "high", "low", "numbers", "reordered")
+    __slots__ = (
+        "again", "again_more", "excess", "first_at", "floor", "following", "high", "last_at", "low", "name", "numbers",
+        "reordered",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, at: float, following: _Stream | None = None) -> None:
+        self.name = name
+        self.following = following
+        self.first_at = self.last_at = at
         self.numbers = _Numbers()
         # Lowest number that arrived first in the window, and the highest that arrived until its end; None: none did.
         self.low: int | None = None
         self.high = 0
-        self.again: dict[int, int] = {}
+        # Lowest number of before the window: what came before that is not known. 0: none came.
+        self.floor = 0
+        # How often more a number arrived; those there was no room for, whichever number they have.
+        self.again: dict[int, int] | None = None
+        self.again_more = 0
         self.reordered = 0
+        # Arrivals that there was no room for.
+        self.excess = 0
+
+    def chain(self) -> Iterator[_Stream]:
+        """This stream and the client's others."""
+        stream: _Stream | None = self
+        while stream is not None:
+            yield stream
+            stream = stream.following
+
+    def repeat(self, number: int) -> None:
+        """A number arrived once more."""
+        if self.again is None:
+            self.again = {}
+        if number in self.again or len(self.again) < MOST_AGAIN:
+            self.again[number] = self.again.get(number, 0) + 1
+        else:
+            self.again_more += 1
 
     def counts(self, told: Iterable[Dropped]) -> _Counts:
         if self.low is None:
             return _Counts()
-        received = self.numbers.count(self.low, self.high)
+        low = self.low
+        received = self.numbers.count(low, self.high)
         dropped = self._dropped(told)
-        sent = self.high - self.low + 1 - dropped
-        duplicated = sum(times for number, times in self.again.items() if number >= self.low)
+        sent = self.high - low + 1 - dropped
+        duplicated = sum(times for number, times in (self.again or {}).items() if number >= low) + self.again_more
         return _Counts(sent, received, sent - received, duplicated, self.reordered, dropped)
 
     def _dropped(self, told: Iterable[Dropped]) -> int:
@@ -194,9 +240,30 @@ class _Counts(NamedTuple):
     duplicated: int = 0
     reordered: int = 0
     dropped: int = 0
+    implausible: int = 0
 
     def plus(self, other: _Counts) -> _Counts:
         return _Counts(*(left + right for left, right in zip(self, other, strict=True)))
+
+    def without_lost(self, excess: int) -> _Counts:
+        """The same where what is missing was never published, and `excess` arrivals were not counted."""
+        return self._replace(sent=self.received, lost=0, implausible=self.lost + excess)
+
+
+def _judged(streams: Sequence[_Stream], counts: Sequence[_Counts]) -> Sequence[_Counts]:
+    """One client's counts, with what it cannot have published told apart.
+
+    A client has published at most what AWS takes of a connection in the time that it was heard for, and the allowance;
+    where more arrived, as brokers with other limits take it, as much again may be lost.
+    """
+    lost = sum(each.lost for each in counts)
+    excess = sum(each.excess for each in streams)
+    if not lost and not excess:
+        return counts
+    seconds = max(each.last_at for each in streams) - min(each.first_at for each in streams) + ALLOWANCE
+    if not excess and lost <= MOST_PUBLISHED * seconds + sum(each.received for each in counts):
+        return counts
+    return [count.without_lost(stream.excess) for stream, count in zip(streams, counts, strict=True)]
 
 
 class Tally:
@@ -223,7 +290,8 @@ class Tally:
         self._until = until
         self._gaps = {client_id: _Gap(*regions) for client_id, regions in (moved or {}).items()}
         self._clients = clients
-        self._streams: dict[tuple[str, str], _Stream] = {}
+        # The newest stream of each client.
+        self._streams: dict[str, _Stream] = {}
         self._dropped: dict[tuple[str, str], list[Dropped]] = {}
         self._last_row = 0
 
@@ -235,10 +303,10 @@ class Tally:
                 return False
             self._last_row = first - 1
         try:
-            with closing(_open(self._path)) as connection:
+            with closing(open_ledger(self._path)) as connection:
                 self.take(self._new(connection))
                 self.leave_out(_dropped(connection))
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:
             return False
         return True
 
@@ -252,25 +320,39 @@ class Tally:
             yield row[:5]
 
     def leave_out(self, found: Iterable[Dropped]) -> None:
-        """Take these, and no others, for dropped."""
+        """Take these, and no others, for dropped; of streams that nothing arrived of, none is kept."""
         self._dropped.clear()
         for each in found:
-            self._dropped.setdefault((each.client_id, each.stream), []).append(each)
+            if self._stream(each.client_id, each.stream):
+                self._dropped.setdefault((each.client_id, each.stream), []).append(each)
 
     def take(self, arrivals: Iterable[tuple[Any, ...]]) -> None:
         """Take arrivals in, in the order in which they came."""
         streams, since, until = self._streams, self._since, self._until
         for client_id, name, sequence, region, at in arrivals:
-            key = client_id, name
-            stream = streams.get(key)
-            if stream is None:
-                stream = streams[key] = _Stream()
+            stream = streams.get(client_id)
+            if stream is None or stream.name != name:
+                stream = self._stream(client_id, name) or self._begin(client_id, name, at)
             if at <= until:
+                stream.last_at = at
                 _count(stream, sequence, at >= since)
                 self._watch(client_id, region, at)
             elif sequence < stream.high:
                 # Late, and so not lost.
                 stream.numbers.add(sequence)
+
+    def _stream(self, client_id: str, name: str) -> _Stream | None:
+        newest = self._streams.get(client_id)
+        return next((each for each in newest.chain() if each.name == name), None) if newest else None
+
+    def _begin(self, client_id: str, name: str, at: float) -> _Stream:
+        """A client's new stream; of one that has too many already, one that counts nothing."""
+        newest = self._streams.get(client_id)
+        if newest and sum(1 for _ in newest.chain()) >= MOST_STREAMS:
+            newest.excess += 1
+            return _Stream(name, at)
+        self._streams[client_id] = stream = _Stream(name, at, newest)
+        return stream
 
     def _watch(self, client_id: str, region: str, at: float) -> None:
         if client_id in self._gaps:
@@ -282,15 +364,30 @@ class Tally:
             seen.take(region, at)
 
     def messages(self) -> dict[str, int]:
-        """Return `{"sent", "received", "lost", "duplicated"}` of all clients."""
+        """Return `{"sent", "received", "lost", "duplicated"}` of all clients; see also `implausible`."""
         total = _Counts()
-        for counts in self.by_stream().values():
-            total = total.plus(counts)
+        for client_id in self._streams:
+            for counts in self._of(client_id).values():
+                total = total.plus(counts)
         return {key: getattr(total, key) for key in ("sent", "received", "lost", "duplicated")}
+
+    def implausible(self) -> dict[str, int]:
+        """Return how many numbers and arrivals are in no count, per client that cannot have published what it says."""
+        found = {
+            client_id: sum(counts.implausible for counts in self._of(client_id).values()) for client_id in self._streams
+        }
+        return {client_id: number for client_id, number in found.items() if number}
 
     def by_stream(self) -> dict[tuple[str, str], _Counts]:
         """Return the counts of each stream of each client."""
-        return {key: stream.counts(self._dropped.get(key, ())) for key, stream in self._streams.items()}
+        return {
+            (client_id, name): counts for client_id in self._streams for name, counts in self._of(client_id).items()
+        }
+
+    def _of(self, client_id: str) -> dict[str, _Counts]:
+        streams = list(self._streams[client_id].chain())
+        counts = [each.counts(self._dropped.get((client_id, each.name), ())) for each in streams]
+        return {each.name: found for each, found in zip(streams, _judged(streams, counts), strict=True)}
 
     def gaps(self) -> dict[str, float]:
         """Return, per moved client, the seconds from its last message in the old region to its first in the new."""
@@ -300,15 +397,26 @@ class Tally:
 
 def _count(stream: _Stream, sequence: int, within: bool) -> None:
     high = stream.high
-    if not stream.numbers.add(sequence):
-        stream.again[sequence] = stream.again.get(sequence, 0) + 1
+    added = stream.numbers.add(sequence)
+    if not added:
+        if added is None:
+            stream.excess += 1
+        else:
+            stream.repeat(sequence)
         return
     if sequence > high:
         stream.high = sequence
-    if within:
-        stream.reordered += sequence < high
-        if stream.low is None or sequence < stream.low:
-            stream.low = sequence
+    if not within:
+        if not stream.floor or sequence < stream.floor:
+            stream.floor = sequence
+        return
+    # What is below all that came before the window, as after an old outbox was put back, says nothing of what lies
+    # between: that may have arrived long ago.
+    if sequence < stream.floor:
+        return
+    stream.reordered += sequence < high
+    if stream.low is None or sequence < stream.low:
+        stream.low = sequence
 
 
 class _Gap:
@@ -333,12 +441,25 @@ class _Gap:
         return None if self._first is None or self._last is None else self._first - self._last
 
 
-def _dropped(connection: sqlite3.Connection) -> list[Dropped]:
+def _dropped(connection: sqlite3.Connection) -> Iterator[Dropped]:
     try:
-        return [Dropped(*row) for row in connection.execute("SELECT client_id, stream, first, last FROM dropped")]
+        rows = connection.execute("SELECT client_id, stream, first, last FROM dropped")
     except sqlite3.OperationalError:
         # A ledger whose monitor is older.
+        return iter(())
+    return map(Dropped._make, rows)
+
+
+def told_apart(implausible: Mapping[str, int]) -> list[str]:
+    """What an operator is told of `Tally.implausible`: one line, or none."""
+    if not implausible:
         return []
+    names = [name if name.isprintable() else repr(name) for name in sorted(implausible)[:NAMES_SHOWN]]
+    shown = ", ".join(names) + (", …" if len(implausible) > NAMES_SHOWN else "")
+    return [
+        f"messages: found numbers of {len(implausible)} clients that they cannot have published ({shown}), expected "
+        f"numbers without holes: {sum(implausible.values())} are in no count, look at what these devices send"
+    ]
 
 
 def count(arrivals: Iterable[Arrival], since: float) -> dict[str, int]:
@@ -391,7 +512,7 @@ def timeline(path: Path, since: float, until: float, buckets: int) -> list[tuple
     )
     parts: list[tuple[float, dict[str, int]]] = [(since + number * width, {}) for number in range(buckets)]
     try:
-        with closing(_open(path)) as connection:
+        with closing(open_ledger(path)) as connection:
             for part, region, messages in connection.execute(query, (since, width, buckets - 1, since, until)):
                 parts[part][1][region] = messages
     except sqlite3.OperationalError:
@@ -447,4 +568,5 @@ def _client_messages(counts: _Counts, seen: _Seen) -> ClientMessages:
         last_region=seen.last_region,
         seen=seen.seen,
         dropped=counts.dropped,
+        implausible=counts.implausible,
     )

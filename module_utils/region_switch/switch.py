@@ -662,6 +662,7 @@ class Run:
             self.gaps = found
             complete = not self.summary.messages["lost"] and len(found) == len(moved)
             if complete or self.runtime.monotonic() >= deadline:
+                self.notes += ledger.told_apart(tally.implausible())
                 return
             self.runtime.sleep(LEDGER_INTERVAL)
 

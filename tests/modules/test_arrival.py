@@ -15,7 +15,8 @@ from .modules import error_of, run_ok
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
-    path = tmp_path / "ledger.sqlite"
+    # A name that a URI would cut.
+    path = tmp_path / "ledger?mode=rwc#1.sqlite"
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE message (client_id TEXT, region TEXT, arrived_at REAL)")
     return path
@@ -52,3 +53,9 @@ def test_ledger_that_nobody_keeps_says_nothing(ledger: Path, tmp_path: Path) -> 
 
     assert run_ok("message_arrival_info", asked(ledger))["region"] is None
     assert run_ok("message_arrival_info", asked(tmp_path / "missing.sqlite"))["region"] is None
+
+
+def test_damaged_ledger_says_nothing(ledger: Path) -> None:
+    ledger.write_bytes(b"this is no database at all" * 400)
+
+    assert run_ok("message_arrival_info", asked(ledger))["region"] is None

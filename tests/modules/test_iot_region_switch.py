@@ -485,6 +485,20 @@ def test_messages_are_counted_from_the_beginning_of_a_run_that_paused(
     assert done["summary"]["messages"]["received"] == 1
 
 
+def test_who_sends_numbers_that_nobody_can_have_published_is_told(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    kept = Ledger(tmp_path / "ledger.sqlite")
+    move = {**options, "mode": "3", "ledger": str(tmp_path / "ledger.sqlite")}
+    paused = run_ok("iot_region_switch", {**move, "pause_after_dns": True})
+    now = time.time()
+    kept.add([Arrival("client_01", "stream", sequence, OLD, now, now) for sequence in (1, 10**15)])
+    done = run_ok("iot_region_switch", {**move, "run_id": paused["run_id"]})
+
+    assert done["summary"]["messages"] == {"sent": 2, "received": 2, "lost": 0, "duplicated": 0}
+    assert any("cannot have published (client_01)" in line for line in done["lines"])
+
+
 def test_nothing_to_do_does_not_pause(aws_api: AwsApi, options: dict[str, Any]) -> None:
     run_ok("iot_region_switch", {**options, "mode": "3"})
     assert not run_ok("iot_region_switch", {**options, "mode": "3", "pause_after_dns": True})["paused"]

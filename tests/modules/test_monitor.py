@@ -25,6 +25,7 @@ from paho.mqtt.properties import Properties
 
 from mqtt_fleet.config import ConfigError
 from mqtt_fleet.monitor import load
+from region_switch import ledger
 from tests.modules.mqtt_server import Authority, Pair
 
 pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed")
@@ -72,12 +73,12 @@ class Broker:
             self._process.wait(TIMEOUT)
             self._process = None
 
-    def publish(self, *messages: tuple[str, bytes]) -> None:
+    def publish(self, *messages: tuple[str, bytes], retain: bool = False) -> None:
         """Publish `(topic, payload)` as a device does, and wait for each to be acknowledged."""
         client = Client(CallbackAPIVersion.VERSION2)
         client.connect("127.0.0.1", self.plain_port)
         client.loop_start()
-        for published in [client.publish(topic, body, qos=1) for topic, body in messages]:
+        for published in [client.publish(topic, body, qos=1, retain=retain) for topic, body in messages]:
             published.wait_for_publish(TIMEOUT)
         client.disconnect()
         client.loop_stop()
@@ -210,8 +211,62 @@ def test_both_topics_once_each_and_what_is_no_message(world: World) -> None:
     assert sorted(world.rows("SELECT sequence, region FROM message")) == [(1, OLD), (2, OLD), (6, OLD), (7, NEW)]
     assert world.rows("SELECT client_id, stream, first, last FROM dropped") == [("client_01", "a", 3, 5)]
     assert world.stop_monitor() == 0
-    assert sum(line["event"] == "message_ignored" for line in world.said()) == 5
+    told = [(line["event"], line["messages"]) for line in world.said() if "messages" in line]
+    assert sum(messages for event, messages in told if event == "message_ignored") == 4
+    assert sum(messages for event, messages in told if event == "message_forged") == 1
     assert world.rows("SELECT DISTINCT since FROM subscription") == [(None,)]
+
+
+def test_device_that_forges_what_others_sent(world: World) -> None:
+    for broker in world.brokers.values():
+        broker.start()
+    world.start_monitor()
+    world.subscribed(OLD, NEW)
+    began = time.time()
+    forger = "fleet/client_02/messages"
+    ranges = [[number, number] for number in range(1, 10_000, 2)]
+    world.brokers[OLD].publish(
+        ("fleet/client_01/messages", body(1)),
+        # In the name of another, as an impossible number, in as many streams as messages, and as long as AWS takes it.
+        (forger, body(10**15)),
+        (forger, body(2, client_id="client_02", dropped=ranges)),
+        (forger, body(2, client_id="client_02", stream="s" * 100_000)),
+        *((forger, body(10**14 * number, client_id="client_02", stream=f"s{number}")) for number in range(1, 41)),
+        (forger, body(1, client_id="client_02", stream="s1")),
+        ("fleet/client_01/messages", body(2)),
+    )
+
+    eventually(lambda: len(world.rows("SELECT 1 FROM message")) == 43, "what client_01 sent, and 41 of client_02")
+    tally = ledger.Tally(world.folder / "ledger", began)
+    assert tally.update()
+    counts = tally.messages()
+    assert (counts["lost"], counts["duplicated"]) == (0, 0)
+    assert tally.by_stream()["client_01", "a"] == (2, 2, 0, 0, 0, 0, 0)
+    assert set(tally.implausible()) == {"client_02"}
+    assert world.stop_monitor() == 0
+    assert world.rows("SELECT count(*), max(length(stream)) FROM message WHERE client_id = 'client_02'") == [(41, 3)]
+    told = {line["event"]: line for line in world.said() if "messages" in line}
+    assert told["message_forged"]["topic"] == forger
+    assert told["message_ignored"]["messages"] == 1
+    assert sum((world.folder / name).stat().st_size for name in ("ledger", "log")) < 100_000
+
+
+def test_message_that_a_broker_retains_is_not_counted_again(world: World) -> None:
+    for broker in world.brokers.values():
+        broker.start()
+    world.brokers[OLD].publish(("fleet/client_01/messages", body(1)), retain=True)
+    world.start_monitor()
+    world.subscribed(OLD, NEW)
+    world.brokers[OLD].publish(("fleet/client_01/messages", body(2)), retain=True)
+    world.arrived((2, OLD))
+    # The monitor subscribes anew.
+    world.brokers[OLD].take_over("fleet-monitor")
+    eventually(lambda: sum(line["event"] == "connected" for line in world.said()) == 3, "the monitor is back")
+    world.brokers[OLD].publish(("fleet/client_01/messages/temperature", body(3)))
+
+    world.arrived((2, OLD), (3, OLD))
+    assert world.stop_monitor() == 0
+    assert sum(line["messages"] for line in world.said() if line["event"] == "message_retained") == 2
 
 
 def test_broker_that_restarts(world: World) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Union
 
 from mqtt_fleet.outbox import Data
+from mqtt_fleet.text import shortened
 
 # AWS IoT Core, "Message broker and protocol quotas": a publish request has at most 128 KiB, a topic
 # at most 256 bytes of UTF-8. The rest of the request: topic, number, time, dropped ranges.
@@ -17,6 +18,8 @@ REST_BYTES = 4096
 DATA_BYTES = PUBLISH_BYTES - REST_BYTES
 TOPIC_BYTES = 256
 TOPIC_FORBIDDEN = "/+#\0"
+# Characters of a wrong value that are told.
+MOST_SHOWN = 100
 KEYS = {"data", "data_base64", "topic"}
 
 
@@ -116,7 +119,7 @@ def parse(line: bytes, message_topic: str) -> tuple[Data, str | None]:
     if not isinstance(body, dict):
         raise InvalidMessageError("malformed", f"found {type(body).__name__}, expected a JSON object")
     if unknown := sorted(set(body) - KEYS):
-        raise InvalidMessageError("malformed", f"found key {unknown[0]!r}, expected {', '.join(sorted(KEYS))}")
+        raise InvalidMessageError("malformed", f"found key {_shown(unknown[0])}, expected {', '.join(sorted(KEYS))}")
     if ("data" in body) == ("data_base64" in body):
         raise InvalidMessageError("malformed", "expected either data or data_base64")
     data = _bytes(body["data_base64"]) if "data_base64" in body else _text("data", body["data"])
@@ -143,7 +146,7 @@ def check_topic(topic: Any, message_topic: str) -> str:
         InvalidMessageError: it is none.
     """
     if not isinstance(topic, str) or not topic or set(topic) & set(TOPIC_FORBIDDEN):
-        raise InvalidMessageError("topic", f"topic: found {topic!r}, expected one level without / + # and NUL")
+        raise InvalidMessageError("topic", f"topic: found {_shown(topic)}, expected one level without / + # and NUL")
     size = len(f"{message_topic}/{_text('topic', topic)}".encode())
     if size > TOPIC_BYTES:
         raise InvalidMessageError("topic", f"topic: found {size} bytes as published, expected at most {TOPIC_BYTES}")
@@ -165,6 +168,11 @@ def _bytes(value: Any) -> bytes:
         return base64.b64decode(_text("data_base64", value), validate=True)
     except ValueError as error:
         raise InvalidMessageError("malformed", f"data_base64: {_one_line(error)}") from error
+
+
+def _shown(value: object) -> str:
+    """A value in one line, for whoever sent it and for the log."""
+    return shortened(repr(value), MOST_SHOWN)
 
 
 def _one_line(error: Exception) -> str:

@@ -14,7 +14,9 @@ import selectors
 import socket
 import stat
 import threading
+import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -37,6 +39,8 @@ READ_BYTES = 64 << 10
 # JSON may take six bytes for one that is published, \u0020 for a space: lines so long are refused all the same.
 LINE_BYTES = 256 << 10
 MOST_CONNECTIONS = 256
+# Seconds without a message after which a connection has to make room, when there are too many, for another.
+IDLE_SECONDS = 10.0
 # Per connection: what has not been answered yet, and answers that have not been read.
 MOST_WAITING = 1000
 MOST_WAITING_BYTES = 256 << 10
@@ -63,6 +67,9 @@ class Producer:
         self.waiting_bytes = 0
         self.answers = b""
         self.ended = False
+        # When its last message came; until one did, since when it is there.
+        self.used = False
+        self.used_at = time.monotonic()
 
     @property
     def wants(self) -> int:
@@ -96,6 +103,16 @@ class Producer:
             content = {"sequence": answer.sequence} if isinstance(answer, Stored) else {"error": answer.text}
             lines.append(json.dumps(content) + "\n")
         self.answers += "".join(lines).encode()
+
+
+def longest_idle(producers: Iterable[Producer], now: float) -> Producer | None:
+    """The connection that has to go when there are too many; None where each is in use.
+
+    In use is one that waits for an answer, or has handed over a message within IDLE_SECONDS: parts of a message, or
+    what is none, keep no place.
+    """
+    idle = [each for each in producers if not each.slots and not (each.used and now - each.used_at < IDLE_SECONDS)]
+    return min(idle, key=lambda each: each.used_at, default=None)
 
 
 class UnixSocket:
@@ -182,13 +199,15 @@ class UnixSocket:
         elif key.fileobj is self._listener:
             self._accept(self._listener)
         else:
-            producer: Producer = key.data
-            try:
-                if events & selectors.EVENT_READ:
-                    self._receive(producer)
-                self._send(producer)
-            except OSError:
-                self._drop(producer)
+            self._attend(key.data, events)
+
+    def _attend(self, producer: Producer, events: int) -> None:
+        try:
+            if events & selectors.EVENT_READ:
+                self._receive(producer)
+            self._send(producer)
+        except OSError:
+            self._drop(producer)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -201,16 +220,32 @@ class UnixSocket:
             self._close_listener(listener)
             return
         connection.setblocking(False)
-        if len(self._producers) >= MOST_CONNECTIONS:
-            text = f"found {MOST_CONNECTIONS} connections, expected fewer"
-            with suppress(OSError):
-                connection.send(json.dumps({"error": text}).encode() + b"\n")
+        if not self._has_room():
+            text = f"found {MOST_CONNECTIONS} connections in use, expected fewer"
+            _tell(connection, text)
             connection.close()
             self._hand(Rejected(NAME, "connections", text))
             return
         producer = Producer(connection)
         self._producers.add(producer)
         self._selector.register(connection, producer.wants, producer)
+
+    def _has_room(self) -> bool:
+        """Whether there is a place for another connection, if need be that of the one that is idle for longest."""
+        now = time.monotonic()
+        while len(self._producers) >= MOST_CONNECTIONS and (idle := longest_idle(self._producers, now)):
+            # What it has said since the selector was asked is taken: then it may not be idle any more.
+            self._attend(idle, selectors.EVENT_READ)
+            if idle in self._producers and longest_idle([idle], now):
+                self._close_idle(idle)
+        return len(self._producers) < MOST_CONNECTIONS
+
+    def _close_idle(self, producer: Producer) -> None:
+        text = f"closed as idle, with {MOST_CONNECTIONS} connections open: what was handed over in part is not stored"
+        if not producer.answers:
+            _tell(producer.connection, text)
+        self._drop(producer)
+        self._hand(Rejected(NAME, "idle", text))
 
     def _close_listener(self, listener: socket.socket) -> None:
         self._selector.unregister(listener)
@@ -239,6 +274,7 @@ class UnixSocket:
             self._reject(producer, error)
             return
         slot = self._slot(producer, len(line))
+        producer.used, producer.used_at = True, time.monotonic()
         self._hand(Submission(data, topic, answer=partial(self._answer, producer, slot)))
 
     def _slot(self, producer: Producer, size: int) -> Slot:
@@ -304,3 +340,9 @@ class UnixSocket:
             self._close_listener(self._listener)
         self._selector.close()
         self._rung.close()
+
+
+def _tell(connection: socket.socket, text: str) -> None:
+    """Say why a connection is closed; a program that does not listen is not waited for."""
+    with suppress(OSError):
+        connection.send(json.dumps({"error": text}).encode() + b"\n")

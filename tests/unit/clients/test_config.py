@@ -71,6 +71,12 @@ def test_every_choice_is_taken() -> None:
         ("client_id", "a/b"),
         ("client_id", "a+b"),
         ("client_id", "x" * 129),
+        ("client_id", "é" * 65),
+        ("client_id", "a\x1b[2J"),
+        ("client_id", "a\u202eb"),
+        ("client_id", "\ud800"),
+        ("endpoint", "\ud800"),
+        ("outbox", "a\ud800"),
         ("library", "mosquitto"),
         ("port", 65536),
         ("port", "8883"),
@@ -118,7 +124,7 @@ def test_missing_key_is_named(key: str) -> None:
         parse(incomplete, *FOLDERS)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{", "\xff"])
+@pytest.mark.parametrize("text", ["", "[1]", "{", "\xff", "[" * 100_000])
 def test_file_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "client.json"
     path.write_text(text, encoding="latin-1")
@@ -143,6 +149,12 @@ def test_check_config_names_the_missing_file(tmp_path: Path, capsys: pytest.Capt
     ("changes", "key"),
     [
         ({"ledger": None}, "ledger"),
+        ({"ledger": "a\0b"}, "ledger"),
+        ({"ca": "\ud800"}, "ca"),
+        ({"regions": {"us-east-1": {"host": ""}}}, "regions.us-east-1"),
+        ({"regions": {"us-east-1": {"host": "h", "port": 65536}}}, "regions.us-east-1"),
+        ({"regions": {"us-east-1": {"host": "h", "port": True}}}, "regions.us-east-1"),
+        ({"regions": {"\ud800": {"host": "h"}}}, "regions.\ud800"),
         ({"resolvers": "198.51.100.53"}, "resolvers"),
         ({"regions": {}}, "regions"),
         ({"regions": {"us-east-1": {"port": 8883}}}, "regions.us-east-1"),

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from mqtt_fleet import monitor
-from mqtt_fleet.ledger import Arrival, Ledger, LedgerError, MessageError, parse
-from mqtt_fleet.monitor import Arrived, Item, Stop, Subscribed, Writer
+from mqtt_fleet.ledger import HIGHEST, MOST_DROPPED, Arrival, ForgedError, Ledger, LedgerError, MessageError, parse
+from mqtt_fleet.monitor import Arrived, Ignored, Item, Stop, Subscribed, Writer
 from mqtt_fleet.outbox import Message, payload
+
+TOPIC = "fleet/client_01/messages"
 
 
 def arrival(sequence: int, region: str = "us-east-1") -> Arrival:
@@ -32,7 +34,83 @@ def read(path: Path, query: str) -> list[tuple[object, ...]]:
 
 def test_client_and_ledger_agree_on_the_payload() -> None:
     body = payload("client_01", "ab12", Message(7, 1.5))
-    assert parse(body, "us-east-1", 2.5) == Arrival("client_01", "ab12", 7, "us-east-1", 1.5, 2.5)
+    for topic in (TOPIC, f"{TOPIC}/temperature"):
+        assert parse(topic, body, "us-east-1", 2.5) == Arrival("client_01", "ab12", 7, "us-east-1", 1.5, 2.5)
+
+
+def said(**changes: object) -> bytes:
+    body = {"client_id": "client_01", "stream": "ab12", "sequence": 7, "sent_at": 1.0}
+    return json.dumps({**body, **changes}).encode()
+
+
+@pytest.mark.parametrize("named", ["client_02", "", None, 7, ["client_01"], {}, "client_01 "])
+def test_message_that_names_another_client_than_its_topic_is_forged(named: object) -> None:
+    with pytest.raises(ForgedError, match=r"^payload .*found another client_id than its topic's$"):
+        parse(TOPIC, said(client_id=named), "us-east-1", 0.0)
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "fleet/client_01/commands",
+        "fleet/client_01",
+        "fleet/client_01/messages/a/b",
+        "other/client_01/messages",
+        "fleet//messages",
+        f"fleet/{'c' * 129}/messages",
+        f"fleet/{'é' * 65}/messages",
+        "fleet/client\x1b[2J/messages",
+        "fleet/client\u202egpj/messages",
+        "fleet/client\ud800/messages",
+    ],
+)
+def test_topic_without_a_client_id_is_refused(topic: str) -> None:
+    with pytest.raises(MessageError, match=r"^topic '"):
+        parse(topic, said(client_id=topic.split("/")[1]), "us-east-1", 0.0)
+
+
+@pytest.mark.parametrize("client_id", ["a", "c" * 128, "thing:01_a-b", "sensor.1", "é" * 64])
+def test_client_id_of_aws_is_taken(client_id: str) -> None:
+    assert parse(f"fleet/{client_id}/messages", said(client_id=client_id), "r", 0.0).client_id == client_id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stream": ""},
+        {"stream": "s" * 65},
+        {"stream": "a b"},
+        {"stream": "a\x1b"},
+        {"stream": "a\n"},
+        {"stream": 7},
+        {"sequence": HIGHEST + 1},
+        {"sequence": -1},
+        {"sequence": 1.0},
+        {"dropped": None},
+        {"dropped": {"1": 2}},
+        {"dropped": [[5, 4]]},
+        {"dropped": [[0, 4]]},
+        {"dropped": [[1, HIGHEST + 1]]},
+        {"dropped": [[number, number] for number in range(1, 102)]},
+        {"data": "x" * (128 << 10)},
+    ],
+)
+def test_what_is_longer_or_higher_than_any_clients_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(MessageError, match=r"^payload .{,600}$") as refusal:
+        parse(TOPIC, said(**changes), "us-east-1", 0.0)
+    assert not isinstance(refusal.value, ForgedError)
+
+
+@pytest.mark.parametrize("sent_at", [-1e12, 0, 1e12])
+def test_clock_of_a_device_that_is_wrong_changes_nothing_but_the_time_it_says(sent_at: float) -> None:
+    found = parse(TOPIC, said(sent_at=sent_at), "us-east-1", 5.0)
+    assert (found.sequence, found.sent_at, found.arrived_at) == (7, sent_at, 5.0)
+
+
+def test_greatest_message_is_taken() -> None:
+    dropped = [[number, HIGHEST] for number in range(1, 101)]
+    found = parse(TOPIC, said(stream="s" * 64, sequence=HIGHEST, dropped=dropped), "us-east-1", 0.0)
+    assert (found.stream, found.sequence, len(found.dropped)) == ("s" * 64, HIGHEST, 100)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +138,7 @@ def test_client_and_ledger_agree_on_the_payload() -> None:
 )
 def test_other_payload_is_refused(body: bytes) -> None:
     with pytest.raises(MessageError, match=r"^payload "):
-        parse(body, "us-east-1", 0.0)
+        parse("fleet/a/messages", body, "us-east-1", 0.0)
 
 
 def test_duplicates_are_rows_and_acknowledged_after_they_are_stored(tmp_path: Path) -> None:
@@ -116,16 +194,90 @@ def test_what_a_device_dropped_is_stored_once_however_often_it_is_told(tmp_path:
             "sent_at": 1,
             "dropped": [[3, 5], [7, 7]],
         }
-        ledger.add([parse(json.dumps(body).encode(), "us-east-1", float(number))])
+        ledger.add([parse(TOPIC, json.dumps(body).encode(), "us-east-1", float(number))])
 
     assert read(path, "SELECT * FROM dropped") == [("client_01", "ab12", 3, 5, 10.0), ("client_01", "ab12", 7, 7, 10.0)]
 
 
-def test_numbers_that_no_float_holds_are_stored(tmp_path: Path) -> None:
-    body = b'{"client_id": "a", "stream": "b", "sequence": 9223372036854775807, "sent_at": 1' + b"0" * 400 + b"}"
-    Ledger(tmp_path / "ledger").add([parse(body, "us-east-1", 0.0)])
+def test_time_that_no_float_holds_is_stored(tmp_path: Path) -> None:
+    body = b'{"client_id": "a", "stream": "b", "sequence": 7, "sent_at": 1' + b"0" * 400 + b"}"
+    Ledger(tmp_path / "ledger").add([parse("fleet/a/messages", body, "us-east-1", 0.0)])
 
-    assert read(tmp_path / "ledger", "SELECT sequence FROM message") == [(2**63 - 1,)]
+    assert read(tmp_path / "ledger", "SELECT sequence FROM message") == [(7,)]
+
+
+def test_ledger_grows_little_by_what_one_device_forges(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = Ledger(path)
+    ledger.add([replace(arrival(1), client_id="other", dropped=((1, 2),))])
+    for second in range(20):
+        bodies = [
+            said(stream=f"{second:03}{number:03}" + "s" * 58, dropped=[[each, each] for each in range(1, 200, 2)])
+            for number in range(100)
+        ]
+        ledger.add([parse(TOPIC, body, "us-east-1", float(second)) for body in bodies])
+    ledger.close()
+
+    # Two thousand messages, two hundred thousand ranges.
+    assert read(
+        path, "SELECT client_id, count(*), min(told_at) FROM dropped GROUP BY client_id ORDER BY client_id"
+    ) == [
+        ("client_01", MOST_DROPPED, 19.0),
+        ("other", 1, 2.0),
+    ]
+    assert read(path, "SELECT count(*) FROM message") == [(2001,)]
+    ledger = Ledger(path)
+    ledger._database.execute("VACUUM")
+    ledger.close()
+    assert path.stat().st_size < 1 << 20
+
+
+def test_what_is_ignored_is_acknowledged_and_logged_by_kind_not_by_message(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    acknowledged: list[str] = []
+    items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    kinds = ["message_forged"] * 500 + ["message_ignored"] * 300 + ["message_retained"]
+    for kind in kinds:
+        items.put(Ignored(kind, TOPIC, "reason", lambda kind=kind: acknowledged.append(kind)))
+    items.put(Stop())
+    Writer(Ledger(tmp_path / "ledger"), items).run()
+
+    assert acknowledged == kinds
+    # At once for the first, and in one line for the rest.
+    logged = [(record.getMessage(), getattr(record, "fields", {}).get("messages")) for record in caplog.records]
+    assert sorted(logged) == [
+        ("message_forged", 1),
+        ("message_forged", 499),
+        ("message_ignored", 1),
+        ("message_ignored", 299),
+        ("message_retained", 1),
+    ]
+
+
+def test_write_that_failed_in_part_is_not_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "RETRY_SECONDS", 0.0)
+    ledger, fails = Ledger(tmp_path / "ledger"), [True]
+    set_subscription = ledger.set_subscription
+
+    def fail_once(region: str, since: float | None) -> None:
+        if fails.pop() if fails else False:
+            raise LedgerError("disk full")
+        set_subscription(region, since)
+
+    monkeypatch.setattr(ledger, "set_subscription", fail_once)
+    items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    items.put(Arrived(arrival(1), lambda: None))
+    items.put(Subscribed("us-east-1", 1.0))
+    thread = threading.Thread(target=Writer(ledger, items).run)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not read(tmp_path / "ledger", "SELECT 1 FROM subscription") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    items.put(Stop())
+    thread.join()
+
+    assert read(tmp_path / "ledger", "SELECT sequence FROM message") == [(1,)]
 
 
 def test_writer_takes_what_is_there_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from mqtt_fleet.only_process import InUseError, only_process
 
+CLIENTS = Path(__file__).parent.parent.parent.parent / "clients"
 HOLD = """
 import sys
 from pathlib import Path
@@ -40,7 +41,8 @@ def test_outboxes_in_one_folder_are_not_in_each_others_way(tmp_path: Path) -> No
 def test_process_that_was_killed_keeps_nobody_out(tmp_path: Path) -> None:
     outbox = tmp_path / "outbox"
     command = [sys.executable, "-c", HOLD, str(outbox)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    environment = {**os.environ, "PYTHONPATH": str(CLIENTS)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(InUseError, match=str(holder.pid)), only_process(outbox):

@@ -9,7 +9,7 @@ import queue
 import selectors
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -293,17 +293,98 @@ def test_dead_producer_is_forgotten(source: UnixSocket, tmp_path: Path, recipien
     living.close()
 
 
-def test_connections_are_bounded(source: UnixSocket, tmp_path: Path, recipient: Recipient) -> None:
+def test_connections_are_bounded(
+    source: UnixSocket, tmp_path: Path, recipient: Recipient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unix_socket, "IDLE_SECONDS", 3600.0)
     producers = [Producer(tmp_path / "s") for _ in range(MOST_CONNECTIONS)]
     for each in producers:
         each.send({"data": "x"})
         each.answer()
+    # Each of them has just handed over a message.
     refused = Producer(tmp_path / "s")
-    assert "connections" in str(refused.answer()["error"])
+    assert "connections in use" in str(refused.answer()["error"])
+    wait_until(lambda: [each.reason for each in recipient.rejected] == ["connections"])
     producers[0].close()
     wait_until(lambda: ask(tmp_path / "s") is not None)
     for each in (*producers, refused):
         each.close()
+
+
+def test_idle_connections_make_room_the_longest_idle_first(
+    source: UnixSocket, tmp_path: Path, recipient: Recipient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unix_socket, "IDLE_SECONDS", 3600.0)
+    used = Producer(tmp_path / "s")
+    used.send({"data": "used"})
+    used.answer()
+    idle = [Producer(tmp_path / "s") for _ in range(MOST_CONNECTIONS - 1)]
+    # Half a message keeps no place, nor does what is none.
+    idle[0].socket.sendall(b'{"data": "half')
+    idle[1].send({"nothing": 1})
+    idle[1].answer()
+    newcomers = [Producer(tmp_path / "s") for _ in range(3)]
+    for number, each in enumerate(newcomers):
+        each.send({"data": "x"})
+        assert each.answer() == {"sequence": 2 + number}
+    # Told, and then the end: the program knows that its half was not stored.
+    for each in idle[:3]:
+        assert str(each.answer()["error"]).startswith("closed as idle")
+        assert each.reader.readline() == b""
+        with pytest.raises(BrokenPipeError):
+            each.send({"data": "more"})
+    used.send({"data": "still here"})
+    assert used.answer() == {"sequence": 5}
+    idle[3].send({"data": "still here"})
+    assert idle[3].answer() == {"sequence": 6}
+    assert [item.data for item in recipient.stored] == ["used", "x", "x", "x", "still here", "still here"]
+    assert sorted(each.reason for each in recipient.rejected) == ["idle"] * 3 + ["malformed"]
+    for each in (used, *idle, *newcomers):
+        each.close()
+
+
+def test_connection_that_said_something_just_now_is_not_taken_for_idle(
+    source: UnixSocket, tmp_path: Path, recipient: Recipient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producers = [Producer(tmp_path / "s") for _ in range(MOST_CONNECTIONS)]
+    # All has been read but this, which comes while the newcomer is looked at.
+    looked = unix_socket.longest_idle
+    said = []
+
+    def look(found: Iterable[unix_socket.Producer], now: float) -> unix_socket.Producer | None:
+        if not said:
+            said.append(producers[0].send({"data": "in time"}))
+        return looked(found, now)
+
+    monkeypatch.setattr(unix_socket, "longest_idle", look)
+    newcomer = Producer(tmp_path / "s")
+    assert producers[0].answer() == {"sequence": 1}
+    assert str(producers[1].answer()["error"]).startswith("closed as idle")
+    newcomer.send({"data": "x"})
+    assert newcomer.answer() == {"sequence": 2}
+    for each in (*producers, newcomer):
+        each.close()
+
+
+def test_in_use_is_who_waits_for_an_answer_or_has_handed_over_a_message_lately() -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        waiting, lately, long_ago, silent = (unix_socket.Producer(connection) for _ in range(4))
+        waiting.slots.append(unix_socket.Slot(1))
+        for each, used, used_at in ((lately, True, 90.5), (long_ago, True, 90.0), (silent, False, 99.0)):
+            each.used, each.used_at = used, used_at
+        assert unix_socket.longest_idle([waiting, lately], 100.0) is None
+        assert unix_socket.longest_idle([waiting, lately, silent, long_ago], 100.0) is long_ago
+        assert unix_socket.longest_idle([waiting, lately, silent], 100.0) is silent
+
+
+@pytest.mark.parametrize(
+    "request_line", [{"data": "x", "topic": "t/" * 100_000}, {"data": "x", "k" * 200_000: 1}, {"data": "x", "\x1b": 1}]
+)
+def test_what_is_wrong_is_shown_in_part_and_without_escapes(request_line: dict[str, object]) -> None:
+    with pytest.raises(InvalidMessageError) as refusal:
+        parse(json.dumps(request_line).encode(), TOPIC)
+    assert len(str(refusal.value)) < 300
+    assert str(refusal.value).isprintable()
 
 
 def ask(path: Path) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from mqtt_fleet import watch_state
 from mqtt_fleet.ledger import Arrival, Ledger
 from mqtt_fleet.watch import summary
 from mqtt_fleet.watch_state import Change, Fleet, JournalFollower, LedgerFollower, Message, Move, Region
-from mqtt_fleet.watch_view import View, age, interesting, sparkline, stages
+from mqtt_fleet.watch_view import View, age, change_text, interesting, sparkline, stages
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 NOW = 1_700_000_000.0
@@ -230,6 +231,35 @@ def test_what_a_terminal_would_obey_is_not_shown() -> None:
     assert "\x1b[31m" not in shown
     assert "\x1b]" not in shown
     assert "\x1b" not in summary(view)
+
+
+# What a terminal obeys: ESC, BEL, backspace, DEL, ends of lines, C1's CSI, right-to-left override and isolate.
+OBEYED = "\x1b[2J\x07\x08\x7f\r\n\x9b2J\u202e\u2066\u2028"
+
+
+@pytest.mark.parametrize("outcome", ["", OBEYED])
+@pytest.mark.parametrize("problem", ["", OBEYED])
+@pytest.mark.parametrize("clients", [1, 3, 30])
+def test_nothing_of_what_is_shown_is_obeyed(outcome: str, problem: str, clients: int) -> None:
+    name, old, new = f"client{OBEYED}", f"old{OBEYED}", f"new{OBEYED}"
+    found, changes = fleet(Message(name, 1, old, NOW - 1), *(said(number, 1, -1) for number in range(1, clients)))
+    changes += found.take([Message(name, 2, new, NOW)])
+    found.regions[old].live = False
+    entries: list[dict[str, Any]] = [
+        {"step": "start", "mode": OBEYED},
+        {"step": "plan", "plan": {OBEYED: {"from": old, "to": new}}, "misplaced": 3},
+        {"step": "dns_waiting", "stale": [{"server": OBEYED}], "left": 1},
+        {"step": "interrupted", "reason": OBEYED},
+        {"step": f"restore{OBEYED}"},
+    ]
+    entries += [{"step": "end", "outcome": outcome, "error": OBEYED}] if outcome else []
+    for number in range(1, len(entries) + 1):
+        view = view_of(found, changes, journal(*entries[:number]), described={name: OBEYED}, problem=problem)
+        # Of the frame's own: where the cursor goes and when it is seen.
+        shown = re.sub(r"\x1b\[[0-9;?]*[Hhlm]", "", "".join(frame(view, 120, 40)))
+        assert shown.isprintable()
+        assert summary(view).isprintable()
+        assert all(change_text(change).plain.isprintable() for change in changes)
 
 
 def test_markup_of_a_client_id_is_text() -> None:

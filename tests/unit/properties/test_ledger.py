@@ -45,7 +45,8 @@ def naive(stream: Sequence[Arrival], until: float) -> dict[str, int]:
     first = {
         number: min(row.arrived_at for row in rows if row.sequence == number) for number in {r.sequence for r in rows}
     }
-    recent = [number for number, at in first.items() if at >= SINCE]
+    floor = min((number for number, at in first.items() if at < SINCE), default=0)
+    recent = [number for number, at in first.items() if at >= SINCE and number > floor]
     if not recent:
         return dict.fromkeys(("sent", "received", "lost", "duplicated", "reordered", "dropped"), 0)
     numbers = range(min(recent), max(first) + 1)
