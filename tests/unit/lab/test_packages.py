@@ -50,7 +50,9 @@ class Apt:
     policies: list[bytes | None] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
 
-    def run(self, command: list[str], env: Mapping[str, str], **_: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: list[str], env: Mapping[str, str] = os.environ, **_: object
+    ) -> subprocess.CompletedProcess[str]:
         self.commands.append(command)
         self.policies.append(policy())
         if "install" in command and not self.returncode:
