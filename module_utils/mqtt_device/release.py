@@ -34,11 +34,11 @@ def install_release(layout: Layout, name: str, archive: Path | None, archive_dig
         return
     if archive is None or not archive.exists():
         raise DeviceError(f"release {name}: found neither it nor its archive, expected one: deploy again")
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
     with archive.open("rb") as file:
         _refuse_other(archive, file, archive_digest)
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
         _unpack(file, folder)
     advice = "the device needs Python's venv (Debian: python3-venv) and room for the client"
     run([sys.executable, "-m", "venv", str(folder / "venv")], advice)
