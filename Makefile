@@ -12,20 +12,22 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The engine and the clients, as the drill and the bench import them.
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
-.PHONY: help venv drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak clean
+.PHONY: help venv lock drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak clean
 .PHONY: bench bench-gap bench-curve bench-engine bench-client bench-overhead bench-page bench-fleet
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-venv: $(STAMP) ## make .venv and fill it with the pinned requirements
+venv: $(STAMP) ## make .venv and fill it with the locked requirements
 
-$(STAMP): requirements.txt requirements-dev.txt
+$(STAMP): requirements-dev.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(INSTALL_VENV)
-	@echo "venv: installing the pinned requirements into $(VENV) (about a minute)"
+	@echo "venv: installing the locked requirements into $(VENV) (about a minute)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(VENV)/bin/python -m pip install $(PIP_OPTIONS) --requirement requirements-dev.txt
 	@touch $@
+
+PIP_OPTIONS := --quiet --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
 # Debian's Python comes without what makes virtual environments.
 define INSTALL_VENV
@@ -37,6 +39,24 @@ define INSTALL_VENV
 	exit 1; \
 }
 endef
+
+# Controllers and tests: Python 3.11 and newer. Devices: 3.9 and newer. A release that is locked stays, unless UPGRADE=yes
+# or its input says otherwise; requirements.txt comes before requirements-dev.txt, which keeps to it.
+CONTROLLER_LOCKS := requirements-lock requirements requirements-dev
+DEVICE_LOCKS := clients/requirements-awsiotsdk clients/requirements-paho
+# No address of an index gets into a lock: each user has their own.
+UV_OPTIONS := --no-config --quiet --universal --generate-hashes --only-binary :all: --emit-build-options
+UV_OPTIONS += --no-emit-index-url --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+lock: ## lock what requirements*.in name, with hashes; UPGRADE=yes takes the newest of what they leave open
+	@tool=$$(mktemp -d); trap 'rm -rf "$$tool"' EXIT; $(PYTHON) -m venv "$$tool"; \
+	"$$tool/bin/python" -m pip install $(PIP_OPTIONS) --requirement requirements-lock.txt; \
+	for lock in $(CONTROLLER_LOCKS); do \
+		"$$tool/bin/uv" pip compile $(UV_OPTIONS) --python-version 3.11 --output-file $$lock.txt $$lock.in; \
+	done; \
+	for lock in $(DEVICE_LOCKS); do \
+		"$$tool/bin/uv" pip compile $(UV_OPTIONS) --python-version 3.9 --output-file $$lock.txt $$lock.in; \
+	done
 
 drill: $(STAMP) ## the whole move, rehearsed; FAULT=<name> moves under a fault, FAULT=list shows them
 	@python -m lab.drill $(if $(FAULT),--fault '$(FAULT)')

@@ -40,6 +40,9 @@ options:
   archive:
     description: The release's archive on the device, removed once it is installed. Not needed where it is.
     type: path
+  archive_digest:
+    description: SHA-256 of O(archive) as it was made, in hex. An archive with another one is not unpacked.
+    type: str
   timeout:
     description: Seconds that the client is given to prove itself.
     type: float
@@ -79,6 +82,7 @@ EXAMPLES = r"""
     unit: "{{ lookup('ansible.builtin.template', 'mqtt-client.service.j2') }}"
     release: 0123456789abcdef-python3.11
     archive: /opt/mqtt-client/archives/paho.tar.gz
+    archive_digest: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
 
 - name: Remove the client
   mqtt_device_client:
@@ -128,6 +132,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "unit": {"type": "str"},
     "release": {"type": "str"},
     "archive": {"type": "path"},
+    "archive_digest": {"type": "str"},
     "timeout": {"type": "float", "default": 30},
     "needs_message": {"type": "bool", "default": True},
     "group": {"type": "str", "default": ""},
@@ -154,6 +159,7 @@ def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         unit=_text(parameters["unit"]),
         release=parameters["release"],
         archive=Path(parameters["archive"]) if parameters["archive"] else None,
+        archive_digest=parameters["archive_digest"],
         timeout=parameters["timeout"],
         needs_message=parameters["needs_message"],
         group=parameters["group"],
@@ -171,7 +177,8 @@ def _text(content: str) -> str:
 
 def main() -> None:
     needed = ["ca", "certificate", "configuration", "unit", "release"]
-    run_module(ARGUMENT_SPEC, _act, required_if=[("state", "present", needed)])
+    together = [("archive", "archive_digest")]
+    run_module(ARGUMENT_SPEC, _act, required_if=[("state", "present", needed)], required_together=together)
 
 
 if __name__ == "__main__":

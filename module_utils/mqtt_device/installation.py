@@ -35,6 +35,7 @@ class Wanted:
         ca, certificate, configuration, unit: contents of the files.
         release: name of the release that the unit runs.
         archive: its archive on the device, where it is not installed yet.
+        archive_digest: the archive's SHA-256 as the controller made it, in hex.
         timeout: seconds that the client is given to be connected, with a message acknowledged.
         needs_message: whether it sends messages of its own, one of which has to be acknowledged.
         group: group that may use the client's socket; "": none.
@@ -49,6 +50,7 @@ class Wanted:
     unit: str
     release: str
     archive: Path | None
+    archive_digest: str | None
     timeout: float
     needs_message: bool
     group: str
@@ -155,7 +157,7 @@ def _outside(wanted: Wanted) -> list[str]:
 
 def _prepare(layout: Layout, wanted: Wanted, after: Files) -> None:
     """Everything that can be done, and can fail, while the installed client goes on."""
-    install_release(layout, wanted.release, wanted.archive)
+    install_release(layout, wanted.release, wanted.archive, wanted.archive_digest)
     staged = layout.settings / "staged"
     if staged.exists():
         shutil.rmtree(staged)

@@ -2,40 +2,84 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 import sys
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from .commands import DeviceError, run, write
 from .layout import Layout
 
+# Neither the device's settings of pip nor an index have a say in what is installed: the archive has, and its lock.
+PIP_INSTALL = ["-m", "pip", "--isolated", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
+PIP_INSTALL += ["--only-binary=:all:", "--require-hashes"]
+CHUNK = 1 << 20
 
-def install_release(layout: Layout, name: str, archive: Path | None) -> None:
+
+def install_release(layout: Layout, name: str, archive: Path | None, archive_digest: str | None) -> None:
     """Unpack an archive and install its wheels, unless the release is complete.
 
+    Args:
+        archive_digest: SHA-256 of the archive as the controller made it, in hex.
+
     Raises:
-        DeviceError: there is no archive, or it cannot be installed.
+        DeviceError: there is no archive, it is not the controller's, or it cannot be installed.
     """
     folder = layout.releases / name
     if (folder / "installed").exists():
         return
     if archive is None or not archive.exists():
         raise DeviceError(f"release {name}: found neither it nor its archive, expected one: deploy again")
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder)  # noqa: S202 - made on the controller, by root for root
+    with archive.open("rb") as file:
+        _refuse_other(archive, file, archive_digest)
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        _unpack(file, folder)
     advice = "the device needs Python's venv (Debian: python3-venv) and room for the client"
     run([sys.executable, "-m", "venv", str(folder / "venv")], advice)
-    pip = [str(folder / "venv/bin/python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    wheels = ["--no-index", "--find-links", str(folder / "wheels"), "--requirement", str(folder / "requirements.txt")]
-    run([*pip, *wheels], advice)
+    pip = ["env", f"PIP_CONFIG_FILE={os.devnull}", str(folder / "venv/bin/python"), *PIP_INSTALL]
+    run([*pip, "--find-links", str(folder / "wheels"), "--requirement", str(folder / "requirements.txt")], advice)
     shutil.rmtree(folder / "wheels")
     write(folder / "installed", "", 0o644)
     archive.unlink()
+
+
+def _refuse_other(archive: Path, file: BinaryIO, expected: str | None) -> None:
+    """Refuse an archive that is not the controller's, and remove it; one that is can be read from its start."""
+    total = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        total.update(chunk)
+    if total.hexdigest() != expected:
+        archive.unlink()
+        raise DeviceError(
+            f"{archive.name}: found SHA-256 {total.hexdigest()}, expected {expected} as the controller made it: "
+            "nothing was unpacked, deploy again"
+        )
+    file.seek(0)
+
+
+def _unpack(file: BinaryIO, folder: Path) -> None:
+    """Write an archive's files into a folder: their contents only, no owner, mode or link. Python 3.9 has no filters.
+
+    Raises:
+        DeviceError: it holds something else than files, or a name that leads out of the folder.
+    """
+    with tarfile.open(fileobj=file) as packed:
+        for member in packed:
+            place = PurePosixPath(member.name)
+            content = packed.extractfile(member) if member.isreg() else None
+            if content is None or place.is_absolute() or ".." in place.parts:
+                raise DeviceError(f"archive: found {member.name!r}, expected files below its own folder: deploy again")
+            path = folder / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as target:
+                os.fchmod(target.fileno(), 0o644)
+                shutil.copyfileobj(content, target)
 
 
 def check_configuration(layout: Layout, name: str, staged: Path) -> None:

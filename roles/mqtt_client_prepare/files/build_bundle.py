@@ -1,24 +1,76 @@
 """Pack what a device needs into one archive: the client's package, and the wheels of its MQTT library.
 
-Prints {"changed", "digest", "path"}. The archive's name holds the digest of its contents, so that the
-same contents give the same file. Wheels are downloaded once per library, Python and machine.
+Prints {"changed", "digest", "path", "archive_digest"}: `digest` is of the contents and in the archive's name, so that
+the same contents give the same file; `archive_digest` is the SHA-256 of the archive itself, for the device to check.
+Wheels are downloaded once per library, Python and machine, and compared with the lock whenever they are packed.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import gzip
 import hashlib
 import io
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 # Wheels of these glibc versions and older run on a device with the newest of them (PEP 600).
 GLIBC_MINORS = range(36, 16, -1)
+
+# What a device says of itself becomes part of file names here.
+MACHINE = r"[A-Za-z0-9_]{1,32}"
+PYTHON = r"3\.[0-9]{1,2}"
+REQUIREMENTS = r"requirements-[a-z0-9]{1,32}\.txt"
+
+# Name and version of each requirement, and the SHA-256 of its files.
+Lock = Mapping[str, frozenset[str]]
+# Name in the archive, or in a folder, to content.
+Files = Mapping[str, bytes]
+
+
+class BundleError(Exception):
+    """What was found, what was expected, what to do: one line."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the wheels have to fit.
+
+    Attributes:
+        python: major and minor version, such as 3.11.
+        machine: as `uname -m` names it.
+
+    Raises:
+        BundleError: one of them is no such thing.
+    """
+
+    python: str
+    machine: str
+
+    def __post_init__(self) -> None:
+        refuse_unlike("python", self.python, PYTHON, "a version such as 3.11")
+        refuse_unlike("machine", self.machine, MACHINE, "a name of letters, digits and _ such as x86_64")
+
+
+def refuse_unlike(what: str, text: str, pattern: str, expected: str) -> None:
+    """Refuse what is to become part of a path, unless all of it is as the pattern says.
+
+    Raises:
+        BundleError: it is not.
+    """
+    if not re.fullmatch(pattern, text):
+        raise BundleError(f"{what}: found {text!r}, expected {expected}: see to what the device says of itself")
 
 
 def platforms(machine: str) -> list[str]:
@@ -26,84 +78,193 @@ def platforms(machine: str) -> list[str]:
     return [f"manylinux_2_{minor}_{machine}" for minor in GLIBC_MINORS] + [f"manylinux2014_{machine}"]
 
 
-def download(requirements: Path, python: str, machine: str, cache: Path) -> Path:
-    """Fill a folder with the wheels for a device, unless it exists; return it.
+def locked(requirements: Path) -> Lock:
+    """Read the lock of a library.
 
     Raises:
-        subprocess.CalledProcessError: pip found no wheel for this Python and machine.
+        BundleError: the file is named otherwise than the locks are, or it names something without a hash.
     """
+    name = requirements.name
+    refuse_unlike("requirements", name, REQUIREMENTS, "a lock such as requirements-paho.txt")
+    lines = requirements.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    lock = {}
+    for line in (line for line in lines if line and not line.lstrip().startswith(("#", "--"))):
+        requirement = line.split()[0]
+        hashes = frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})(?!\S)", line))
+        if not hashes:
+            raise BundleError(f"{name}: found {requirement} without a hash, expected one: write it with 'make lock'")
+        lock[requirement] = hashes
+    return lock
+
+
+def read_wheels(folder: Path) -> Files | None:
+    """The files in a folder; None where it is not a folder of files only."""
+    if folder.is_symlink() or not folder.is_dir():
+        return None
+    found = sorted(folder.iterdir())
+    if any(path.is_symlink() or not path.is_file() for path in found):
+        return None
+    return {path.name: path.read_bytes() for path in found}
+
+
+def as_locked(wheels: Files, lock: Lock) -> bool:
+    """Whether they are one wheel of each requirement, and nothing else."""
+    left = dict(lock)
+    for name, content in wheels.items():
+        digest = hashlib.sha256(content).hexdigest()
+        requirement = next((each for each, hashes in left.items() if digest in hashes), None)
+        if requirement is None or not name.endswith(".whl"):
+            return False
+        del left[requirement]
+    return not left
+
+
+def fetch_wheels(requirements: Path, device: Device, cache: Path) -> Files:
+    """The wheels for a device: from the cache where they are as the lock says, else downloaded anew.
+
+    Raises:
+        BundleError: no wheel for this Python and machine, or another than the lock's; or the lock is none.
+    """
+    lock = locked(requirements)
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    folder = cache / "wheelhouse" / f"{requirements.stem}-{digest}-python{python}-{machine}"
-    if folder.is_dir():
-        return folder
+    folder = cache / "wheelhouse" / f"{requirements.stem}-{digest}-python{device.python}-{device.machine}"
+    wheels = read_wheels(folder)
+    if wheels is None or not as_locked(wheels, lock):
+        _download(requirements, device, folder)
+        wheels = read_wheels(folder)
+    if wheels is None or not as_locked(wheels, lock):
+        raise BundleError(
+            f"{requirements.name}: found {', '.join(wheels or {}) or 'nothing'} downloaded, expected one wheel each of "
+            f"{', '.join(lock)}: write the lock with 'make lock'"
+        )
+    return wheels
+
+
+def _download(requirements: Path, device: Device, folder: Path) -> None:
+    """Fill a folder with what pip finds for a device, in the place of what was there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    command += ["--only-binary=:all:", "--python-version", device.python, "--implementation", "cp"]
+    command += [argument for tag in platforms(device.machine) for argument in ("--platform", tag)]
     # Renamed when complete: an interrupted download leaves no half-filled folder under the name.
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".download-"))
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    command += ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
-    command += [argument for tag in platforms(machine) for argument in ("--platform", tag)]
-    command += ["--dest", str(temporary), "--requirement", str(requirements)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    return temporary.rename(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as temporary:
+        filled = Path(temporary) / "wheels"
+        filled.mkdir()
+        command += ["--dest", str(filled), "--requirement", str(requirements)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BundleError(_refusal(requirements.name, device, done.stderr))
+        _remove(folder)
+        filled.rename(folder)
 
 
-def members(package: Path, requirements: Path, wheels: Path) -> list[tuple[str, Path]]:
-    """(name in the archive, file), in an order that does not depend on the file system."""
-    found = [(str(path.relative_to(package.parent)), path) for path in package.rglob("*.py")]
-    found += [(f"wheels/{path.name}", path) for path in wheels.glob("*.whl")]
-    return sorted([*found, ("requirements.txt", requirements)])
+def _refusal(name: str, device: Device, stderr: str) -> str:
+    if "DO NOT MATCH THE HASHES" in stderr:
+        found = re.search(r"^\s+(\S+==\S+) from ", stderr, re.MULTILINE)
+        which = found[1] if found else "a file"
+        return f"{name}: found {which} with another SHA-256 than the lock's, expected one of these: ask who serves it"
+    errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.strip()] or ["pip said nothing"]
+    return f"{name}: no wheels for Python {device.python}, {device.machine}: {errors[-1]}"
 
 
-def content_digest(files: list[tuple[str, Path]]) -> str:
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def members(package: Path, requirements: Path, wheels: Files) -> Files:
+    """What the archive holds, in an order that does not depend on the file system."""
+    found = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
+    found |= {f"wheels/{name}": content for name, content in wheels.items()}
+    return dict(sorted({**found, "requirements.txt": requirements.read_bytes()}.items()))
+
+
+def content_digest(files: Files) -> str:
     """SHA-256 over names and contents, in hex."""
     total = hashlib.sha256()
-    for name, path in files:
-        total.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for name, content in files.items():
+        total.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
     return total.hexdigest()
 
 
-def pack(files: list[tuple[str, Path]], target: Path) -> None:
-    """Write the archive: root's, times 0, so that only names and contents count."""
+def pack(files: Files) -> bytes:
+    """The archive: root's, times 0, so that only names and contents count.
+
+    Not compressed: wheels are, and it takes a tenth of the time for each device.
+    """
     buffer = io.BytesIO()
     with (
-        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, compresslevel=1) as zipped,
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, compresslevel=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w") as archive,
     ):
-        for name, path in files:
+        for name, content in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size = path.stat().st_size
+            entry.size = len(content)
             entry.mode = 0o644
-            with path.open("rb") as source:
-                archive.addfile(entry, source)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def keep(archive: bytes, target: Path) -> bool:
+    """Have the archive in a file; return whether it was not there as it is."""
+    if target.is_file() and not target.is_symlink() and target.read_bytes() == archive:
+        return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(".part")
-    temporary.write_bytes(buffer.getvalue())
-    temporary.rename(target)
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".part-")
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(archive)
+    Path(temporary).replace(target)
+    return True
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Keep out others that would fill the same cache, and remove what killed ones left of downloads and archives."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "bundles.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for left in [*cache.glob("wheelhouse/.download-*"), *cache.glob("bundles/.part-*")]:
+            _remove(left)
+        yield
+
+
+def build(package: Path, requirements: Path, device: Device, cache: Path) -> dict[str, object]:
+    """Make the archive for a device; return what is printed.
+
+    Raises:
+        BundleError: see `fetch_wheels`.
+    """
+    with _alone(cache):
+        files = members(package, requirements, fetch_wheels(requirements, device, cache))
+        digest, archive = content_digest(files)[:16], pack(files)
+        target = cache / "bundles" / f"{requirements.stem}-{device.machine}-{digest}.tar.gz"
+        # Packed and compared each time: a file of that name may be anything.
+        changed = keep(archive, target)
+    archive_digest = hashlib.sha256(archive).hexdigest()
+    return {"changed": changed, "digest": digest, "path": str(target), "archive_digest": archive_digest}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--package", type=Path, required=True, help="the folder mqtt_fleet")
-    parser.add_argument("--requirements", type=Path, required=True, help="pinned requirements of the library")
+    parser.add_argument("--requirements", type=Path, required=True, help="lock of the library, requirements-NAME.txt")
     parser.add_argument("--python", required=True, help="the device's Python, such as 3.11")
     parser.add_argument("--machine", required=True, help="the device's machine, as uname -m names it")
     parser.add_argument("--cache", type=Path, required=True, help="where wheels and archives are kept")
     options = parser.parse_args()
     try:
-        wheels = download(options.requirements, options.python, options.machine, options.cache)
-    except subprocess.CalledProcessError as error:
-        last = (error.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-        sys.stderr.write(
-            f"{options.requirements.name}: no wheels for Python {options.python}, {options.machine}: {last}\n"
-        )
+        device = Device(options.python, options.machine)
+        built = build(options.package, options.requirements, device, options.cache)
+    except BundleError as error:
+        sys.stderr.write(f"{error}\n")
         return 1
-    files = members(options.package, options.requirements, wheels)
-    digest = content_digest(files)[:16]
-    target = options.cache / "bundles" / f"{options.requirements.stem}-{options.machine}-{digest}.tar.gz"
-    changed = not target.exists()
-    if changed:
-        pack(files, target)
-    sys.stdout.write(json.dumps({"changed": changed, "digest": digest, "path": str(target)}) + "\n")
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}, expected to read the client and write the cache\n")
+        return 1
+    sys.stdout.write(json.dumps(built) + "\n")
     return 0
 
 

@@ -35,11 +35,16 @@ def test_one_client_once_a_second() -> None:
     assert quotas.exceeded(*call) is None
 
 
-def test_control_plane_is_slower_than_loops() -> None:
-    quotas = Quotas(clock=lambda: 0.0)
-    call = ("iot", "CreateDomainConfiguration", "us-east-1")
-    assert quotas.exceeded(*call) is None
-    assert "1 requests per second" in str(quotas.exceeded(*call))
+@pytest.mark.parametrize("operation", [("iot", "CreateDomainConfiguration"), ("acm", "ImportCertificate")])
+def test_control_plane_is_slower_than_loops(operation: tuple[str, str]) -> None:
+    now = [0.0]
+    quotas = Quotas(clock=lambda: now[0])
+    assert quotas.exceeded(*operation, "us-east-1") is None
+    now[0] = 0.9
+    assert "Rate exceeded (1 requests per second in us-east-1)" in str(quotas.exceeded(*operation, "us-east-1"))
+    assert quotas.exceeded(*operation, "ap-northeast-1") is None
+    now[0] = 1.0
+    assert quotas.exceeded(*operation, "us-east-1") is None
 
 
 def test_fault_hits_as_often_as_said_and_where() -> None:

@@ -38,6 +38,7 @@ def first(layout: Layout) -> Wanted:
         unit=unit("one"),
         release="one",
         archive=None,
+        archive_digest=None,
         timeout=0.0,
         needs_message=True,
         group="",
