@@ -113,7 +113,7 @@ def test_digest_is_of_the_set_and_not_of_the_order(tmp_path: Path) -> None:
 
 def test_table_of_clients(roster: Roster, tmp_path: Path) -> None:
     odd = 'a/b "c", d\u00e9\n#+'
-    roster.add([client(odd), client("placed", NEW)], DESIRED)
+    roster.add([client(odd), client("placed", NEW), client("=HYPERLINK(1)", NEW)], DESIRED)
     roster.assign(1, 1)
     (passenger,) = roster.take_waiting(1, 0, 10)
     roster.update(passenger, "landed", kicked_at=10.0, landed_at=10.25, kicks=1, in_target=1, in_source=0)
@@ -125,6 +125,7 @@ def test_table_of_clients(roster: Roster, tmp_path: Path) -> None:
         *(OLD, NEW),
     )
     assert rows["placed"]["state"] == "placed"
+    assert "'=HYPERLINK(1)" in rows
 
 
 @pytest.mark.parametrize(
