@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from . import answers
 from .aws import Aws, AwsClient
-from .errors import AwsError
+from .errors import UNREADABLE, AwsError, one_line
 from .findings import Finding, unanswered
 from .pace import TokenBucket
 from .route53 import plain
@@ -74,12 +75,7 @@ class ControlPlane:
 
     def pages(self, operation: str, items: str, cursor: tuple[str, str], **parameters: Any) -> Iterator[list[Any]]:
         """Yield the list `items` of each page; `cursor` as for `AwsClient.pages`."""
-        while True:
-            answer = self.call(operation, **parameters)
-            yield answer.get(items, [])
-            if not answer.get(cursor[0]):
-                return
-            parameters[cursor[1]] = answer[cursor[0]]
+        return answers.pages(self.call, self.region, operation, items, cursor, **parameters)
 
 
 @dataclass(frozen=True)
@@ -166,7 +162,10 @@ class Admission:
     def _load_certificates(self, region: str) -> None:
         cursor = ("nextMarker", "marker")
         for page in self._regions[region].pages("ListCertificates", "certificates", cursor, pageSize=PAGE_SIZE):
-            rows = [(region, bytes.fromhex(each["certificateId"]), each["status"] == "ACTIVE") for each in page]
+            rows = [
+                (region, _digest(each["certificateId"], "ListCertificates", region), each["status"] == "ACTIVE")
+                for each in page
+            ]
             with self._lock:
                 self._table.executemany("INSERT OR REPLACE INTO certificate VALUES (?, ?, ?)", rows)
                 for each in page[:1]:
@@ -185,17 +184,14 @@ class Admission:
                 attached = attached or bool(page)
                 groups = groups or any(":thinggroup/" in target for target in page)
                 self._note_attached(region, page)
-            regions = (
-                foreign_regions(iot.call("GetPolicy", policyName=name)["policyDocument"], region) if attached else []
-            )
-            if regions:
+            if attached and (regions := _foreign_regions(iot, name)):
                 foreign[name] = regions
         return Policies(len(names), groups, foreign)
 
     def _note_attached(self, region: str, targets: Iterable[str]) -> None:
         identifiers = (target.rpartition(":cert/")[2] for target in targets if ":cert/" in target)
         with self._lock:
-            rows = [(region, bytes.fromhex(identifier)) for identifier in identifiers]
+            rows = [(region, _digest(identifier, "ListTargetsForPolicy", region)) for identifier in identifiers]
             self._table.executemany("INSERT OR REPLACE INTO attached VALUES (?, ?)", rows)
 
     def _compare(self, route: Route, policies: Policies | None) -> list[Finding]:
@@ -247,6 +243,27 @@ class Admission:
 
     def _endpoint(self, attributes: Mapping[str, str]) -> str:
         return plain(attributes.get(self._attribute, "")) or self._default
+
+
+def _digest(identifier: str, operation: str, region: str) -> bytes:
+    """A certificate's ID as it is kept: SHA-256.
+
+    Source: https://docs.aws.amazon.com/iot/latest/apireference/API_CertificateDescription.html: hexadecimal digits.
+    """
+    try:
+        return bytes.fromhex(identifier)
+    except ValueError as error:
+        text = f"{one_line(identifier)}, no certificate ID"
+        raise AwsError(operation, region, UNREADABLE, answers.OK, text) from error
+
+
+def _foreign_regions(iot: ControlPlane, policy: str) -> list[str]:
+    document = iot.call("GetPolicy", policyName=policy)["policyDocument"]
+    try:
+        return foreign_regions(document, iot.region)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        text = f"policy {policy} = {one_line(document)}, no policy document"
+        raise AwsError("GetPolicy", iot.region, UNREADABLE, answers.OK, text) from error
 
 
 def foreign_regions(document: str, region: str) -> list[str]:

@@ -8,11 +8,14 @@ from functools import cache, cached_property, partial
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import data_plane
-from .errors import AwsError, SwitchError, one_line
+from . import answers, data_plane
+from .answers import UnreadableError
+from .errors import UNREADABLE, AwsError, SwitchError, one_line
+from .limited_http import LimitedDataResponse, LimitedResponse, limit
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
@@ -27,7 +30,9 @@ DATA_CONNECTIONS = 256
 @cache
 def _session() -> boto3.session.Session:
     """One session: each reads the model of a service, some of them megabytes, once."""
-    return boto3.session.Session()
+    session = botocore.session.get_session()
+    session.register_component("response_parser_factory", answers.Parsers())
+    return boto3.session.Session(botocore_session=session)
 
 
 class AwsClient:
@@ -44,7 +49,11 @@ class AwsClient:
 
     Raises:
         AwsError: no region, no credentials, or an AWS_ENDPOINT_URL that is no URL.
+        SwitchError: a boto3 whose answers cannot be limited in time and size.
     """
+
+    # How answers are read.
+    response: type[LimitedResponse] = LimitedResponse
 
     def __init__(
         self,
@@ -66,13 +75,14 @@ class AwsClient:
         except (BotoCoreError, ValueError) as error:
             # botocore takes an AWS_ENDPOINT_URL that is no URL for a ValueError.
             raise AwsError(service, region or "no region", type(error).__name__, 0, str(error)) from error
+        limit(self._client, self.response)
         self.region: str = self._client.meta.region_name
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Send one request, such as `call("DeleteConnection", clientId="a")`, and return the answer.
 
         Raises:
-            AwsError: AWS refused it, or did not answer in time.
+            AwsError: AWS refused it, or did not answer in time; UNREADABLE where something came that is no answer.
             SwitchError: this boto3 does not know the operation.
         """
         try:
@@ -83,7 +93,7 @@ class AwsClient:
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
             raise AwsError(operation, self.region, code, status, text) from error
         except BotoCoreError as error:
-            raise AwsError(operation, self.region, "NoAnswer", 0, str(error)) from error
+            raise _no_answer(operation, self.region, error) from error
         return answer
 
     def _method(self, operation: str) -> Callable[..., dict[str, Any]]:
@@ -113,18 +123,27 @@ class AwsClient:
         Args:
             items: name of the list in the answer.
             cursor: name of the next page's token in the answer, and in the request.
+
+        Raises:
+            AwsError: of `call`; UNREADABLE where there is no list, or a next page that was there before.
         """
-        while True:
-            answer = self.call(operation, **parameters)
-            yield from answer.get(items, [])
-            if not answer.get(cursor[0]):
-                return
-            parameters[cursor[1]] = answer[cursor[0]]
+        for page in answers.pages(self.call, self.region, operation, items, cursor, **parameters):
+            yield from page
+
+
+def _no_answer(operation: str, region: str, error: BotoCoreError) -> AwsError:
+    # What the session raises while it reads comes inside of an error of botocore's.
+    for each in (error, error.kwargs.get("error")):
+        if isinstance(each, UnreadableError):
+            return AwsError(operation, region, UNREADABLE, answers.OK, str(each))
+    return AwsError(operation, region, "NoAnswer", 0, str(error))
 
 
 class DataClient(AwsClient):
     """`iot-data` in one region, for a call per client: without retries of its own, since callers pace their requests
     to quotas, and for as little CPU as `data_plane` takes."""
+
+    response = LimitedDataResponse
 
     def __init__(self, region: str) -> None:
         super().__init__("iot-data", region, attempts=1, connections=DATA_CONNECTIONS)
@@ -148,10 +167,15 @@ def describe_data_endpoint(iot: AwsClient) -> str:
     Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-connect-devices.html
 
     Raises:
-        AwsError: AWS refuses.
-        SwitchError: an answer without an address.
+        AwsError: AWS refuses, or does not answer.
+        SwitchError: an answer without an address, which is no sign of a region that is gone.
     """
-    address = iot.call("DescribeEndpoint", endpointType="iot:Data-ATS").get("endpointAddress")
+    try:
+        address = iot.call("DescribeEndpoint", endpointType="iot:Data-ATS").get("endpointAddress")
+    except AwsError as error:
+        if error.unreadable:
+            raise SwitchError(str(error)) from error
+        raise
     if not isinstance(address, str) or not address:
         raise SwitchError(
             f"DescribeEndpoint in {iot.region}: found {one_line(address)} answered, expected a host name: "

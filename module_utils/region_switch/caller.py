@@ -47,8 +47,11 @@ def identify(regions: Sequence[str], hint: str, client: Callable[[str], AwsClien
             answer = client(region).call("GetCallerIdentity")
         except AwsError as error:
             reasons.append(f"{region}: {error.code} ({error.text})")
-        else:
-            return Caller(str(answer.get("Account")), str(answer.get("Arn")), region)
+            continue
+        account, arn = answer.get("Account"), answer.get("Arn")
+        if account and arn:
+            return Caller(account, arn, region)
+        reasons.append(f"{region}: an answer without account or ARN")
     raise SwitchError(
         f"AWS API: found no region that answers GetCallerIdentity ({'; '.join(reasons)}), expected one: {hint}"
     )

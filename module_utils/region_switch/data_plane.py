@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
-import json
 import queue
 import ssl
 import threading
@@ -19,17 +18,18 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, IncompleteRead
 from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest
-from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError, ReadTimeoutError, SSLError
-from botocore.parsers import ResponseParserError, create_parser
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError, SSLError
 from botocore.utils import percent_encode
 
+from .answers import OK, Parsers, read
+from .limited_http import LONGEST_DATA_ANSWER, LimitedDataResponse
+
 OPERATIONS = frozenset({"DeleteConnection", "GetConnection"})
-OK = 200
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _NO_BODY = hashlib.sha256(b"").hexdigest()
 # What differs from request to request; everything else botocore sends is sent as it does.
@@ -142,6 +142,12 @@ class DataPlane:
         self._patterns: dict[str, Pattern | None] = {}
         self._made = threading.local()
         self._wire: Wire | None = None
+        service = client.meta.service_model
+        self._parser = Parsers().create_parser(service.resolved_protocol)
+        self._shapes = {
+            operation: service.operation_model(operation).output_shape
+            for operation in OPERATIONS.intersection(service.operation_names)
+        }
         client.meta.events.register("before-send", self._note)
 
     def call(self, operation: str, by_boto3: Callable[..., dict[str, Any]], **parameters: Any) -> dict[str, Any]:
@@ -178,27 +184,15 @@ class DataPlane:
         self._made.request = request
 
     def _read(self, operation: str, status: int, headers: Any, body: bytes) -> dict[str, Any]:
-        if status == OK and (answer := _object(body)) is not None:
-            return answer
-        model = self._client.meta.service_model.operation_model(operation)
+        shape = self._shapes[operation]
+        if status == OK:
+            return read(body, shape)
         response = {"status_code": status, "headers": headers, "body": body, "context": {"operation_name": operation}}
-        try:
-            parsed = create_parser(model.service_model.resolved_protocol).parse(response, model.output_shape)
-        except (ResponseParserError, AttributeError, ValueError) as error:
-            raise HTTPClientError(error=error) from error
+        parsed = self._parser.parse(response, shape)
         if status >= 300:
             parsed["ResponseMetadata"] |= {"RetryAttempts": 0, "MaxAttemptsReached": True}
             raise ClientError(parsed, operation)
-        return dict(parsed)
-
-
-def _object(body: bytes) -> dict[str, Any] | None:
-    """The object that a JSON text holds, empty where there is no text; None where it is something else."""
-    try:
-        found = json.loads(body or b"{}")
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+        return parsed
 
 
 def _ordinary(parameters: Mapping[str, Any]) -> bool:
@@ -239,7 +233,7 @@ class Wire:
         """Send a request and return status, headers and body.
 
         Raises:
-            BotoCoreError: no answer.
+            BotoCoreError: no answer, or one that is too long.
         """
         connection = self._idle()
         if connection is None:
@@ -290,7 +284,10 @@ def _exchange(connection: Any, request: AWSPreparedRequest) -> tuple[Answer, boo
     lines = [f"{request.method} /{target} HTTP/1.1", "Accept-Encoding: identity"]
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
     connection.sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-    answer = HTTPResponse(connection.sock, method=request.method)
+    answer = LimitedDataResponse(connection.sock, method=request.method)
     answer.begin()
-    body = answer.read()
-    return (answer.status, answer.headers, body), not answer.will_close
+    # Read whole, a chunk may claim any size.
+    body = answer.read(LONGEST_DATA_ANSWER)
+    if answer.length:
+        raise IncompleteRead(body, answer.length)
+    return (answer.status, answer.headers, body), answer.isclosed() and not answer.will_close

@@ -34,6 +34,7 @@ DEAD_AFTER = 3
 # How often a server is asked before a move is refused because it does not answer: a packet may be lost.
 CHECK_TRIES = 2
 SHOWN_IN_ERROR = 6
+TARGETS_SHOWN = 3
 
 # [2001:db8::1]:53, [2001:db8::1], 192.0.2.1:53 or ns.example.com:53; the port is checked for itself.
 _WITH_PORT = re.compile(r"(\[(?P<six>[^]]*:[^]]*)\]|(?P<host>[^][:]+))(?P<port>:[^:]*)?")
@@ -66,11 +67,13 @@ class Answer:
         text: the CNAME's target, or in brackets why there is none.
         ttl: seconds, as the server said; None without a CNAME.
         came: False when the server stayed silent.
+        authoritative: whether the server says that the answer is its own, and no copy that it keeps.
     """
 
     text: str
     ttl: float | None = None
     came: bool = True
+    authoritative: bool = True
 
 
 @dataclass(frozen=True)
@@ -173,27 +176,49 @@ def _locate(server: Server, lookup: dns.resolver.Resolver) -> Server:
 
 
 def ask(server: Server, name: str) -> Answer:
-    """Ask a server for a name's CNAME, for QUERY_TIMEOUT at most."""
+    """Ask a server for a name's CNAME, for QUERY_TIMEOUT at most.
+
+    A name has one CNAME (https://www.rfc-editor.org/rfc/rfc2181#section-10.1), and no error comes with it where the
+    CNAME itself is asked for (https://www.rfc-editor.org/rfc/rfc6604#section-3); resolvers make of the rest what they
+    like.
+    """
     reply = _query(server, name, "CNAME")
-    if isinstance(reply, Answer):
-        return reply
-    for rrset in reply.answer:
-        if rrset.rdtype == dns.rdatatype.CNAME and plain(rrset.name.to_text()) == plain(name):
-            return Answer(plain(rrset[0].target.to_text()), float(rrset.ttl))
-    return Answer(f"({dns.rcode.to_text(reply.rcode())}, no CNAME)")
+    return reply if isinstance(reply, Answer) else _cname(reply, name)
+
+
+def _cname(reply: dns.message.Message, name: str) -> Answer:
+    found = {
+        plain(record.target.to_text()): rrset.ttl
+        for rrset in reply.answer
+        if rrset.rdtype == dns.rdatatype.CNAME and plain(rrset.name.to_text()) == plain(name)
+        for record in rrset
+    }
+    code, authoritative = dns.rcode.to_text(reply.rcode()), bool(reply.flags & dns.flags.AA)
+    targets = ", ".join(sorted(found)[:TARGETS_SHOWN])
+    if not found:
+        return Answer(f"({code}, no CNAME)", authoritative=authoritative)
+    ttl = float(max(found.values()))
+    if reply.rcode() != dns.rcode.NOERROR:
+        return Answer(f"({code} beside {targets})", ttl, authoritative=authoritative)
+    if len(found) > 1:
+        return Answer(f"({len(found)} CNAMEs: {targets})", ttl, authoritative=authoritative)
+    return Answer(targets, ttl, authoritative=authoritative)
 
 
 def _query(server: Server, name: str, rdtype: str) -> dns.message.Message | Answer:
-    """Return the server's reply, or the Answer that none came."""
+    """Return the server's reply, each record in a set of its own, or the Answer that none came."""
     deadline = time.monotonic() + QUERY_TIMEOUT
     try:
         query = dns.message.make_query(name, rdtype)
         if not server.recursive:
             query.flags &= ~dns.flags.RD
         try:
-            return dns.query.udp(query, server.address, QUERY_TIMEOUT, server.port, raise_on_truncation=True)
+            return dns.query.udp(
+                query, server.address, QUERY_TIMEOUT, server.port, raise_on_truncation=True, one_rr_per_rrset=True
+            )
         except dns.message.Truncated:
-            return dns.query.tcp(query, server.address, deadline - time.monotonic(), server.port)
+            left = deadline - time.monotonic()
+            return dns.query.tcp(query, server.address, left, server.port, one_rr_per_rrset=True)
     except (dns.exception.DNSException, OSError) as error:
         return Answer(f"({type(error).__name__})", came=False)
 
@@ -383,8 +408,9 @@ def check(asked: Sequence[Server], current: Mapping[str, str], policy: Policy = 
         policy: under `proceed` a resolver that does not answer is only told.
 
     Returns:
-        `dns_server` for a server without a useful answer; `dns_lag` (never blocking) for a name server that answers
-        something else than the record.
+        `dns_server` for a server without a useful answer, and (never blocking) for a name server whose answer is no
+        authoritative one: resolvers do not take it from there, so a move need not fail for it. `dns_lag` (never
+        blocking) for a name server that answers something else than the record.
     """
     if not asked or not current:
         return []
@@ -404,6 +430,8 @@ def _check(server: Server, current: Mapping[str, str], policy: Policy) -> list[F
             return [*findings, _useless(server, f"{name} = {answer.text}", blocking=True)]
         if answer.text != plain(target):
             findings.append(_lag(server, name, answer.text, target))
+        if not answer.authoritative:
+            findings.append(_copied(server, name))
     return findings
 
 
@@ -426,6 +454,13 @@ def _useless(server: Server, found: str, blocking: bool) -> Finding:
     kind = "resolver" if server.recursive else "name server"
     advice = "see to it, or take it out of dns_resolvers" if server.recursive else "see to it, a move waits for it"
     return Finding("dns_server", blocking, "", "", f"{kind} {server.name}: {found}", "an answer", advice)
+
+
+def _copied(server: Server, name: str) -> Finding:
+    return Finding(
+        "dns_server", False, "", name, f"an answer of name server {server.name} that is not authoritative",
+        "an authoritative one", "see that it serves the zone, and that nobody on the way answers in its place",
+    )  # fmt: skip
 
 
 def _lag(server: Server, name: str, answer: str, target: str) -> Finding:

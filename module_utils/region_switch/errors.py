@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 SHOWN = 200
+# The code of an answer that is not one of the operation asked for.
+UNREADABLE = "Unreadable"
+# Terminals obey control and format characters, such as those that turn the direction of text; halves of a character
+# can be written nowhere; line and paragraph separators end a line.
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def printable(text: str) -> str:
+    r"""Text from outside as a terminal may get it: what would steer one is shown as an escape such as `\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in _UNPRINTABLE else each for each in text
+    )
+
+
+def _sentence(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def one_line(value: object) -> str:
@@ -16,10 +36,10 @@ def one_line(value: object) -> str:
 
 
 class SwitchError(Exception):
-    """What was found, what was expected and what to do: one line, whatever others' words are in it."""
+    """What was found, what was expected and what to do: one printable line, whatever others' words are in it."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(_sentence(message))
 
 
 class RefusedError(SwitchError):
@@ -39,7 +59,7 @@ class AwsError(SwitchError):
 
     Attributes:
         operation: AWS's name, such as `DeleteConnection`.
-        code: AWS's error code, or `NoAnswer` when none came.
+        code: AWS's error code, `NoAnswer` when none came, or UNREADABLE.
         status: HTTP status, 0 when no answer came.
         text: AWS's own words, on one line.
     """
@@ -49,7 +69,7 @@ class AwsError(SwitchError):
         self.region = region
         self.code = code
         self.status = status
-        self.text = " ".join(message.split()).rstrip(".")
+        self.text = _sentence(message).rstrip(".")
         super().__init__(f"{operation} in {region}: found {code} ({self.text}), expected success: {_advice(self)}")
 
     @property
@@ -65,9 +85,19 @@ class AwsError(SwitchError):
         return self.status in (401, 403)
 
     @property
+    def unreadable(self) -> bool:
+        """Whether something came that is no answer to the request, such as the page of a proxy."""
+        return self.code == UNREADABLE
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether AWS may have done what was asked all the same."""
+        return self.unreadable or self.status == 0 or self.status >= 500
+
+    @property
     def temporary(self) -> bool:
-        """Whether the same request may succeed later (no answer, or the server's own failure)."""
-        return self.throttled or self.status == 0 or self.status >= 500
+        """Whether the same request may succeed later (no answer to it, or the server's own failure)."""
+        return self.throttled or self.uncertain
 
 
 _NOT_FOUND = {"ResourceNotFoundException", "NoSuchHostedZone", "NoSuchChange"}
@@ -79,6 +109,8 @@ def _advice(error: AwsError) -> str:
         return f"allow the caller this action ({error.operation}) in IAM, or use other credentials"
     if error.throttled:
         return "run again when other callers of this quota are done"
+    if error.unreadable:
+        return "check AWS_ENDPOINT_URL and proxies on the way, then run again"
     if error.status == 0:
         return "check network, credentials and AWS_ENDPOINT_URL, then run again"
     if error.status >= 500:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .errors import AwsError, RefusedError
+from .errors import AwsError, RefusedError, printable
 
 LINES_IN_ERROR = 3
 _ROUTE53 = {"ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSetProtections", "ListResourceRecordSets"}
@@ -35,7 +35,7 @@ class Finding:
     def line(self) -> str:
         where = " ".join(part for part in (self.region, self.endpoint) if part)
         place = f"{self.check} ({where})" if where else self.check
-        return f"{place}: found {self.found}, expected {self.expected}: {self.advice}"
+        return printable(f"{place}: found {self.found}, expected {self.expected}: {self.advice}")
 
 
 def unanswered(check: str, region: str, error: AwsError) -> Finding:

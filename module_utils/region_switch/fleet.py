@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal
 
-from . import client_ids, quotas
+from . import answers, client_ids, quotas
 from .aws import DATA_CONNECTIONS, Aws, AwsClient
-from .errors import AwsError, RefusedError, SwitchError, one_line
+from .connection_state import LATEST, NOT_CONNECTED, since
+from .errors import UNREADABLE, AwsError, RefusedError, SwitchError, one_line
 from .pace import TokenBucket
 from .quotas import Quotas
 from .route53 import plain
@@ -33,8 +34,6 @@ BATCH_SIZE = 500
 BATCHES_WAITING = 8
 # How soon a region's thread sees that nobody reads on.
 STOP_INTERVAL = 0.1
-# Epoch milliseconds: what is later is no time.
-LATEST = 1e15
 _INDEX_ERRORS = {
     *("IndexNotReadyException", "InvalidRequestException"),
     *("InvalidQueryException", "ResourceNotFoundException"),
@@ -141,23 +140,19 @@ class Paced:
         if self._stop.wait(seconds):
             raise StoppedError("stopped")
 
-    def find(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """`call`, but an empty answer where AWS knows no such thing."""
+    def find(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """`call`, but None where AWS knows no such thing."""
         try:
             return self.call(operation, **parameters)
         except AwsError as error:
             if error.not_found:
-                return {}
+                return None
             raise
 
     def pages(self, operation: str, **parameters: Any) -> Iterator[Mapping[str, Any]]:
         """Yield the elements of `things` over all pages of an answer."""
-        while True:
-            answer = self.call(operation, **parameters)
-            yield from map(_mapping, answer.get("things") or ())
-            if not answer.get("nextToken"):
-                return
-            parameters["nextToken"] = answer["nextToken"]
+        for page in answers.pages(self.call, self.region, operation, "things", **parameters):
+            yield from map(_mapping, page)
 
 
 def stream(
@@ -241,7 +236,7 @@ def _listed(aws: Aws, region: str, source: Source, limit: Quotas, stop: threadin
         def find_out(thing: str) -> str:
             if endpoint or not _THING_NAME.fullmatch(thing):
                 return endpoint or source.default_endpoint
-            described = describing.find("DescribeThing", thingName=thing)
+            described = describing.find("DescribeThing", thingName=thing) or {}
             return _endpoint(described, source.attribute) or source.default_endpoint
 
         return _connected(asking, client_id, find_out)
@@ -250,12 +245,19 @@ def _listed(aws: Aws, region: str, source: Source, limit: Quotas, stop: threadin
 
 
 def _connected(asking: Paced, client_id: str, endpoint_of: Callable[[str], str]) -> Client | None:
-    """The client when it is connected; `endpoint_of` is asked with its thing's name."""
+    """The client when it is connected; `endpoint_of` is asked with its thing's name.
+
+    Raises:
+        AwsError: UNREADABLE where the answer does not say whether it is connected.
+    """
     answer = asking.find("GetConnection", clientId=client_id)
-    if answer.get("connected") is not True:
+    connected_since = since(answer)
+    if answer is None or connected_since == NOT_CONNECTED:
         return None
-    endpoint = endpoint_of(str(answer.get("thingName") or client_id))
-    return Client(client_id, endpoint, asking.region, _seconds(answer.get("connectedSince")))
+    if connected_since is None:
+        said = {name: answer.get(name) for name in ("connected", "connectedSince")}
+        raise AwsError("GetConnection", asking.region, UNREADABLE, answers.OK, one_line(said))
+    return Client(client_id, endpoint_of(str(answer.get("thingName") or client_id)), asking.region, connected_since)
 
 
 def _side_by_side(

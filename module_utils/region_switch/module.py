@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
-from .errors import SwitchError
+from .errors import SwitchError, printable
 
 REGION_OPTION: dict[str, Any] = {
     "type": "str",
@@ -15,6 +15,9 @@ REGION_OPTION: dict[str, Any] = {
     "fallback": (env_fallback, ["AWS_REGION", "AWS_DEFAULT_REGION"]),
 }
 STATE_OPTION: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+
+# What a result holds for people to read; the rest is data, which stays as it is.
+_FOR_PEOPLE = ("diff", "lines", "msg")
 
 Result = dict[str, Any]
 
@@ -38,11 +41,27 @@ def run_module(
     try:
         result = action(module.params, bool(module.check_mode))
     except FailedResultError as error:
-        module.fail_json(msg=str(error), **error.result)
+        module.fail_json(msg=str(error), **for_people(error.result))
     except SwitchError as error:
         module.fail_json(msg=str(error))
     else:
-        module.exit_json(**result)
+        module.exit_json(**for_people(result))
+
+
+def for_people(result: Mapping[str, Any]) -> Result:
+    """A module's result, in which what Ansible shows to people cannot steer their terminal."""
+    return {key: _printable(value) if key in _FOR_PEOPLE else value for key, value in result.items()}
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        # Ansible shows a text of several lines, such as a policy, as such.
+        return "\n".join(printable(line) for line in value.split("\n"))
+    if isinstance(value, Mapping):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(each) for each in value]
+    return value
 
 
 def changes(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

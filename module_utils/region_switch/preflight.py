@@ -98,7 +98,7 @@ def connected(iot: AwsClient) -> int:
         AwsError: the index does not answer.
     """
     answer = iot.call("GetStatistics", queryString="connectivity.connected:true")
-    return int(answer.get("statistics", {}).get("count", 0))
+    return int(answer["statistics"]["count"])
 
 
 @dataclass(frozen=True)
@@ -267,11 +267,12 @@ def _guarded(name: str, region: str, job: Job) -> list[Finding]:
 
 
 def _denied(region: str, attempt: Callable[[], object]) -> list[Finding]:
-    """A finding when the caller may not do this; any other refusal comes from behind the permission."""
+    """A finding when the caller may not do this, or somebody else than AWS answered; any other refusal comes from
+    behind the permission."""
     try:
         attempt()
     except AwsError as error:
-        return [unanswered("permission", region, error)] if error.denied else []
+        return [unanswered("permission", region, error)] if error.denied or error.unreadable else []
     return []
 
 

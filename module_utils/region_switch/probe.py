@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from .dns_gate import parse_server
-from .errors import SwitchError
+from .errors import SwitchError, printable
 
 # Seconds for each step: TCP, TLS, and CONNECT with PUBLISH.
 TIMEOUT = 5
@@ -37,7 +37,7 @@ class ProbeError(SwitchError):
     """
 
     def __init__(self, place: str, problem: str) -> None:
-        self.problem = " ".join(problem.split())
+        self.problem = printable(" ".join(problem.split()))
         super().__init__(
             f"{place}: found {self.problem}, expected it to admit the probe: see Is the other region ready? in "
             "docs/runbook.md"
@@ -112,12 +112,11 @@ def handshake(
             socket.create_connection((host, port), TIMEOUT) as plain,
             context.wrap_socket(plain, server_hostname=server_name) as connection,
         ):
-            shown = connection.getpeercert(binary_form=True)
+            found = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+        fingerprint, issuer = found.fingerprint(SHA256()).hex(), found.issuer.rfc4514_string()
+        return ServerCertificate(found.not_valid_after_utc.timestamp(), fingerprint, issuer)
     except (OSError, ValueError) as error:
         raise ProbeError(place, _words(error)) from error
-    found = x509.load_der_x509_certificate(shown or b"")
-    fingerprint, issuer = found.fingerprint(SHA256()).hex(), found.issuer.rfc4514_string()
-    return ServerCertificate(found.not_valid_after_utc.timestamp(), fingerprint, issuer)
 
 
 def connect(

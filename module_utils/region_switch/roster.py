@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from . import approval
 from .fleet import Client
+from .spreadsheet import cell
 
 State = Literal["placed", "waiting", "sending", "told", "looking", "landed"]
 COMMIT_SECONDS = 0.25
@@ -408,8 +409,8 @@ def _csv_row(
 ) -> tuple[object, ...]:  # fmt: skip
     seconds = f"{max(0.0, landed_at - kicked_at):.3f}" if landed_at and kicked_at else ""
     return (
-        *(client_id, endpoint, region, target, verdict(state, in_target, in_source, bounces)),
-        *(_moment(kicked_at), _moment(landed_at), seconds, kicks, bounces, note),
+        *map(cell, (client_id, endpoint, region, target, verdict(state, in_target, in_source, bounces))),
+        *(_moment(kicked_at), _moment(landed_at), seconds, kicks, bounces, cell(note)),
     )
 
 

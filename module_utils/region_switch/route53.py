@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .answers import OK
 from .aws import AwsClient
-from .errors import AwsError, NotConvergedError, RecordsChangedError, RefusedError, SwitchError, one_line
+from .errors import UNREADABLE, AwsError, NotConvergedError, RecordsChangedError, RefusedError, SwitchError, one_line
 
 POLL_INTERVAL = 0.5
 BUSY_ATTEMPTS = 5
@@ -133,16 +134,16 @@ def submit(
     Raises:
         AwsError: Route 53 refuses the batch for what it says, such as a name that is not in the zone.
         RecordsChangedError: a record is not what it was read as; nothing was overwritten.
-        SwitchError: an answer without the change's ID, or with other than record sets.
+        SwitchError: an answer with other than record sets.
     """
     batch = {"Comment": comment, "Changes": changes}
     for attempt in range(1, BUSY_ATTEMPTS + 1):
         try:
             answer = route53.call("ChangeResourceRecordSets", HostedZoneId=zone, ChangeBatch=batch)
-            return _change_id(answer)
+            return _change_id(answer, route53.region)
         except AwsError as error:
             # A request without an answer may have been carried out, and its repetition then fails.
-            if error.code == "InvalidChangeBatch" or error.status == 0 or error.status >= 500:
+            if error.code == "InvalidChangeBatch" or error.uncertain:
                 _settle(route53, zone, changes, before, expected, error)
                 return None
             if not error.throttled or attempt == BUSY_ATTEMPTS:
@@ -151,11 +152,12 @@ def submit(
     raise AssertionError("unreachable")
 
 
-def _change_id(answer: Mapping[str, Any]) -> str:
+def _change_id(answer: Mapping[str, Any], region: str) -> str:
     match answer:
         case {"ChangeInfo": {"Id": str(change_id)}}:
             return change_id
-    raise _unreadable("ChangeResourceRecordSets", answer, "the ID of the change")
+    # The batch may have been carried out.
+    raise AwsError("ChangeResourceRecordSets", region, UNREADABLE, OK, f"no ID of the change in {one_line(answer)}")
 
 
 def _settle(

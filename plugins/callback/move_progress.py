@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ REPORT_TIMEOUT = 30.0
 SERVERS_SHOWN = 4
 # Of a million clients each has such a line; nothing is made of them.
 _PER_CLIENT = re.compile(rb'.{0,60}"step": "(?:delete_connection|landed)"')
+
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 Entry = dict[str, Any]
 
@@ -81,6 +84,18 @@ class Progress:
     def status(self, now: float) -> str:
         """What is being done, and how far it has come or for how long."""
         return f"{self.doing}: {self.detail}" if self.detail else f"{self.doing}, for {now - self.began:.0f} s"
+
+
+def printable(text: str) -> str:
+    r"""The text of a line, in which what would steer a terminal is an escape such as `\x1b`.
+
+    As region_switch.errors has it: Ansible loads no module_utils for a plugin.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in _UNPRINTABLE else each for each in text
+    )
 
 
 def _counts(entry: Entry) -> str:
@@ -213,7 +228,7 @@ class Terminal:
                 # Whatever ends this process, the cursor stays.
                 self._bar.console.show_cursor(True)
                 self._shown = True
-            detail = progress.detail or f"{now - progress.began:.0f} s"
+            detail = printable(progress.detail) or f"{now - progress.began:.0f} s"
             self._bar.update(
                 self._task, description=progress.doing, completed=progress.done, total=progress.total or None,
                 detail=detail,
@@ -342,7 +357,7 @@ class Watcher:
             self._end = entry
 
     def _print(self, line: str) -> None:
-        self._say(f"    {line}")
+        self._say(f"    {printable(line)}")
         self._said = time.monotonic()
 
 

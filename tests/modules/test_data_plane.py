@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
@@ -15,7 +17,8 @@ import pytest
 from ansible.module_utils.region_switch import aws
 from ansible.module_utils.region_switch.aws import AwsClient, DataClient
 from ansible.module_utils.region_switch.data_plane import Wire
-from ansible.module_utils.region_switch.errors import AwsError
+from ansible.module_utils.region_switch.errors import AwsError, SwitchError
+from ansible.module_utils.region_switch.limited_http import LONGEST_DATA_ANSWER, LimitedResponse, limit
 
 REGION = "us-east-1"
 TIMEOUT = 0.4
@@ -45,6 +48,18 @@ ANSWERS = {
     "moved": answer(301, "", "Location: http://192.0.2.1/"),
     "no json": answer(200, "<html>"),
     "a list": answer(200, "[1]"),
+    "an error that is a list": answer(400, "[1]"),
+    "half": answer(200, '{"connected": true, "conn'),
+    "nothing of it": answer(200, "{}"),
+    "unsaid": answer(200, '{"connected": null, "clientId": "unsaid"}'),
+    "yes": answer(200, '{"connected": "yes"}'),
+    "not a number": answer(200, '{"connected": true, "connectedSince": NaN}'),
+    "for ever": answer(200, '{"connected": true, "connectedSince": 1e999}'),
+    "text": answer(200, '{"connected": true, "connectedSince": "1"}'),
+    "many digits": answer(200, f'{{"connected": true, "connectedSince": {"9" * 100}}}'),
+    "too many digits": answer(200, f'{{"connected": true, "connectedSince": {"9" * 5000}}}'),
+    "deep": answer(200, '{"connected": ' + "[" * 5000),
+    "half a character": answer(200, '{"connected": true, "clientId": "\\ud800"}'),
     "nothing to say": b"HTTP/1.1 204 X\r\n\r\n",
     "chunked": b'HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n12\r\n{"connected": true\r\n1\r\n}\r\n0\r\n\r\n',
     "last": answer(200, '{"connected": false}', "Connection: close"),
@@ -52,6 +67,21 @@ ANSWERS = {
     "cut off": b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n{",
     "closed": b"",
     "silent": b"",
+}
+# What is sent again and again, after what.
+ENDLESS = {
+    "trickled headers": (b"HTTP/1.1 200 X\r\n", b"x"),
+    "trickled body": (b"HTTP/1.1 200 X\r\nContent-Length: 50000\r\n\r\n", b"x"),
+    "trickled chunks": (b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "trickled promises": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+LONG = {
+    "long headers": b"HTTP/1.1 200 X\r\n" + b"".join(b"x-%d: %s\r\n" % (each, b"x" * 60_000) for each in range(90)),
+    "long body": b"HTTP/1.1 200 X\r\n\r\n" + b"x" * 1_000_000,
+    "long claim": b"HTTP/1.1 200 X\r\nContent-Length: 999999999999999999\r\n\r\nx",
+    "long chunk": b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n" + b"x" * 1_000_000,
+    "long promises": b"HTTP/1.1 100 Continue\r\n\r\n" * 50_000,
+    "long error": b"HTTP/1.1 500 X\r\n\r\n" + b"x" * 1_000_000,
 }
 
 
@@ -88,12 +118,29 @@ class Handler(socketserver.StreamRequestHandler):
             if client_id == "silent":
                 self.server.over.wait()
                 return
-            self.wfile.write(ANSWERS.get(client_id, answer(200, f'{{"clientId": "{client_id}"}}')))
+            if client_id in ENDLESS or client_id in LONG:
+                self.pour(client_id)
+                return
+            found = answer(200, f'{{"clientId": "{client_id}", "connected": true}}')
+            self.wfile.write(ANSWERS.get(client_id, found))
             if client_id in ("last", "nonsense", "cut off", "closed", "dropped"):
                 return
 
+    def pour(self, client_id: str) -> None:
+        """Send what has no end, until the client has gone."""
+        first, again = ENDLESS.get(client_id, (LONG.get(client_id, b""), b""))
+        with suppress(OSError):
+            self.wfile.write(first)
+            while not self.server.over.wait(TIMEOUT / 10) and not self.gone():
+                self.wfile.write(again)
+
+    def gone(self) -> bool:
+        ready, _, _ = select.select([self.request], [], [], 0)
+        return bool(ready) and self.request.recv(1, socket.MSG_PEEK) == b""
+
     def finish(self) -> None:
-        super().finish()
+        with suppress(OSError):
+            super().finish()
         self.request.close()
         self.server.closed.set()
 
@@ -183,7 +230,7 @@ def both(started: Server) -> Iterator[tuple[AwsClient, AwsClient]]:
 
 
 @pytest.mark.parametrize("call", [delete, get])
-@pytest.mark.parametrize("client_id", [*(name for name in ANSWERS if name not in ("cut off", "a list")), "a/b c#d+e"])
+@pytest.mark.parametrize("client_id", [*(name for name in ANSWERS if name != "cut off"), *ENDLESS, "a/b c#d+e"])
 def test_answers_and_errors_are_those_of_boto3(
     both: tuple[AwsClient, AwsClient], server: Server, client_id: str, call: Callable[..., dict[str, Any]]
 ) -> None:
@@ -195,20 +242,100 @@ def test_answers_and_errors_are_those_of_boto3(
     found = outcome(call, ours, client_id)
 
     assert server.connections == before
-    # DeleteConnection has no answer: what stands in one is not looked at.
+    # DeleteConnection has no answer: what stands in one is not looked at, if it is JSON at all.
     assert found == expected or (call is delete and expected == {} and isinstance(found, dict))
     # What is wrong with a connection does not outlive it.
-    assert outcome(get, ours, "next") == {"clientId": "next"}
+    assert outcome(get, ours, "next") == {"clientId": "next", "connected": True}
 
 
-@pytest.mark.parametrize("client_id", ["cut off", "a list"])
-def test_answer_that_is_none_is_said_in_one_line(server: Server, client_id: str) -> None:
+UNREADABLE = ["empty", "no json", "a list", "half", "nothing of it", "unsaid", "yes", "not a number", "for ever",
+              "text", "many digits", "too many digits", "deep", "half a character", "nothing to say"]  # fmt: skip
+
+
+@pytest.mark.parametrize("client_id", UNREADABLE)
+def test_answer_that_is_none_of_get_connection_is_an_error(
+    both: tuple[AwsClient, AwsClient], server: Server, client_id: str
+) -> None:
+    for client in both:
+        with pytest.raises(AwsError, match="GetConnection in us-east-1: found Unreadable") as failed:
+            get(client, client_id)
+
+        assert failed.value.temporary
+        assert not failed.value.not_found
+
+
+@pytest.mark.parametrize("client_id", ["no json", "a list", "half"])
+def test_answer_that_is_none_of_delete_connection_is_an_error(
+    both: tuple[AwsClient, AwsClient], server: Server, client_id: str
+) -> None:
+    for client in both:
+        with pytest.raises(AwsError, match="DeleteConnection in us-east-1: found Unreadable"):
+            delete(client, client_id)
+
+
+@pytest.mark.parametrize("client_id", ENDLESS)
+def test_answer_that_trickles_ends(both: tuple[AwsClient, AwsClient], server: Server, client_id: str) -> None:
+    for client in both:
+        with pytest.raises(AwsError, match=r"found NoAnswer \(Read timeout on endpoint URL"):
+            get(client, client_id)
+
+
+@pytest.mark.parametrize("client_id", LONG)
+def test_answer_that_is_too_long_is_not_kept(server: Server, client_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "READ_TIMEOUT", 30.0)
+    monkeypatch.setattr(LimitedResponse, "longest", 100_000)
+    ours, first = ready(), DataClient(REGION)
+
+    for client, longest in ((ours, LONGEST_DATA_ANSWER), (first, LONGEST_DATA_ANSWER), (by_boto3(), 100_000)):
+        with pytest.raises(AwsError, match=rf"found Unreadable \(an answer of more than {longest} bytes"):
+            get(client, client_id)
+    assert get(ours, "next") == {"clientId": "next", "connected": True}
+
+
+def test_handshake_that_trickles_ends(new_session: None, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes of a TLS record that never becomes whole."""
+    over = threading.Event()
+
+    def trickle() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"\x16\x03\x03\x40\x00")
+            while not over.wait(TIMEOUT / 10):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        monkeypatch.setattr(aws, "CONNECT_TIMEOUT", TIMEOUT)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{listener.getsockname()[1]}")
+        try:
+            with pytest.raises(AwsError, match="found NoAnswer"):
+                get(by_boto3(), "a")
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_proxy_that_trickles_ends(new_session: None, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_IOT_DATA_PLANE", "http://iot.invalid")
+
+    with pytest.raises(AwsError, match=r"found NoAnswer \(Read timeout"):
+        get(DataClient(REGION), "trickled body")
+
+
+def test_botocore_that_opens_connections_in_another_way_is_refused() -> None:
+    with pytest.raises(SwitchError, match=r"boto3: found .*, expected the version of requirements.txt"):
+        limit(SimpleNamespace(_endpoint=SimpleNamespace(http_session=object())), LimitedResponse)
+
+
+def test_answer_cut_off_is_said_in_one_line(server: Server) -> None:
     client = ready()
 
     with pytest.raises(AwsError, match="found NoAnswer"):
-        get(client, client_id)
+        get(client, "cut off")
 
-    assert get(client, "next") == {"clientId": "next"}
+    assert get(client, "next") == {"clientId": "next", "connected": True}
 
 
 def test_requests_on_the_wire_are_those_of_boto3(server: Server) -> None:
@@ -253,7 +380,7 @@ def test_connection_that_the_server_dropped_is_made_anew(server: Server) -> None
     get(client, "dropped")
     assert server.closed.wait(10)
 
-    assert get(client, "next") == {"clientId": "next"}
+    assert get(client, "next")["clientId"] == "next"
 
 
 def test_refused_connection_is_said_as_boto3_does(
@@ -290,7 +417,7 @@ def test_proxy_is_asked_as_boto3_asks_it(new_session: None, server: Server, monk
     client = ready()
     refuse_boto3(monkeypatch, client)
 
-    assert get(client, "a") == {"clientId": "a"}
+    assert get(client, "a")["clientId"] == "a"
 
     assert server.requests[-1][0] == "GET http://iot.invalid/connections/a HTTP/1.1"
 

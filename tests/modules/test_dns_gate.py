@@ -53,6 +53,50 @@ def test_answers_and_their_ttl_are_read(zone: dict[str, Cname], stack: ExitStack
     assert dns_gate.ask(server, "mqtt9.example.com") == Answer("(NOERROR, no CNAME)")
 
 
+@pytest.mark.parametrize("rcode", [dns.rcode.NXDOMAIN, dns.rcode.SERVFAIL, dns.rcode.REFUSED])
+@pytest.mark.parametrize("truncated", [False, True])
+def test_right_target_of_an_answer_that_is_an_error_is_not_right(
+    zone: dict[str, Cname], stack: ExitStack, rcode: dns.rcode.Rcode, truncated: bool
+) -> None:
+    server = name_server(stack.enter_context(dns_server(zone.get, rcode, truncated)))
+
+    assert dns_gate.ask(server, NAMES[0]) == Answer(f"({rcode.name} beside {OLD})", 0.0)
+    with pytest.raises(StaleServersError, match=rf"found .*\({rcode.name} beside {OLD}\)"):
+        Gate(1, 0.2).wait([server], dict.fromkeys(NAMES, OLD))
+    assert [finding.blocking for finding in dns_gate.check([server], {NAMES[0]: OLD})] == [True]
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+@pytest.mark.parametrize(("first", "second"), [(OLD, NEW), (NEW, OLD)])
+def test_two_targets_are_not_right_whichever_comes_last(
+    zone: dict[str, Cname], stack: ExitStack, first: str, second: str, truncated: bool
+) -> None:
+    zone[NAMES[0]] = Cname(first, 0)
+    server = name_server(stack.enter_context(dns_server(zone.get, truncated=truncated, beside=second)))
+
+    assert dns_gate.ask(server, NAMES[0]) == Answer(f"(2 CNAMEs: {NEW}, {OLD})", 0.0)
+    with pytest.raises(StaleServersError, match="2 CNAMEs"):
+        Gate(1, 0.2).wait([server], {NAMES[0]: second})
+
+
+def test_one_target_that_comes_twice_is_one(zone: dict[str, Cname], stack: ExitStack) -> None:
+    server = name_server(stack.enter_context(dns_server(zone.get, beside=OLD)))
+
+    assert dns_gate.ask(server, NAMES[0]) == Answer(OLD, 0.0)
+
+
+def test_name_server_that_answers_from_a_copy_is_told_and_waited_for(zone: dict[str, Cname], stack: ExitStack) -> None:
+    server = name_server(stack.enter_context(dns_server(zone.get, authoritative=False)))
+
+    found = dns_gate.check([server], {NAMES[0]: OLD})
+
+    assert [(finding.check, finding.blocking, finding.endpoint) for finding in found] == [
+        ("dns_server", False, NAMES[0])
+    ]
+    assert "not authoritative" in found[0].found
+    assert Gate(1, TIMEOUT).wait([server], dict.fromkeys(NAMES, OLD)) == []
+
+
 def test_truncated_answer_is_asked_for_again_over_tcp(zone: dict[str, Cname], stack: ExitStack) -> None:
     server = name_server(stack.enter_context(dns_server(zone.get, truncated=True)))
 

@@ -45,25 +45,36 @@ def zone_server() -> Iterator[str]:
 
 
 @contextmanager
-def dns_server(look_up: LookUp, rcode: int = dns.rcode.NOERROR, truncated: bool = False) -> Iterator[str]:
+def dns_server(
+    look_up: LookUp,
+    rcode: int = dns.rcode.NOERROR,
+    truncated: bool = False,
+    authoritative: bool = True,
+    beside: str | None = None,
+) -> Iterator[str]:
     """Yield the `address:port` of a server that answers CNAMEs from a function of the name without its last dot.
 
     Args:
         look_up: what it knows.
         rcode: what it says of each answer.
         truncated: whether its answers over UDP are empty, and those over TCP full.
+        authoritative: whether it says that its answers are its own.
+        beside: target of a second CNAME in every answer that has one.
     """
 
     def respond(wire: bytes, full: bool) -> bytes:
         query = dns.message.from_wire(wire)
         answer = dns.message.make_response(query)
         answer.set_rcode(dns.rcode.Rcode(rcode))
+        answer.flags |= dns.flags.AA if authoritative else 0
         question = query.question[0]
         found = look_up(question.name.to_text().rstrip("."))
         if not full:
             answer.flags |= dns.flags.TC
         elif found and question.rdtype == dns.rdatatype.CNAME:
-            answer.answer.append(dns.rrset.from_text(question.name, found.ttl, "IN", "CNAME", f"{found.target}."))
+            for target in (found.target, beside):
+                if target:
+                    answer.answer.append(dns.rrset.from_text(question.name, found.ttl, "IN", "CNAME", f"{target}."))
         return answer.to_wire()
 
     stopped = threading.Event()

@@ -234,6 +234,29 @@ def visible(written: str) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+def test_what_would_steer_the_terminal_is_shown_as_an_escape(
+    tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = [{"server": "[red]\x1b]0;ns1\x07\u202e", "seconds": None}]
+    watcher = Watcher(tmp_path, said)
+    begin(tmp_path / "run", entry("skipped", region="\x9b2J"), entry("dns_waiting", stale=stale, left=1.0))
+    said.wait(r"[red]\x1b]0;ns1\x07\u202e still answers")
+    watcher.stop()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", screen := Screen())
+    progress = Progress()
+    progress.apply(entry("dns_waiting", stale=stale, left=1.0), now=0.0)
+
+    terminal = Terminal(threading.RLock())
+    terminal.show(progress, now=0.0)
+    terminal.close()
+
+    assert said.lines[0] == r"    skipped: \x9b2J does not answer"
+    shown = screen.getvalue()
+    assert r"[red]\x1b]0;ns1\x07\u202e" in shown
+    assert not any(steering in shown for steering in ("\x1b]", "\x07", "\u202e"))
+
+
 def test_bar_gives_way_to_what_ansible_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     screen = Screen()

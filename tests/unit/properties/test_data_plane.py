@@ -195,7 +195,7 @@ def test_what_botocore_checks_or_rewrites_is_left_to_it(
 ) -> None:
     found = boto3("us-east-1")
     plane = DataPlane(found.client, found.credentials)
-    monkeypatch.setattr(Wire, "send", lambda *_: (200, {}, b'{"ours": true}'))
+    monkeypatch.setattr(Wire, "send", lambda *_: (200, {}, b'{"connected": true}'))
     asked: list[dict[str, Any]] = []
 
     def by_boto3(**given: Any) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def test_what_botocore_checks_or_rewrites_is_left_to_it(
         return answer
 
     plane.call("GetConnection", theirs, clientId="first")
-    assert plane.call("GetConnection", by_boto3, clientId="second") == {"ours": True}
+    assert plane.call("GetConnection", by_boto3, clientId="second") == {"connected": True}
     plane.call("GetConnection", by_boto3, **parameters)
 
     assert asked == [parameters]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,7 +68,7 @@ def index(*pages: list[dict[str, Any]]) -> Answer:
 
 
 def endless(_operation: str, **_: Any) -> dict[str, Any]:
-    return {"things": [thing("client_01")] * 100, "nextToken": "more"}
+    return {"things": [thing("client_01")] * 100, "nextToken": uuid.uuid4().hex}
 
 
 def workers() -> list[threading.Thread]:
@@ -153,12 +154,34 @@ def test_client_is_not_asked_for_twice_in_a_second(clock: Clock) -> None:
 
     def answer(*_: Any, **__: Any) -> Any:
         asked.append(clock())
-        return aws_error("ThrottlingException", 429) if len(asked) == 1 else {}
+        return aws_error("ThrottlingException", 429) if len(asked) == 1 else {"connected": False}
 
     found(answer, Source("clients", "mqtt_endpoint", ["client_01", "client_01"]))
 
     assert len(asked) == 2
     assert asked[1] - asked[0] >= 1
+
+
+@pytest.mark.parametrize("answer", [{}, {"connected": None}, {"connected": "true"}, {"connected": True,
+    "connectedSince": "soon"}, {"connected": True, "connectedSince": float("nan")}])  # fmt: skip
+@pytest.mark.parametrize("kind", ["clients", "things"])
+def test_answer_that_does_not_say_whether_a_client_is_connected_is_an_error(kind: Any, answer: dict[str, Any]) -> None:
+    def answers(operation: str, **_: Any) -> dict[str, Any]:
+        return {"things": [thing("client_01")]} if operation == "ListThings" else answer
+
+    with pytest.raises(AwsError, match=r"GetConnection in us-east-1: found Unreadable \(\{'connected': "):
+        found(answers, Source(kind, "mqtt_endpoint", ["client_01"]))
+
+
+def test_page_that_points_at_itself_is_an_error() -> None:
+    with pytest.raises(AwsError, match=r"found Unreadable \(nextToken = 'more', not the next page's\)"):
+        found(lambda *_, **__: {"things": [], "nextToken": "more"})
+
+
+@pytest.mark.parametrize("answer", [{"things": "all"}, {"things": {}}, {"things": [], "nextToken": 5}])
+def test_list_that_is_none_is_an_error(answer: dict[str, Any]) -> None:
+    with pytest.raises(AwsError, match="found Unreadable"):
+        found(lambda *_, **__: answer)
 
 
 def test_throttled_region_is_asked_more_slowly(clock: Clock) -> None:
@@ -278,7 +301,10 @@ def test_things_are_asked_for_by_their_names() -> None:
 def test_quota_of_get_connection_is_kept(clock: Clock) -> None:
     begun = clock()
 
-    found(lambda *_, **__: {}, Source("clients", "mqtt_endpoint", [f"client_{number}" for number in range(500)]))
+    found(
+        lambda *_, **__: {"connected": False},
+        Source("clients", "mqtt_endpoint", [f"client_{number}" for number in range(500)]),
+    )
 
     assert clock() - begun >= 499 / 100 - BURST_SECONDS
 

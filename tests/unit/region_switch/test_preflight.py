@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from ansible.module_utils.region_switch import admission, preflight
 from ansible.module_utils.region_switch.admission import ControlPlane, foreign_regions
 from ansible.module_utils.region_switch.errors import AwsError
 from ansible.module_utils.region_switch.findings import unanswered
+from ansible.module_utils.region_switch.pace import TokenBucket
 
 from .fakes import Clock, FakeAws
 
@@ -63,6 +65,49 @@ def test_every_page_is_read_and_no_faster_than_the_quota(monkeypatch: pytest.Mon
 
     assert [item for page in pages for item in page] == [str(number) for number in range(20)]
     assert clock.now - 1000.0 == pytest.approx(18 / admission.CONTROL_RATE, abs=0.11)
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer"),
+    [
+        ("ListCertificates", {"certificates": [{"certificateId": "no hex", "certificateArn": "", "status": "ACTIVE"}]}),
+        ("ListTargetsForPolicy", {"targets": ["arn:aws:iot:us-east-1:123456789012:cert/zz"]}),
+        ("GetPolicy", {"policyDocument": "[]"}),
+        ("GetPolicy", {"policyDocument": "{"}),
+        ("GetPolicy", {"policyDocument": '{"Statement": ["Allow"]}'}),
+        ("GetPolicy", {"policyDocument": "[" * 100_000}),
+        ("ListCertificates", {"certificates": "all"}),
+        ("ListPolicies", {"policies": [], "nextMarker": "again"}),
+    ],
+)
+def test_answer_that_cannot_be_read_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch, operation: str, answer: dict[str, Any]
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(admission, "TokenBucket", lambda rate: TokenBucket(rate, clock, clock.sleep))
+    usual: dict[str, dict[str, Any]] = {
+        "ListCertificates": {"certificates": []},
+        "ListPolicies": {"policies": [{"policyName": "devices"}]},
+        "ListTargetsForPolicy": {"targets": ["arn:aws:iot:us-east-1:123456789012:cert/00ff"]},
+        "GetPolicy": {"policyDocument": document("arn:aws:iot:us-east-1:123456789012:*")},
+    }
+    aws: Any = SimpleNamespace(iot={"us-east-1": FakeAws(lambda asked, **_: {**usual, operation: answer}[asked])})
+    route = admission.Route("us-east-1", "us-east-1", frozenset())
+
+    found = admission.Admission(aws, "mqtt_endpoint").check([route])
+
+    assert [(finding.blocking, finding.region) for finding in found] == [(True, "us-east-1")]
+    assert ": Unreadable (" in found[0].found
+
+
+def test_permission_is_not_given_by_a_page_of_a_proxy() -> None:
+    def attempt() -> None:
+        raise AwsError("DeleteConnection", "us-east-1", "Unreadable", 200, "<html>")
+
+    (finding,) = preflight._denied("us-east-1", attempt)
+
+    assert finding.blocking
+    assert "DeleteConnection: Unreadable (<html>)" in finding.found
 
 
 def test_refusal_names_the_action_as_iam_does() -> None:

@@ -175,7 +175,7 @@ def test_who_was_told_before_an_interruption_is_of_no_wave_and_due_at_once(roste
 
 def test_table_of_clients(roster: Roster, tmp_path: Path) -> None:
     odd = 'a/b "c", d\u00e9\n#+'
-    roster.add([client(odd), client("placed", NEW)], DESIRED)
+    roster.add([client(odd), client("placed", NEW), client("=HYPERLINK(1)", NEW)], DESIRED)
     roster.assign(1, 1)
     (passenger,) = roster.take_waiting(1, 0, 10)
     roster.update(passenger, "landed", kicked_at=10.0, landed_at=10.25, kicks=1, in_target=1, in_source=0)
@@ -187,6 +187,7 @@ def test_table_of_clients(roster: Roster, tmp_path: Path) -> None:
         *(OLD, NEW),
     )
     assert rows["placed"]["state"] == "placed"
+    assert "'=HYPERLINK(1)" in rows
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,37 @@
+"""What GetConnection says of one client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NOT_CONNECTED = -1.0
+# Epoch milliseconds: what is later is no time.
+LATEST = 1e15
+
+
+def since(answer: Mapping[str, Any] | None) -> float | None:
+    """Since when a client is connected.
+
+    Args:
+        answer: GetConnection's; None where AWS knows no connection of it.
+
+    Returns:
+        Epoch seconds by AWS's clock, 0 where AWS does not say since when; NOT_CONNECTED where it is not connected; None
+        where the answer does not say, which proves nothing either way.
+    """
+    if answer is None:
+        return NOT_CONNECTED
+    connected = answer.get("connected")
+    if not isinstance(connected, bool):
+        return None
+    return _seconds(answer.get("connectedSince")) if connected else NOT_CONNECTED
+
+
+def _seconds(milliseconds: object) -> float | None:
+    if milliseconds is None:
+        return 0.0
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
+        return None
+    # What is no number compares as False.
+    return milliseconds / 1000 if 0 <= milliseconds < LATEST else None
