@@ -73,9 +73,14 @@ misplaced:
   returned: always
   type: int
 running:
-  description: The run that goes on, null where none does.
+  description: The run that goes on, or why nobody can tell; null where none does.
   returned: always
   type: str
+notes:
+  description: What is not relied on in O(reports_directory), and why.
+  returned: always
+  type: list
+  elements: str
 last:
   description: The newest run that has ended, null where none has.
   returned: always

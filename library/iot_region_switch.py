@@ -207,7 +207,7 @@ options:
     type: str
   reports_directory:
     description: Folder that gets a folder per run, with C(journal.jsonl), C(summary.json), C(clients.csv) and
-      C(report.html).
+      C(report.html), for the user who runs this alone. One of another user, or that others may write to, is refused.
     type: path
     required: true
   ledger:

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from . import folder
 from .options import Options
 
 _PACKAGES = ("boto3", "botocore", "dnspython")
@@ -43,8 +44,11 @@ def _version(package: str) -> str:
 
 
 def _commit(repository: Path) -> str:
-    """The commit of this tool's repository, empty where `repository` is another one or none."""
-    if not (repository / "module_utils" / "region_switch").is_dir():
+    """The commit of this tool's repository, empty where `repository` is another one or none.
+
+    Git runs what a repository's configuration names: one that others may write to is not asked.
+    """
+    if not (repository / "module_utils" / "region_switch").is_dir() or not folder.ours_alone(repository / ".git"):
         return ""
     command = ["git", "-C", str(repository), "rev-parse", "--short=12", "HEAD"]
     try:

@@ -116,3 +116,7 @@ def _advice(error: AwsError) -> str:
     if error.status >= 500:
         return "run again; see the AWS Health Dashboard if it stays"
     return "correct what the message names, then run again"
+
+
+class StorageError(SwitchError):
+    """A file of a run's report could not be written: its disk is full, read-only or damaged."""

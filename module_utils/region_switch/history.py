@@ -6,13 +6,15 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from . import folder
 from .errors import RefusedError, SwitchError
-from .journal import VERSION
+from .folder import UntrustedError
+from .journal import VERSION, lines
 
 JOURNAL = "journal.jsonl"
 # Steps that come once per client or per second: told by their bytes, since a journal may have a million of them.
@@ -22,16 +24,23 @@ Entry = dict[str, Any]
 
 
 class JournalError(SwitchError):
-    """A journal that nobody wrote so: damaged, or of a newer version."""
+    """A journal that no run of this user wrote so: damaged, of a newer version, or one that others may write to."""
 
 
 @dataclass(frozen=True)
 class _Earlier:
-    """A run that has begun: its folder, the `start` entry of its journal, and when that was (epoch seconds)."""
+    """A run that has begun.
+
+    Attributes:
+        start: the first entry of its journal, empty where that cannot be read.
+        began: epoch seconds; where its journal does not say it, by its folder's name, or its folder's time.
+        damage: why it cannot be read, None where it can.
+    """
 
     folder: Path
     start: Entry
     began: float
+    damage: JournalError | None = None
 
 
 def read_journal(path: Path) -> list[Entry]:
@@ -45,11 +54,12 @@ def read_journal(path: Path) -> list[Entry]:
 
 def _entries(path: Path, everything: bool) -> Iterator[Entry]:
     try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                # Without its end, the line was being written when the run was killed.
-                if line.endswith(b"\n") and (everything or not _MANY.match(line)):
-                    yield _entry(line, f"journal {path} line {number}")
+        for number, line in enumerate(lines(path), 1):
+            # Without its end, the line was being written when the run was killed.
+            if line.endswith(b"\n") and (everything or not _MANY.match(line)):
+                yield _entry(line, f"journal {path} line {number}")
+    except UntrustedError as error:
+        raise JournalError(f"journal {error}") from error
     except OSError as error:
         raise JournalError(
             f"journal {path}: found {error.strerror}, expected a readable file: mend that, then run again"
@@ -87,61 +97,98 @@ def _texts(entry: Entry, key: str, where: str) -> dict[str, str]:
     return found
 
 
-def _earlier(journal: Path) -> _Earlier | None:
+def _earlier(run: Path) -> _Earlier | None:
     """A run's beginning, None where it had not begun when it was killed."""
-    start = next(islice(_entries(journal, everything=True), 1), None)
-    if start is None:
-        return None
+    journal = run / JOURNAL
     try:
-        began = datetime.fromisoformat(start["at"]).timestamp()
-    except (ValueError, OverflowError) as error:
-        raise _damaged(f"journal {journal} line 1", "no time") from error
+        folder.check_run(run)
+        start = next(islice(_entries(journal, everything=True), 1), None)
+        return _Earlier(run, start, _began(start, f"journal {journal} line 1")) if start else None
+    except UntrustedError as error:
+        return _Earlier(run, {}, _began_at_most(run), JournalError(str(error)))
+    except JournalError as error:
+        return _Earlier(run, {}, _began_at_most(run), error)
+
+
+def _began(start: Entry, where: str) -> float:
     if start["step"] != "start":
-        raise _damaged(f"journal {journal} line 1", f"the step {start['step'][:40]}")
-    return _Earlier(journal.parent, start, began)
+        raise _damaged(where, f"the step {start['step'][:40]}")
+    try:
+        return datetime.fromisoformat(start["at"]).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise _damaged(where, "no time") from error
+
+
+def _began_at_most(run: Path) -> float:
+    """When a run began whose journal does not say it: not later than this."""
+    try:
+        # A second that has not ended: the name leaves out the milliseconds.
+        return datetime.strptime(run.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() + 1
+    except ValueError:
+        return run.lstat().st_mtime
+
+
+def _has_journal(run: Path) -> bool:
+    try:
+        (run / JOURNAL).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        # Nobody can tell: that is said when it is read.
+        return True
+    return True
 
 
 def _newest_first(root: Path) -> list[_Earlier]:
-    found = [run for path in root.glob(f"*/{JOURNAL}") if not path.parent.is_symlink() and (run := _earlier(path))]
+    """The runs of this user, and of root, that have begun. What others put there is passed over: see folder.foreign."""
+    found = [run for path in folder.ours(root) if _has_journal(path) and (run := _earlier(path))]
     return sorted(found, key=lambda run: (run.began, run.folder.name), reverse=True)
 
 
 def interrupted(root: Path, desired: dict[str, str], since: float) -> Path | None:
-    """The folder of the newest run, if it was on the way to the same state and was killed before its end.
+    """The folder of the newest run, if it was on the way to the same state and was killed between its plan and its end.
 
-    None also where the journals cannot be read: a run without a past only has more to find out.
+    One that was killed before has seen a part of the fleet at most, which guards and waves were not made for. None also
+    where the journal cannot be read: a run without a past only has more to find out.
 
     Args:
         root: the folder of all runs.
         desired: `{endpoint: region}`.
         since: epoch seconds; a run that began before is too old.
     """
+    newest = next(iter(_newest_first(root)), None)
+    if newest is None or newest.began < since or newest.start.get("desired") != desired:
+        return None
     try:
-        newest = next(iter(_newest_first(root)), None)
-        if newest is None or newest.began < since or newest.start.get("desired") != desired:
-            return None
         steps = {entry["step"] for entry in _entries(newest.folder / JOURNAL, everything=False)}
     except JournalError:
         return None
-    return None if "end" in steps else newest.folder
+    return newest.folder if "plan" in steps and "end" not in steps else None
 
 
-def previous_records(root: Path) -> tuple[str, dict[str, str]]:
+def previous_records(root: Path) -> tuple[str, dict[str, str], list[str]]:
     """Return the newest run that switched records and was no rollback, and `{endpoint: region}` from before it.
 
     A run of which nobody can say whether it switched, because it was killed or AWS did not answer, counts: what was
     before it is safe to go back to either way.
 
+    Returns:
+        Also lines that name the older runs whose journals cannot be read, which are passed over.
+
     Raises:
         RefusedError: there is no such run.
-        JournalError: a journal is damaged or of a newer version.
+        JournalError: the journal of a newer run than it is damaged or of a newer version: it may have switched records.
     """
-    for run in _newest_first(root):
+    earlier = _newest_first(root)
+    for number, run in enumerate(earlier):
+        if run.damage is not None:
+            raise run.damage
         if run.start.get("rollback") is True:
             continue
         before = _records_before(run.folder / JOURNAL)
         if before is not None:
-            return run.folder.name, before
+            left_out = [each.damage for each in earlier[number + 1 :] if each.damage is not None]
+            return run.folder.name, before, [f"passed over, it is of an older run: {error}" for error in left_out]
     raise RefusedError(
         f"rollback: found no run in {root} that switched records, expected one to go back from: choose a mode with "
         "failover.yml"

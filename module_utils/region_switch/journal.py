@@ -7,13 +7,20 @@ import mmap
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .folder import open_file
+from .storage import failed
+
 VERSION = 1
 SYNC_SECONDS = 0.5
+# The longest is the list of findings, each of which is a line: far below.
+MOST_OF_LINE = 16 * 2**20
 
 
 def timestamp() -> str:
@@ -21,15 +28,31 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class Journal:
-    """Appends one JSON object per line, `{"at": ISO 8601, "step": name, …}`."""
+def no_room() -> None:
+    """There is nothing that could be given back."""
 
-    def __init__(self, path: Path) -> None:
-        _cut_unfinished(path)
-        # Half of a UTF-16 pair, which JSON can hold and UTF-8 cannot, becomes JSON's own escape of it.
-        self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+
+class Journal:
+    """Appends one JSON object per line, `{"at": ISO 8601, "step": name, …}`.
+
+    The first entry that the disk does not take is the last one that a run may add to as if nothing had happened: it is
+    an error. `make_room` is called then, so that the entry, and those of the run's end, are written all the same.
+
+    Raises:
+        StorageError: the disk does not take it.
+        UntrustedError: there is something else than a journal of this user's.
+    """
+
+    def __init__(self, path: Path, make_room: Callable[[], None] = no_room) -> None:
+        self._path = path
+        self._make_room = make_room
         self._lock = threading.Lock()
         self._synced = time.monotonic()
+        try:
+            self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        except OSError as error:
+            raise failed(path, error) from error
+        _cut_unfinished(self._descriptor)
 
     def __enter__(self) -> Journal:
         return self
@@ -37,7 +60,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        os.close(self._descriptor)
 
     def write(self, step: str, **details: Any) -> None:
         """Append a decision or its result; it is on disk when this returns."""
@@ -51,20 +74,50 @@ class Journal:
         self._append(step, details, sync=time.monotonic() - self._synced >= SYNC_SECONDS)
 
     def _append(self, step: str, details: dict[str, Any], sync: bool) -> None:
-        line = json.dumps({"at": timestamp(), "step": step, **details}, ensure_ascii=False)
+        text = json.dumps({"at": timestamp(), "step": step, **details}, ensure_ascii=False)
+        # Half of a UTF-16 pair, which JSON can hold and UTF-8 cannot, becomes JSON's own escape of it.
+        line = f"{text}\n".encode(errors="backslashreplace")
         with self._lock:
-            self._file.write(line + "\n")
-            self._file.flush()
+            try:
+                self._put(line, sync)
+            except OSError as error:
+                self._make_room()
+                with suppress(OSError):
+                    self._put(line, sync)
+                raise failed(self._path, error) from error
+
+    def _put(self, line: bytes, sync: bool) -> None:
+        end = os.fstat(self._descriptor).st_size
+        try:
+            rest = line
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
             if sync:
-                os.fsync(self._file.fileno())
+                os.fsync(self._descriptor)
                 self._synced = time.monotonic()
+        except OSError:
+            # The next entry would be joined to a part of this one.
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, end)
+            raise
 
 
-def _cut_unfinished(path: Path) -> None:
+def lines(path: Path) -> Iterator[bytes]:
+    """The lines of a journal; one that is longer than any entry comes in parts, of which only the last ends.
+
+    Raises:
+        OSError: it cannot be read.
+        UntrustedError: somebody else has made it, or may write to it.
+    """
+    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as stream:
+        while line := stream.readline(MOST_OF_LINE):
+            yield line
+
+
+def _cut_unfinished(descriptor: int) -> None:
     """Cut off a last line without an end, which a run that was killed left: the next one would be joined to it."""
-    if not path.exists() or not path.stat().st_size:
+    if not os.fstat(descriptor).st_size:
         return
-    with path.open("r+b") as file:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            end = content.rfind(b"\n") + 1
-        file.truncate(end)
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+        end = content.rfind(b"\n") + 1
+    os.ftruncate(descriptor, end)

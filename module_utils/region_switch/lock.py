@@ -11,15 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
-from .errors import RefusedError
+from .errors import RefusedError, SwitchError
+from .folder import open_file, user
 from .interrupt import starters
 from .journal import timestamp
+from .storage import failed
 
 # Somebody who only looks whether a run goes on holds the lock for an instant.
 ATTEMPTS = 5
 ATTEMPT_SECONDS = 0.1
+MOST_BYTES = 4096
+# Of a word that is shown.
+MOST_SHOWN = 64
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ class Holder:
     started_by: int = 0
 
     def __str__(self) -> str:
-        mode = f" to mode {self.mode}" if self.mode else ""
-        return f"a run{mode} by {self.who} (pid {self.pid}) since {self.started}"
+        mode = f" to mode {_shown(self.mode)}" if self.mode else ""
+        return f"a run{mode} by {_shown(self.who)} (pid {_shown(str(self.pid))}) since {_shown(self.started)}"
 
 
 @contextmanager
@@ -49,26 +53,33 @@ def exclusive(path: Path, mode: str = "") -> Iterator[None]:
     """Hold the lock file while the block runs; the kernel gives it back if the process is killed.
 
     Raises:
-        RefusedError: another run holds it; says whose, since when and to which mode.
+        RefusedError: another run holds it; says whose, since when and to which mode. Or it cannot be taken.
+        UntrustedError: there is something else than a lock file of this user's; it is left as it is.
+        StorageError: there is no room for its content.
     """
-    with path.open("a+", encoding="utf-8") as file:
-        if not _taken(file):
+    try:
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise RefusedError(
+            f"lock {path}: found {error.strerror}, expected a file that {user()} may write to: run as its owner, or "
+            "name another folder in reports_directory"
+        ) from error
+    try:
+        if not _taken(descriptor):
             raise RefusedError(
-                f"lock {path}: found {_read(path) or 'another run'}, expected no other run: wait until it ends, then "
-                "run again"
+                f"lock {path}: found {_read(descriptor) or 'another run'}, expected no other run: wait until it ends, "
+                "then run again"
             )
-        by = starters()
-        holder = Holder(_user(), os.getpid(), mode, timestamp(), by[-1].pid if by else 0)
-        file.truncate(0)
-        json.dump(asdict(holder), file)
-        file.flush()
+        _write(path, descriptor, mode)
         yield
+    finally:
+        os.close(descriptor)
 
 
-def _taken(file: IO[str]) -> bool:
+def _taken(descriptor: int) -> bool:
     for attempt in range(ATTEMPTS):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             if attempt < ATTEMPTS - 1:
@@ -76,15 +87,32 @@ def _taken(file: IO[str]) -> bool:
     return False
 
 
-def current(path: Path) -> str | None:
-    """Who holds the lock, in words; None when nobody does. Changes nothing."""
+def _write(path: Path, descriptor: int, mode: str) -> None:
+    by = starters()
+    holder = Holder(_user(), os.getpid(), mode, timestamp(), by[-1].pid if by else 0)
     try:
-        with path.open(encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(asdict(holder)).encode(), 0)
+    except OSError as error:
+        raise failed(path, error) from error
+
+
+def current(path: Path) -> str | None:
+    """Who holds the lock, in words, also where that cannot be told; None when nobody does. Changes nothing."""
+    try:
+        descriptor = open_file(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        return f"not known, {path}: {error.strerror}"
+    except SwitchError as error:
+        return f"not known, {error}"
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return str(_read(path) or "another run")
+        return str(_read(descriptor) or "another run")
+    finally:
+        os.close(descriptor)
     return None
 
 
@@ -95,8 +123,16 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _read(path: Path) -> Holder | None:
+def _read(descriptor: int) -> Holder | None:
+    """What the lock file says; None where that is nothing that a run writes, or not yet all of it."""
     try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = Holder(**json.loads(os.pread(descriptor, MOST_BYTES, 0)))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    words = (found.who, found.mode, found.started)
+    return found if type(found.pid) is int and all(isinstance(word, str) for word in words) else None
+
+
+def _shown(text: str) -> str:
+    """A word from the file, as it is shown: no control characters, and no longer than any name."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:MOST_SHOWN])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -13,9 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from . import folder
 from .errors import RefusedError
 from .journal import timestamp
 from .plan import Move
+
+SUMMARY = "summary.json"
 
 
 def new_run_id(mode: str) -> str:
@@ -60,12 +62,13 @@ class Summary:
 
         Raises:
             RefusedError: there is none that can be read.
+            UntrustedError: somebody else has made it, or may write to it.
         """
         try:
-            found = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+            found = json.loads(folder.read_text(directory / SUMMARY))
             moves = [Move(endpoint, move["from"], move["to"]) for endpoint, move in found["plan"].items()]
             return cls(found["run_id"], found["mode"], moves, started_at=found["started_at"], phases=found["phases"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RefusedError(
                 f"run {directory.name}: found no summary.json that can be read, expected that of a run which paused: "
                 "run the mode again without run_id"
@@ -94,14 +97,14 @@ def plan_dict(moves: Sequence[Move]) -> dict[str, dict[str, str]]:
 
 
 def write(directory: Path, summary: dict[str, Any]) -> None:
-    """Write summary.json whole or not at all, and point `latest` beside the folder at it."""
-    temporary = directory / ".summary.json"
-    temporary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(directory / "summary.json")
-    link = directory.parent / f".latest.{os.getpid()}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(directory.name)
-    link.replace(directory.parent / "latest")
+    """Write summary.json whole or not at all, and point `latest` beside the folder at it.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    with folder.replacing(directory / SUMMARY, errors="backslashreplace") as stream:
+        stream.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    folder.point_latest(directory)
 
 
 def lines(summary: dict[str, Any], report: str, page: str = "") -> list[str]:

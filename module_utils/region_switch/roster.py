@@ -6,18 +6,23 @@ A fleet may have a million clients, so none of this is kept in memory. One threa
 from __future__ import annotations
 
 import csv
+import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from . import approval
+from . import approval, folder
+from .errors import StorageError, one_line
 from .fleet import Client
+from .folder import UntrustedError
+from .journal import no_room
 from .spreadsheet import cell
+from .storage import failed
 
 State = Literal["placed", "waiting", "sending", "told", "looking", "landed"]
 COMMIT_SECONDS = 0.25
@@ -104,36 +109,118 @@ class Passenger:
         return self.client_id, self.region
 
 
-class Roster:
-    """The clients of one run in an SQLite file."""
+class _Database(sqlite3.Connection):
+    """A database whose failing statements end in one line."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
+    path = Path()
+    make_room: Callable[[], None] = staticmethod(no_room)
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except sqlite3.DatabaseError as error:
+            raise self._ended(error) from error
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        try:
+            return super().executemany(sql, parameters)
+        except sqlite3.DatabaseError as error:
+            raise self._ended(error) from error
+
+    def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
+        try:
+            return super().executescript(sql_script)
+        except sqlite3.DatabaseError as error:
+            raise self._ended(error) from error
+
+    def _ended(self, error: sqlite3.DatabaseError) -> StorageError:
+        found = failed(self.path, error)
+        self.make_room()
+        if self.in_transaction:
+            with suppress(sqlite3.DatabaseError):
+                super().execute("ROLLBACK")
+        return found
+
+
+def _connect(path: Path, make_room: Callable[[], None] = no_room) -> _Database:
+    try:
+        database: _Database = sqlite3.connect(path, isolation_level=None, factory=_Database)
+    except sqlite3.DatabaseError as error:
+        raise failed(path, error) from error
+    database.path, database.make_room = path, make_room
+    return database
+
+
+def _claim(path: Path) -> None:
+    """See to it that a database is for its owner alone; what SQLite makes beside it gets the same mode."""
+    try:
+        for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+            if each == path or each.exists():
+                os.close(folder.open_file(each, os.O_RDWR | os.O_CREAT))
+    except OSError as error:
+        raise failed(path, error) from error
+
+
+class Roster:
+    """The clients of one run in an SQLite file.
+
+    When the disk takes no more, what was written since the last commit is gone as after a crash: it is found out again.
+
+    Args:
+        make_room: called when the disk takes no more, so that the run's end is written all the same.
+
+    Raises:
+        StorageError: the disk does not take it.
+        UntrustedError: there is something else than a roster of this user's.
+    """
+
+    def __init__(self, path: Path, make_room: Callable[[], None] = no_room) -> None:
+        _claim(path)
+        self._db = _connect(path, make_room)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
         self._db.execute(f"PRAGMA user_version = {SHAPE}")
-        self._open = False
         self._committed = time.monotonic()
 
     @staticmethod
     def copy(source: Path, target: Path) -> bool:
-        """Copy a roster, also one whose run was killed; nothing, and False, where there is none of this shape."""
+        """Copy a roster, also one whose run was killed; nothing, and False, where there is none of this shape.
+
+        Raises:
+            StorageError: the disk does not take the copy, of which nothing is left.
+            UntrustedError: it is damaged, or somebody else has made it or may write to it.
+        """
         if not source.exists():
             return False
-        with closing(sqlite3.connect(source)) as old:
-            try:
+        _claim(source)
+        try:
+            with closing(sqlite3.connect(source)) as old:
                 if old.execute("PRAGMA user_version").fetchone() != (SHAPE,):
                     return False
-            except sqlite3.DatabaseError:
-                return False
-            with closing(sqlite3.connect(target)) as new:
-                old.backup(new)
+                _claim(target)
+                with closing(sqlite3.connect(target)) as new:
+                    old.backup(new)
+                    found = new.execute("PRAGMA quick_check(1)").fetchone()[0]
+                    new.execute(f"{_SELECT} LIMIT 1")
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                target.unlink()
+                raise failed(target, error) from error
+        if found != "ok":
+            target.unlink(missing_ok=True)
+            raise UntrustedError(
+                f"{source}: passed over, found {one_line(found)}, expected the clients of a run: they are looked for "
+                "again"
+            )
         return True
 
     def close(self) -> None:
-        self.commit()
-        self._db.close()
+        try:
+            self.commit()
+        finally:
+            self._db.close()
 
     def __enter__(self) -> Roster:
         return self
@@ -142,9 +229,9 @@ class Roster:
         self.close()
 
     def commit(self) -> None:
-        if self._open:
+        # SQLite itself ends a transaction that the disk does not take.
+        if self._db.in_transaction:
             self._db.execute("COMMIT")
-            self._open = False
         self._committed = time.monotonic()
 
     def tick(self) -> None:
@@ -153,9 +240,8 @@ class Roster:
             self.commit()
 
     def _begin(self) -> None:
-        if not self._open:
+        if not self._db.in_transaction:
             self._db.execute("BEGIN")
-            self._open = True
 
     def add(self, clients: Iterable[Client], desired: Mapping[str, str], late: bool = False) -> int:
         """Take in the connections of the endpoints of `desired`; return how many are in a wrong region and new.
@@ -352,9 +438,12 @@ class Roster:
         return count_clients(self._db)
 
     def write_csv(self, path: Path) -> None:
-        """Write the table of clients, sorted by client ID."""
-        temporary = path.with_name(f".{path.name}")
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
+        """Write the table of clients, sorted by client ID.
+
+        Raises:
+            StorageError: the disk does not take it.
+        """
+        with folder.replacing(path, newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(CSV_COLUMNS)
             query = (
@@ -363,7 +452,6 @@ class Roster:
             )
             for row in self._db.execute(query):
                 writer.writerow(_csv_row(*row))
-        temporary.replace(path)
 
 
 def count_clients(database: sqlite3.Connection) -> dict[str, int]:

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import lock, route53
+from . import folder, lock, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
 from .errors import AwsError, SwitchError
 from .fleet import Source, stream
 from .modes import Modes
+from .report import SUMMARY
 from .survey import region_of
 
 
@@ -65,7 +66,8 @@ class Status:
         mode: the mode that the records are as, None where they are as none.
         misplaced: connected clients of the endpoints in another region than their record's; only of regions that say
             who is connected there.
-        running: the run that goes on, in words.
+        running: the run that goes on, in words, also where nobody can tell.
+        notes: what is not relied on in the folder of reports, and why.
     """
 
     mode: str | None
@@ -74,6 +76,7 @@ class Status:
     misplaced: int
     running: str | None
     last: Last | None
+    notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -103,8 +106,8 @@ def read(aws: Aws, table: Modes, zone: str, attribute: str, reports: Path) -> St
     places = {name: _place(record, hosts, aws.regions) for name, record in records.items()}
     now = {name: place.region for name, place in places.items()}
     mode = next((name for name, targets in table.items() if targets == now), None)
-    running = lock.current(reports / ".lock")
-    return Status(mode, places, regions, misplaced(regions, now), running, _last(reports))
+    running, last, notes = _runs(reports)
+    return Status(mode, places, regions, misplaced(regions, now), running, last, notes)
 
 
 def _region(aws: Aws, probing: AwsClient, attribute: str) -> tuple[str | None, Region]:
@@ -139,15 +142,35 @@ def misplaced(regions: Mapping[str, Region], now: Mapping[str, str | None]) -> i
     )
 
 
-def _last(reports: Path) -> Last | None:
-    """The run that reports/latest names; None where none has ended, or its summary cannot be read."""
-    folder = (reports / "latest").resolve()
+def _runs(reports: Path) -> tuple[str | None, Last | None, list[str]]:
+    """The run that goes on, the last one that has ended, and what is not relied on."""
     try:
-        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        run_id, mode, outcome, finished = (str(found[key]) for key in ("run_id", "mode", "outcome", "finished_at"))
-    except (OSError, ValueError, KeyError, TypeError):
+        folder.check(reports)
+        notes = folder.foreign(reports)
+    except SwitchError as error:
+        return "not known, see below", None, [str(error)]
+    try:
+        last = _last(reports)
+    except SwitchError as error:
+        return lock.current(reports / ".lock"), None, [*notes, str(error)]
+    return lock.current(reports / ".lock"), last, notes
+
+
+def _last(reports: Path) -> Last | None:
+    """The run that reports/latest names; None where none has ended, or its summary cannot be read.
+
+    Raises:
+        UntrustedError: somebody else has made the link, the run's folder or its summary, or may write to it.
+    """
+    run = folder.latest(reports)
+    if run is None:
         return None
-    return Last(run_id, mode, outcome, finished, str(folder))
+    try:
+        found = json.loads(folder.read_text(run / SUMMARY))
+        run_id, mode, outcome, finished = (str(found[key]) for key in ("run_id", "mode", "outcome", "finished_at"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return Last(run_id, mode, outcome, finished, str(run.resolve()))
 
 
 def lines(status: Status) -> list[str]:
@@ -171,7 +194,7 @@ def lines(status: Status) -> list[str]:
         if last
         else "last run: none has ended here"
     )
-    return shown
+    return shown + status.notes
 
 
 def _cell(region: Region, endpoint: str) -> str:

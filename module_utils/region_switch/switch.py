@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from . import (
     dns_gate,
     environment,
     findings,
+    folder,
     history,
     html_report,
     ledger,
@@ -23,15 +26,17 @@ from . import (
     report,
     restore,
     route53,
+    storage,
     survey,
     waves,
 )
 from .approval import Bounds
 from .aws import Aws
 from .dns_gate import Server, Stale
-from .errors import NotConvergedError, RefusedError, SwitchError, one_line
+from .errors import NotConvergedError, RefusedError, StorageError, SwitchError, one_line
 from .evacuation import FLIGHT_SECONDS, Evacuation, Limits, UnprovenError, WaveError
 from .findings import Finding
+from .folder import UntrustedError
 from .guard import OwnWayError, RecordsGuard, TargetLostError
 from .html_report import messages
 from .interrupt import Interrupted, stoppable, undisturbed
@@ -43,6 +48,7 @@ from .options import Options
 from .report import Summary
 from .roster import Roster
 from .runtime import MACHINE, Runtime
+from .storage import Reserve
 from .survey import Plan
 from .sweep import Sweeper
 
@@ -72,28 +78,32 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
     options.check()
     waves.parse(options.waves)
     root = Path(options.reports_directory)
-    mode, desired = _desired(options, root)
+    folder.check(root)
+    mode, desired, notes = _desired(options, root)
+    notes += folder.foreign(root)
     aws = Aws(options.regions)
     if check_mode:
-        return _preview(aws, options, mode, desired)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RefusedError(
-            f"reports_directory {root}: found {error.strerror}, expected a folder: correct it"
-        ) from error
+        return _noting(notes, lambda: _preview(aws, options, mode, desired))
+    folder.claim(root)
     # Whatever signal comes while the report is written, it is written.
     with undisturbed():
         with exclusive(root / ".lock", mode):
             earlier = None
             if options.run_id:
-                summary = Summary.read(root / options.run_id)
+                directory = folder.run_folder(root, options.run_id)
+                summary = Summary.read(directory)
             else:
                 summary = Summary(report.new_run_id(mode), mode)
-                earlier = _prepare(root, root / summary.run_id, desired, runtime.now())
-            directory = root / summary.run_id
-            with Journal(directory / JOURNAL) as journal, Roster(directory / ROSTER) as roster:
+                directory = root / summary.run_id
+                earlier = _prepare(root, directory, desired, notes, runtime.now())
+            with (
+                Reserve(directory) as reserve,
+                Journal(directory / JOURNAL, reserve.release) as journal,
+                Roster(directory / ROSTER, reserve.release) as roster,
+            ):
                 move = Run(options, aws, journal, roster, summary, directory, earlier, runtime)
+                move.notes += notes
+                move.reserve = reserve
                 diff = move.execute(desired)
         # The next run need not wait for it.
         if not move.paused:
@@ -101,32 +111,55 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
         return move.result(diff)
 
 
-def _prepare(root: Path, directory: Path, desired: dict[str, str], now: float) -> Path | None:
+def _noting(notes: list[str], act: Callable[[], Result]) -> Result:
+    """What it returns, also with an error, and behind its lines these."""
+    try:
+        result = act()
+        result["lines"] += notes
+        return result
+    except FailedResultError as error:
+        error.result["lines"] += notes
+        raise
+
+
+def _prepare(root: Path, directory: Path, desired: dict[str, str], notes: list[str], now: float) -> Path | None:
     """Make a run's folder; with the clients of a run that was interrupted on the same way, if there is one.
 
     Returns:
         That run's folder.
     """
     earlier = history.interrupted(root, desired, now - RESUME_SECONDS)
-    directory.mkdir()
-    if earlier is not None:
+    try:
+        folder.make(directory)
+    except OSError as error:
+        raise storage.failed(directory, error) from error
+    if earlier is None:
+        return None
+    try:
         Roster.copy(earlier / ROSTER, directory / ROSTER)
+    except UntrustedError as error:
+        notes.append(str(error))
+        return None
     return earlier
 
 
-def _desired(options: Options, root: Path) -> tuple[str, dict[str, str]]:
-    """The mode's name and what it wants; for a rollback what the records were before the last run that moved them."""
+def _desired(options: Options, root: Path) -> tuple[str, dict[str, str], list[str]]:
+    """The mode's name and what it wants; for a rollback what the records were before the last run that moved them.
+
+    Returns:
+        Also what is to be said of how that was found.
+    """
     table = modes.normalise(options.modes, options.endpoints, options.regions)
     if not options.rollback:
-        return modes.desired(table, options.mode)
-    run_id, before = history.previous_records(root)
+        return *modes.desired(table, options.mode), []
+    run_id, before, notes = history.previous_records(root)
     found = {route53.plain(endpoint) for endpoint in options.endpoints}
     if set(before) != found or not set(before.values()) <= set(options.regions):
         raise RefusedError(
             f"rollback of {run_id}: found records of {', '.join(sorted(before))}, expected those of the inventory's "
             f"endpoints and regions: choose a mode with failover.yml"
         )
-    return modes.name_of(table, before) or "rollback", before
+    return modes.name_of(table, before) or "rollback", before, notes
 
 
 def _bounds(options: Options) -> Bounds:
@@ -138,7 +171,8 @@ def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Findi
     counts = roster.counts()
     if not plan.needed and not counts["misplaced"]:
         return []
-    found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), _bounds(options))
+    found = storage.findings(Path(options.reports_directory), counts["total"])
+    found += approval.guard(counts["misplaced"], counts["total"], len(plan.needed), _bounds(options))
     if options.unmapped_clients == "refuse" and plan.unmapped:
         found.append(
             Finding(
@@ -316,6 +350,7 @@ class Run:
         self.notes: list[str] = []
         self.findings: list[Finding] = []
         self.sweeper: Sweeper | None = None
+        self.reserve: Reserve | None = None
 
     def execute(self, desired: dict[str, str]) -> dict[str, Any]:
         """Move, and write the report however it ends; return the diff."""
@@ -339,7 +374,8 @@ class Run:
         except RefusedError as error:
             summary.error, summary.outcome = str(error), "failed" if self.wrote else "refused"
         except Interrupted as error:
-            self.journal.write("interrupted", reason=str(error))
+            with self._said():
+                self.journal.write("interrupted", reason=str(error))
             summary.error, summary.outcome = str(error), "partial" if self.wrote else "failed"
         except SwitchError as error:
             summary.error = str(error)
@@ -348,15 +384,32 @@ class Run:
         return diff
 
     def _report(self) -> None:
-        self.roster.settle()
-        self._count()
+        """Write what is known. What the disk does not take is said, and what the module returns has the rest."""
+        if self.reserve:
+            self.reserve.release()
+        with self._said():
+            self.roster.settle()
+        with self._said():
+            self._count()
         self.summary.finished_at = timestamp()
-        self.roster.write_csv(self.directory / "clients.csv")
-        if self.paused:
-            self.journal.write("paused")
-        else:
-            self.journal.write("end", outcome=self.summary.outcome, error=self.summary.error)
-        report.write(self.directory, self.summary.as_dict())
+        with self._said():
+            self.roster.write_csv(self.directory / "clients.csv")
+        with self._said():
+            if self.paused:
+                self.journal.write("paused")
+            else:
+                self.journal.write("end", outcome=self.summary.outcome, error=self.summary.error)
+        with self._said():
+            report.write(self.directory, self.summary.as_dict())
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """What the disk does not take in this block is said in the lines, and is the run's error where it has none."""
+        try:
+            yield
+        except (StorageError, sqlite3.Error) as error:
+            self.notes.append(f"not on disk: {error}")
+            self.summary.error = self.summary.error or str(error)
 
     def write_page(self) -> None:
         """Write the page, and that of the run that this one goes on from. What goes wrong with it is said, no more."""

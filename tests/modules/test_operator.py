@@ -146,6 +146,7 @@ def test_second_operator_is_told_who_when_and_what_and_changes_nothing(
 ) -> None:
     aws_api.settings(insync_delay_seconds=600)
     (tmp_path / "other").mkdir()
+    # Until it is told to end, however long a second one takes to begin.
     first = begin({**options, "mode": 3, "dns_timeout": 600}, tmp_path)
     wait_for("the switch", lambda: '"switched"' in journal(options))
     running = status(options)["running"]

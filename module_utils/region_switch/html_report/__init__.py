@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .. import folder
+
 NAME = "report.html"
 
 
@@ -15,7 +17,8 @@ def write(directory: Path) -> list[str]:
     """Write a run's page; return lines that say what is missing of it.
 
     Raises:
-        OSError: the folder has no journal that can be read, or cannot be written to.
+        OSError: the folder has no journal that can be read.
+        StorageError: the page cannot be written.
         ImportError: the library that escapes what is put into HTML is missing.
     """
     from . import page, pictures, run
@@ -23,7 +26,6 @@ def write(directory: Path) -> list[str]:
     found = run.read(directory)
     numbers, colours = run.numbered(found), run.colours(found)
     charts, lines = pictures.draw(found, numbers, colours)
-    temporary = directory / f".{NAME}"
-    temporary.write_text(page.render(found, charts, numbers, colours), encoding="utf-8", errors="replace")
-    temporary.replace(directory / NAME)
+    with folder.replacing(directory / NAME, errors="replace") as stream:
+        stream.write(page.render(found, charts, numbers, colours))
     return lines

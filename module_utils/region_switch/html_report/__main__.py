@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..errors import SwitchError
 from . import NAME, write
 
 
@@ -19,6 +20,9 @@ def main() -> int:
             lines = write(folder)
         except OSError as error:
             sys.stderr.write(f"{folder}: found {error.strerror}, expected a run's folder with its journal.jsonl\n")
+            failed = 1
+        except SwitchError as error:
+            sys.stderr.write(f"{error}\n")
             failed = 1
         except ImportError as error:
             sys.stderr.write(f"{error.name}: found none, expected the package: install what requirements.txt names\n")

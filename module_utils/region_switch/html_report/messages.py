@@ -9,7 +9,7 @@ from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
-from .. import ledger
+from .. import folder, ledger
 
 FILE = "messages.json"
 # A page with more clients is none that a browser likes.
@@ -51,11 +51,12 @@ class Messages:
     def read(cls, directory: Path, notes: list[str]) -> Messages | None:
         """What was kept of a run; None where nothing was."""
         try:
-            found = cls(**json.loads((directory / FILE).read_text(encoding="utf-8")))
+            with (directory / FILE).open("rb") as stream:
+                found = cls(**json.loads(stream.read(folder.MOST_BYTES)))
             return found if found.timeline else None
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             notes.append(f"{FILE} cannot be read ({type(error).__name__}): nothing is shown of messages.")
             return None
 
@@ -70,7 +71,8 @@ def keep(
         clients: how many there are.
 
     Raises:
-        OSError, sqlite3.Error: it cannot be read or written.
+        OSError, sqlite3.Error: the ledger cannot be read.
+        StorageError: what it says cannot be written.
     """
     begin = since - MARGIN
     width = next((each for each in WIDTHS if (until - begin) / each <= BUCKETS), (until - begin) / BUCKETS)
@@ -84,7 +86,8 @@ def keep(
         {client_id: rounded[client_id] for client_id in longest}, _quantiles(sorted(rounded.values())), len(rounded),
         _by_client(path, since, until) if clients <= MOST_CLIENTS else {},
     )  # fmt: skip
-    (directory / FILE).write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")
+    with folder.replacing(directory / FILE) as stream:
+        stream.write(json.dumps(asdict(found)) + "\n")
 
 
 def _by_client(path: Path, since: float, until: float) -> dict[str, dict[str, Any]]:

@@ -16,8 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..journal import VERSION
-from ..report import Summary
+from ..folder import MOST_BYTES
+from ..journal import MOST_OF_LINE, VERSION
+from ..report import SUMMARY, Summary
 from ..roster import NO_WAVE, count_clients, verdict
 from .messages import MOST_ROWS, Messages
 
@@ -187,8 +188,8 @@ def moment(text: str) -> float:
 def _entries(path: Path, notes: list[str]) -> Iterator[Entry]:
     """The entries of a journal but for those of single clients; what is no entry is passed over and counted."""
     damaged = cut = 0
-    with path.open("rb") as lines:
-        for line in lines:
+    with path.open("rb") as stream:
+        while line := stream.readline(MOST_OF_LINE):
             if _MANY.match(line):
                 continue
             if not line.endswith(b"\n"):
@@ -377,11 +378,12 @@ def _summary(directory: Path, steps: _Steps, counts: dict[str, int], notes: list
     if version != VERSION:
         notes.append(f"The journal is of another version ({version}): what this release does not know is left out.")
     try:
-        found: dict[str, Any] = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+        with (directory / SUMMARY).open("rb") as stream:
+            found: dict[str, Any] = json.loads(stream.read(MOST_BYTES))
         if not set(Summary("", "").as_dict()) <= set(found) or not steps.last("end"):
             raise ValueError
         return found
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         outcome = str(steps.last("end").get("outcome") or "killed")
         if outcome == "killed":
             notes.append("The run was killed, or is still going on: figures are those of its journal and roster.")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from hypothesis import strategies as st
 from region_switch.errors import RefusedError, SwitchError
 from region_switch.history import JournalError, interrupted, previous_records, read_journal, switched_records
 from region_switch.journal import Journal
+
+from ..region_switch.ours import given_away
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 ENDPOINTS = ("mqtt1.example.com", "mqtt2.example.com")
@@ -125,7 +129,7 @@ def test_journal_of_another_version_is_refused(version: object) -> None:
 
 
 def test_unknown_steps_are_read() -> None:
-    assert read_all(MOVED)[2] == ("run", WAS)
+    assert read_all(MOVED)[2] == ("run", WAS, [])
 
 
 @pytest.mark.parametrize("line", [b"[" * 100_000, b"9" * 5000, b"\xff\xfe", b"[1]", b'{"at": 1, "step": "x"}', b""])
@@ -155,13 +159,13 @@ def test_rollback_goes_back_behind_the_newest_run_that_switched_and_was_no_rollb
 
     with reports(a=text(moved), b=text(back), c=text(same), d=text(refused), e=b"") as root:
         (root / "latest").symlink_to("d")
-        assert previous_records(root) == ("a", WAS)
+        assert previous_records(root) == ("a", WAS, [])
 
 
 @pytest.mark.parametrize("steps", [("switch",), ("switch", "switched"), ("switch", "switched", "restored", "end")])
 def test_run_that_may_have_switched_counts_for_a_rollback(steps: tuple[str, ...]) -> None:
     with reports(a=text(run(1, WAS, WILL, "switch", "end")), b=text(run(2, WILL, WAS, *steps))) as root:
-        assert previous_records(root) == ("b", WILL)
+        assert previous_records(root) == ("b", WILL, [])
 
 
 def test_rollback_without_a_run_that_switched_is_refused(tmp_path: Path) -> None:
@@ -185,6 +189,9 @@ BEGAN = 1795471201.0
         ({"a": [*KILLED, {"at": at(1), "step": "end"}]}, WILL, 0.0, None),
         ({"a": KILLED, "b": run(2, WILL, WAS, "switch", "end")}, WILL, 0.0, None),
         ({"a": run(3, WAS, WILL), "b": run(2, WILL, WAS, "switch", "end")}, WILL, 0.0, "a"),
+        # Killed while it read the fleet: what it had found so far is no fleet.
+        ({"a": KILLED[:1]}, WILL, 0.0, None),
+        ({"a": [KILLED[0], *KILLED[2:]]}, WILL, 0.0, None),
         ({}, WILL, 0.0, None),
     ],
 )
@@ -198,6 +205,94 @@ def test_run_is_resumed_where_it_is_the_newest_and_was_killed(
 def test_damaged_journal_does_not_keep_a_move_from_beginning() -> None:
     with reports(a=b"damaged\n" + MOVED) as root:
         assert interrupted(root, WILL, 0.0) is None
+    with reports(a=text(KILLED) + b"damaged\n") as root:
+        assert interrupted(root, WILL, 0.0) is None
+
+
+def test_older_damaged_journal_does_not_keep_a_move_from_going_on() -> None:
+    with reports(**{"20261123T215959Z-mode3-0f3a": b"damaged\n", "b": text(KILLED)}) as root:
+        assert interrupted(root, WILL, 0.0) == root / "b"
+
+
+# A second before, and behind, the run that switched; by its name, or where that says nothing by the folder's time.
+OLDER = ("20261123T215959Z-mode3-0f3a", "older")
+NEWER = ("20261123T220001Z-mode3-0f3a", "20270101T000000Z-mode3-0f3a", "newer")
+MOMENT = {"older": at(0), "newer": at(3)}
+NEWER_VERSION = text(run(0, WAS, WILL, "switch", version=2))
+
+
+def set_time(folder: Path) -> None:
+    """Let a folder whose name says nothing have been changed when MOMENT says."""
+    if folder.name in MOMENT:
+        moment = datetime.fromisoformat(MOMENT[folder.name]).timestamp()
+        os.utime(folder, (moment, moment))
+
+
+@pytest.mark.parametrize("name", OLDER)
+@pytest.mark.parametrize("content", [b"damaged\n", NEWER_VERSION, text(run(0, WAS, WILL)[1:])])
+def test_rollback_passes_an_older_damaged_journal_over_and_names_it(name: str, content: bytes) -> None:
+    with reports(**{name: content, "moved": MOVED}) as root:
+        set_time(root / name)
+        run_id, before, [note] = previous_records(root)
+
+    assert (run_id, before) == ("moved", WAS)
+    assert note.startswith(f"passed over, it is of an older run: journal {root / name / 'journal.jsonl'} line 1: found")
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_rollback_does_not_go_back_behind_a_newer_damaged_journal(name: str) -> None:
+    """It may have switched records: what was before an older run is then no way back."""
+    with reports(**{name: b"damaged\n", "moved": MOVED}) as root:
+        set_time(root / name)
+        with pytest.raises(
+            JournalError, match=rf"{name}/journal.jsonl line 1: found no entry, .*move the run's folder"
+        ):
+            previous_records(root)
+
+
+def test_rollback_does_not_go_back_behind_a_newer_journal_that_is_damaged_further_down() -> None:
+    damaged = text(run(2, WILL, WAS, "switch")) + b"damaged\n"
+    with reports(a=MOVED, b=damaged) as root, pytest.raises(JournalError, match=r"b/journal.jsonl line 4: found no"):
+        previous_records(root)
+
+
+@pytest.mark.parametrize("spoil", ["unreadable", "for all", "folder for all", "link"])
+def test_rollback_does_not_go_back_behind_a_newer_run_that_others_could_have_written(spoil: str) -> None:
+    with reports(a=MOVED, b=text(run(2, WILL, WAS, "switch"))) as root:
+        journal = root / "b" / "journal.jsonl"
+        if spoil == "unreadable":
+            # What a link to nothing shares with what nobody may read: it is there, and cannot be opened.
+            journal.unlink()
+            journal.mkdir()
+        elif spoil == "link":
+            journal.rename(root / "elsewhere")
+            journal.symlink_to("../elsewhere")
+        else:
+            (journal if spoil == "for all" else journal.parent).chmod(0o777)
+        os.utime(root / "b")
+        with pytest.raises(JournalError, match=str(root / "b")):
+            previous_records(root)
+
+
+def test_folder_of_another_user_is_no_run() -> None:
+    with reports(a=MOVED, b=text(run(2, WILL, WAS, "switch"))) as root:
+        given_away(root / "b")
+        given_away(root / "b" / "journal.jsonl")
+        assert previous_records(root) == ("a", WAS, [])
+        assert interrupted(root, WAS, 0.0) is None
+
+
+def test_journal_of_another_user_in_a_folder_of_ones_own_is_damaged() -> None:
+    with reports(a=MOVED, b=text(run(2, WILL, WAS, "switch"))) as root:
+        given_away(root / "b" / "journal.jsonl")
+        with pytest.raises(JournalError, match=r"b/journal.jsonl: found a file of"):
+            previous_records(root)
+
+
+def test_line_that_is_longer_than_any_entry_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("region_switch.journal.MOST_OF_LINE", 100_000)
+    with reports(run=MOVED + b"9" * 100_001 + b"\n") as root, pytest.raises(JournalError, match=r"found no entry"):
+        read_journal(root / "run" / "journal.jsonl")
 
 
 def test_records_before_the_switch_are_those_of_a_run_that_paused() -> None:

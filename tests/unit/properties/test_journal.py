@@ -96,7 +96,7 @@ def test_any_journal_is_read_or_refused_in_one_line(tmp_path: Path, content: lis
     with refused_at_most():
         assert all(isinstance(entry["step"], str) for entry in read_journal(path))
     with refused_at_most():
-        run_id, before = previous_records(tmp_path)
+        run_id, before, _ = previous_records(tmp_path)
         assert run_id == folder.name
         assert all(isinstance(region, str) for region in before.values())
     with refused_at_most():
@@ -115,5 +115,5 @@ def test_run_that_was_killed_after_its_switch_is_known_by_its_records(tmp_path: 
         journal.write("plan", plan={ENDPOINTS[0]: {"from": REGIONS[0], "to": REGIONS[1]}})
         journal.write("switch", records={})
 
-    assert previous_records(tmp_path) == (folder.name, {ENDPOINTS[0]: REGIONS[0]})
+    assert previous_records(tmp_path) == (folder.name, {ENDPOINTS[0]: REGIONS[0]}, [])
     assert interrupted(tmp_path, DESIRED, 0.0) == folder
