@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from . import approval
+from . import approval, folder
 from .approval import Difference
 from .roster import Roster
+from .storage import failed
 
 FOLDER = "plans"
 # Plans that were read and never carried out are of no use to anybody.
@@ -20,17 +20,20 @@ def keep(reports: Path, token: str, roster: Roster) -> None:
     """Write the list of clients that a token stands for.
 
     Raises:
-        OSError: it cannot be written.
+        RefusedError: the folder of reports may not be used.
+        StorageError: it cannot be written.
     """
-    folder = reports / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = folder / f".{token}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.writelines(map(approval.line, roster.leaving()))
-    temporary.replace(_path(reports, token))
-    for old in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    folder.claim(reports)
+    plans = reports / FOLDER
+    try:
+        if not plans.exists():
+            folder.make(plans)
+        with folder.replacing(_path(reports, token)) as file:
+            file.writelines(map(approval.line, roster.leaving()))
+        for old in sorted(plans.glob("*.jsonl"), key=lambda path: path.lstat().st_mtime)[:-KEPT]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise failed(plans, error) from error
 
 
 def differences(reports: Path, token: str, roster: Roster) -> Mapping[str, Difference] | None:

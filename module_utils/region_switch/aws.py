@@ -20,8 +20,10 @@ from .limited_http import LimitedDataResponse, LimitedResponse, limit
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
 ATTEMPTS = 4
-# A region that is gone lets requests hang: whether one answers is asked with less patience.
-PROBE_TIMEOUT = 4.0
+# A region that is gone lets requests hang: whether one answers is asked with less patience. One that takes seconds to
+# answer is slow, and a move may go on from it.
+PROBE_CONNECT_TIMEOUT = 4.0
+PROBE_TIMEOUT = 10.0
 PROBE_ATTEMPTS = 2
 # Connections that one client of the data plane keeps: as many requests may be under way.
 DATA_CONNECTIONS = 256
@@ -45,7 +47,8 @@ class AwsClient:
         attempts: requests per call at most. 1 where the caller paces its requests to a quota:
             botocore's silent retries would count against it.
         connections: calls that may run at the same time.
-        timeout: seconds that one request may take to connect, and again to be answered; None for the usual ones.
+        timeout: seconds that one request may take to be answered, and to connect unless `connect_timeout` says
+            otherwise; None for the usual ones.
 
     Raises:
         AwsError: no region, no credentials, or an AWS_ENDPOINT_URL that is no URL.
@@ -63,9 +66,10 @@ class AwsClient:
         attempts: int = ATTEMPTS,
         connections: int = 10,
         timeout: float | None = None,
+        connect_timeout: float | None = None,
     ) -> None:
         config = Config(
-            connect_timeout=timeout or CONNECT_TIMEOUT,
+            connect_timeout=connect_timeout or timeout or CONNECT_TIMEOUT,
             read_timeout=timeout or READ_TIMEOUT,
             retries={"mode": "standard", "total_max_attempts": attempts},
             max_pool_connections=connections,
@@ -198,7 +202,10 @@ class Aws:
     def probing(self) -> dict[str, AwsClient]:
         """IoT clients of little patience, to learn whether a region answers at all."""
         return {
-            region: AwsClient("iot", region, attempts=PROBE_ATTEMPTS, timeout=PROBE_TIMEOUT) for region in self.regions
+            region: AwsClient(
+                "iot", region, attempts=PROBE_ATTEMPTS, timeout=PROBE_TIMEOUT, connect_timeout=PROBE_CONNECT_TIMEOUT
+            )
+            for region in self.regions
         }
 
     @cached_property

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from .aws import AwsClient
 from .errors import AwsError, SwitchError
 
-# A region that is gone lets requests hang: two attempts take less than 8 seconds.
-TIMEOUT = 3.0
+# A region that is gone lets requests hang, and the next one is asked; one that takes seconds to answer is only slow.
+CONNECT_TIMEOUT = 3.0
+TIMEOUT = 10.0
 ATTEMPTS = 2
 
 
@@ -29,7 +30,7 @@ class Caller:
 
 
 def sts_client(region: str) -> AwsClient:
-    return AwsClient("sts", region, attempts=ATTEMPTS, timeout=TIMEOUT)
+    return AwsClient("sts", region, attempts=ATTEMPTS, timeout=TIMEOUT, connect_timeout=CONNECT_TIMEOUT)
 
 
 def identify(regions: Sequence[str], hint: str, client: Callable[[str], AwsClient] = sts_client) -> Caller:

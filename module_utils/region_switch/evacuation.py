@@ -418,7 +418,7 @@ class Evacuation:
                 told: Told = done.result()
                 if told.sent and told.error is None:
                     self._was_told(passenger, told)
-                elif told.error is not None and not told.error.throttled:
+                elif told.error is not None and told.error.uncertain:
                     self.roster.update(passenger, "waiting", attempts=passenger.attempts + 1)
         self._sending = self._looking = 0
         self.roster.settle()

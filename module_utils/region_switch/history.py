@@ -42,6 +42,12 @@ class _Earlier:
     began: float
     damage: JournalError | None = None
 
+    @property
+    def number(self) -> int:
+        """Runs of a folder are numbered, whatever the clock said when they began; 0 of a release that did not."""
+        found = self.start.get("number")
+        return found if isinstance(found, int) and not isinstance(found, bool) else 0
+
 
 def read_journal(path: Path) -> list[Entry]:
     """Return the entries of a journal, `{"at", "step", …}` each; one that was cut off in the middle is passed over.
@@ -140,9 +146,24 @@ def _has_journal(run: Path) -> bool:
 
 
 def _newest_first(root: Path) -> list[_Earlier]:
-    """The runs of this user, and of root, that have begun. What others put there is passed over: see folder.foreign."""
+    """The runs of this user, and of root, that have begun. What others put there is passed over: see folder.foreign.
+
+    Their numbers say which is newer. One whose journal cannot be read counts as newer than all that had begun by then.
+    """
     found = [run for path in folder.ours(root) if _has_journal(path) and (run := _earlier(path))]
-    return sorted(found, key=lambda run: (run.began, run.folder.name), reverse=True)
+
+    def age(run: _Earlier) -> tuple[int, float, bool, str]:
+        number = run.number
+        if run.damage is not None:
+            number = max((each.number for each in found if not each.damage and each.began <= run.began), default=0)
+        return number, run.began, run.damage is not None, run.folder.name
+
+    return sorted(found, key=age, reverse=True)
+
+
+def next_number(root: Path) -> int:
+    """The number of a run that begins now; whoever asks holds the lock."""
+    return max((run.number for run in _newest_first(root)), default=0) + 1
 
 
 def interrupted(root: Path, desired: dict[str, str], since: float) -> Path | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from .answers import OK
 from .aws import AwsClient
-from .errors import AwsError
+from .connection_state import since
+from .errors import UNREADABLE, AwsError, one_line
 from .pace import TokenBucket
 from .roster import Passenger
 from .runtime import MACHINE, Runtime
@@ -20,7 +22,6 @@ BACKOFF = 1.4
 HEADROOM = 0.95
 # Looking earlier than clients usually come back would cost them a whole CLIENT_INTERVAL.
 FIRST_LOOK = 0.3
-NOT_CONNECTED = -1.0
 # The AWS IoT SDK keeps a resolved address this long whatever the record's TTL: a client that went back
 # and is disconnected earlier would go back again.
 RESOLVER_CACHE = 30.0
@@ -139,6 +140,7 @@ class Looker:
             self.trouble = error
             return None
         bucket.recover()
-        if not answer or not answer.get("connected"):
-            return NOT_CONNECTED
-        return float(answer.get("connectedSince", 0)) / 1000
+        found = since(answer)
+        if found is None:
+            self.trouble = AwsError("GetConnection", region, UNREADABLE, OK, one_line(answer))
+        return found

@@ -184,37 +184,34 @@ class Roster:
         self._committed = time.monotonic()
 
     @staticmethod
-    def copy(source: Path, target: Path) -> bool:
-        """Copy a roster, also one whose run was killed; nothing, and False, where there is none of this shape.
+    def copy(source: Path, target: Path) -> None:
+        """Copy a roster, also one whose run was killed; nothing where there is none.
 
         Raises:
             StorageError: the disk does not take the copy, of which nothing is left.
-            UntrustedError: it is damaged, or somebody else has made it or may write to it.
+            UntrustedError: it is damaged or of another release, or somebody else has made it or may write to it.
         """
         if not source.exists():
-            return False
+            return
         _claim(source)
+        _claim(target)
         try:
-            with closing(sqlite3.connect(source)) as old:
-                if old.execute("PRAGMA user_version").fetchone() != (SHAPE,):
-                    return False
-                _claim(target)
-                with closing(sqlite3.connect(target)) as new:
-                    old.backup(new)
-                    found = new.execute("PRAGMA quick_check(1)").fetchone()[0]
-                    new.execute(f"{_SELECT} LIMIT 1")
+            with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+                old.backup(new)
+                found = new.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if new.execute("PRAGMA user_version").fetchone() != (SHAPE,):
+                    found = "the clients of another release"
         except sqlite3.DatabaseError as error:
             found = str(error)
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 target.unlink()
                 raise failed(target, error) from error
         if found != "ok":
-            target.unlink(missing_ok=True)
+            target.unlink()
             raise UntrustedError(
                 f"{source}: passed over, found {one_line(found)}, expected the clients of a run: they are looked for "
                 "again"
             )
-        return True
 
     def close(self) -> None:
         try:

@@ -103,7 +103,7 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
             ):
                 move = Run(options, aws, journal, roster, summary, directory, earlier, runtime)
                 move.notes += notes
-                move.reserve = reserve
+                move.reserve, move.number = reserve, history.next_number(root)
                 diff = move.execute(desired)
         # The next run need not wait for it.
         if not move.paused:
@@ -268,8 +268,8 @@ def _keep(options: Options, token: str, roster: Roster) -> list[str]:
         return []
     try:
         approved_plan.keep(Path(options.reports_directory), token, roster)
-    except OSError as error:
-        return [f"plan: found {error.strerror} where its clients are kept, so the token approves these very ones only"]
+    except SwitchError as error:
+        return [f"the token approves these very clients only: {error}"]
     return []
 
 
@@ -351,6 +351,7 @@ class Run:
         self.findings: list[Finding] = []
         self.sweeper: Sweeper | None = None
         self.reserve: Reserve | None = None
+        self.number = 0
 
     def execute(self, desired: dict[str, str]) -> dict[str, Any]:
         """Move, and write the report however it ends; return the diff."""
@@ -363,7 +364,8 @@ class Run:
                 else:
                     self.journal.write(
                         "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired,
-                        rollback=self.options.rollback, environment=environment.versions(self.directory.parent),
+                        number=self.number, rollback=self.options.rollback,
+                        environment=environment.versions(self.directory.parent),
                         options=environment.chosen(self.options),
                     )  # fmt: skip
                     plan = self._read(desired)

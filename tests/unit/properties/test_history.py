@@ -16,7 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region_switch.errors import RefusedError, SwitchError
-from region_switch.history import JournalError, interrupted, previous_records, read_journal, switched_records
+from region_switch.history import (
+    JournalError,
+    interrupted,
+    next_number,
+    previous_records,
+    read_journal,
+    switched_records,
+)
 from region_switch.journal import Journal
 
 from ..region_switch.ours import given_away
@@ -166,6 +173,22 @@ def test_rollback_goes_back_behind_the_newest_run_that_switched_and_was_no_rollb
 def test_run_that_may_have_switched_counts_for_a_rollback(steps: tuple[str, ...]) -> None:
     with reports(a=text(run(1, WAS, WILL, "switch", "end")), b=text(run(2, WILL, WAS, *steps))) as root:
         assert previous_records(root) == ("b", WILL, [])
+
+
+def test_rollback_goes_back_from_the_newest_run_also_where_the_clock_was_set_back_between() -> None:
+    first = run(50, WAS, WILL, "switch", "switched", "end", number=1)
+    second = run(10, WILL, WAS, "switch", "switched", "end", number=2)
+    with reports(first=text(first), second=text(second)) as root:
+        assert previous_records(root)[:2] == ("second", WILL)
+        assert next_number(root) == 3
+
+
+def test_runs_are_numbered_behind_those_of_a_release_that_numbered_none(tmp_path: Path) -> None:
+    assert next_number(tmp_path) == 1
+    old = run(50, WAS, WILL, "switch", "switched", "end")
+    new = run(10, WILL, WAS, "switch", "switched", "end", number=1)
+    with reports(old=text(old), new=text(new)) as root:
+        assert previous_records(root)[0] == "new"
 
 
 def test_rollback_without_a_run_that_switched_is_refused(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible.module_utils.region_switch.connection_state import NOT_CONNECTED
 from ansible.module_utils.region_switch.errors import AwsError
 from ansible.module_utils.region_switch.landing import (
     HEADROOM,
     LONGEST_INTERVAL,
-    NOT_CONNECTED,
     RESOLVER_CACHE,
     TELL_AGAIN,
     Looker,
@@ -55,10 +55,21 @@ def test_seen_in_the_target_and_gone_from_the_source_has_landed(old: object) -> 
         (aws_error("ThrottlingException", 429), connected(1000.2)),
         (NOWHERE, aws_error("InternalFailureException", 500)),
         (NOWHERE, aws_error("NoAnswer", 0)),
+        (NOWHERE, {"connected": True, "connectedSince": "now"}),
+        (NOWHERE, {"connected": True, "connectedSince": float("nan")}),
+        (NOWHERE, {"connected": None}),
+        ({}, connected(1000.2)),
     ],
 )
 def test_anything_less_is_no_proof(old: object, new: object) -> None:
     assert not looker(old, new).look(TOLD).landed
+
+
+def test_an_answer_that_does_not_say_where_a_client_is_is_known_for_trouble() -> None:
+    looking = looker(NOWHERE, {"connected": "yes"})
+    assert looking.look(TOLD) == Sighting(None, NOT_CONNECTED)
+    assert looking.trouble is not None
+    assert looking.trouble.unreadable
 
 
 def test_a_dead_region_is_not_asked_and_the_target_is_proof() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.region_switch.fleet import Client
+from ansible.module_utils.region_switch.folder import UntrustedError
 from ansible.module_utils.region_switch.roster import ANY_WAVE, Roster, verdict
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
@@ -146,17 +147,17 @@ def test_a_roster_of_another_shape_is_not_gone_on_from(tmp_path: Path) -> None:
     with Roster(tmp_path / "old.sqlite") as old:
         old.add([client("a")], DESIRED)
         old._db.execute("PRAGMA user_version = 1")
-    (tmp_path / "text.sqlite").write_text("no database, but long enough to be one" * 100)
 
-    for name in ("old", "text", "none"):
-        assert not Roster.copy(tmp_path / f"{name}.sqlite", tmp_path / "new.sqlite")
+    with pytest.raises(UntrustedError, match="found 'the clients of another release', expected the clients of a run"):
+        Roster.copy(tmp_path / "old.sqlite", tmp_path / "new.sqlite")
+    Roster.copy(tmp_path / "none.sqlite", tmp_path / "new.sqlite")
     assert not (tmp_path / "new.sqlite").exists()
 
 
 def test_a_roster_is_copied_with_its_clients(tmp_path: Path) -> None:
     with Roster(tmp_path / "old.sqlite") as old:
         old.add([client("a")], DESIRED)
-    assert Roster.copy(tmp_path / "old.sqlite", tmp_path / "new.sqlite")
+    Roster.copy(tmp_path / "old.sqlite", tmp_path / "new.sqlite")
     with Roster(tmp_path / "new.sqlite") as new:
         assert new.waiting() == 1
 
