@@ -81,9 +81,11 @@ class Guard:
 
     Attributes:
         holding: while true, nobody else is told to leave.
+        over: the evacuation has ended, and nobody waits for what a look finds.
     """
 
     holding = False
+    over = False
 
     def look(self, witness: Witness) -> None:
         """Look once; what is raised ends the evacuation."""
@@ -189,12 +191,17 @@ class Evacuation:
     def _at_work(self) -> Iterator[None]:
         """Threads that tell and look; in the end nothing is sent any more, and what was sent is noted."""
         self.sweeper.start()
+        self._guard.over = False
         with self._runtime.pool(MOST_WORKERS + MOST_WORKERS) as self._pool:
             try:
                 yield
             finally:
                 self.sweeper.stop()
+                self._guard.over = True
                 self._pool.shutdown(cancel_futures=True)
+                # A look that did not begin has no result for those who work on.
+                if self._guarding is not None and self._guarding.cancelled():
+                    self._guarding = None
                 self._note_rest()
 
     def _wave(self, number: int, last: int, size: int) -> None:

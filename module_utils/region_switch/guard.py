@@ -91,7 +91,7 @@ class RecordsGuard(Guard):
         try:
             while (problem := self._problem(region, endpoint)) is not None:
                 # Whoever lands has found the way: it is this machine's that is broken.
-                if witness.arrived(region) > arrived:
+                if witness.arrived(region) > arrived or self.over:
                     return
                 self.holding = True
                 if self._runtime.monotonic() - since >= LOST_SECONDS:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +302,32 @@ def test_what_is_being_told_while_it_is_interrupted_is_waited_for_and_noted(
     with pytest.raises(SwitchError, match="stop"):
         move.run()
     assert move.roster.count("kicks = 1 AND state = 'told'") == 1
+
+
+def test_a_look_that_did_not_begin_before_a_wave_had_ended_does_not_end_the_next(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Future[None]] = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            if fn != move.guard.look:
+                return super().submit(fn, *args, **kwargs)
+            waiting.append(Future())
+            return waiting[-1]
+
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            for future in waiting:
+                future.cancel()
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    move.runtime = Runtime(pool=Pool)
+    monkeypatch.setattr(engine, "GUARD_SECONDS", 0.0)
+    move.clients("a", "b")
+    move.run(1)
+    move.evacuation.run([1])
+    assert move.roster.counts()["landed"] == 2
+    assert waiting
 
 
 def test_clients_of_a_dead_region_are_only_looked_for(move: Move) -> None:

@@ -108,6 +108,16 @@ def test_nobody_is_sent_to_a_region_while_it_is_silent(watched: Watched) -> None
     assert not watched.guard.holding
 
 
+def test_a_look_does_not_outlast_the_evacuation(watched: Watched) -> None:
+    watched.silent = {HOSTS[NEW]}
+    watched.guard.over = True
+
+    watched.look()
+
+    assert watched.held == []
+    assert not watched.guard.holding
+
+
 def test_a_region_that_stays_silent_while_nobody_lands_there_is_given_up(watched: Watched) -> None:
     watched.silent = {HOSTS[NEW]}
 
