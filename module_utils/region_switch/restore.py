@@ -42,17 +42,20 @@ def restore(
         AwsError: Route 53 refuses.
     """
     before = {move.endpoint: plan.records[move.endpoint] for move in plan.needed}
-    found = route53.read_records(aws.route53, options.hosted_zone_id, list(before))
+    found = route53.read_records(aws.route53, options.hosted_zone_id, [move.endpoint for move in plan.moves])
     changes: list[dict[str, Any]] = []
-    for move in plan.needed:
+    expected: dict[str, str] = {}
+    # With those that stayed: somebody else may have moved one of them, and what is written is the whole table.
+    for move in plan.moves:
         record = found[move.endpoint]
         if record is None or record.value != plan.targets[move.target]:
             raise RecordsChangedError(
                 f"record {move.endpoint}: found {record.value if record else 'none'}, expected "
-                f"{plan.targets[move.target]} as this run wrote it: somebody else changes it, it was not restored"
+                f"{plan.targets[move.target]} as this run left it: somebody else changes it, nothing was restored"
             )
-        changes += route53.replace(record, before[move.endpoint].raw)
-    expected = {name: record.value for name, record in before.items()}
+        wanted = before.get(move.endpoint, record)
+        changes += route53.replace(record, wanted.raw)
+        expected[move.endpoint] = wanted.value
     journal.write("restore", records=expected)
     change_id = route53.submit(
         aws.route53_writer, options.hosted_zone_id, changes, found, expected, "Restore after a move that did not land"

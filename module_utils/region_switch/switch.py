@@ -579,6 +579,9 @@ class Run:
             expected[move.endpoint] = target
         before = {move.endpoint: dict(plan.records[move.endpoint].raw) for move in plan.needed}
         self.journal.write("switch", records=expected, before=before)
+        staying = [plan.records[move.endpoint] for move in plan.moves if not move.needed]
+        changes += route53.as_read(staying)
+        expected |= {record.name: record.value for record in staying}
         comment = f"Move to mode {self.summary.mode}"
         zone = self.options.hosted_zone_id
         change_id = route53.submit(self.aws.route53_writer, zone, changes, plan.records, expected, comment)
