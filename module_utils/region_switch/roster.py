@@ -279,6 +279,15 @@ class Roster:
         )
         return self._db.total_changes - before
 
+    def only_look_for(self, regions: Iterable[str]) -> None:
+        """Take it that nobody can tell the clients of these regions to leave."""
+        self._begin()
+        leaving = ((ANY_WAVE, region) for region in regions)
+        self._db.executemany(
+            "UPDATE client SET state = 'told', wave = ? WHERE state = 'waiting' AND region = ?", leaving
+        )
+        self.commit()
+
     def settle(self) -> None:
         """Take back what was begun and has no result, after an interruption: it may not have been sent."""
         self._begin()

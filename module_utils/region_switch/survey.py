@@ -133,7 +133,9 @@ def read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) ->
     moves = build_moves(desired, found, targets)
     records = {name: record for name, record in found.items() if record}
     unmapped = 0
-    if not roster.count():
+    if roster.count():
+        roster.only_look_for(dead)
+    else:
         unmapped = find_clients(aws, options, desired, limits, roster)
         _expect_clients(aws, options, desired, moves, dead, roster)
     return Plan(desired, targets, records, moves, dead, limits, unmapped, servers)

@@ -629,7 +629,8 @@ class Run:
 
     def _evacuate(self, plan: Plan) -> None:
         """Move everyone, again for whoever came to the old region after the plan was read."""
-        if not self.roster.count("state NOT IN ('placed', 'landed')"):
+        # A run that goes on from another's clients has not looked who is there now.
+        if self.earlier is None and not self.roster.count("state NOT IN ('placed', 'landed')"):
             return
         evacuation = self._evacuation(plan)
         percents = waves.parse(self.options.waves)
