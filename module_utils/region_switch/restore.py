@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from . import dns_gate, route53, survey
 from .aws import Aws
 from .errors import NotConvergedError, RecordsChangedError, SwitchError
 from .evacuation import FLIGHT_SECONDS, Evacuation, Guard, Limits
+from .interrupt import Interrupted
 from .journal import Journal
 from .landing import RESOLVER_CACHE, TELL_AGAIN, Looker
 from .options import Options
@@ -85,25 +85,42 @@ def _bring_back(
     """Tell those who had landed to come back, and look for everyone who was told to leave."""
     # What made the move fail may have silenced an API since: whom nobody can tell comes by itself.
     silent = survey.silent_regions(aws)
+    homes = {move.endpoint: move.source for move in plan.needed}
     with Roster(directory / ROSTER) as back:
         for passenger, landed in roster.reverse():
-            back.add_returning(passenger, landed and passenger.target not in silent)
+            # Whose record did not move is where it belongs, as before.
+            if (home := homes.get(passenger.endpoint)) is not None:
+                back.add_returning(passenger, home, landed and passenger.target not in silent)
         back.commit()
-        evacuation = _evacuation(aws, options, journal, plan, back, silent, runtime)
-        try:
-            evacuation.run([back.waiting()])
-            evacuation.watch()
-        except SwitchError:
-            # A region that failed may not answer its API either: who came back is still looked for.
-            back.tell_nobody()
-            with suppress(SwitchError):
-                evacuation.watch()
+        _evacuate(_evacuation(aws, options, journal, plan, back, silent, runtime), back)
         for passenger in back.landed():
             roster.returned(passenger)
         roster.commit()
         found = Returned(back.count(), back.count("state = 'landed'"))
     journal.write("returned", told=found.told, back=found.back)
     return found
+
+
+def _evacuate(evacuation: Evacuation, back: Roster) -> None:
+    """Tell and look; what goes wrong with that does not end the way back, unless it is told to stop.
+
+    Raises:
+        Interrupted: it was.
+    """
+    try:
+        evacuation.run([back.waiting()])
+        evacuation.watch()
+    except Interrupted:
+        raise
+    except SwitchError:
+        # A region that failed may not answer its API either: who came back is still looked for.
+        back.tell_nobody()
+        try:
+            evacuation.watch()
+        except Interrupted:
+            raise
+        except SwitchError:
+            return
 
 
 def _evacuation(

@@ -321,14 +321,13 @@ class Roster:
         query = f"SELECT {_NAMES}, state FROM client WHERE {moved}"  # noqa: S608 - names of this file
         return ((Passenger(*values), state == "landed") for *values, state in self._db.execute(query))
 
-    def add_returning(self, passenger: Passenger, landed: bool) -> None:
-        """Take in a client that has to come back to where another roster had it leave."""
+    def add_returning(self, passenger: Passenger, home: str, landed: bool) -> None:
+        """Take in a client that has to come from where another roster had it go to the region of its record."""
         self._begin()
         self._db.execute(
             "INSERT OR IGNORE INTO client (client_id, region, endpoint, target, connected_since, state, lot) "
             "VALUES (?, ?, ?, ?, 0, ?, 0)",
-            (passenger.client_id, passenger.target, passenger.endpoint, passenger.region,
-             "waiting" if landed else "told"),
+            (passenger.client_id, passenger.target, passenger.endpoint, home, "waiting" if landed else "told"),
         )  # fmt: skip
 
     def tell_nobody(self) -> None:
@@ -342,11 +341,12 @@ class Roster:
         return (Passenger(*row) for row in self._db.execute(f"{_SELECT} WHERE state = 'landed'"))
 
     def returned(self, passenger: Passenger) -> None:
-        """Note that a client of another roster, whose way leads back, is where this one had found it."""
+        """Note that a client of another roster, whose way leads back, is where its record points again."""
         self._begin()
         self._db.execute(
-            "UPDATE client SET state = 'placed', note = 'returned' WHERE client_id = ? AND region = ?",
-            (passenger.client_id, passenger.target),
+            "UPDATE client SET state = 'placed', note = 'returned' WHERE client_id = ? AND target = ? "
+            "AND state != 'placed'",
+            (passenger.client_id, passenger.region),
         )
 
     def assign(self, wave: int, size: int) -> None:
