@@ -134,7 +134,7 @@ bench-page: $(STAMP) ## write the benchmarks' tables and plots from docs/benchma
 bench-fleet: $(STAMP) ## CPU and memory of a move of CLIENTS=1000000 simulated clients, killed and resumed
 	@python -m tests.bench.fleet_size --kill --clients $(or $(CLIENTS),1000000)
 
-soak: $(STAMP) ## the long proofs: fifty moves, devices under faults, a million clients
+soak: $(STAMP) ## the long proofs: fifty moves, devices under faults, a million clients, generated histories
 	@python -m pytest tests/soak
 
 clean: lab-down ## also remove .venv, caches and the lab's certificates; reports and production's certificates stay
