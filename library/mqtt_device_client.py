@@ -40,6 +40,9 @@ options:
   archive:
     description: The release's archive on the device, removed once it is installed. Not needed where it is.
     type: path
+  bundle:
+    description: The archive on the controller, which is sent to the device and becomes O(archive).
+    type: path
   timeout:
     description: Seconds that the client is given to prove itself.
     type: float
@@ -63,6 +66,10 @@ options:
     description: With O(state=absent), whether messages that were not delivered are removed as well.
     type: bool
     default: false
+  time_limit:
+    description: Seconds that the controller waits for the device's answer.
+    type: float
+    default: 300
 extends_documentation_fragment:
   - region_switch
 requirements: [openssl, systemd 247 or newer]
@@ -78,7 +85,7 @@ EXAMPLES = r"""
     configuration: {client_id: device-0001, endpoint: mqtt1.example.com, library: paho}
     unit: "{{ lookup('ansible.builtin.template', 'mqtt-client.service.j2') }}"
     release: 0123456789abcdef-python3.11
-    archive: /opt/mqtt-client/archives/paho.tar.gz
+    bundle: .cache/bundles/paho.tar.gz
 
 - name: Remove the client
   mqtt_device_client:
@@ -128,12 +135,14 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "unit": {"type": "str"},
     "release": {"type": "str"},
     "archive": {"type": "path"},
+    "bundle": {"type": "path"},
     "timeout": {"type": "float", "default": 30},
     "needs_message": {"type": "bool", "default": True},
     "group": {"type": "str", "default": ""},
     "metrics_file": {"type": "path", "default": "/run/mqtt-client/mqtt_client.prom"},
     "metrics_link": {"type": "path"},
     "purge": {"type": "bool", "default": False},
+    "time_limit": {"type": "float", "default": 300},
 }
 
 
