@@ -12,7 +12,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The engine and the clients, as the drill and the bench import them.
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
-.PHONY: help venv lock drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak clean
+.PHONY: help venv lock drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak
+.PHONY: mutants clean
 .PHONY: bench bench-gap bench-curve bench-engine bench-client bench-overhead bench-page bench-fleet
 
 help: ## list the targets
@@ -44,6 +45,8 @@ endef
 # or its input says otherwise; requirements.txt comes before requirements-dev.txt, which keeps to it.
 CONTROLLER_LOCKS := requirements-lock requirements requirements-dev
 DEVICE_LOCKS := clients/requirements-awsiotsdk clients/requirements-paho
+# Named with all that is used of them, because others of their requirements have no wheel.
+BARE_LOCKS := requirements-mutants
 # No address of an index gets into a lock: each user has their own.
 UV_OPTIONS := --no-config --quiet --universal --generate-hashes --only-binary :all: --emit-build-options
 UV_OPTIONS += --no-emit-index-url --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
@@ -56,6 +59,9 @@ lock: ## lock what requirements*.in name, with hashes; UPGRADE=yes takes the new
 	done; \
 	for lock in $(DEVICE_LOCKS); do \
 		"$$tool/bin/uv" pip compile $(UV_OPTIONS) --python-version 3.9 --output-file $$lock.txt $$lock.in; \
+	done; \
+	for lock in $(BARE_LOCKS); do \
+		"$$tool/bin/uv" pip compile $(UV_OPTIONS) --no-deps --python-version 3.11 --output-file $$lock.txt $$lock.in; \
 	done
 
 drill: $(STAMP) ## the whole move, rehearsed; FAULT=<name> moves under a fault, FAULT=list shows them
@@ -136,6 +142,13 @@ bench-fleet: $(STAMP) ## CPU and memory of a move of CLIENTS=1000000 simulated c
 
 soak: $(STAMP) ## the long proofs: fifty moves, devices under faults, a million clients, generated histories
 	@python -m pytest tests/soak
+
+$(VENV)/.mutants: $(STAMP) requirements-mutants.txt
+	@$(VENV)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --requirement requirements-mutants.txt
+	@touch $@
+
+mutants: $(VENV)/.mutants ## do the unit tests notice faults in what decides? Half an hour; MODULE="pace waves" for some
+	@python -m tests.mutants $(MODULE)
 
 clean: lab-down ## also remove .venv, caches and the lab's certificates; reports and production's certificates stay
 	rm -rf .venv .cache certs/clients

@@ -20,6 +20,10 @@ options:
       - "Host names that the endpoints shall lead to: V({endpoint: host name}). They are looked up on the device, too."
     type: dict
     default: {}
+  time_limit:
+    description: Seconds that the controller waits for the device's answer.
+    type: float
+    default: 300
 extends_documentation_fragment:
   - region_switch.info
 author: The maintainers of this repository
@@ -73,6 +77,7 @@ from ansible.module_utils.basic import AnsibleModule
 ARGUMENT_SPEC: dict[str, Any] = {
     "endpoints": {"type": "list", "elements": "str", "required": True},
     "targets": {"type": "dict", "default": {}},
+    "time_limit": {"type": "float", "default": 300},
 }
 
 

@@ -43,6 +43,9 @@ options:
   archive_digest:
     description: SHA-256 of O(archive) as it was made, in hex. An archive with another one is not unpacked.
     type: str
+  bundle:
+    description: The archive on the controller, which is sent to the device and becomes O(archive).
+    type: path
   timeout:
     description: Seconds that the client is given to prove itself.
     type: float
@@ -66,6 +69,10 @@ options:
     description: With O(state=absent), whether messages that were not delivered are removed as well.
     type: bool
     default: false
+  time_limit:
+    description: Seconds that the controller waits for the device's answer.
+    type: float
+    default: 300
 extends_documentation_fragment:
   - region_switch
 requirements: [openssl, systemd 247 or newer]
@@ -81,7 +88,7 @@ EXAMPLES = r"""
     configuration: {client_id: device-0001, endpoint: mqtt1.example.com, library: paho}
     unit: "{{ lookup('ansible.builtin.template', 'mqtt-client.service.j2') }}"
     release: 0123456789abcdef-python3.11
-    archive: /opt/mqtt-client/archives/paho.tar.gz
+    bundle: .cache/bundles/paho.tar.gz
     archive_digest: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
 
 - name: Remove the client
@@ -133,12 +140,14 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "release": {"type": "str"},
     "archive": {"type": "path"},
     "archive_digest": {"type": "str"},
+    "bundle": {"type": "path"},
     "timeout": {"type": "float", "default": 30},
     "needs_message": {"type": "bool", "default": True},
     "group": {"type": "str", "default": ""},
     "metrics_file": {"type": "path", "default": "/run/mqtt-client/mqtt_client.prom"},
     "metrics_link": {"type": "path"},
     "purge": {"type": "bool", "default": False},
+    "time_limit": {"type": "float", "default": 300},
 }
 
 

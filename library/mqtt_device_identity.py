@@ -22,6 +22,10 @@ options:
     description: Whether a new key is made beside the current one, to take its place with the next deployment.
     type: bool
     default: false
+  time_limit:
+    description: Seconds that the controller waits for the device's answer.
+    type: float
+    default: 300
 extends_documentation_fragment:
   - region_switch
 requirements: [openssl, systemd 247 or newer]
@@ -64,6 +68,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "client_id": {"type": "str", "required": True},
     "key_type": {"type": "str", "choices": ["ECC", "RSA"], "default": "ECC"},
     "renew": {"type": "bool", "default": False},
+    "time_limit": {"type": "float", "default": 300},
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import grp
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,11 @@ def _restart(service: Service, timeout: float, needs_message: bool) -> State:
     old = service.state().process
     service.reload()
     service.restart()
-    return wait_until(service, lambda now: now.process not in (0, old) and _proven(now, needs_message), timeout)
+    state = wait_until(service, lambda now: now.process not in (0, old) and _proven(now, needs_message), timeout)
+    if state.process and state.process == old:
+        # What the old process says proves nothing of what is installed now.
+        return replace(state, status=f"not restarted, still process {old}")
+    return state
 
 
 def _proven(state: State, needs_message: bool) -> bool:

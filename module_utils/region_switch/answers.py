@@ -187,7 +187,9 @@ def _whole(bits: int) -> Callable[[object], bool]:
     limit = 2 ** (bits - 1)
 
     def fits(value: object) -> bool:
-        return type(value) is int and -limit <= value < limit
+        # JSON has one kind of number.
+        whole = type(value) is int or (type(value) is float and value.is_integer())
+        return whole and -limit <= value < limit
 
     return fits
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import ledger as ledgers
+from .device_names import refuse_other_names
 from .errors import NotConvergedError
 from .module import Result
 
@@ -24,8 +25,10 @@ def wait_for_arrival(parameters: dict[str, Any], check_mode: bool) -> Result:  #
 
     Raises:
         NotConvergedError: none did within the time.
+        RefusedError: the client ID is none.
     """
-    ledger, client_id, timeout = Path(parameters["ledger"]), parameters["client_id"], float(parameters["timeout"])
+    ledger, timeout = Path(parameters["ledger"]), float(parameters["timeout"])
+    client_id = refuse_other_names(parameters["client_id"])
     since = time.time()
     if not _region_of_arrival(ledger, since - ALIVE):
         return {"changed": False, "region": None}

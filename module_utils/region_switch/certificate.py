@@ -10,16 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from .aws import AwsClient
-from .errors import AwsError, RefusedError
+from .errors import AwsError, RefusedError, one_line
 from .module import Result
 
 # https://docs.aws.amazon.com/iot/latest/apireference/API_DetachThingPrincipal.html: propagates within seconds.
 DETACH_ATTEMPTS = 15
 DETACH_INTERVAL = 1.0
+
+# Bytes; one with an RSA key of 4096 bits has 1.6 KB.
+LARGEST_REQUEST = 16 * 1024
+# https://docs.aws.amazon.com/iot/latest/apireference/API_CreateCertificateFromCsr.html: RSA of 2048 bits at least, or
+# one of these curves.
+SMALLEST_RSA = 2048
+CURVES = {"secp256r1", "secp384r1", "secp521r1"}
+HASHES = {"sha256", "sha384", "sha512"}
 
 
 def ensure_certificate(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
@@ -81,12 +93,60 @@ def parse_request(name: object, data: bytes) -> bytes:
         name: what an error calls it.
 
     Raises:
-        RefusedError: it is none, or is not signed with its own key.
+        RefusedError: it is none, has a key or a signature that AWS IoT does not take, or is not signed with its key.
     """
-    request = _parse(name, data, x509.load_pem_x509_csr)
+    request, key = _request(name, data)
+    if not _is_taken(key):
+        raise RefusedError(
+            f"{name}: found a key that is {_kind(key)}, expected RSA of {SMALLEST_RSA} bits or more, P-256, P-384 or "
+            "P-521, as AWS IoT takes them: create it again"
+        )
+    algorithm = request.signature_hash_algorithm
+    if algorithm is None or algorithm.name not in HASHES:
+        raise RefusedError(f"{name}: found a signature with another hash than SHA-256, expected it: create it again")
     if not request.is_signature_valid:
         raise RefusedError(f"{name}: found a signature of another key, expected its own: create it again")
-    return _der(request.public_key())
+    return _der(key)
+
+
+def refuse_other_subject(name: object, data: bytes, client_id: str) -> None:
+    """Refuse a signing request of somebody else.
+
+    Args:
+        name: what an error calls it.
+
+    Raises:
+        RefusedError: its common name is not the client ID.
+    """
+    request, _ = _request(name, data)
+    found = [str(each.value) for each in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if found != [client_id]:
+        raise RefusedError(
+            f"{name}: found common name {one_line(', '.join(found))}, expected '{client_id}': see to the device"
+        )
+
+
+def _request(name: object, data: bytes) -> tuple[x509.CertificateSigningRequest, Any]:
+    """The request and its public key."""
+    if len(data) > LARGEST_REQUEST:
+        raise RefusedError(f"{name}: found {len(data)} bytes, expected {LARGEST_REQUEST} at most: create it again")
+    request = _parse(name, data, x509.load_pem_x509_csr)
+    try:
+        return request, request.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise RefusedError(f"{name}: found no key that can be read ({error}), expected one: create it again") from error
+
+
+def _is_taken(key: Any) -> bool:
+    if isinstance(key, RSAPublicKey):
+        return key.key_size >= SMALLEST_RSA
+    return isinstance(key, EllipticCurvePublicKey) and key.curve.name in CURVES
+
+
+def _kind(key: Any) -> str:
+    """A key as an error shows it, such as "RSA, 1024 bits"."""
+    kind = type(key).__name__.removesuffix("PublicKey").removesuffix("Key")
+    return f"{kind}, {key.key_size} bits" if hasattr(key, "key_size") else kind
 
 
 def public_key_of_certificate(path: Path) -> bytes:
@@ -164,7 +224,9 @@ def _create(iot: AwsClient, pem: str | None, parameters: dict[str, Any], path: P
             raise RefusedError(
                 f"certificate {path}: found no folder {path.parent}, expected one to write it to: create it first"
             )
-        csr = _load(Path(parameters["csr_path"]), lambda data: data.decode("ascii"))
+        request = Path(parameters["csr_path"])
+        parse_request(request, _read(request))
+        csr = _load(request, lambda data: data.decode("ascii"))
         active = status == "ACTIVE"
         answer = iot.call("CreateCertificateFromCsr", certificateSigningRequest=csr, setAsActive=active)
         write_whole(path, answer["certificatePem"])

@@ -9,6 +9,7 @@ from typing import Any
 
 from .aws import AwsClient
 from .certificate import certificate_id, ensure_certificate, read_certificate
+from .device_names import refuse_other_names
 from .errors import AwsError, RefusedError
 from .module import Result
 from .pace import TokenBucket
@@ -37,9 +38,11 @@ def ensure_clients(iot: AwsClient, parameters: dict[str, Any], check_mode: bool)
         `{"changed", "left_out": {client ID: reason}, "diff"}`.
 
     Raises:
-        RefusedError: a client that is required cannot be made known.
+        RefusedError: a client that is required cannot be made known, or a client ID is none.
     """
     clients: Sequence[Client] = parameters["clients"]
+    for client in clients:
+        refuse_other_names(client["client_id"])
     results = _each(clients, lambda client: _ensure_client(iot, client, parameters, check_mode))
     left_out = {client: str(found) for client, found in results.items() if isinstance(found, RefusedError | AwsError)}
     done = {client: found for client, found in results.items() if isinstance(found, dict)}
@@ -66,7 +69,7 @@ def retire_certificates(iot: AwsClient, parameters: dict[str, Any], check_mode: 
 
     Raises:
         AwsError: AWS refused, or did not answer.
-        RefusedError: a file holds no certificate.
+        RefusedError: a file holds no certificate, or a client ID is none.
     """
     paths = [path for client in parameters["retire"] for path in superseded(Path(parameters["directory"]), client)]
     statuses = {}

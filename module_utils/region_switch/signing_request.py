@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .certificate import certificate_id, parse_request, public_key_of_certificate, read_certificate, write_whole
+from .certificate import (
+    certificate_id,
+    parse_request,
+    public_key_of_certificate,
+    read_certificate,
+    refuse_other_subject,
+    write_whole,
+)
+from .device_names import refuse_other_names
 from .errors import RefusedError
 from .module import Result
 
@@ -22,13 +30,16 @@ def ensure_signing_request(parameters: dict[str, Any], check_mode: bool) -> Resu
         parameters: `directory`, `client_id`, `csr` (PEM).
 
     Raises:
-        RefusedError: the text is no signing request, or the certificate that is there is none.
+        RefusedError: the client ID is none, the text is no signing request of this client with a key that AWS IoT
+            takes, or the certificate that is there is none.
     """
-    directory, client_id = Path(parameters["directory"]), parameters["client_id"]
+    directory, client_id = Path(parameters["directory"]), refuse_other_names(parameters["client_id"])
     if not directory.is_dir():
         raise RefusedError(f"{directory}: found no such folder, expected it: run setup.yml first")
     request, certificate, key = (directory / f"{client_id}.{suffix}" for suffix in ("csr", "crt", "key"))
-    wanted = parse_request(f"signing request of {client_id}", parameters["csr"].encode())
+    name = f"signing request of {client_id}"
+    wanted = parse_request(name, parameters["csr"].encode())
+    refuse_other_subject(name, parameters["csr"].encode(), client_id)
     text = parameters["csr"].strip() + "\n"
     before = request.read_text(encoding="ascii", errors="replace") if request.exists() else ""
     replaced = certificate.exists() and public_key_of_certificate(certificate) != wanted
@@ -57,7 +68,11 @@ def supersede(certificate: Path) -> None:
 
 
 def superseded(directory: Path, client_id: str) -> list[Path]:
-    """The certificates of a client that have a successor and may still be valid."""
-    prefix = f"{client_id}."
+    """The certificates of a client that have a successor and may still be valid.
+
+    Raises:
+        RefusedError: the client ID is none.
+    """
+    prefix = f"{refuse_other_names(client_id)}."
     found = (directory / SUPERSEDED).glob("*.crt") if (directory / SUPERSEDED).is_dir() else []
     return sorted(path for path in found if path.name.startswith(prefix) and len(path.name) == len(prefix) + 68)

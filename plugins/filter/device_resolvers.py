@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def device_lookups(
 
 
 def device_answers(results: Sequence[Mapping[str, Any]], loop_var: str) -> dict[str, Any]:
-    """Return who answered what: `{"right": [host], "unasked": [host], "stale": [line]}`.
+    """Return who answered what: `{"right": [host], "unasked": [host (reason)], "stale": [line]}`.
 
     Args:
         results: of a loop of `endpoint_lookup_info` over `device_lookups`.
@@ -39,7 +40,8 @@ def device_answers(results: Sequence[Mapping[str, Any]], loop_var: str) -> dict[
     for result in results:
         asked = result[loop_var]
         if "lookups" not in result:
-            answers["unasked"].append(asked["host"])
+            reason = result.get("reason")
+            answers["unasked"].append(f"{asked['host']} ({reason})" if reason else asked["host"])
         elif result["stale"]:
             answers["stale"].append(_line(asked, result["lookups"]))
         else:
@@ -55,6 +57,16 @@ def device_report(answers: Mapping[str, Sequence[str]]) -> list[str]:
     return lines + [f"could not be asked: {host}" for host in answers["unasked"]]
 
 
+def seconds_from_now(seconds: float | str) -> float:
+    """Return when so many seconds will be over, by a clock that nobody sets and that all processes here share."""
+    return time.monotonic() + float(seconds)
+
+
+def is_over(moment: float | str) -> bool:
+    """Whether a moment of `seconds_from_now` is over."""
+    return time.monotonic() >= float(moment)
+
+
 def _line(asked: Mapping[str, str], lookups: Mapping[str, Mapping[str, Any]]) -> str:
     found = lookups[asked["endpoint"]]
     answer = found["canonical"] or f"({found['error']})"
@@ -65,4 +77,10 @@ class FilterModule:
     """Makes the filters known to Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"device_answers": device_answers, "device_lookups": device_lookups, "device_report": device_report}
+        return {
+            "device_answers": device_answers,
+            "device_lookups": device_lookups,
+            "device_report": device_report,
+            "is_over": is_over,
+            "seconds_from_now": seconds_from_now,
+        }

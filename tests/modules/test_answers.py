@@ -125,6 +125,7 @@ def test_index_that_cannot_be_read_is_no_empty_fleet(account: Aws, server: Serve
         ({"things": []}, 0),
         ({"nextToken": None, "thingGroups": None, "things": [THING]}, 1),
         ({"things": [THING, THING]}, 2),
+        ({"things": [{**THING, "connectivity": {"connected": True, "timestamp": 1e3}}]}, 1),
     ],
 )
 def test_index_is_read_as_aws_answers(account: Aws, server: Server, content: object, clients: int) -> None:

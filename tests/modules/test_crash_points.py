@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from ansible.module_utils.region_switch import landing
 
@@ -101,3 +102,23 @@ def test_killed_while_the_records_are_restored(
                 if client_id not in aws_api.connected(OLD):
                     aws_api.connect(NEW if set(records().values()) == {ATS[NEW]} else OLD, client_id)
             assert_moved(aws_api, {**move, "landing_timeout": 5}, f"{moment} {step}")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_run_killed_while_it_read_the_fleet_gets_nobody_past_the_limits(
+    aws_api: AwsApi, options: dict[str, Any], environment: None, moment: str
+) -> None:
+    """What it had read by then is a part of the fleet at most: the limits are for all of it."""
+    start_over(aws_api, NEW)
+    move = {**options, "mode": "3", "max_clients": 2}
+    assert killed_at(move, 1 if moment == "before" else 0, moment)
+    attributes = {"attributes": {"mqtt_endpoint": ENDPOINTS[0]}}
+    boto3.client("iot", region_name=OLD).create_thing(thingName="client_03", attributePayload=attributes)
+    aws_api.connect(OLD, "client_03", thing_name="client_03")
+    start = last_request(aws_api)
+
+    refused = run("iot_region_switch", move)
+
+    assert refused["outcome"] == "refused"
+    assert "max_clients: found 3 clients to disconnect, expected 2 at most" in refused["msg"]
+    assert aws_api.writes(start) == []

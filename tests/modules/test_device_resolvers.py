@@ -27,6 +27,7 @@ PLAYBOOK = [
                 "name": "Ask the devices",
                 "ansible.builtin.include_role": {"name": "failover", "tasks_from": "device_resolvers"},
             },
+            {"name": "Run a module", "ansible.builtin.ping": {}},
             {"name": "Go on", "ansible.builtin.debug": {"msg": "went on"}},
         ],
     }
@@ -55,7 +56,6 @@ def ask(
     """Run the tasks against these devices."""
     inventory = folder / "hosts.json"
     local = {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
-    inventory.write_text(json.dumps({"all": {"hosts": local, "children": {"edge": {"hosts": devices}}}}))
     playbook = folder / "playbook.yml"
     playbook.write_text(yaml.safe_dump(PLAYBOOK))
     values = {
@@ -68,10 +68,12 @@ def ask(
         "failover_dns_policy": "wait",
         **variables,
     }
+    everything = {"hosts": local, "children": {"edge": {"hosts": devices}}, "vars": values}
+    inventory.write_text(json.dumps({"all": everything}))
     paths = [str(path) for path in (library, REPOSITORY / "library") if path]
     command = Path(sys.executable).parent / "ansible-playbook"
     return subprocess.run(
-        [str(command), "-i", str(inventory), str(playbook), "-e", json.dumps(values)],
+        [str(command), "-i", str(inventory), str(playbook)],
         cwd=REPOSITORY,
         env={**os.environ, "ANSIBLE_LIBRARY": ":".join(paths), "ANSIBLE_LOCAL_TEMP": str(folder / "ansible")},
         stdin=subprocess.DEVNULL,
@@ -139,8 +141,9 @@ def tries(tmp_path: Path) -> Path:
         "    stream.write('<' + os.environ.get('AWS_SECRET_ACCESS_KEY', '') + '>')\n"
         "    stream.seek(0)\n"
         "    stale = [] if stream.read().count('<') >= 3 else module.params['endpoints']\n"
-        "lookup = {'canonical': 'old', 'error': ''}\n"
-        "module.exit_json(stale=stale, lookups={name: lookup for name in module.params['endpoints']})\n"
+        "lookup = {'canonical': 'old', 'addresses': [], 'error': ''}\n"
+        "names = [*module.params['endpoints'], *module.params['targets'].values()]\n"
+        "module.exit_json(changed=False, stale=stale, lookups={name: lookup for name in names})\n"
     )
 
     return tries

@@ -720,6 +720,30 @@ def test_a_dead_region_is_left_and_what_was_skipped_is_said(
     assert "ChangeResourceRecordSets" not in aws_api.writes(start)
 
 
+def test_an_old_region_that_takes_seconds_to_answer_is_left_as_any_other(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    aws_api.faults({"operation": "DescribeEndpoint", "region": OLD, "kind": "latency", "seconds": 5.0})
+
+    moved = run_ok("iot_region_switch", {**options, "mode": "3"})
+
+    assert moved["outcome"] == "moved"
+    assert not any("skipped" in line for line in moved["lines"])
+    assert aws_api.connected(NEW) == set(CLIENTS)
+
+
+def test_clients_that_cannot_be_looked_at_are_left_where_they_are(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    aws_api.faults({"operation": "GetConnection", "kind": "error", "status": 500, "code": "InternalFailureException"})
+
+    found = run("iot_region_switch", {**options, "mode": "3", "waves": [100], "landing_timeout": 2})
+
+    assert found["outcome"] == "partial"
+    assert "2 of 2 clients of whom AWS does not say where they are (GetConnection in" in found["msg"]
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
+    aws_api.faults()
+    assert run_ok("iot_region_switch", {**options, "mode": "3"})["summary"]["clients"]["landed"] == 2
+
+
 def test_a_move_into_a_dead_region_is_refused(
     aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from ansible.module_utils.region_switch import registration
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
 
 from .conftest import AwsApi
 from .modules import error_of, last_request, run_ok
@@ -172,6 +178,117 @@ def test_text_that_is_no_request_is_refused(tmp_path: Path) -> None:
 
     assert error.startswith("signing request of one: found no valid PEM")
     assert list(tmp_path.iterdir()) == []
+
+
+NAMES = ["../ca", "..", ".", "a/b", "", "one\n", "one.two", "*", "ä", "x" * 129]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_of_a_file_elsewhere_is_no_client_id(tmp_path: Path, name: str) -> None:
+    folder, superseded = tmp_path / "clients", tmp_path / "clients" / "superseded"
+    superseded.mkdir(parents=True)
+    csr = write_csr(tmp_path, "one").read_text()
+    for path in (tmp_path / "ca.key", folder / "one.key", superseded / f"one.{'a' * 64}.crt"):
+        path.write_text("not to be touched")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("device_signing_request", {"directory": str(folder), "client_id": name, "csr": csr}),
+        ("iot_clients", clients(folder, name, issue=True)),
+        ("iot_clients", {"region": REGION, "directory": str(folder), "retire": [name]}),
+        ("message_arrival_info", {"ledger": str(tmp_path / "ledger.sqlite"), "client_id": name}),
+    ]
+
+    for module, parameters in asked:
+        assert error_of(module, parameters).startswith("client ID: found "), module
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def request(key: Any, *names: str, hashed_with: Any = None) -> str:
+    """A signing request with these common names."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return builder.sign(key, hashed_with).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def ecc(curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(curve)
+
+
+def hashed_with_sha1() -> str:
+    """One that the library here would not sign."""
+    new = ["openssl", "req", "-new", "-sha1", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    settings = "[req]\ndistinguished_name = name\n[name]\n"
+    command = [*new, "-keyout", "/dev/null", "-subj", "/CN=one", "-config", "/dev/stdin"]
+    return subprocess.run(command, input=settings, capture_output=True, text=True, check=True).stdout
+
+
+WEAK: dict[str, Callable[[], tuple[str, str]]] = {
+    "another's name": lambda: (
+        request(ecc(ec.SECP256R1()), "two", hashed_with=hashes.SHA256()),
+        "found common name 'two', expected 'one': see to the device",
+    ),
+    "two names": lambda: (
+        request(ecc(ec.SECP256R1()), "one", "two", hashed_with=hashes.SHA256()),
+        "found common name 'one, two', expected 'one'",
+    ),
+    "no name": lambda: (
+        request(ecc(ec.SECP256R1()), hashed_with=hashes.SHA256()),
+        "found common name nothing, expected 'one'",
+    ),
+    "RSA of 1024 bits": lambda: (
+        request(rsa.generate_private_key(65537, 1024), "one", hashed_with=hashes.SHA256()),  # noqa: S505
+        "found a key that is RSA, 1024 bits, expected RSA of 2048 bits or more, P-256, P-384 or P-521",
+    ),
+    "DSA": lambda: (
+        request(dsa.generate_private_key(2048), "one", hashed_with=hashes.SHA256()),
+        "found a key that is DSA, 2048 bits, expected RSA of",
+    ),
+    "Ed25519": lambda: (
+        request(ed25519.Ed25519PrivateKey.generate(), "one"),
+        "found a key that is Ed25519, expected RSA of",
+    ),
+    "another curve": lambda: (
+        request(ecc(ec.SECP256K1()), "one", hashed_with=hashes.SHA256()),
+        "found a key that is EC, 256 bits, expected RSA of",
+    ),
+    "SHA-1": lambda: (
+        hashed_with_sha1(),
+        "found a signature with another hash than SHA-256, expected it",
+    ),
+    "20 MB": lambda: (
+        request(ecc(ec.SECP256R1()), "one", hashed_with=hashes.SHA256()) + "\n" * 20_000_000,
+        "found 20000",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", WEAK)
+def test_request_that_aws_would_not_take_or_that_is_of_another_is_not_kept(tmp_path: Path, fault: str) -> None:
+    csr, says = WEAK[fault]()
+    (tmp_path / "one.key").write_text("made on the controller once")
+
+    error = error_of("device_signing_request", {"directory": str(tmp_path), "client_id": "one", "csr": csr})
+
+    assert error.startswith(f"signing request of one: {says}")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.key"]
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+def test_request_with_a_key_that_aws_takes_is_kept(tmp_path: Path, curve: ec.EllipticCurve) -> None:
+    csr = request(ecc(curve), "one", hashed_with=hashes.SHA384())
+
+    assert run_ok("device_signing_request", {"directory": str(tmp_path), "client_id": "one", "csr": csr})["changed"]
+
+
+def test_weak_request_of_somebody_else_is_not_sent(known: None, aws_api: AwsApi, tmp_path: Path) -> None:
+    (tmp_path / "one.csr").write_text(WEAK["RSA of 1024 bits"]()[0])
+    last = last_request(aws_api)
+
+    done = run_ok("iot_clients", clients(tmp_path, "one", issue=True))
+
+    assert "found a key that is RSA, 1024 bits" in done["left_out"]["one"]
+    assert "CreateCertificateFromCsr" not in aws_api.operations(last)
 
 
 def test_folder_that_is_still_to_be_made_is_named(tmp_path: Path) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.region_switch import device_names
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from fleet import edge_clients
+from fleet import client_id_fault, edge_clients, superseded_certificates
 from lab import topology
 
 INVENTORIES = Path(__file__).parent.parent.parent / "inventory"
@@ -64,3 +67,45 @@ def test_two_hosts_with_one_client_id_are_named() -> None:
 
     with pytest.raises(AnsibleFilterError, match=r"edge2.*pump.*edge1"):
         edge_clients(["edge1", "edge2"], hostvars, ENDPOINTS)
+
+
+@pytest.mark.parametrize("managed", [True, "yes", None])
+def test_client_id_that_is_longer_than_a_common_name_is_named(managed: object) -> None:
+    host = {"mqtt_endpoint": ENDPOINTS[0], "mqtt_client_id": "x" * 65, "mqtt_client_managed": managed}
+    if managed is None:
+        del host["mqtt_client_managed"]
+
+    with pytest.raises(AnsibleFilterError, match=r"host edge7: mqtt_client_id is x{65}, expected 1 to 64 letters"):
+        edge_clients(["edge7"], {"edge7": host}, ENDPOINTS)
+    assert edge_clients(["edge7"], {"edge7": {**host, "mqtt_client_id": "x" * 64}}, ENDPOINTS)
+
+
+@pytest.mark.parametrize("managed", [False, "no"])
+def test_client_id_of_a_device_with_software_of_its_own_is_as_long_as_a_things_name(managed: object) -> None:
+    host = {"mqtt_endpoint": ENDPOINTS[0], "mqtt_client_id": "x" * 128, "mqtt_client_managed": managed}
+
+    assert edge_clients(["edge7"], {"edge7": host}, ENDPOINTS)
+    with pytest.raises(AnsibleFilterError, match="expected 1 to 128 letters"):
+        edge_clients(["edge7"], {"edge7": {**host, "mqtt_client_id": "x" * 129}}, ENDPOINTS)
+
+
+@given(st.text(max_size=140) | st.from_regex(r"[a-zA-Z0-9:_-]{1,130}", fullmatch=True))
+@example("a\n")
+@example("../ca")
+@example("x" * 129)
+def test_filters_and_modules_take_the_same_client_ids(text: str) -> None:
+    assert (client_id_fault(text) == "") == bool(device_names.CLIENT_ID.fullmatch(text))
+
+
+def test_superseded_certificates_are_those_of_the_client_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "superseded"
+    folder.mkdir()
+    digest = "0a" * 32
+    for name in (f"one.{digest}.crt", f"one.{digest}.key", "one.crt", f"one.two.{digest}.crt", f"oney.{digest}.crt"):
+        (folder / name).touch()
+    (tmp_path / "ca.key").touch()
+
+    assert superseded_certificates(str(tmp_path), "one") == [str(folder / f"one.{digest}.crt")]
+    for name in ("../ca", "*", "", "one.two"):
+        with pytest.raises(AnsibleFilterError, match="mqtt_client_id is"):
+            superseded_certificates(str(tmp_path), name)

@@ -10,6 +10,7 @@ from fleet import left_out_of_deployment, left_out_of_setup
 
 ON = {"unreachable": False, "csr": "PEM"}
 OFF = {"unreachable": True, "msg": "timed out"}
+HUNG = {"unreachable": True, "msg": "edge1: found no answer", "reason": "no answer within 3 s"}
 STATUS = "not connected: no route to host"
 
 
@@ -22,6 +23,7 @@ STATUS = "not connected: no route to host"
         # Its certificate is there already.
         (OFF, [], ""),
         (OFF, ["found no x.csr"], "not reachable; found no x.csr"),
+        (HUNG, ["found no x.csr"], "could not be asked (no answer within 3 s); found no x.csr"),
         ({}, ["found no x.csr", "found no x.csr"], "found no x.csr"),
         # In check mode.
         ({"unreachable": False, "changed": True, "csr": None}, ["found no x.csr"], ""),
@@ -42,7 +44,9 @@ def test_setup_needs_a_certificate_in_every_region(identity: dict[str, Any], ref
         (ON, {"changed": True, "connected": False}, ""),
         ({}, {}, ""),
         (OFF, {}, "not reachable, nothing was changed"),
+        (HUNG, {}, "could not be asked (no answer within 3 s), nothing was changed: see to it"),
         (ON, {"unreachable": True}, "went off while it was deployed to"),
+        (ON, HUNG, "could not be asked (no answer within 3 s) while it was deployed to"),
         (
             ON,
             {"changed": False, "connected": False, "status": STATUS},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -33,6 +35,52 @@ def test_argument_specs_match_defaults(role: Path) -> None:
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_variables_carry_the_name_of_their_role(role: Path) -> None:
     assert [name for name in documented(role) if not name.startswith(role.name)] == []
+
+
+PLAYBOOKS = sorted((ROLES[0].parent.parent / "playbooks").glob("*.yml"))
+# Modules that run on devices.
+ON_DEVICES = {"endpoint_lookup_info", "mqtt_device_client", "mqtt_device_identity"}
+# Actions that ask nobody.
+LOCAL = {"assert", "debug", "fail", "group_by", "include_tasks", "meta", "set_fact"}
+
+
+def tasks(content: Any) -> Iterator[dict[str, Any]]:
+    """The tasks of a file, also those in blocks."""
+    for task in content or []:
+        nested = [key for key in ("block", "rescue", "always") if key in task]
+        for key in nested:
+            yield from tasks(task[key])
+        if not nested:
+            yield task
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda playbook: playbook.name)
+def test_no_play_asks_devices_for_facts(playbook: Path) -> None:
+    """What they say would become variables, and without the word Ansible asks where a configuration has it so."""
+    plays = yaml.safe_load(playbook.read_text())
+
+    assert plays
+    assert [play["name"] for play in plays if play.get("gather_facts") is not False] == []
+
+
+@pytest.mark.parametrize(
+    "role", [role for role in ROLES if role.name.startswith("mqtt_client")], ids=lambda role: role.name
+)
+def test_devices_are_asked_by_checked_modules_only_and_within_a_time_limit(role: Path) -> None:
+    for path in (role / "tasks").glob("*.yml"):
+        for task in tasks(yaml.safe_load(path.read_text())):
+            asked = ON_DEVICES & set(task)
+            here = task.get("delegate_to") == "localhost" or {f"ansible.builtin.{name}" for name in LOCAL} & set(task)
+            assert asked or here, task["name"]
+            assert all("time_limit" in task[module] for module in asked), task["name"]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_role_that_asks_devices_has_their_actions_beside_it(role: Path) -> None:
+    asks = any(f"{module}:" in path.read_text() for path in (role / "tasks").glob("*.yml") for module in ON_DEVICES)
+
+    assert (role / "action_plugins").exists() == asks
+    assert not asks or all((role / "action_plugins" / f"{module}.py").exists() for module in ON_DEVICES)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

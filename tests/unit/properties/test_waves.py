@@ -28,7 +28,8 @@ def test_percents_are_numbers_or_text(values: list[object], percents: tuple[floa
 @pytest.mark.parametrize(
     ("values", "named"),
     [([0], "0"), ([101], "101"), ([-1], "-1"), ([True], "true"), (["ten"], "'ten'"), ([None], "nothing"),
-     ([float("nan")], "nan"), ([50, 10], "10"), ([10, "10%"], "'10%'"), ([[1]], "[1]"), (["1%%"], "'1%%'")],
+     ([float("nan")], "nan"), ([50, 10], "10"), ([10, "10%"], "'10%'"), ([1, 50, 10], "10"),
+     ([[1]], "[1]"), (["1%%"], "'1%%'")],
 )  # fmt: skip
 def test_other_values_are_refused_by_name(values: list[object], named: str) -> None:
     with pytest.raises(RefusedError) as refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from ansible.module_utils.region_switch.dns_gate import (
     servers,
 )
 from ansible.module_utils.region_switch.errors import RefusedError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NAME, OLD, NEW = "mqtt1.example.com", "old.example.net", "new.example.net"
@@ -345,9 +346,110 @@ def test_long_list_of_servers_stays_one_short_line() -> None:
     assert len(stale.value.stale) == 9
 
 
+@pytest.mark.parametrize(("count", "rest"), [(6, ": nobody"), (7, "; and 1 more: nobody")])
+def test_six_servers_are_named_and_the_others_counted(count: int, rest: str) -> None:
+    many = [Server(f"ns-{number}", f"192.0.2.{number}") for number in range(count)]
+    script = Script({server: [OLD] for server in many})
+    ends_time_after(script, many[0], 1)
+
+    with pytest.raises(StaleServersError, match=rf"ns-5: {NAME} = \S+ ?\S*, expected {NEW}{rest}") as stale:
+        script.gate().wait(many, {NAME: NEW})
+
+    assert "ns-6" not in str(stale.value)
+
+
+@pytest.mark.parametrize("names", [1, 2])
+def test_a_resolver_is_dead_after_three_queries_without_any_answer(names: int) -> None:
+    watch = dns_gate._Watch(DEAD, {f"mqtt{number}.example.com": NEW for number in range(names)}, 3)
+    dead = []
+    for _ in range(4):
+        watch.hear({"mqtt0.example.com": SILENT}, 1000.0)
+        dead.append(watch.dead)
+    assert dead == [False, False, True, True]
+
+    watch.hear({"mqtt0.example.com": Answer(OLD)}, 1000.0)
+    watch.hear({"mqtt0.example.com": SILENT}, 1000.0)
+    assert not watch.dead
+
+
+def test_a_resolver_whose_answer_has_no_ttl_left_keeps_it_no_longer() -> None:
+    watch = dns_gate._Watch(RESOLVER, {NAME: NEW}, 3)
+    watch.hear({NAME: Answer(OLD, 0.0)}, 1000.0)
+
+    assert [stale.seconds for stale in watch.stale(1000.0)] == [0.0]
+
+
+def test_a_round_that_was_cut_short_is_not_counted_as_right() -> None:
+    watch = dns_gate._Watch(ONE, {NAME: NEW, "mqtt2.example.com": NEW}, 1)
+
+    watch.hear({NAME: Answer(NEW)}, 1000.0)
+    assert not watch.settled
+
+    watch.hear({NAME: Answer(NEW), "mqtt2.example.com": Answer(NEW)}, 1000.0)
+    assert watch.settled
+
+
+def test_servers_are_asked_ten_times_a_second_and_the_operator_told_every_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    def wait_futures(running: Any, seconds: float) -> Any:
+        waits.append(seconds)
+        return futures.wait(running)
+
+    monkeypatch.setattr(dns_gate, "wait_futures", wait_futures)
+    slept: list[float] = []
+    told: list[Sequence[Stale]] = []
+
+    Script({ONE: [OLD, OLD, NEW]}).gate(1, sleep=slept.append, report=lambda stale, _: told.append(stale)).wait(
+        [ONE], {NAME: NEW}
+    )
+
+    assert (set(slept), set(waits)) == ({0.1}, {1.0})
+    assert told == []
+
+
+def test_nothing_is_reported_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_gate, "REPORT_INTERVAL", WAIT)
+    script = Script({ONE: [OLD]})
+    ends_time_after(script, ONE, 1)
+    told: list[Sequence[Stale]] = []
+
+    with pytest.raises(StaleServersError):
+        script.gate(report=lambda stale, _: told.append(stale)).wait([ONE], {NAME: NEW})
+
+    assert told == []
+
+
+def test_no_time_is_left_while_the_last_answers_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_gate, "REPORT_INTERVAL", 0.01)
+    reported = threading.Event()
+    left: list[float] = []
+
+    def report(_: Sequence[Stale], seconds: float) -> None:
+        left.append(seconds)
+        if seconds <= 0:
+            reported.set()
+
+    script = Script({ONE: [OLD]})
+
+    def before(_: Server) -> None:
+        script.now += TIMEOUT + 5
+        assert reported.wait(WAIT)
+
+    script.before = before
+    with pytest.raises(StaleServersError):
+        script.gate(report=report).wait([ONE], {NAME: NEW})
+
+    assert left[-1] == 0.0
+
+
 _TOLD = st.sampled_from([NEW, NEW, NEW, OLD, SILENT, Answer("(SERVFAIL, no CNAME)")])
 
 
+# How long an example takes is the machine's affair: each has threads.
+@settings(deadline=None)
 @given(
     st.lists(st.lists(_TOLD, min_size=1, max_size=12), min_size=1, max_size=3),
     st.integers(min_value=1, max_value=4),

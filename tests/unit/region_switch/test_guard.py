@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import guard as engine
 from ansible.module_utils.region_switch import probe
 from ansible.module_utils.region_switch.errors import AwsError, RecordsChangedError
 from ansible.module_utils.region_switch.guard import OwnWayError, RecordsGuard, TargetLostError
@@ -27,6 +26,7 @@ class Watched:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.route53: Any = [record_set(NAME, HOSTS[NEW], 0)]
+        self.asked: list[tuple[str, str]] = []
         self.answers: list[str | None] = []
         self.silent: set[str] = set()
         self.arrivals: list[int] = []
@@ -35,10 +35,15 @@ class Watched:
         monkeypatch.setattr(probe, "locate", lambda host, _resolvers: host)
         monkeypatch.setattr(probe, "handshake", self._handshake)
         settings = Settings("ca.crt", 14.0, None, None, 8883, 0, "Z1", "mqtt_endpoint")
-        plan = Plan({NAME: NEW}, HOSTS, {}, [], {}, {}, 0, [])
-        aws: Any = SimpleNamespace(route53=FakeAws(self._list))
         self.clock = Clock()
-        self.guard = RecordsGuard(aws, settings, plan, {NEW}, Runtime(monotonic=self.clock, sleep=self._sleep))
+        self.settings = settings
+        self.guard = self.watch(Plan({NAME: NEW}, HOSTS, {}, [], {}, {}, 0, []))
+
+    def watch(self, plan: Plan) -> RecordsGuard:
+        aws: Any = SimpleNamespace(route53=FakeAws(self._list))
+        runtime = Runtime(monotonic=self.clock, sleep=self._sleep)
+        self.guard = RecordsGuard(aws, self.settings, plan, {NEW}, runtime)
+        return self.guard
 
     def look(self) -> None:
         self.guard.look(self)
@@ -59,7 +64,7 @@ class Watched:
         return {"ResourceRecordSets": self.route53} if isinstance(self.route53, list) else self.route53
 
     def _handshake(self, host: str, _port: int, name: str, *_: Any) -> None:
-        assert name == NAME
+        self.asked.append((host, name))
         if host in self.silent:
             raise ProbeError(host, "no answer")
         if host == HOSTS[NEW] and self.answers and (problem := self.answers.pop(0)):
@@ -124,7 +129,8 @@ def test_a_region_that_stays_silent_while_nobody_lands_there_is_given_up(watched
     with pytest.raises(TargetLostError, match=f"region {NEW}: found no answer of its MQTT endpoint for 30 s"):
         watched.look()
 
-    assert len(watched.held) == engine.LOST_SECONDS / engine.PAUSE
+    assert len(watched.held) == 30
+    assert watched.clock() == 1030.0
     assert not watched.guard.holding
 
 
@@ -144,6 +150,28 @@ def test_clients_that_are_there_are_not_taken_back_from_a_region_that_this_machi
     watched.silent, watched.there = {HOSTS[NEW]}, True
 
     with pytest.raises(OwnWayError, match="while AWS says that clients are connected there: see to this machine's way"):
+        watched.look()
+
+
+def test_the_endpoint_that_moves_to_a_region_is_the_one_that_is_asked_for_there(watched: Watched) -> None:
+    other = "mqtt0.example.com"
+    watched.route53 = [record_set(other, HOSTS[OLD], 0), *watched.route53]
+    watched.watch(Plan({other: OLD, NAME: NEW}, HOSTS, {}, [], {}, {}, 0, []))
+
+    watched.look()
+
+    assert watched.asked == [(HOSTS[NEW], NAME)]
+
+
+@pytest.mark.parametrize("dead", [{}, {OLD: "no answer"}])
+def test_another_region_that_answers_or_none_to_compare_with_leaves_the_region_lost(
+    watched: Watched, dead: dict[str, str]
+) -> None:
+    third = {"eu-west-1": "a1b2c3-ats.iot.eu-west-1.amazonaws.com"} if not dead else {}
+    watched.watch(Plan({NAME: NEW}, {**HOSTS, **third}, {}, [], dead, {}, 0, []))
+    watched.silent = set(HOSTS.values())
+
+    with pytest.raises(TargetLostError, match="and nobody landed there meanwhile"):
         watched.look()
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from ansible.module_utils.region_switch import roster as engine
 from ansible.module_utils.region_switch.fleet import Client
 from ansible.module_utils.region_switch.folder import UntrustedError
-from ansible.module_utils.region_switch.roster import ANY_WAVE, Roster, verdict
+from ansible.module_utils.region_switch.roster import ANY_WAVE, NO_WAVE, Passenger, Roster, verdict
+
+from .fakes import Clock
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 ENDPOINT = "mqtt1.example.com"
@@ -174,6 +181,28 @@ def test_who_was_told_before_an_interruption_is_of_no_wave_and_due_at_once(roste
     assert [each.client_id for each in roster.take_waiting(1, 0.0, 10)] == ["b"]
 
 
+@pytest.mark.parametrize(
+    ("kicked_at", "landed_at", "moments"),
+    [
+        (10.0, 10.5, ("10.000", "10.500", "0.500")),
+        # The clocks of AWS and of this machine differ.
+        (10.0, 9.0, ("10.000", "9.000", "0.000")),
+        (0.0, 9.0, ("", "9.000", "")),
+        (10.0, 0.0, ("10.000", "", "")),
+        (0.0, 0.0, ("", "", "")),
+    ],
+)
+def test_moments_that_nobody_knows_are_left_out_of_the_table(
+    roster: Roster, tmp_path: Path, kicked_at: float, landed_at: float, moments: tuple[str, ...]
+) -> None:
+    roster.add([client("a")], DESIRED)
+    roster.update(Passenger("a", OLD, ENDPOINT, NEW, 100.0), "told", kicked_at=kicked_at, landed_at=landed_at)
+    roster.write_csv(tmp_path / "clients.csv")
+    with (tmp_path / "clients.csv").open(encoding="utf-8", newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["disconnected_at"], row["landed_at"], row["seconds"]) == moments
+
+
 def test_table_of_clients(roster: Roster, tmp_path: Path) -> None:
     odd = 'a/b "c", d\u00e9\n#+'
     roster.add([client(odd), client("placed", NEW), client("=HYPERLINK(1)", NEW)], DESIRED)
@@ -198,11 +227,201 @@ def test_table_of_clients(roster: Roster, tmp_path: Path) -> None:
         (0, 1, 0, "straggler"),
         (0, 1, 2, "bounced"),
         (0, 0, 0, "dark"),
+        (1, 0, 0, "landed"),
         (None, None, 0, "unproven"),
+        (None, 0, 0, "unproven"),
+        (None, 1, 0, "unproven"),
+        (0, None, 0, "unproven"),
+        (1, None, 0, "unproven"),
     ],
 )
 def test_verdict(in_target: int | None, in_source: int | None, bounces: int, word: str) -> None:
     assert verdict("told", in_target, in_source, bounces) == word
+
+
+@pytest.mark.parametrize("state", ["placed", "landed"])
+def test_verdict_of_those_who_are_where_they_belong(state: str) -> None:
+    assert verdict(state, 0, 1, 3) == state
+
+
+def test_nothing_was_done_yet_about_a_client_that_was_only_found() -> None:
+    found = Passenger("a", OLD, ENDPOINT, NEW, 100.0)
+    assert found == Passenger("a", OLD, ENDPOINT, NEW, 100.0, 0, 0, 0, 0, 0.0, 0.0, 0, 0)
+    assert found.key == ("a", OLD)
+
+
+def states(roster: Roster) -> dict[str, tuple[Any, ...]]:
+    """`{client ID: (state, wave, due, attempts)}`."""
+    rows = roster._db.execute("SELECT client_id, state, wave, due, attempts FROM client")
+    return {name: tuple(rest) for name, *rest in rows}
+
+
+def under_way(roster: Roster) -> dict[str, Passenger]:
+    """One client of each state, in wave 1 but for the one that waits without a wave, and all on disk."""
+    names = {"sending": "a", "told": "b", "looking": "c", "landed": "d"}
+    roster.add([client(name) for name in names.values()], DESIRED)
+    roster.assign(1, 4)
+    taken = {each.client_id: each for each in roster.take_waiting(1, 0, 4)}
+    for state, name in names.items():
+        roster.update(taken[name], state, kicks=int(state != "sending"), due=5.0)  # type: ignore[arg-type]
+    roster.add([client("e"), client("f", NEW)], DESIRED)
+    roster.commit()
+    return taken
+
+
+def test_who_was_told_and_has_not_landed_is_gathered_out_of_the_waves(roster: Roster) -> None:
+    under_way(roster)
+    roster.settle()
+    assert roster.gather_late() == 3
+    assert {name: row[:2] for name, row in states(roster).items()} == {
+        "a": ("waiting", 0), "b": ("told", 0), "c": ("told", 0), "d": ("landed", 1), "e": ("waiting", NO_WAVE),
+        "f": ("placed", NO_WAVE),
+    }  # fmt: skip
+    # The waves begin at 1.
+    assert roster.not_landed(1) == (0, 0)
+
+
+def test_those_who_can_only_be_looked_for_are_taken_in_once_and_not_where_they_belong(roster: Roster) -> None:
+    roster.add([client("a"), client("b", NEW)], DESIRED)
+    assert roster.expect([client("a"), client("b"), client("c"), client("d")], DESIRED) == 2
+    assert roster.expect([client("d"), client("e")], DESIRED) == 1
+    assert [each.client_id for each in roster.take_told(0.0, 10)] == ["c", "d", "e"]
+
+
+def test_who_is_sent_back_is_who_was_told_or_may_have_been(roster: Roster) -> None:
+    taken = under_way(roster)
+    roster.update(taken["a"], "waiting", attempts=1)
+    assert {each.client_id: landed for each, landed in roster.reverse()} == {
+        "a": False, "b": False, "c": False, "d": True
+    }  # fmt: skip
+
+
+def test_one_that_comes_back_is_told_where_it_has_landed_and_looked_for_otherwise(roster: Roster) -> None:
+    for name, landed in (("a", True), ("b", False)):
+        roster.add_returning(Passenger(name, OLD, ENDPOINT, NEW, 100.0), landed)
+    assert {name: row[0] for name, row in states(roster).items()} == {"a": "waiting", "b": "told"}
+    roster.assign(1, 1)
+    (back,) = roster.take_waiting(1, 0.0, 10)
+    assert (back.region, back.target, back.connected_since) == (NEW, OLD, 0.0)
+
+
+def test_where_nobody_can_be_told_those_who_wait_are_looked_for(roster: Roster) -> None:
+    under_way(roster)
+    roster.tell_nobody()
+    assert (states(roster)["e"], states(roster)["a"][0]) == (("told", NO_WAVE, 0.0, 1), "sending")
+
+
+def test_one_that_came_back_is_placed_again(roster: Roster) -> None:
+    taken = under_way(roster)
+    roster.returned(Passenger("b", NEW, ENDPOINT, OLD, 0.0))
+    assert states(roster)["b"][0] == "placed"
+    assert states(roster)["c"][0] == "looking"
+    assert roster.count("note = 'returned'") == 1
+    assert [each.client_id for each in roster.landed()] == [taken["d"].client_id]
+
+
+def seen_by_others(roster: Roster) -> list[Any]:
+    """The table as another process has it."""
+    path = roster._db.execute("PRAGMA database_list").fetchone()[2]
+    with closing(sqlite3.connect(path)) as other:
+        return other.execute("SELECT * FROM client ORDER BY client_id, region").fetchall()
+
+
+Action = Callable[[Roster, dict[str, Passenger]], object]
+CHANGES: dict[str, Action] = {
+    "add": lambda roster, _: roster.add([client("new")], DESIRED),
+    "expect": lambda roster, _: roster.expect([client("new")], DESIRED),
+    "update": lambda roster, taken: roster.update(taken["b"], "landed"),
+    "take": lambda roster, _: roster.take_told(9.0, 1),
+    "add_returning": lambda roster, _: roster.add_returning(Passenger("new", OLD, ENDPOINT, NEW, 1.0), True),
+    "returned": lambda roster, _: roster.returned(Passenger("b", NEW, ENDPOINT, OLD, 0.0)),
+}
+STEPS: dict[str, Action] = {
+    "settle": lambda roster, _: roster.settle(),
+    "resume": lambda roster, _: roster.resume(),
+    "gather_late": lambda roster, _: roster.gather_late(),
+    "tell_nobody": lambda roster, _: roster.tell_nobody(),
+    "assign": lambda roster, _: roster.assign(1, 1),
+}
+
+
+def traced(roster: Roster, action: Action) -> list[str]:
+    """The statements of an action, but for those that only read."""
+    taken, statements = under_way(roster), list[str]()
+    roster._db.set_trace_callback(statements.append)
+    action(roster, taken)
+    roster._db.set_trace_callback(None)
+    return [each for each in statements if not each.startswith("SELECT")]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changes_are_gathered_into_one_transaction(roster: Roster, name: str) -> None:
+    """Each for itself would wait for the disk."""
+    before = seen_by_others(roster)
+    statements = traced(roster, CHANGES[name])
+    assert (statements[0], "COMMIT" in statements) == ("BEGIN", False)
+
+    roster.commit()
+    roster.commit()
+    assert seen_by_others(roster) != before
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_is_on_disk_as_a_whole_when_it_returns(roster: Roster, name: str) -> None:
+    statements = traced(roster, STEPS[name])
+    assert (statements[0], statements[-1]) == ("BEGIN", "COMMIT")
+    assert len(statements) >= 3
+    assert seen_by_others(roster) == roster._db.execute("SELECT * FROM client ORDER BY client_id, region").fetchall()
+
+
+def test_taking_nobody_changes_nothing(roster: Roster) -> None:
+    under_way(roster)
+    assert roster.take_told(1.0, 10) == []
+    assert not roster._db.in_transaction
+
+
+def test_what_was_noted_is_on_disk_after_a_quarter_of_a_second(roster: Roster, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=clock))
+    under_way(roster)
+
+    roster.add([client("x")], DESIRED)
+    clock.sleep(0.125)
+    roster.tick()
+    assert len(seen_by_others(roster)) == 6
+
+    clock.sleep(0.125)
+    roster.tick()
+    assert len(seen_by_others(roster)) == 7
+
+    # From then on another quarter, and finding clients counts as looking up.
+    clock.sleep(0.125)
+    roster.add([client("y")], DESIRED)
+    assert len(seen_by_others(roster)) == 7
+    clock.sleep(0.125)
+    roster.add([client("z")], DESIRED)
+    assert len(seen_by_others(roster)) == 9
+
+
+def test_others_may_read_while_a_run_writes_and_no_write_waits_for_the_disk(roster: Roster) -> None:
+    """What a power cut takes of it is found out again."""
+    assert roster._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert roster._db.execute("PRAGMA synchronous").fetchone() == (1,)
+
+
+def test_a_closed_roster_holds_its_file_no_more(tmp_path: Path) -> None:
+    roster = Roster(tmp_path / "clients.sqlite")
+    roster.add([client("a")], DESIRED)
+    roster.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        roster.count()
+    with Roster(tmp_path / "clients.sqlite") as again:
+        assert again.count() == 1
+
+
+def test_looking_for_a_roster_makes_none(tmp_path: Path) -> None:
+    Roster.copy(tmp_path / "none.sqlite", tmp_path / "new.sqlite")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_asking_who_is_next_does_not_read_those_of_later_waves(roster: Roster) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.pace import BURST_SECONDS
 from ansible.module_utils.region_switch.roster import Passenger
-from ansible.module_utils.region_switch.sweep import ATTEMPTS, CLIENT_INTERVAL, Sweeper, retry_delay
+from ansible.module_utils.region_switch.sweep import ATTEMPTS, CLIENT_INTERVAL, Sweeper, Told, retry_delay
 
 from .fakes import Clock, FakeAws, aws_error, on
 
@@ -35,6 +36,79 @@ def seconds_for(requests: int, leaving: float, arriving: float) -> float:
 def test_the_slower_of_both_regions_sets_the_pace(leaving: float, arriving: float) -> None:
     pace = min(leaving, arriving)
     assert 300 / pace - BURST_SECONDS - 0.02 <= seconds_for(300, leaving, arriving) <= 300 / pace
+
+
+def answering(answer: Any) -> Any:
+    return lambda *_, **__: answer
+
+
+def test_each_region_has_a_pace_of_its_own() -> None:
+    clock, other = Clock(), "eu-west-1"
+    data: Any = {OLD: FakeAws(answering({})), other: FakeAws(answering({}))}
+    telling = Sweeper(data, {OLD: 10.0, other: 20.0}, {NEW: 1000.0}, runtime=on(clock))
+    begun = clock()
+    telling.tell(CLIENT)
+    assert telling.rate() == 10.0
+
+    telling.tell(replace(CLIENT, region=other))
+
+    # Neither waited for the other: only as long as both took in the target.
+    assert clock() - begun == pytest.approx(0.001)
+    assert telling.rate() == 30.0
+
+
+@pytest.mark.parametrize(("answer", "found"), [({}, True), (aws_error("ResourceNotFoundException", 404), False)])
+def test_it_is_told_when_the_request_went_out_and_how_long_it_took(answer: Any, found: bool) -> None:
+    clock = Clock(50.0)
+    telling = sweeper(clock, lambda *_, **__: (clock.sleep(0.25), answer)[1])
+    assert telling.tell(CLIENT) == Told(50.0, 50.0, 0.25, found=found)
+
+
+def test_the_time_of_a_failed_request_is_told_too() -> None:
+    clock, error = Clock(50.0), aws_error("InternalFailureException", 500)
+    telling = sweeper(clock, lambda *_, **__: (clock.sleep(0.25), error)[1])
+    told = telling.tell(CLIENT)
+    assert told == Told(50.0, 50.0, 0.25, error=error)
+    assert not told.found
+
+
+def test_every_request_is_counted_whatever_its_answer() -> None:
+    codes = [("ThrottlingException", 429), ("InternalFailureException", 500), ("ForbiddenException", 403)]
+    answers = iter([{}, *(aws_error(*code) for code in codes), aws_error("ResourceNotFoundException", 404)])
+    telling = sweeper(Clock(), lambda *_, **__: next(answers))
+    assert (telling.calls, telling.throttled) == (0, 0)
+    for _ in range(5):
+        telling.tell(CLIENT)
+    assert (telling.calls, telling.throttled) == (5, 1)
+
+
+@pytest.mark.parametrize(("code", "status"), [("InternalFailureException", 500), ("ForbiddenException", 403), ("x", 0)])
+def test_only_throttling_slows_down(code: str, status: int) -> None:
+    telling = sweeper(Clock(), answering(aws_error(code, status)))
+    told = telling.tell(CLIENT)
+    assert told.error is not None
+    assert told.error.code == code
+    assert (telling.throttled, telling.rate()) == (0, 100.0)
+
+
+def test_what_is_accepted_within_the_second_after_throttling_recovers_nothing() -> None:
+    clock = Clock()
+    answers = iter([aws_error("ThrottlingException", 429), *[{}] * 100])
+    telling = sweeper(clock, lambda *_, **__: next(answers))
+    telling.tell(CLIENT)
+    throttled_at = clock()
+    while clock() < throttled_at + 0.9:
+        telling.tell(CLIENT)
+    assert telling.rate() == 50.0
+    while clock() < throttled_at + 1.1:
+        telling.tell(CLIENT)
+    assert 50.0 < telling.rate() < 80.0
+
+
+def test_sessions_stay_and_wills_are_not_sent_unless_asked_for() -> None:
+    asked: list[dict[str, Any]] = []
+    sweeper(Clock(), lambda _, **parameters: asked.append(parameters) or {}).tell(CLIENT)
+    assert asked == [{"clientId": "client_01", "cleanSession": False, "preventWillMessage": True}]
 
 
 def test_the_request_says_what_becomes_of_session_and_will() -> None:
@@ -81,6 +155,11 @@ def test_throttling_is_waited_out_for_ever() -> None:
 @pytest.mark.parametrize(("code", "status"), [("ForbiddenException", 403), ("InvalidRequestException", 400)])
 def test_refusals_are_not_tried_again(code: str, status: int) -> None:
     assert retry_delay(aws_error(code, status), 1) is None
+
+
+def test_a_failed_request_is_tried_again_later_each_time() -> None:
+    error = aws_error("InternalFailureException", 500)
+    assert [retry_delay(error, attempts) for attempts in (1, 2, 5, 6)] == pytest.approx([1.1, 2.2, 5.5, None])
 
 
 def test_one_client_is_not_asked_for_twice_within_its_quota() -> None:

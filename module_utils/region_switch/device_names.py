@@ -1,0 +1,25 @@
+"""Client IDs of devices, which name their things, and files on the controller."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import RefusedError, one_line
+
+# https://docs.aws.amazon.com/iot/latest/apireference/API_CreateThing.html, thingName. The filters in
+# plugins/filter/fleet.py have the same pattern.
+CLIENT_ID = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
+
+
+def refuse_other_names(client_id: object) -> str:
+    """Return a client ID that may name files.
+
+    Raises:
+        RefusedError: it may not, such as `../ca`.
+    """
+    if isinstance(client_id, str) and CLIENT_ID.fullmatch(client_id):
+        return client_id
+    raise RefusedError(
+        f"client ID: found {one_line(client_id)}, expected 1 to 128 letters, digits, ':', '_' or '-', as AWS IoT names "
+        "things: set mqtt_client_id in the inventory"
+    )

@@ -1,0 +1,314 @@
+"""Going back: records only where they still are as this run wrote them, and then the clients."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.module_utils.region_switch import quotas, restore
+from ansible.module_utils.region_switch.dns_gate import Answer, Server
+from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError, SwitchError
+from ansible.module_utils.region_switch.evacuation import Guard, Limits
+from ansible.module_utils.region_switch.fleet import Client
+from ansible.module_utils.region_switch.journal import Journal
+from ansible.module_utils.region_switch.plan import Move
+from ansible.module_utils.region_switch.restore import Returned
+from ansible.module_utils.region_switch.roster import NO_WAVE, Passenger, Roster
+from ansible.module_utils.region_switch.route53 import record_set, simple_cname
+from ansible.module_utils.region_switch.runtime import Runtime
+from ansible.module_utils.region_switch.survey import Plan
+
+from .fakes import Clock, FakeAws, aws_error
+
+OLD, NEW, OTHER = "us-east-1", "ap-northeast-1", "eu-west-1"
+HOSTS = {region: f"a1b2c3-ats.iot.{region}.amazonaws.com" for region in (OLD, NEW, OTHER)}
+ONE, TWO, STAYS = "mqtt1.example.com", "mqtt2.example.com", "mqtt3.example.com"
+NAME_SERVER = Server("ns-1", "192.0.2.1")
+
+
+class Evacuation:
+    """Notes what it is made of and asked for, and does what a test wants."""
+
+    made: list[Evacuation]
+    problems: list[str]
+
+    def __init__(
+        self, roster: Roster, sweeper: Any, looker: Any, _: Journal, limits: Limits, guard: Guard, runtime: Runtime
+    ) -> None:
+        self.roster, self.sweeper, self.looker = roster, sweeper, looker
+        self.limits, self.guard, self.runtime = limits, guard, runtime
+        self.calls: list[Any] = []
+        self.on_disk = 0
+        self.made.append(self)
+
+    def run(self, sizes: list[int]) -> None:
+        self._do("run", sizes)
+
+    def watch(self) -> None:
+        self._do("watch", self.roster.waiting())
+
+    def _do(self, name: str, value: Any) -> None:
+        self.calls.append((name, value))
+        if name == "run":
+            path = self.roster._db.execute("PRAGMA database_list").fetchone()[2]
+            with closing(sqlite3.connect(path)) as other:
+                self.on_disk = other.execute("SELECT count(*) FROM client").fetchone()[0]
+        if name in self.problems:
+            self.problems.remove(name)
+            raise SwitchError("refused")
+        if name == "watch":
+            for passenger in [*self.roster.take_told(0.0, 10), *self.roster.take_waiting(NO_WAVE, 0.0, 10)]:
+                if passenger.client_id != "lost":
+                    self.roster.update(passenger, "landed")
+
+
+class World:
+    """A move of two of three endpoints, with its records, its clients and the APIs."""
+
+    def __init__(self, folder: Path, roster: Roster, journal: Journal) -> None:
+        self.folder, self.roster, self.journal = folder, roster, journal
+        self.clock = Clock()
+        self.records: list[dict[str, Any]] = [record_set(ONE, HOSTS[NEW], 5), record_set(TWO, HOSTS[OTHER], 5)]
+        self.batches: list[Any] = []
+        self.statuses = ["INSYNC"]
+        self.submitted: Any = {"ChangeInfo": {"Id": "C1"}}
+        self.asked: list[tuple[Server, str]] = []
+        self.answer: str | None = None
+        self.silent: set[str] = set()
+        self.quotas: Any = {region: quotas.defaults(region) for region in HOSTS}
+        self.options: Any = SimpleNamespace(
+            hosted_zone_id="Z1", dns_timeout=60.0, dns_consecutive=3, landing_timeout=50.0, ttl=20,
+            clean_session=True, prevent_will_message=False, delete_connection_rate=70.0,
+            subscriptions_per_client=0.0,
+        )  # fmt: skip
+
+    def restore(self) -> Returned:
+        before = {
+            ONE: simple_cname(record_set(ONE, HOSTS[OLD], 20)),
+            TWO: simple_cname(record_set(TWO, HOSTS[OLD], 30)),
+            STAYS: simple_cname(record_set(STAYS, HOSTS[OLD], 20)),
+        }
+        moves = [Move(ONE, OLD, NEW), Move(TWO, OLD, OTHER), Move(STAYS, OLD, OLD)]
+        desired = {ONE: NEW, TWO: OTHER, STAYS: OLD}
+        plan = Plan(desired, HOSTS, before, moves, {}, self.quotas, 0, [NAME_SERVER])  # type: ignore[arg-type]
+        aws: Any = SimpleNamespace(
+            route53=FakeAws(self._route53), route53_writer=FakeAws(self._write),
+            data={region: region for region in HOSTS},
+            probing={region: FakeAws(self._probe(region), region) for region in HOSTS},
+        )  # fmt: skip
+        clock = self.clock
+        runtime = Runtime(monotonic=clock, now=clock, sleep=clock.sleep, ask=self._ask)
+        return restore.restore(aws, self.options, self.journal, plan, self.roster, self.folder, runtime)
+
+    def _route53(self, operation: str, **_: Any) -> Any:
+        if operation == "ListResourceRecordSets":
+            return {"ResourceRecordSets": self.records}
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        return {"ChangeInfo": {"Id": "C1", "Status": status}}
+
+    def _write(self, operation: str, **parameters: Any) -> Any:
+        if operation != "ChangeResourceRecordSets":
+            return self._route53(operation, **parameters)
+        self.batches.append(parameters["ChangeBatch"]["Changes"])
+        if isinstance(self.submitted, AwsError):
+            self.records = [record_set(ONE, HOSTS[OLD], 20), record_set(TWO, HOSTS[OLD], 30)]
+        return self.submitted
+
+    def _ask(self, server: Server, name: str) -> Answer:
+        self.clock.sleep(1.0)
+        self.asked.append((server, name))
+        return Answer(self.answer or HOSTS[OLD])
+
+    def _probe(self, region: str) -> Any:
+        down = aws_error("NoAnswer", 0)
+        return lambda *_, **__: down if region in self.silent else {"endpointAddress": "a.example.com"}
+
+    def steps(self) -> list[dict[str, Any]]:
+        entries = [json.loads(line) for line in (self.folder / "journal.jsonl").read_text().splitlines()]
+        return [{key: value for key, value in entry.items() if key != "at"} for entry in entries]
+
+    def clients(self, **states: str) -> None:
+        """Clients that left OLD for NEW, told or landed."""
+        self.roster.add([Client(name, ONE, OLD, 1.0) for name in states], {ONE: NEW})
+        self.roster.assign(1, len(states))
+        for passenger in self.roster.take_waiting(1, 0.0, len(states)):
+            self.roster.update(passenger, states[passenger.client_id], kicks=1)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(restore, "Evacuation", Evacuation)
+    monkeypatch.setattr(Evacuation, "made", [], raising=False)
+    monkeypatch.setattr(Evacuation, "problems", [], raising=False)
+    with Roster(tmp_path / "clients.sqlite") as roster, Journal(tmp_path / "journal.jsonl") as journal:
+        yield World(tmp_path, roster, journal)
+
+
+def test_records_are_put_back_as_they_were_in_one_batch_and_only_those_that_were_switched(world: World) -> None:
+    world.restore()
+
+    assert world.batches == [
+        [
+            {"Action": "DELETE", "ResourceRecordSet": record_set(ONE, HOSTS[NEW], 5)},
+            {"Action": "CREATE", "ResourceRecordSet": record_set(ONE, HOSTS[OLD], 20)},
+            {"Action": "DELETE", "ResourceRecordSet": record_set(TWO, HOSTS[OTHER], 5)},
+            {"Action": "CREATE", "ResourceRecordSet": record_set(TWO, HOSTS[OLD], 30)},
+        ]
+    ]
+    assert world.steps()[:2] == [
+        {"step": "restore", "records": {ONE: HOSTS[OLD], TWO: HOSTS[OLD]}},
+        {"step": "restored", "change_id": "C1"},
+    ]
+
+
+@pytest.mark.parametrize("value", [HOSTS[OLD], HOSTS[NEW], "broker.example.net", None])
+def test_a_record_that_somebody_else_changed_is_not_overwritten_nor_is_any_other(
+    world: World, value: str | None
+) -> None:
+    world.records = world.records[:1] + ([record_set(TWO, value, 5)] if value else [])
+
+    with pytest.raises(RecordsChangedError) as changed:
+        world.restore()
+
+    assert str(changed.value) == (
+        f"record {TWO}: found {value or 'none'}, expected {HOSTS[OTHER]} as this run wrote it: somebody else changes "
+        "it, it was not restored"
+    )
+    assert world.batches == []
+    assert Evacuation.made == []
+
+
+def test_every_server_of_route_53_has_the_records_before_anyone_is_told(world: World) -> None:
+    world.statuses = ["PENDING", "PENDING", "INSYNC"]
+
+    world.restore()
+
+    assert world.statuses == ["INSYNC"]
+
+
+def test_a_change_that_stays_pending_is_told(world: World) -> None:
+    world.statuses = ["PENDING"]
+
+    with pytest.raises(NotConvergedError, match="found PENDING after 60 s"):
+        world.restore()
+
+
+def test_a_change_that_went_through_without_an_answer_needs_no_waiting(world: World) -> None:
+    world.submitted, world.statuses = aws_error("NoAnswer", 0), ["PENDING"]
+
+    assert world.restore() == Returned(0, 0)
+    assert world.steps()[1] == {"step": "restored", "change_id": None}
+
+
+def test_dns_is_asked_until_it_answers_the_records_as_they_were(world: World) -> None:
+    world.restore()
+
+    assert world.asked == [(NAME_SERVER, ONE), (NAME_SERVER, TWO)] * 3
+
+
+def test_dns_that_stays_stale_keeps_nobody_from_being_brought_back(world: World) -> None:
+    world.answer = HOSTS[NEW]
+    world.clients(a="landed")
+
+    assert world.restore() == Returned(1, 1)
+    assert 1060 <= world.clock() <= 1062
+
+
+def test_those_who_had_landed_are_told_and_the_others_looked_for(world: World) -> None:
+    world.clients(a="landed", b="landed", c="told", lost="told")
+
+    assert world.restore() == Returned(told=4, back=3)
+
+    (evacuation,) = Evacuation.made
+    assert evacuation.calls == [("run", [2]), ("watch", 2)]
+    assert world.roster.count("state = 'placed' AND note = 'returned'") == 3
+    assert world.steps()[-1] == {"step": "returned", "told": 4, "back": 3}
+    # Who has to come back is on disk before anyone is told, and both rosters when it returns.
+    assert evacuation.on_disk == 4
+    for name in ("clients.sqlite", "restored.sqlite"):
+        Roster.copy(world.folder / name, world.folder / f"copy of {name}")
+        with Roster(world.folder / f"copy of {name}") as copied:
+            assert copied.count() == 4
+            assert copied.count("state IN ('placed', 'landed') AND (note = 'returned' OR region != 'us-east-1')") == 3
+
+
+def test_nobody_is_told_to_leave_a_region_whose_api_is_silent(world: World) -> None:
+    world.clients(a="landed", b="told")
+    world.silent = {NEW}
+
+    world.restore()
+
+    (evacuation,) = Evacuation.made
+    assert evacuation.calls[0] == ("run", [0])
+    assert set(evacuation.looker.dead) == {NEW}
+
+
+def test_whoever_moves_by_itself_is_looked_for_where_the_sweep_fails(world: World) -> None:
+    world.clients(a="landed", b="told")
+    Evacuation.problems = ["run"]
+
+    assert world.restore() == Returned(told=2, back=2)
+
+    (evacuation,) = Evacuation.made
+    # Nobody waits to be told any more.
+    assert evacuation.calls == [("run", [1]), ("watch", 0)]
+
+
+@pytest.mark.parametrize(("failures", "back"), [(1, 2), (2, 0)])
+def test_a_failure_of_the_watch_is_no_failure_of_the_restore(world: World, failures: int, back: int) -> None:
+    world.clients(a="landed", b="told")
+    Evacuation.problems = ["watch"] * failures
+
+    assert world.restore() == Returned(told=2, back=back)
+
+
+def test_pace_proof_and_patience_are_those_of_the_options(world: World) -> None:
+    world.restore()
+
+    (evacuation,) = Evacuation.made
+    sweeper, looker = evacuation.sweeper, evacuation.looker
+    assert dict(sweeper.leaving) == dict.fromkeys(HOSTS, 70.0)
+    assert set(sweeper.arriving) == set(HOSTS)
+    assert (sweeper.clean_session, sweeper.prevent_will_message) == (True, False)
+    assert looker.rates == {region: quotas.defaults(region).get_connection for region in HOSTS}
+    # Half a minute's clients on their way, and nobody is a reason to stop.
+    assert evacuation.limits == Limits(100.0, 2100, 50.0, 20.0)
+    assert evacuation.runtime is sweeper.runtime is looker.runtime
+    assert type(evacuation.guard) is Guard
+
+
+@pytest.mark.parametrize(("landing", "ttl", "timeout"), [(5.0, 0, 40.0), (5.0, 60, 70.0), (100.0, 60, 100.0)])
+def test_it_is_waited_for_as_long_as_resolvers_may_send_a_client_back(
+    world: World, landing: float, ttl: int, timeout: float
+) -> None:
+    world.options.landing_timeout, world.options.ttl = landing, ttl
+
+    world.restore()
+
+    assert Evacuation.made[0].limits.landing_timeout == timeout
+
+
+def test_the_fastest_region_says_how_many_may_be_on_their_way(world: World) -> None:
+    world.options.delete_connection_rate = 0.0
+    world.quotas[NEW] = replace(world.quotas[NEW], delete_connection=40.0)
+    assert world.quotas[OLD].delete_connection == 100.0
+
+    world.restore()
+
+    assert Evacuation.made[0].limits.max_in_flight == 3000
+
+
+def test_what_is_sent_back_is_who_was_told_or_may_have_been(world: World) -> None:
+    world.clients(a="landed")
+    world.roster.add([Client("never", ONE, OLD, 1.0), Client("perhaps", ONE, OLD, 1.0)], {ONE: NEW})
+    perhaps = Passenger("perhaps", OLD, ONE, NEW, 1.0)
+    world.roster.update(perhaps, "waiting", attempts=1)
+
+    assert world.restore().told == 2
