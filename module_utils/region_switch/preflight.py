@@ -126,8 +126,9 @@ class _Checks:
         self._living = [region for region in aws.regions if region not in question.dead]
         self.pairs = [(endpoint, region) for endpoint, region in question.pairs if region in self._living]
         self._targets = sorted({region for _, region in self.pairs})
-        changing = {endpoint for endpoint, region in self.pairs if question.sources.get(endpoint) != region}
-        self._changing = [question.records[endpoint] for endpoint in sorted(changing) if endpoint in question.records]
+        changing = any(question.sources.get(endpoint) != region for endpoint, region in self.pairs)
+        # A batch carries the records that stay, too.
+        self._changing = [record for _, record in sorted(question.records.items())] if changing else []
         files = (settings.probe_certificate, settings.probe_private_key)
         self._missing = [file for file in files if file and not Path(file).is_file()]
         self._own = (None, None) if self._missing else files

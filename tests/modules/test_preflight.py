@@ -379,6 +379,18 @@ def test_protected_record(ready: World) -> None:
     assert "frozen until Monday" in finding.found
 
 
+def test_protected_record_that_stays_is_in_the_batch_too(ready: World) -> None:
+    protection = {"RecordName": ENDPOINT, "RecordType": "CNAME", "Comment": "frozen until Monday"}
+    boto3.client("route53", region_name=OLD).create_resource_record_set_protections(
+        HostedZoneId=HOSTED_ZONE_ID, Protections=[protection]
+    )
+    other = "mqtt2.example.com"
+
+    found = ready.check(pairs=[(other, NEW)], sources={ENDPOINT: OLD, other: OLD})
+
+    assert [each.endpoint for each in found if each.check == "record_protection"] == [ENDPOINT]
+
+
 def test_protections_that_may_not_be_listed_are_only_told(ready: World) -> None:
     ready.aws_api.faults(denied("ListResourceRecordSetProtections", "AccessDenied"))
 
