@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.region_switch.approval import (
     Bounds,
+    Difference,
     Leaving,
     check,
     differences,
@@ -97,6 +98,20 @@ def test_the_bound_itself_is_within() -> None:
         drifted(CLIENTS[10:], 1)
 
 
+@pytest.mark.parametrize(("others", "within"), [(100, True), (101, False)])
+def test_drift_is_a_share_of_those_approved(others: int, within: bool) -> None:
+    assert Difference(approved=1000, came=others - 1, gone=1).within(10) is within
+
+
+def test_a_difference_names_everyone_where_they_are_few() -> None:
+    assert Difference(5, 1, 1, ["a", "b"]).text(ONE) == f"to {ONE}: 1 more and 1 fewer than the 5 approved (a, b)"
+    assert Difference(5).text(ONE) == f"to {ONE}: 0 more and 0 fewer than the 5 approved"
+
+
+def test_a_token_has_the_plan_the_clients_and_their_number() -> None:
+    assert parts(PLAN) == (PLAN[:32], digest(map(line, CLIENTS)), 1000)
+
+
 @pytest.mark.parametrize("approved", ["", None, "yes", PLAN[:-1], f"{PLAN}-1", "a-b-c", f"../{PLAN}", PLAN.upper()])
 def test_what_is_no_token_approves_nothing(approved: str | None) -> None:
     with pytest.raises(RefusedError, match="approve: found"):
@@ -120,6 +135,14 @@ def test_no_file_is_named_by_what_is_no_token(text: str) -> None:
 )
 def test_a_plan_beyond_its_bounds_is_named(bounds: Bounds, beyond: list[str]) -> None:
     assert [finding.check for finding in guard(40, 100, 1, bounds)] == beyond
+
+
+def test_what_is_beyond_the_bounds_stops_the_move() -> None:
+    assert all(finding.blocking for finding in guard(40, 100, 2, Bounds(39, 1, 41, 100)))
+
+
+def test_of_nobody_no_share_is_moved() -> None:
+    assert guard(0, 0, 1, Bounds(0, 0, 0, 0.5)) == []
 
 
 def test_endpoints_are_counted_too() -> None:
