@@ -56,14 +56,15 @@ def restore(
         wanted = before.get(move.endpoint, record)
         changes += route53.replace(record, wanted.raw)
         expected[move.endpoint] = wanted.value
-    journal.write("restore", records=expected)
+    restored = {name: record.value for name, record in before.items()}
+    journal.write("restore", records=restored)
     change_id = route53.submit(
         aws.route53_writer, options.hosted_zone_id, changes, found, expected, "Restore after a move that did not land"
     )
     journal.write("restored", change_id=change_id)
     if change_id:
         route53.wait_insync(aws.route53, change_id, options.dns_timeout, runtime.monotonic, runtime.sleep)
-    _wait_for_dns(options, plan, expected, runtime)
+    _wait_for_dns(options, plan, restored, runtime)
     return _bring_back(aws, options, journal, plan, roster, directory, runtime)
 
 

@@ -75,7 +75,10 @@ class World:
     def __init__(self, folder: Path, roster: Roster, journal: Journal) -> None:
         self.folder, self.roster, self.journal = folder, roster, journal
         self.clock = Clock()
-        self.records: list[dict[str, Any]] = [record_set(ONE, HOSTS[NEW], 5), record_set(TWO, HOSTS[OTHER], 5)]
+        self.stays = record_set(STAYS, HOSTS[OLD], 25)
+        self.records: list[dict[str, Any]] = [
+            record_set(ONE, HOSTS[NEW], 5), record_set(TWO, HOSTS[OTHER], 5), self.stays,
+        ]  # fmt: skip
         self.batches: list[Any] = []
         self.statuses = ["INSYNC"]
         self.submitted: Any = {"ChangeInfo": {"Id": "C1"}}
@@ -118,7 +121,7 @@ class World:
             return self._route53(operation, **parameters)
         self.batches.append(parameters["ChangeBatch"]["Changes"])
         if isinstance(self.submitted, AwsError):
-            self.records = [record_set(ONE, HOSTS[OLD], 20), record_set(TWO, HOSTS[OLD], 30)]
+            self.records = [record_set(ONE, HOSTS[OLD], 20), record_set(TWO, HOSTS[OLD], 30), self.stays]
         return self.submitted
 
     def _ask(self, server: Server, name: str) -> Answer:
@@ -151,7 +154,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield World(tmp_path, roster, journal)
 
 
-def test_records_are_put_back_as_they_were_in_one_batch_and_only_those_that_were_switched(world: World) -> None:
+def test_records_are_put_back_in_one_batch_as_they_were_and_those_that_stayed_as_they_are(world: World) -> None:
     world.restore()
 
     assert world.batches == [
@@ -160,6 +163,8 @@ def test_records_are_put_back_as_they_were_in_one_batch_and_only_those_that_were
             {"Action": "CREATE", "ResourceRecordSet": record_set(ONE, HOSTS[OLD], 20)},
             {"Action": "DELETE", "ResourceRecordSet": record_set(TWO, HOSTS[OTHER], 5)},
             {"Action": "CREATE", "ResourceRecordSet": record_set(TWO, HOSTS[OLD], 30)},
+            {"Action": "DELETE", "ResourceRecordSet": world.stays},
+            {"Action": "CREATE", "ResourceRecordSet": world.stays},
         ]
     ]
     assert world.steps()[:2] == [
@@ -172,17 +177,33 @@ def test_records_are_put_back_as_they_were_in_one_batch_and_only_those_that_were
 def test_a_record_that_somebody_else_changed_is_not_overwritten_nor_is_any_other(
     world: World, value: str | None
 ) -> None:
-    world.records = world.records[:1] + ([record_set(TWO, value, 5)] if value else [])
+    world.records = [world.records[0], *([record_set(TWO, value, 5)] if value else []), world.stays]
 
     with pytest.raises(RecordsChangedError) as changed:
         world.restore()
 
     assert str(changed.value) == (
-        f"record {TWO}: found {value or 'none'}, expected {HOSTS[OTHER]} as this run wrote it: somebody else changes "
-        "it, it was not restored"
+        f"record {TWO}: found {value or 'none'}, expected {HOSTS[OTHER]} as this run left it: somebody else changes "
+        "it, nothing was restored"
     )
     assert world.batches == []
     assert Evacuation.made == []
+
+
+def test_nothing_is_restored_where_somebody_else_has_moved_a_record_that_stayed(world: World) -> None:
+    world.records[2] = record_set(STAYS, HOSTS[OTHER], 25)
+
+    with pytest.raises(RecordsChangedError, match=f"record {STAYS}: found {HOSTS[OTHER]}, expected {HOSTS[OLD]}"):
+        world.restore()
+
+    assert world.batches == []
+
+
+def test_clients_of_a_record_that_stayed_are_left_alone(world: World) -> None:
+    world.roster.add([Client("a", STAYS, NEW, 1.0)], {STAYS: OLD})
+    world.roster.update(Passenger("a", NEW, STAYS, OLD, 1.0), "landed", kicks=1)
+
+    assert world.restore() == Returned(0, 0)
 
 
 def test_every_server_of_route_53_has_the_records_before_anyone_is_told(world: World) -> None:

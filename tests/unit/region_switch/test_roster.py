@@ -298,7 +298,7 @@ def test_who_is_sent_back_is_who_was_told_or_may_have_been(roster: Roster) -> No
 
 def test_one_that_comes_back_is_told_where_it_has_landed_and_looked_for_otherwise(roster: Roster) -> None:
     for name, landed in (("a", True), ("b", False)):
-        roster.add_returning(Passenger(name, OLD, ENDPOINT, NEW, 100.0), landed)
+        roster.add_returning(Passenger(name, "eu-west-1", ENDPOINT, NEW, 100.0), OLD, landed)
     assert {name: row[0] for name, row in states(roster).items()} == {"a": "waiting", "b": "told"}
     roster.assign(1, 1)
     (back,) = roster.take_waiting(1, 0.0, 10)
@@ -333,7 +333,7 @@ CHANGES: dict[str, Action] = {
     "expect": lambda roster, _: roster.expect([client("new")], DESIRED),
     "update": lambda roster, taken: roster.update(taken["b"], "landed"),
     "take": lambda roster, _: roster.take_told(9.0, 1),
-    "add_returning": lambda roster, _: roster.add_returning(Passenger("new", OLD, ENDPOINT, NEW, 1.0), True),
+    "add_returning": lambda roster, _: roster.add_returning(Passenger("new", OLD, ENDPOINT, NEW, 1.0), OLD, True),
     "returned": lambda roster, _: roster.returned(Passenger("b", NEW, ENDPOINT, OLD, 0.0)),
 }
 STEPS: dict[str, Action] = {
