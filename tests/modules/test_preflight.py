@@ -593,7 +593,7 @@ def test_playbook_ends_well_when_both_regions_are_ready(playbook: Playbook) -> N
 
     assert done.returncode == 0, done.stdout
     assert "changed=0" in done.stdout
-    assert playbook.report.stat().st_mode & 0o777 == 0o644
+    assert playbook.report.stat().st_mode & 0o777 == 0o600
     report = json.loads(playbook.report.read_text())
     assert (report["ready"], report["findings"]) == (True, [])
     assert dt.datetime.fromisoformat(report["checked_at"]).tzinfo
