@@ -133,7 +133,7 @@ FAULTS = (
         "the region to go to is gone when the second device is told to leave",
         sabotage.target_dies_in_the_sweep,
         "rolled_back",
-        r"the records were restored and the clients sent back",
+        r"the records were restored, and 2 of 2 clients that had been told to leave were seen back",
         ("source", "source"),
         then=("moved",),
     ),

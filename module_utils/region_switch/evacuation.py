@@ -464,7 +464,8 @@ class Evacuation:
         left = self.total - self.told
         self.journal.note(
             "progress", phase="sweep" if sweeping else "landing", done=self.told if sweeping else self.landed,
-            total=self.total, rate=round(self._rate, 1), landed=self.landed, in_flight=len(self._in_flight),
+            total=max(self.total, self.landed), rate=round(self._rate, 1), landed=self.landed,
+            in_flight=len(self._in_flight),
             eta=round(left / self._rate, 1) if sweeping and self._rate > 0 else None,
-            stragglers=self.told - self.landed,
+            stragglers=max(0, self.told - self.landed),
         )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import landing
+from ansible.module_utils.region_switch import landing, restore
 
 from .conftest import REPOSITORY, AwsApi
 from .killed import BY_THE_CLOCK
@@ -88,6 +88,8 @@ def test_killed_while_the_records_are_restored(
     """A move that did not land was being taken back: the same command, now that clients land, moves it."""
     # Clients that came back are told again at once: nothing caches an address here.
     monkeypatch.setattr(landing, "RESOLVER_CACHE", 0.1)
+    monkeypatch.setattr(restore, "RESOLVER_CACHE", 0.1)
+    monkeypatch.setattr(restore, "TELL_AGAIN", 1.0)
     move = {**options, "mode": "3", "landing_timeout": 0.3}
     start_over(aws_api, None)
     taken_back = run("iot_region_switch", move)

@@ -75,6 +75,7 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+@cache
 def imported(path: Path) -> list[Path]:
     """The files of the engine that a file imports, and the file itself."""
     stems = {path.stem}
@@ -84,6 +85,7 @@ def imported(path: Path) -> list[Path]:
     return [path, *(ENGINE / f"{stem}.py" for stem in stems if (ENGINE / f"{stem}.py").exists())]
 
 
+@cache
 def names(tree: ast.AST) -> set[str]:
     """Every name that a piece of code mentions, also as an attribute."""
     nodes = list(ast.walk(tree))
@@ -92,15 +94,20 @@ def names(tree: ast.AST) -> set[str]:
     }
 
 
+@cache
+def definitions(path: Path) -> list[ast.FunctionDef | ast.ClassDef]:
+    """The functions and classes of a file."""
+    return [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+
 def mentioned(path: Path, tree: ast.AST) -> set[tuple[Path, ast.AST]]:
     """The functions and classes, each with its file, whose name a piece of code of a file mentions."""
     used = names(tree)
     return {
         (file, node)
         for file in imported(path)
-        for node in ast.walk(parsed(file))
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-        and node.name in used
+        for node in definitions(file)
+        if node.name in used
         # A private name is that of its own file.
         and (file == path or not node.name.startswith("_"))
     }
