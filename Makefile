@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
-WORKERS := 2
+WORKERS := 3
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
@@ -71,7 +71,7 @@ watch: $(STAMP) ## a live view of the lab's fleet: run it beside make drill
 	@python -m lab.watch
 
 faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
-	@WRITE_FAULTS=yes python -m pytest tests/lab/test_faults.py
+	@WRITE_FAULTS=yes python -m pytest tests/lab/test_faults.py tests/soak/test_faults.py
 
 report: $(STAMP) ## write the page of a run again: RUN=reports/<run>, or the newest
 	@python -m region_switch.html_report $(or $(RUN),reports/latest)
@@ -80,16 +80,16 @@ report-png: $(STAMP) ## docs/images/report.png, of the run RUN, or of the newest
 	@python -m lab install
 	@python -m lab.report_picture $(or $(RUN),reports/latest)
 
-# The lab's tests mostly wait: each third of them has a lab of its own, two of these in worlds of their own, and the tests
-# that need no lab run beside them.
-LAB_TESTS = python -m pytest tests/lab --splits 3 --durations-path tests/lab/durations.json
-WORLD = python -m lab.world $(LAB_TESTS)
+# The lab's tests mostly wait: those of half of them have a lab of their own, in a world of its own, and the tests that
+# need no lab run beside both, in what these leave of the machine.
+LAB_TESTS = python -m pytest tests/lab --splits 2 --durations-path tests/lab/durations.json
 OTHER_TESTS = python -m pytest --numprocesses $(WORKERS) tests/unit tests/modules
 
 test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at most
 	@$(MAKE) --no-print-directory lint
 	@[ "$$(id -u)" != 0 ] || python -m lab install
-	@python -m tests.side_by_side "$(LAB_TESTS) --group 1" "$(WORLD) --group 2" "$(WORLD) --group 3" "$(OTHER_TESTS)"
+	@python -m tests.side_by_side "$(LAB_TESTS) --group 1" "python -m lab.world $(LAB_TESTS) --group 2" \
+		"nice -n 5 $(OTHER_TESTS)"
 
 lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ruff check .
