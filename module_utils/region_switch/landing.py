@@ -10,7 +10,7 @@ from .aws import AwsClient
 from .connection_state import since
 from .errors import UNREADABLE, AwsError, one_line
 from .pace import TokenBucket
-from .roster import Passenger
+from .roster import ANOTHER_CONNECTION, Passenger
 from .runtime import MACHINE, Runtime
 
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: GetConnection per client ID, 1 per second.
@@ -25,8 +25,6 @@ FIRST_LOOK = 0.3
 # The AWS IoT SDK keeps a resolved address this long whatever the record's TTL: a client that went back
 # and is disconnected earlier would go back again.
 RESOLVER_CACHE = 30.0
-# The index and GetConnection need not agree on the moment; a client may CONNECT once per second.
-SINCE_TOLERANCE = 1.0
 # A connection that outlives its deletion for so long is told again.
 TELL_AGAIN = 10.0
 
@@ -67,7 +65,7 @@ def went_back(seen: Sighting, passenger: Passenger) -> bool:
     if seen.source_since is None or seen.source_since < 0 or not passenger.kicks:
         return False
     known = passenger.connected_since
-    return known > 0 and seen.source_since >= known + SINCE_TOLERANCE
+    return known > 0 and seen.source_since >= known + ANOTHER_CONNECTION
 
 
 def next_look(looks: int) -> float:

@@ -32,7 +32,7 @@ ANY_WAVE = 0
 # The shape of the table below, which a run that goes on from another's roster has to know.
 SHAPE = 2
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: MQTT CONNECT per client ID, 1 per second. A connection
-# that began so much later in the same region is another one.
+# that began so much later in the same region is another one; the index and GetConnection need not agree on its moment.
 ANOTHER_CONNECTION = 1.0
 CSV_COLUMNS = (
     *("client_id", "endpoint", "from", "to", "state", "disconnected_at", "landed_at", "seconds"),
