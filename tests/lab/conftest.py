@@ -106,10 +106,10 @@ class StandIn:
             return json.load(answer)
 
     @contextmanager
-    def insync_delay(self, seconds: float) -> Iterator[None]:
-        """Route 53 changes that stay PENDING for so long; as the lab has them again afterwards."""
+    def insync_held(self) -> Iterator[None]:
+        """Route 53 changes that stay PENDING until the block ends; then as the lab has them again."""
         configuration = json.loads((topology.state_directory() / "aws" / "config.json").read_text())
-        self._put("settings", {"insync_delay_seconds": seconds})
+        self._put("settings", {"insync_delay_seconds": 3600})
         try:
             yield
         finally:

@@ -29,8 +29,7 @@ def test_move_killed_after_the_switch_is_finished_by_the_next_run(fleet: dict[st
     def switched() -> bool:
         return any('"switched"' in journal.read_text() for journal in journals() - earlier)
 
-    # Long enough that the move is surely killed while it waits for INSYNC.
-    with stand_in.insync_delay(60):
+    with stand_in.insync_held():
         command = [str(Path(sys.executable).parent / "ansible-playbook"), "failover.yml", "-e", "mode=3"]
         killed = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:

@@ -64,8 +64,8 @@ def test_ctrl_c_in_a_slow_sweep_ends_with_a_report_and_the_same_command_goes_on(
 
     assert code not in (0, 2)
     last = terminal.shown[terminal.shown.index("User interrupted") :]
-    # Ansible sends one after the other, and the second may come first.
-    assert re.search("interrupted: run: found SIG(INT|TERM), expected", last)
+    # Ansible sends one after the other, and the second may come first; the run may say so before Ansible does.
+    assert re.search("interrupted: run: found SIG(INT|TERM), expected", terminal.shown)
     assert f"report: {REPORTS / summary()['run_id']}" in last
     assert "Traceback" not in terminal.shown
     assert summary()["outcome"] == "partial"
@@ -80,7 +80,7 @@ def test_ctrl_c_in_a_slow_sweep_ends_with_a_report_and_the_same_command_goes_on(
 def test_two_operators_at_once_with_different_modes_are_kept_apart(
     in_mode_1: dict[str, str], stand_in: StandIn, written: Callable[[str], bool]
 ) -> None:
-    with stand_in.insync_delay(15):
+    with stand_in.insync_held():
         first = subprocess.Popen(
             [ANSIBLE, "failover.yml", "-e", "mode=3"], cwd=REPOSITORY, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -88,7 +88,7 @@ def test_two_operators_at_once_with_different_modes_are_kept_apart(
         wait_for("the switch", lambda: written("switched"))
         shown = status()
         second = run_playbook("failover.yml", "-e", "mode=2")
-        output, _ = first.communicate()
+    output, _ = first.communicate()
 
     assert second.returncode == 2
     holder = re.search(r"found (a run to mode 3 by \S+ \(pid \d+\) since \S+Z), expected no other run", second.error)
