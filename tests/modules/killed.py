@@ -1,14 +1,11 @@
-"""A move in a process of its own, which kills itself before or after it writes a certain entry of its journal.
-
-`python -m tests.modules.killed <JSON of the module's options> <entry, from 0> <before | after>`
-"""
+"""A move in a process of its own, which kills itself before or after it writes a certain entry of its journal."""
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
 import signal
-import sys
+from multiprocessing.context import ForkServerContext
 from typing import Any
 
 import tests.conftest  # noqa: F401 - makes the engine importable under Ansible's name
@@ -19,11 +16,36 @@ from .modules import run
 BY_THE_CLOCK = {"progress", "dns_waiting", "dns_settled"}
 
 
-def main() -> None:
+TIMEOUT = 60.0
+
+
+def processes() -> ForkServerContext:
+    """Where such processes come from: one that imported once what each of them needs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "iot_region_switch"])
+    return context
+
+
+def killed_at(move: dict[str, Any], entry: int, moment: str) -> bool:
+    """Run the module with these options in a process of its own, told to end `before` or `after` an entry, from 0.
+
+    Returns whether it was killed there.
+    """
+    process = processes().Process(target=_move, args=(move, entry, moment, dict(os.environ)))
+    process.start()
+    process.join(TIMEOUT)
+    code = process.exitcode
+    process.kill()
+    process.join()
+    assert code in (0, -signal.SIGKILL), f"a move to be killed {moment} entry {entry} ended with {code}"
+    return code != 0
+
+
+def _move(options: dict[str, Any], entry: int, moment: str, environment: dict[str, str]) -> None:
     # Known under this name only since tests.conftest was imported.
     from ansible.module_utils.region_switch.journal import Journal
 
-    options, entry, moment = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    os.environ.update(environment)
     append, written = Journal._append, [0]
 
     def killing(journal: Journal, step: str, details: dict[str, Any], sync: bool) -> None:
@@ -37,8 +59,4 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Journal._append = killing  # type: ignore[method-assign]
-    sys.stdout.write(json.dumps(run("iot_region_switch", options)))
-
-
-if __name__ == "__main__":
-    main()
+    run("iot_region_switch", options)

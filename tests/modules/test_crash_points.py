@@ -6,8 +6,6 @@ The entries are those of a move that was watched, not a list: a step that is add
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ import boto3
 import pytest
 from ansible.module_utils.region_switch import landing, restore
 
-from .conftest import REPOSITORY, AwsApi
-from .killed import BY_THE_CLOCK
+from .conftest import AwsApi
+from .killed import BY_THE_CLOCK, killed_at
 from .modules import last_request, run, run_ok
 from .test_iot_region_switch import ATS, CLIENTS, ENDPOINTS, NEW, OLD, options, point, records
 
@@ -39,14 +37,6 @@ def start_over(aws_api: AwsApi, goes_to: str | None) -> None:
     aws_api.reconnect(dict.fromkeys(CLIENTS, goes_to) if goes_to else {})
 
 
-def killed_at(move: dict[str, Any], entry: int, moment: str) -> bool:
-    """Run the move in a process of its own; whether it was killed there."""
-    command = [sys.executable, "-m", "tests.modules.killed", json.dumps(move), str(entry), moment]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False, timeout=60, text=True)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
-
-
 def assert_moved(aws_api: AwsApi, move: dict[str, Any], where: str) -> None:
     """The same command brings it to its end, and once more finds nothing to do."""
     again = run("iot_region_switch", move)
@@ -61,15 +51,9 @@ def assert_moved(aws_api: AwsApi, move: dict[str, Any], where: str) -> None:
     assert aws_api.writes(start) == [], where
 
 
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the process of its own imports."""
-    monkeypatch.setenv("PYTHONPATH", ":".join(str(REPOSITORY / name) for name in (".", "module_utils", "library")))
-
-
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_every_entry_of_a_move(
-    aws_api: AwsApi, options: dict[str, Any], environment: None, capsys: pytest.CaptureFixture[str], moment: str
+    aws_api: AwsApi, options: dict[str, Any], capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     move = {**options, "mode": "3"}
     start_over(aws_api, NEW)
@@ -83,7 +67,7 @@ def test_killed_at_every_entry_of_a_move(
 
 
 def test_killed_while_the_records_are_restored(
-    aws_api: AwsApi, options: dict[str, Any], environment: None, monkeypatch: pytest.MonkeyPatch
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A move that did not land was being taken back: the same command, now that clients land, moves it."""
     # Clients that came back are told again at once: nothing caches an address here.
@@ -108,7 +92,7 @@ def test_killed_while_the_records_are_restored(
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_run_killed_while_it_read_the_fleet_gets_nobody_past_the_limits(
-    aws_api: AwsApi, options: dict[str, Any], environment: None, moment: str
+    aws_api: AwsApi, options: dict[str, Any], moment: str
 ) -> None:
     """What it had read by then is a part of the fleet at most: the limits are for all of it."""
     start_over(aws_api, NEW)

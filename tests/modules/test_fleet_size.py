@@ -29,7 +29,7 @@ def test_memory_does_not_grow_with_the_fleet(tmp_path: Path) -> None:
 
 
 def test_killed_move_does_not_start_over(tmp_path: Path) -> None:
-    first, second = moved(tmp_path / "fleet", LARGE, LARGE // 2)
+    first, second = moved(tmp_path / "fleet", SMALL, SMALL // 2)
 
     assert first.killed
     told = fleet_size.times_told(tmp_path / "fleet")
@@ -37,7 +37,7 @@ def test_killed_move_does_not_start_over(tmp_path: Path) -> None:
     assert set(told) <= {1, 2}
     # Only what was not committed when it was killed: COMMIT_SECONDS of the pace, and what was under way.
     assert told[2] < 1000
-    assert second.calls["DeleteConnection"] < LARGE // 2 + 1000
+    assert second.calls["DeleteConnection"] < SMALL // 2 + 1000
     # Each looks at the whole fleet once: the first to find it, the second in the end, for those who came late.
     assert second.calls["SearchIndex"] == first.calls["SearchIndex"]
-    assert second.result["summary"]["clients"]["misplaced"] == LARGE
+    assert second.result["summary"]["clients"]["misplaced"] == SMALL
