@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lab import cgroup, files, topology
 from lab.commands import run
+from lab.errors import LabError
 from lab.network import NAMESPACES
 from lab.topology import Node
 
@@ -68,8 +69,8 @@ def build_base() -> None:
     partial = base.with_name(base.name + ".partial")
     if partial.exists():
         # One that was killed leaves /proc mounted in there.
-        for mount_point in mounts_below(partial, Path("/proc/self/mounts").read_text(encoding="utf-8")):
-            run(["umount", str(mount_point)])
+        for mount_point in mounts_below(partial, _mounts()):
+            _unmount(mount_point)
         shutil.rmtree(partial)
     partial.parent.mkdir(exist_ok=True)
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", RELEASE, str(partial)]
@@ -266,13 +267,27 @@ def _mounted(mounts: str) -> list[tuple[str, Path]]:
     return [(source, Path(where.replace("\\040", " "))) for source, where, *_ in entries]
 
 
+def _mounts() -> str:
+    return Path("/proc/self/mounts").read_text(encoding="utf-8")
+
+
+def _unmount(mount_point: Path) -> None:
+    try:
+        run(["umount", str(mount_point)])
+    except LabError:
+        # What ran in there may have taken it down at the same moment.
+        if mount_point in (where for _, where in _mounted(_mounts())):
+            raise
+
+
 def down() -> None:
     """Unmount the devices' systems and remove what systemd-nspawn leaves behind."""
-    for mount_point in mount_points(Path("/proc/self/mounts").read_text(encoding="utf-8")):
-        run(["umount", str(mount_point)])
+    for mount_point in mount_points(_mounts()):
+        _unmount(mount_point)
     for node in topology.DEVICES:
         for leftover in NSPAWN_RUNTIME.glob(f"*/{node.namespace}"):
-            shutil.rmtree(leftover)
+            with suppress(FileNotFoundError):
+                shutil.rmtree(leftover)
     for lock in NSPAWN_RUNTIME.glob("locks/*"):
         _remove_unless_held(lock)
     # Other containers of this machine may use these.
@@ -282,6 +297,6 @@ def down() -> None:
 
 
 def _remove_unless_held(lock: Path) -> None:
-    with lock.open(encoding="ascii") as stream, suppress(BlockingIOError):
+    with suppress(BlockingIOError, FileNotFoundError), lock.open(encoding="ascii") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         lock.unlink()

@@ -142,8 +142,13 @@ def down() -> None:
 
 
 def _remove_node(node: Node) -> None:
-    if (NAMESPACES / node.namespace).exists():
-        run(["ip", "netns", "delete", node.namespace])
+    namespace = NAMESPACES / node.namespace
+    try:
+        if namespace.exists():
+            run(["ip", "netns", "delete", node.namespace])
+    except LabError:
+        if namespace.exists():
+            raise
     _delete_link(port_name(node))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import device, topology
+from lab.errors import LabError
 
 EDGE1, EDGE2 = topology.DEVICES
 
@@ -70,3 +71,36 @@ def test_what_a_killed_debootstrap_left_mounted_is_found() -> None:
     )
 
     assert device.mounts_below(Path("/srv/c/.cache/base.partial"), mounts) == [Path("/srv/c/.cache/base.partial/proc")]
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose umount finds nothing to do."""
+
+    def refuse(command: list[str]) -> str:
+        raise LabError(f"{' '.join(command)}: exit code 32: not mounted")
+
+    monkeypatch.setattr(device, "run", refuse)
+
+
+def test_what_is_unmounted_by_somebody_else_meanwhile_is_no_error(
+    refusing: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(device, "NSPAWN_RUNTIME", tmp_path)
+    seen = iter(["mqttlab-edge1 /srv/c/.lab/devices/edge1/merged overlay rw 0 0\n", ""])
+    monkeypatch.setattr(device, "_mounts", lambda: next(seen))
+
+    device.down()
+
+    assert list(seen) == []
+
+
+def test_what_stays_mounted_is_an_error(refusing: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_mounts", lambda: "mqttlab-edge1 /srv/edge1 overlay rw 0 0\n")
+
+    with pytest.raises(LabError, match="umount /srv/edge1"):
+        device.down()
+
+
+def test_lock_that_goes_meanwhile_is_no_error(tmp_path: Path) -> None:
+    device._remove_unless_held(tmp_path / "gone")

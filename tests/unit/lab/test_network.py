@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
 from lab import network, topology
+from lab.errors import LabError
 
 
 def test_port_names_fit_and_differ() -> None:
@@ -43,3 +49,33 @@ def test_overlapping_networks_are_seen() -> None:
     assert network._overlaps(address("198.18.0.1", 15))
     assert not network._overlaps(address("198.18.84.1", 24))
     assert not network._overlaps([])
+
+
+@pytest.fixture
+def namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool], None]:
+    """A machine whose `ip netns delete` fails; and whether the namespace is gone all the same."""
+    monkeypatch.setattr(network, "NAMESPACES", tmp_path)
+    monkeypatch.setattr(network, "_delete_link", lambda _: None)
+    namespace = tmp_path / topology.DEVICES[0].namespace
+    namespace.touch()
+
+    def fails(goes: bool) -> None:
+        def delete(command: list[str]) -> str:
+            if goes:
+                namespace.unlink()
+            raise LabError(f"{' '.join(command)}: exit code 1: no such file")
+
+        monkeypatch.setattr(network, "run", delete)
+
+    return fails
+
+
+def test_namespace_that_goes_meanwhile_is_no_error(namespaces: Callable[[bool], None]) -> None:
+    namespaces(True)
+    network._remove_node(topology.DEVICES[0])
+
+
+def test_namespace_that_stays_is_an_error(namespaces: Callable[[bool], None]) -> None:
+    namespaces(False)
+    with pytest.raises(LabError, match="ip netns delete"):
+        network._remove_node(topology.DEVICES[0])
