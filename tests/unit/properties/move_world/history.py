@@ -93,13 +93,15 @@ class Histories(RuleBasedStateMachine):
     def other_controller(self, command: Command) -> None:
         self.carry_out(command, [], "second")
 
-    @rule(client=CLIENT, other=CLIENT)
-    def swap(self, client: str, other: str) -> None:
-        """Two devices are each given the other's endpoint; they use it when they connect next."""
-        devices = self.world.account.devices
-        if client in devices and other in devices:
-            one, two = devices[client], devices[other]
-            one.endpoint, two.endpoint = two.endpoint, one.endpoint
+    @rule(number=st.integers(0, len(CLIENTS) - 1))
+    def swap(self, number: int) -> None:
+        """A device and one of another endpoint are each given the other's; they use it when they connect next."""
+        devices = [each for _, each in sorted(self.world.account.devices.items())]
+        one = devices[number % len(devices)]
+        for two in devices:
+            if two.endpoint != one.endpoint:
+                one.endpoint, two.endpoint = two.endpoint, one.endpoint
+                return
 
     @rule(client=CLIENT)
     def off(self, client: str) -> None:
