@@ -174,7 +174,7 @@ EVENT = st.one_of(
 EVENTS = st.lists(
     st.one_of(
         st.builds(At, st.sampled_from(POINTS), st.integers(1, 6), EVENT),
-        st.builds(At, st.sampled_from(["journal start", "journal switched"]), st.just(1), FAULT),
+        st.builds(At, st.sampled_from(["journal start", "journal switched", "journal landed"]), st.just(1), FAULT),
         st.builds(
             At, st.sampled_from(["SearchIndex", "DeleteConnection", "DeleteConnection done", "GetConnection"]),
             st.integers(1, 8), st.one_of(st.builds(Kill), st.builds(Stop)),

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from .account import ENDPOINTS, REGIONS
 from .events import CLIENT, CLIENTS, EVENTS, MODE
-from .world import At, Command, UntrueError, World
+from .world import LANDING_TIMEOUT, At, Command, UntrueError, World
 
 # How often an operator runs the same command until all is well.
 PATIENCE = 5
@@ -20,6 +20,8 @@ LIMITS = st.builds(
     waves=st.sampled_from([(), (), (20,), (50,)]),
     rate=st.sampled_from([100.0, 1.0]),
     restore=st.sampled_from([True, True, False]),
+    in_flight=st.sampled_from([0, 0, 1]),
+    landing=st.sampled_from([LANDING_TIMEOUT, 60.0]),
 )
 
 
@@ -36,7 +38,7 @@ class Histories(RuleBasedStateMachine):
     @initialize(
         seed=st.integers(0, 1000),
         devices=st.lists(
-            st.tuples(st.sampled_from([0.5, 3.0, 28.0]), st.booleans(), st.sampled_from(ENDPOINTS)),
+            st.tuples(st.sampled_from([0.5, 3.0, 28.0, 36.0]), st.booleans(), st.sampled_from(ENDPOINTS)),
             min_size=3, max_size=6,
         ),
         lag=st.sampled_from([0.2, 8.0]),
