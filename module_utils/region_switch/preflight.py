@@ -312,7 +312,7 @@ def _domain_findings(region: str, endpoint: str, described: Mapping[str, object]
     findings = []
     status = described.get("domainConfigurationStatus")
     if status != "ENABLED":
-        advice = f"run setup.yml --limit {region}, or enable it there"
+        advice = "enable it there; setup.yml leaves as it is what somebody disabled"
         findings.append(_blocking("domain_configuration", region, endpoint, str(status), "ENABLED", advice))
     certificates = described.get("serverCertificates")
     for each in certificates if isinstance(certificates, list) else []:
