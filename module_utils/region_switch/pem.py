@@ -145,12 +145,11 @@ def _text(data: bytes) -> str:
 def _body(name: object, kind: str, text: str, begin: re.Match[str]) -> bytes:
     """The DER of a block."""
     label = begin[1].strip()
-    following = text.find("-----BEGIN", begin.end())
-    end = text.find(f"-----END {begin[1]}-----", begin.end(), None if following < 0 else following)
-    if end < 0:
+    body, end, _ = text[begin.end() :].partition(f"-----END {begin[1]}-----")
+    if not end or "-----BEGIN" in body:
         raise _no_pem(name, kind, f"{label} without its end")
     try:
-        der = base64.b64decode("".join(text[begin.end() : end].split()), validate=True)
+        der = base64.b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise _no_pem(name, kind, f"{label} that is no base64") from error
     return _first_element(der) if label == _TRUSTED else der

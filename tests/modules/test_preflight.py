@@ -199,7 +199,8 @@ def test_device_that_would_be_refused_is_named(ready: World, harm: Break, found:
     finding = only(ready.reasons())
 
     assert (finding.check, finding.region, finding.found) == ("device_certificate", NEW, found)
-    assert f"setup.yml --limit {NEW}" in finding.advice
+    # It mends what is missing, and leaves what somebody turned off.
+    assert (f"setup.yml --limit {NEW}" in finding.advice) == ("not ACTIVE" not in found)
 
 
 def test_device_that_is_not_active_here_either_is_no_reason(ready: World) -> None:
