@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -232,7 +232,7 @@ class _Checks:
         ]
         if self._settings.index:
             tries.append(lambda: iot.call("SearchIndex", queryString=f"thingName:{nobody}", maxResults=1))
-        return [finding for attempt in tries for finding in _denied(region, attempt)]
+        return [_of_narrowed_clients(finding) for attempt in tries for finding in _denied(region, attempt)]
 
     def _may_change_records(self) -> list[Finding]:
         """Tried with a batch that creates what exists: it is refused as a whole, and would change nothing if not."""
@@ -275,6 +275,17 @@ def _denied(region: str, attempt: Callable[[], object]) -> list[Finding]:
     except AwsError as error:
         return [unanswered("permission", region, error)] if error.denied or error.unreadable else []
     return []
+
+
+def _of_narrowed_clients(finding: Finding) -> Finding:
+    """A caller may be allowed the fleet's clients, and not the name with which that is tried."""
+    if "Connection denied" not in finding.found:
+        return finding
+    advice = (
+        f"allow it in IAM for the clients and, since that is tried with such names, client/{probe.CLIENT_ID_PREFIX}*; "
+        "playbooks/iam_policies.yml writes the policy"
+    )
+    return replace(finding, advice=advice)
 
 
 def _blocking(name: str, region: str, endpoint: str, found: str, expected: str, advice: str) -> Finding:

@@ -46,14 +46,16 @@ class Operator:
     def clients(self) -> Path:
         return self.folder / "certs" / "clients"
 
-    def setup(self, first: str = "pump-1", **variables: object) -> subprocess.CompletedProcess[str]:
-        """Run setup.yml; the first device's client ID is written as it is given."""
+    def run(
+        self, playbook: str = "setup.yml", first: str = "pump-1", **variables: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook; the first device's client ID is written as it is given."""
         hosts, values = self.folder / "hosts.yml", self.folder / "variables.json"
         hosts.write_text(HOSTS.replace("FIRST", first))
         values.write_text(json.dumps(self._variables() | variables))
         program = str(Path(sys.executable).parent / "ansible-playbook")
         return subprocess.run(
-            [program, "-i", str(hosts), "setup.yml", "-e", f"@{values}"],
+            [program, "-i", str(hosts), playbook, "-e", f"@{values}"],
             cwd=REPOSITORY,
             env={**os.environ, "ANSIBLE_LOCAL_TEMP": str(self.folder / "ansible"), "ANSIBLE_FORKS": "2"},
             stdin=subprocess.DEVNULL,
@@ -108,7 +110,7 @@ def operator(aws_api: AwsApi, tmp_path: Path) -> Operator:
 
 
 def test_what_somebody_turned_off_is_as_before_and_told(operator: Operator) -> None:
-    assert (done := operator.setup()).returncode == 0, done.stdout + done.stderr
+    assert (done := operator.run()).returncode == 0, done.stdout + done.stderr
     for region in (REGION, OTHER):
         identifier = operator.set_status(region, "pump-1", "REVOKED")
     operator.set_status(OTHER, "pump-2", "INACTIVE")
@@ -116,7 +118,7 @@ def test_what_somebody_turned_off_is_as_before_and_told(operator: Operator) -> N
     boto3.client("iot", region_name=OTHER).update_domain_configuration(**domain)
     before, last = operator.statuses(), last_request(operator.aws_api)
 
-    done = operator.setup()
+    done = operator.run()
 
     assert done.returncode == 2
     assert operator.statuses() == before
@@ -141,9 +143,20 @@ def test_name_that_is_no_text_is_refused_before_anything_is_written(
     files = sorted(operator.folder.rglob("*.csr"))
     last = last_request(operator.aws_api)
 
-    done = operator.setup(first, **variables)
+    done = operator.run(first=first, **variables)
 
     assert done.returncode == 2
     assert line in " ".join((done.stdout + done.stderr).split())
     assert operator.aws_api.writes(last) == []
     assert sorted(path for path in (operator.folder / "certs").rglob("*") if path.is_file()) == files
+
+
+def test_iam_policies_are_written_for_the_inventory(operator: Operator) -> None:
+    done = operator.run("playbooks/iam_policies.yml", iam_policies_client_ids=["pump-?"])
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    policy = json.loads((operator.folder / "reports" / "iam-failover.json").read_text())
+    (statement,) = [each for each in policy["Statement"] if "iot:DeleteConnection" in each["Action"]]
+    prefix = f"arn:aws:iot:*:{operator.aws_api.account_id}:client/"
+    assert statement["Resource"] == [f"{prefix}pump-?", f"{prefix}region-switch-probe-*"]
+    assert operator.aws_api.writes() == []
