@@ -93,6 +93,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+region:
+  description: The AWS Region that the clients were made known in.
+  returned: when clients are made known
+  type: str
 left_out:
   description: Per client ID, why it could not be made known.
   returned: when clients are made known

@@ -83,8 +83,8 @@ def ensure_clients(iot: AwsClient, parameters: dict[str, Any], check_mode: bool)
             otherwise; `restore`: client IDs of those that get back what somebody took from them, or `*`.
 
     Returns:
-        `{"changed", "left_out": {client ID: reason}, "awaiting": [client ID], "diff"}`; `awaiting` are those left out
-        that only the issuing region holds up.
+        `{"changed", "region", "left_out": {client ID: reason}, "awaiting": [client ID], "diff"}`; `awaiting` are those
+        left out that only the issuing region holds up.
 
     Raises:
         RefusedError: a client that is required cannot be made known, or a client ID is none.
@@ -105,6 +105,7 @@ def ensure_clients(iot: AwsClient, parameters: dict[str, Any], check_mode: bool)
             raise RefusedError(f"client {client['client_id']}: {left_out[client['client_id']]}")
     return {
         "changed": bool(changed),
+        "region": iot.region,
         "left_out": left_out,
         "awaiting": sorted(client for client, found in results.items() if isinstance(found, AwaitedError)),
         "diff": {side: {client: found[side] for client, found in changed.items()} for side in ("before", "after")},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -171,12 +171,23 @@ def left_out_of_setup(identity: Mapping[str, Any], registered: Sequence[Mapping[
     left_out = [found for found in registered if client_id in found.get("left_out", {})]
     # Where only the issuing region holds it up, that region's reason says it all.
     own = [found for found in left_out if client_id not in found.get("awaiting", [])]
-    refusals = list(dict.fromkeys(str(found["left_out"][client_id]) for found in own or left_out))
+    refusals = _said_once(
+        (str(found["left_out"][client_id]), str(found.get("region", ""))) for found in own or left_out
+    )
     # In check mode its signing request is foretold.
     foretold = identity.get("changed") and identity.get("csr") is None
     if not refusals or foretold:
         return ""
     return "; ".join(part for part in (unanswered(identity), *refusals) if part)
+
+
+def _said_once(reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Join `(reason, region)` that differ in the region alone."""
+    regions: dict[str, list[str]] = {}
+    for reason, region in reasons:
+        named = regions.setdefault(reason.replace(f" in {region}", " in \0") if region else reason, [])
+        named += [] if region in named else [region]
+    return [reason.replace("\0", " and ".join(named)) for reason, named in regions.items()]
 
 
 def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, Any]) -> str:

@@ -36,9 +36,12 @@ def test_setup_needs_a_certificate_in_every_region(identity: dict[str, Any], ref
 
 
 def test_every_region_that_has_a_reason_of_its_own_is_told() -> None:
-    registered = [{"left_out": {"7": f"found REVOKED in {region}"}} for region in ("here", "there")]
+    registered = [
+        {"region": region, "left_out": {"7": f"found {status} in {region}"}}
+        for region, status in (("a-1", "REVOKED"), ("b-1", "REVOKED"), ("c-1", "INACTIVE"))
+    ]
 
-    assert left_out_of_setup(ON, registered, "7") == "found REVOKED in here; found REVOKED in there"
+    assert left_out_of_setup(ON, registered, "7") == "found REVOKED in a-1 and b-1; found INACTIVE in c-1"
 
 
 def test_region_that_waits_for_the_issuing_one_says_nothing_more() -> None:
