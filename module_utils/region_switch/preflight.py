@@ -282,7 +282,7 @@ def _of_narrowed_clients(finding: Finding) -> Finding:
     if "Connection denied" not in finding.found:
         return finding
     advice = (
-        f"allow it in IAM for the clients and, since that is tried with such names, client/{probe.CLIENT_ID_PREFIX}*; "
+        f"allow it in IAM for the clients and for client/{probe.CLIENT_ID_PREFIX}*, the names it is tried with; "
         "playbooks/iam_policies.yml writes the policy"
     )
     return replace(finding, advice=advice)

@@ -31,6 +31,9 @@ _NAMES = (
     "iot_region_monitor_client_id",
     "iot_region_monitor_policy",
 )
+# As module_utils/region_switch/pem.py has it.
+_PRIVATE_KEY = re.compile(r"BEGIN[^\r\n-]*PRIVATE KEY|Private-Key: ?\(|PuTTY-User-Key-File", re.IGNORECASE)
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 _SUPERSEDED = re.compile(r"[0-9a-f]{64}\.crt")
 
 
@@ -129,6 +132,25 @@ def _kind(value: object) -> str:
     return f"{type(value).__name__.removeprefix('_AnsibleTagged').lower()} {_one_line(value)[:80]}"
 
 
+def certificates_alone(text: str, name: str) -> str:
+    """Return the certificates of a file, for a device: without what stands around them, as it is where nothing does.
+
+    Args:
+        name: what an error calls the file.
+
+    Raises:
+        AnsibleFilterError: a private key in it, or no certificate.
+    """
+    if _PRIVATE_KEY.search(text):
+        raise AnsibleFilterError(
+            f"{name}: found a private key in it, expected certificates alone: nothing of it was sent; take the key out"
+        )
+    blocks = ["\n".join(line.strip() for line in block.splitlines()) for block in _CERTIFICATE.findall(text)]
+    if not blocks:
+        raise AnsibleFilterError(f"{name}: found no certificate (PEM), expected one: put it there")
+    return "\n".join(blocks)
+
+
 def superseded_certificates(directory: str, client_id: str) -> list[str]:
     """Return the files of a client's certificates that have a successor, in the folder of signing requests.
 
@@ -222,6 +244,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "certificates_alone": certificates_alone,
             "client_id_fault": client_id_fault,
             "client_list_fault": client_list_fault,
             "edge_clients": edge_clients,

@@ -14,7 +14,14 @@ from ansible.module_utils.region_switch.errors import RefusedError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fleet import client_id_fault, client_list_fault, edge_clients, name_fault, superseded_certificates
+from fleet import (
+    certificates_alone,
+    client_id_fault,
+    client_list_fault,
+    edge_clients,
+    name_fault,
+    superseded_certificates,
+)
 from lab import topology
 
 INVENTORIES = Path(__file__).parent.parent.parent / "inventory"
@@ -111,6 +118,38 @@ def test_superseded_certificates_are_those_of_the_client_alone(tmp_path: Path) -
     for name in ("../ca", "*", "", "one.two"):
         with pytest.raises(AnsibleFilterError, match="mqtt_client_id is"):
             superseded_certificates(str(tmp_path), name)
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CERTIFICATE,
+        f"\ufeff{CERTIFICATE}",
+        CERTIFICATE.replace("\n", "\r\n"),
+        f"subject=CN = Größe\n{CERTIFICATE}\n\nthe end",
+        CERTIFICATE.replace("\n", "  \n"),
+    ],
+)
+def test_device_gets_certificates_and_nothing_else(text: str) -> None:
+    assert certificates_alone(text, "ca.crt") == CERTIFICATE
+    assert certificates_alone(f"{text}\n{text}", "ca.crt") == f"{CERTIFICATE}\n{CERTIFICATE}"
+
+
+@pytest.mark.parametrize("kind", ["PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY"])
+def test_device_gets_no_file_with_a_private_key(kind: str) -> None:
+    for text in (f"-----BEGIN {kind}-----\nMIGH\n{CERTIFICATE}", f"{CERTIFICATE}\n-----BEGIN {kind}-----"):
+        with pytest.raises(
+            AnsibleFilterError, match=r"^ca.crt: found a private key in it, expected certificates alone"
+        ):
+            certificates_alone(text, "ca.crt")
+
+
+def test_file_without_a_certificate_is_named() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"^ca.crt: found no certificate"):
+        certificates_alone("0\x82", "ca.crt")
 
 
 # What YAML makes of names without quotes, and what is said of it.
