@@ -11,7 +11,7 @@ description:
 options:
   certificate_path:
     description:
-      - File of the certificate (PEM).
+      - File of the certificate (PEM or DER); those of its CAs may be in it, too.
       - If it exists, that certificate is registered in the region unless it is known there. If not, one is
         issued from O(csr_path) and written to it.
     type: path
@@ -20,10 +20,11 @@ options:
     description: File of the certificate signing request. An existing certificate for another key is refused.
     type: path
   status:
-    description: Status of the certificate; only V(ACTIVE) ones may connect.
+    description:
+      - Status of the certificate; only V(ACTIVE) ones may connect.
+      - Where it is not given, a certificate that the region knows keeps its status, and a new one is V(ACTIVE).
     type: str
     choices: [ACTIVE, INACTIVE, REVOKED]
-    default: ACTIVE
   policies:
     description: Names of the policies to attach. Others that are attached stay.
     type: list
@@ -78,7 +79,7 @@ from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTIO
 ARGUMENT_SPEC: dict[str, Any] = {
     "certificate_path": {"type": "path", "required": True},
     "csr_path": {"type": "path"},
-    "status": {"type": "str", "choices": ["ACTIVE", "INACTIVE", "REVOKED"], "default": "ACTIVE"},
+    "status": {"type": "str", "choices": ["ACTIVE", "INACTIVE", "REVOKED"]},
     "policies": {"type": "list", "elements": "str"},
     "thing": {"type": "str"},
     "region": REGION_OPTION,

@@ -8,6 +8,10 @@ description:
   - Makes the thing of each client, registers its certificate and attaches the policy and the thing to it.
   - A client whose certificate is still to be issued, and cannot be here, is named in RV(left_out) and holds up no
     other.
+  - What somebody turned off stays off. A certificate that is not ACTIVE, whose policy or thing was detached, or that
+    was deleted where it was issued is left as it is, no other is issued in its place, and RV(left_out) says so.
+  - Files of signing requests and certificates are parsed, and what is sent is encoded anew. One with a private key in
+    it, or with a CA's certificate alone, is refused.
   - Paced to AWS's default quotas, ten clients a second.
 options:
   clients:
@@ -17,8 +21,10 @@ options:
     default: []
     suboptions:
       client_id:
-        description: Client ID, also the name of the thing, and of the files C(<client ID>.csr) and C(<client ID>.crt).
-        type: str
+        description:
+          - Client ID, also the name of the thing, and of the files C(<client ID>.csr) and C(<client ID>.crt).
+          - Text; a number is refused, since YAML makes V(83) of an unquoted C(0123).
+        type: raw
         required: true
       endpoint:
         description: The endpoint that the client connects to. A client without one gets no thing.
@@ -45,6 +51,19 @@ options:
     description: Whether certificates that do not exist yet are issued in this region.
     type: bool
     default: false
+  issuing_region:
+    description:
+      - The region in which certificates are issued, where that is not this one.
+      - It is asked for a certificate before that is registered here; one that it does not know, or that is not ACTIVE
+        there, is not.
+    type: str
+  restore:
+    description:
+      - Client IDs of those that get back what somebody took from them (the status ACTIVE, the policy, the thing, or a
+        new certificate in the place of one that was turned off); V(*) stands for all.
+    type: list
+    elements: str
+    default: []
   retire:
     description: Client IDs whose certificates that have a successor become INACTIVE, in the place of all else.
     type: list
@@ -74,10 +93,19 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+region:
+  description: The AWS Region that the clients were made known in.
+  returned: when clients are made known
+  type: str
 left_out:
   description: Per client ID, why it could not be made known.
   returned: when clients are made known
   type: dict
+awaiting:
+  description: Client IDs of those in RV(left_out) that only the issuing region holds up.
+  returned: when clients are made known
+  type: list
+  elements: str
 retired:
   description: IDs of the certificates that are now INACTIVE.
   returned: when certificates are retired
@@ -97,7 +125,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "elements": "dict",
         "default": [],
         "options": {
-            "client_id": {"type": "str", "required": True},
+            "client_id": {"type": "raw", "required": True},
             "endpoint": {"type": "str"},
             "policy": {"type": "str"},
             "required": {"type": "bool", "default": False},
@@ -107,6 +135,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "policy": {"type": "str"},
     "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
     "issue": {"type": "bool", "default": False},
+    "issuing_region": {"type": "str"},
+    "restore": {"type": "list", "elements": "str", "default": []},
     "retire": {"type": "list", "elements": "str"},
     "region": REGION_OPTION,
 }

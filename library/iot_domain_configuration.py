@@ -25,10 +25,11 @@ options:
       - AWS requires it where the server certificate is from a private CA. Used at creation only.
     type: str
   status:
-    description: Whether devices are served under the name.
+    description:
+      - Whether devices are served under the name.
+      - Where it is not given, one that exists keeps its status, and a new one is V(ENABLED).
     type: str
     choices: [ENABLED, DISABLED]
-    default: ENABLED
   tls_security_policy:
     description: TLS security policy. Its default differs between regions.
     type: str
@@ -88,7 +89,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "domain_name": {"type": "str"},
     "server_certificate_arn": {"type": "str"},
     "validation_certificate_arn": {"type": "str"},
-    "status": {"type": "str", "choices": ["ENABLED", "DISABLED"], "default": "ENABLED"},
+    "status": {"type": "str", "choices": ["ENABLED", "DISABLED"]},
     "tls_security_policy": {"type": "str"},
     "authentication_type": {
         "type": "str",

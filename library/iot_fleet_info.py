@@ -23,9 +23,9 @@ options:
     choices: [index, things, clients]
     default: index
   client_ids:
-    description: Client IDs to ask for.
+    description: Client IDs to ask for, as text; a number is refused.
     type: list
-    elements: str
+    elements: raw
     default: []
   client_ids_file:
     description:
@@ -90,7 +90,7 @@ from ansible.module_utils.region_switch.module import run_module
 ARGUMENT_SPEC: dict[str, Any] = {
     "regions": {"type": "list", "elements": "str", "required": True},
     "discovery": {"type": "str", "choices": ["index", "things", "clients"], "default": "index"},
-    "client_ids": {"type": "list", "elements": "str", "default": []},
+    "client_ids": {"type": "list", "elements": "raw", "default": []},
     "client_ids_file": {"type": "path"},
     "limit": {"type": "int", "default": 1000},
     "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},

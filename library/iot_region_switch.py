@@ -80,9 +80,9 @@ options:
     choices: [index, things, clients]
     default: index
   client_ids:
-    description: Client IDs for O(discovery=clients).
+    description: Client IDs for O(discovery=clients), as text; a number is refused.
     type: list
-    elements: str
+    elements: raw
     default: []
   client_ids_file:
     description: File of client IDs for O(discovery=clients), one per line, or CSV with the header
@@ -295,7 +295,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "dns_policy": {"type": "str", "choices": ["wait", "proceed", "abort"], "default": "wait"},
     "sweep": {"type": "str", "choices": ["misplaced", "none"], "default": "misplaced"},
     "discovery": {"type": "str", "choices": ["index", "things", "clients"], "default": "index"},
-    "client_ids": {"type": "list", "elements": "str", "default": []},
+    "client_ids": {"type": "list", "elements": "raw", "default": []},
     "client_ids_file": {"type": "path"},
     "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
     "unmapped_clients": {"type": "str", "default": "ignore"},

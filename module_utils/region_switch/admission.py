@@ -225,10 +225,10 @@ class Admission:
             found = f"{_names(moving, unseen)} {kind}"
             if by_group:
                 found += " of their own (there are policies of thing groups, which were not looked into)"
-            findings.append(_certificate_finding(route, found, blocking=not by_group))
+            findings.append(_certificate_finding(route, kind, found, blocking=not by_group))
         if others:
             found = f"{_names(others, 0)} of no endpoint that moves {kind}"
-            findings.append(_certificate_finding(route, found, blocking=False))
+            findings.append(_certificate_finding(route, kind, found, blocking=False))
         return findings
 
     def _things(self, region: str, identifier: str) -> list[tuple[str, str]]:
@@ -317,6 +317,14 @@ def _foreign(region: str, name: str, regions: Sequence[str]) -> Finding:
     )
 
 
+_ADVICE = {
+    "not registered": "run setup.yml --limit {region}, or register them there",
+    # Set-up leaves what somebody turned off.
+    "not ACTIVE": "make them ACTIVE there, or in no region",
+    "without policy": "run setup.yml --limit {region}, which says where it was detached, or attach one there",
+}
+
+
 def _names(things: Sequence[str], unseen: int) -> str:
     known = sorted(set(things))
     more = len(known) - NAMED
@@ -326,7 +334,7 @@ def _names(things: Sequence[str], unseen: int) -> str:
     return ", ".join(parts)
 
 
-def _certificate_finding(route: Route, found: str, blocking: bool) -> Finding:
+def _certificate_finding(route: Route, kind: str, found: str, blocking: bool) -> Finding:
     return Finding(
         "device_certificate",
         blocking,
@@ -334,5 +342,5 @@ def _certificate_finding(route: Route, found: str, blocking: bool) -> Finding:
         "",
         found,
         f"each ACTIVE certificate of {route.source} registered, ACTIVE and with a policy",
-        f"run setup.yml --limit {route.target}, or register them there",
+        _ADVICE[kind].format(region=route.target),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
+from . import pem
 from .aws import AwsClient
 from .errors import AwsError, RefusedError, one_line
 from .module import Result
@@ -25,8 +23,6 @@ from .module import Result
 DETACH_ATTEMPTS = 15
 DETACH_INTERVAL = 1.0
 
-# Bytes; one with an RSA key of 4096 bits has 1.6 KB.
-LARGEST_REQUEST = 16 * 1024
 # https://docs.aws.amazon.com/iot/latest/apireference/API_CreateCertificateFromCsr.html: RSA of 2048 bits at least, or
 # one of these curves.
 SMALLEST_RSA = 2048
@@ -38,56 +34,86 @@ def ensure_certificate(iot: AwsClient, parameters: dict[str, Any], check_mode: b
     """Make the certificate present with status, policies and thing, or absent.
 
     A certificate that `certificate_path` holds is registered where the region does not know it; where the file is
-    absent, one is issued from the CSR and written there.
+    absent, one is issued from the CSR and written there. Without `status` a certificate that is known keeps its own,
+    and a new one is ACTIVE.
     """
     path = Path(parameters["certificate_path"])
-    pem = read_certificate(path) if path.exists() else None
+    request = Path(parameters["csr_path"]) if parameters["csr_path"] else None
+    read = read_request(request) if request and path.exists() else None
+    certificate = read_own_certificate(path, request, read) if path.exists() else None
     if parameters["state"] == "absent":
-        return _ensure_absent(iot, pem, check_mode)
-    if parameters["csr_path"] and pem:
-        refuse_other_key(path, Path(parameters["csr_path"]))
-    before = _current(iot, pem)
+        return _ensure_absent(iot, certificate, check_mode)
+    return bring_about(iot, certificate, known_certificate(iot, certificate), parameters, check_mode)
+
+
+def bring_about(
+    iot: AwsClient,
+    certificate: x509.Certificate | None,
+    before: dict[str, Any],
+    parameters: dict[str, Any],
+    check_mode: bool,
+) -> Result:
+    """Issue or register a certificate where that is still to be done, attach what is asked for, and set its status.
+
+    Args:
+        certificate: None where one is to be issued.
+        before: as `known_certificate` returns it.
+
+    Raises:
+        AwsError: AWS refused, or did not answer.
+        RefusedError: there is nothing to issue it from, or nowhere to keep it.
+    """
     after = _after(before, parameters)
     result = {"changed": before != after, "diff": {"before": before, "after": after}, **_identity(before)}
     if check_mode or before == after:
         return {**result, "status": after["status"]}
     if not before:
-        before = _create(iot, pem, parameters, path)
+        before = _create(iot, certificate, parameters, Path(parameters["certificate_path"]))
     _update(iot, before, after)
     return {**result, **_identity(before), "status": after["status"]}
 
 
-def read_certificate(path: Path) -> str:
-    """Return the first certificate of a file as PEM, without the text or chain that may stand around it.
+def read_certificate(path: Path, key: bytes | None = None) -> x509.Certificate:
+    """Return the device's certificate out of a file.
+
+    Args:
+        key: as for `pem.read_device_certificate`.
 
     Raises:
-        RefusedError: not readable, or no certificate.
+        RefusedError: not readable, or as `pem.read_device_certificate` says.
     """
-    pem: str = _load(path, lambda data: x509.load_pem_x509_certificate(data).public_bytes(Encoding.PEM).decode())
-    return pem
+    return pem.read_device_certificate(path, _read(path), key)
 
 
-def certificate_id(pem: str) -> str:
-    """AWS's certificateId: the lower-case hex SHA-256 of the certificate's DER."""
-    return x509.load_pem_x509_certificate(pem.encode()).fingerprint(SHA256()).hex()
-
-
-def refuse_other_key(path: Path, csr_path: Path) -> None:
-    """Refuse a certificate that was issued for another key than the CSR's.
+def read_request(path: Path) -> x509.CertificateSigningRequest:
+    """Return the signing request of a file.
 
     Raises:
-        RefusedError: the public keys differ, or the CSR cannot be read.
+        RefusedError: not readable, or as `parse_request` says.
     """
-    request = parse_request(csr_path, _read(csr_path))
-    if request != public_key_of_certificate(path):
+    return parse_request(path, _read(path))
+
+
+def read_own_certificate(
+    path: Path, request_path: Path | None, request: x509.CertificateSigningRequest | None
+) -> x509.Certificate:
+    """Return the device's certificate out of a file; it is for the request's key where there is one.
+
+    Raises:
+        RefusedError: as `read_certificate` says, or the certificate is for another key.
+    """
+    key = pem.public_key(request) if request else None
+    certificate = read_certificate(path, key)
+    if key is not None and pem.public_key(certificate) != key:
         raise RefusedError(
-            f"certificate {path}: found another public key than that of {csr_path}, expected the same: "
+            f"certificate {path}: found another public key than that of {request_path}, expected the same: "
             "remove the certificate to have one issued, or restore the key and CSR it belongs to"
         )
+    return certificate
 
 
-def parse_request(name: object, data: bytes) -> bytes:
-    """Return the public key (DER) of a certificate signing request.
+def parse_request(name: object, data: bytes) -> x509.CertificateSigningRequest:
+    """Return a certificate signing request that AWS IoT takes.
 
     Args:
         name: what an error calls it.
@@ -95,7 +121,8 @@ def parse_request(name: object, data: bytes) -> bytes:
     Raises:
         RefusedError: it is none, has a key or a signature that AWS IoT does not take, or is not signed with its key.
     """
-    request, key = _request(name, data)
+    request = pem.read_request(name, data)
+    key = _key(name, request)
     if not _is_taken(key):
         raise RefusedError(
             f"{name}: found a key that is {_kind(key)}, expected RSA of {SMALLEST_RSA} bits or more, P-256, P-384 or "
@@ -106,10 +133,10 @@ def parse_request(name: object, data: bytes) -> bytes:
         raise RefusedError(f"{name}: found a signature with another hash than SHA-256, expected it: create it again")
     if not request.is_signature_valid:
         raise RefusedError(f"{name}: found a signature of another key, expected its own: create it again")
-    return _der(key)
+    return request
 
 
-def refuse_other_subject(name: object, data: bytes, client_id: str) -> None:
+def refuse_other_subject(name: object, request: x509.CertificateSigningRequest, client_id: str) -> None:
     """Refuse a signing request of somebody else.
 
     Args:
@@ -118,7 +145,6 @@ def refuse_other_subject(name: object, data: bytes, client_id: str) -> None:
     Raises:
         RefusedError: its common name is not the client ID.
     """
-    request, _ = _request(name, data)
     found = [str(each.value) for each in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if found != [client_id]:
         raise RefusedError(
@@ -126,13 +152,9 @@ def refuse_other_subject(name: object, data: bytes, client_id: str) -> None:
         )
 
 
-def _request(name: object, data: bytes) -> tuple[x509.CertificateSigningRequest, Any]:
-    """The request and its public key."""
-    if len(data) > LARGEST_REQUEST:
-        raise RefusedError(f"{name}: found {len(data)} bytes, expected {LARGEST_REQUEST} at most: create it again")
-    request = _parse(name, data, x509.load_pem_x509_csr)
+def _key(name: object, request: x509.CertificateSigningRequest) -> Any:
     try:
-        return request, request.public_key()
+        return request.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
         raise RefusedError(f"{name}: found no key that can be read ({error}), expected one: create it again") from error
 
@@ -149,15 +171,6 @@ def _kind(key: Any) -> str:
     return f"{kind}, {key.key_size} bits" if hasattr(key, "key_size") else kind
 
 
-def public_key_of_certificate(path: Path) -> bytes:
-    """Return the public key (DER) of a certificate file.
-
-    Raises:
-        RefusedError: not readable, or no certificate.
-    """
-    return _der(_load(path, lambda data: x509.load_pem_x509_certificate(data).public_key()))
-
-
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -167,26 +180,18 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _load(path: Path, parse: Callable[[bytes], Any]) -> Any:
-    return _parse(path, _read(path), parse)
+def known_certificate(iot: AwsClient, certificate: x509.Certificate | None) -> dict[str, Any]:
+    """What the region knows of the certificate; empty when nothing.
 
+    Returns:
+        `{"certificate_id", "certificate_arn", "status", "policies": [name], "things": [name]}`.
 
-def _parse(name: object, data: bytes, parse: Callable[[bytes], Any]) -> Any:
-    try:
-        return parse(data)
-    except ValueError as error:
-        raise RefusedError(f"{name}: found no valid PEM ({error}), expected one: create it again") from error
-
-
-def _der(key: Any) -> bytes:
-    return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-
-
-def _current(iot: AwsClient, pem: str | None) -> dict[str, Any]:
-    """What the region knows of the certificate; empty when nothing."""
-    if pem is None:
+    Raises:
+        AwsError: AWS refused, or did not answer.
+    """
+    if certificate is None:
         return {}
-    found = iot.find("DescribeCertificate", certificateId=certificate_id(pem))
+    found = iot.find("DescribeCertificate", certificateId=pem.certificate_id(certificate))
     if found is None:
         return {}
     description = found["certificateDescription"]
@@ -205,16 +210,22 @@ def _after(before: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]
     wanted_things = [parameters["thing"]] if parameters["thing"] else []
     return {
         **before,
-        "status": parameters["status"],
+        "status": _status(parameters, before),
         "policies": sorted({*before.get("policies", []), *(parameters["policies"] or [])}),
         "things": sorted({*before.get("things", []), *wanted_things}),
     }
 
 
-def _create(iot: AwsClient, pem: str | None, parameters: dict[str, Any], path: Path) -> dict[str, Any]:
-    status = parameters["status"]
-    if pem:
-        answer = iot.call("RegisterCertificateWithoutCA", certificatePem=pem, status=status)
+def _status(parameters: dict[str, Any], before: dict[str, Any]) -> str:
+    return str(parameters["status"] or before.get("status", "ACTIVE"))
+
+
+def _create(
+    iot: AwsClient, certificate: x509.Certificate | None, parameters: dict[str, Any], path: Path
+) -> dict[str, Any]:
+    status = _status(parameters, {})
+    if certificate:
+        answer = iot.call("RegisterCertificateWithoutCA", certificatePem=pem.as_text(certificate), status=status)
     else:
         if not parameters["csr_path"]:
             raise RefusedError(
@@ -224,9 +235,7 @@ def _create(iot: AwsClient, pem: str | None, parameters: dict[str, Any], path: P
             raise RefusedError(
                 f"certificate {path}: found no folder {path.parent}, expected one to write it to: create it first"
             )
-        request = Path(parameters["csr_path"])
-        parse_request(request, _read(request))
-        csr = _load(request, lambda data: data.decode("ascii"))
+        csr = pem.as_text(read_request(Path(parameters["csr_path"])))
         active = status == "ACTIVE"
         answer = iot.call("CreateCertificateFromCsr", certificateSigningRequest=csr, setAsActive=active)
         write_whole(path, answer["certificatePem"])
@@ -253,8 +262,8 @@ def _update(iot: AwsClient, before: dict[str, Any], after: dict[str, Any]) -> No
         iot.call("UpdateCertificate", certificateId=before["certificate_id"], newStatus=after["status"])
 
 
-def _ensure_absent(iot: AwsClient, pem: str | None, check_mode: bool) -> Result:
-    before = _current(iot, pem)
+def _ensure_absent(iot: AwsClient, certificate: x509.Certificate | None, check_mode: bool) -> Result:
+    before = known_certificate(iot, certificate)
     if before and not check_mode:
         arn, identifier = before["certificate_arn"], before["certificate_id"]
         for policy in before["policies"]:

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from .device_names import not_text
 from .errors import RefusedError, one_line
 
 # https://docs.aws.amazon.com/iot/latest/apireference/API_iotdata_DeleteConnection.html
@@ -27,13 +28,15 @@ def fault(client_id: str) -> str | None:
     return None
 
 
-def check(client_ids: Iterable[str]) -> Iterator[tuple[str, str]]:
+def check(client_ids: Iterable[object]) -> Iterator[tuple[str, str]]:
     """Yield `(client ID, "")` of each.
 
     Raises:
         RefusedError: names the first that is none, and its place in the list.
     """
     for number, client_id in enumerate(client_ids, 1):
+        if not isinstance(client_id, str):
+            raise RefusedError(f"client_ids, entry {number}: {not_text(client_id)}")
         if found := fault(client_id):
             raise RefusedError(f"client_ids, entry {number}: found {found}, expected {EXPECTED}: correct it")
         yield client_id, ""

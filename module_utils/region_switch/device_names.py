@@ -19,7 +19,17 @@ def refuse_other_names(client_id: object) -> str:
     """
     if isinstance(client_id, str) and CLIENT_ID.fullmatch(client_id):
         return client_id
+    if not isinstance(client_id, str):
+        raise RefusedError(f"client ID: {not_text(client_id)}")
     raise RefusedError(
         f"client ID: found {one_line(client_id)}, expected 1 to 128 letters, digits, ':', '_' or '-', as AWS IoT names "
         "things: set mqtt_client_id in the inventory"
+    )
+
+
+def not_text(value: object) -> str:
+    """What an error says of a name that is no text: what YAML made of it, and what to do."""
+    return (
+        f"found {one_line(value)}, which is no text, expected some: YAML makes 83 of 0123 and true of yes where they "
+        "stand without quotes: put it in quotes"
     )

@@ -23,7 +23,7 @@ def ensure_domain_configuration(iot: AwsClient, parameters: dict[str, Any], chec
         if current and not check_mode:
             _delete(iot, name, before)
         return _result(name, None, before, {})
-    difference = changes(before, _wanted(parameters))
+    difference = changes(before, _wanted(parameters, new=current is None))
     after = {**before, **difference}
     answer = current or {}
     if current is not None:
@@ -51,10 +51,12 @@ def refuse_fixed(name: str, before: dict[str, Any], difference: dict[str, Any]) 
             )
 
 
-def _wanted(parameters: dict[str, Any]) -> dict[str, Any]:
+def _wanted(parameters: dict[str, Any], *, new: bool) -> dict[str, Any]:
     keys = ("domain_name", "server_certificate_arn", "status", "tls_security_policy")
     wanted = {key: parameters[key] for key in (*keys, "authentication_type", "application_protocol")}
-    return {**wanted, "domain_name": plain(wanted["domain_name"]) if wanted["domain_name"] else None}
+    # One that somebody DISABLED stays so where nothing else is asked for.
+    status = wanted["status"] or ("ENABLED" if new else None)
+    return {**wanted, "status": status, "domain_name": plain(wanted["domain_name"]) if wanted["domain_name"] else None}
 
 
 def _state(found: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from .device_names import not_text
 from .dns_gate import parse_server
 from .errors import RefusedError, one_line
 from .modes import Modes, normalise
@@ -46,7 +47,9 @@ def _texts(what: str, values: object, pattern: re.Pattern[str], expected: str, a
     if not isinstance(values, list):
         raise RefusedError(f"{what}: found {one_line(values)}, expected a list of {expected}: {advice}")
     for value in values:
-        if not isinstance(value, str) or not pattern.fullmatch(value):
+        if not isinstance(value, str):
+            raise RefusedError(f"{what}: {not_text(value)}, and {advice}")
+        if not pattern.fullmatch(value):
             raise RefusedError(f"{what}: found {one_line(value)}, expected {expected}: {advice}")
     return values
 

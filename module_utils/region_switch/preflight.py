@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -232,7 +232,7 @@ class _Checks:
         ]
         if self._settings.index:
             tries.append(lambda: iot.call("SearchIndex", queryString=f"thingName:{nobody}", maxResults=1))
-        return [finding for attempt in tries for finding in _denied(region, attempt)]
+        return [_of_narrowed_clients(finding) for attempt in tries for finding in _denied(region, attempt)]
 
     def _may_change_records(self) -> list[Finding]:
         """Tried with a batch that creates what exists: it is refused as a whole, and would change nothing if not."""
@@ -277,6 +277,17 @@ def _denied(region: str, attempt: Callable[[], object]) -> list[Finding]:
     return []
 
 
+def _of_narrowed_clients(finding: Finding) -> Finding:
+    """A caller may be allowed the fleet's clients, and not the name with which that is tried."""
+    if "Connection denied" not in finding.found:
+        return finding
+    advice = (
+        f"allow it in IAM for the clients and for client/{probe.CLIENT_ID_PREFIX}*, the names it is tried with; "
+        "playbooks/iam_policies.yml writes the policy"
+    )
+    return replace(finding, advice=advice)
+
+
 def _blocking(name: str, region: str, endpoint: str, found: str, expected: str, advice: str) -> Finding:
     return Finding(name, True, region, endpoint, found, expected, advice)
 
@@ -312,7 +323,7 @@ def _domain_findings(region: str, endpoint: str, described: Mapping[str, object]
     findings = []
     status = described.get("domainConfigurationStatus")
     if status != "ENABLED":
-        advice = f"run setup.yml --limit {region}, or enable it there"
+        advice = "enable it there; setup.yml leaves as it is what somebody disabled"
         findings.append(_blocking("domain_configuration", region, endpoint, str(status), "ENABLED", advice))
     certificates = described.get("serverCertificates")
     for each in certificates if isinstance(certificates, list) else []:

@@ -5,14 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .certificate import (
-    certificate_id,
-    parse_request,
-    public_key_of_certificate,
-    read_certificate,
-    refuse_other_subject,
-    write_whole,
-)
+from . import pem
+from .certificate import parse_request, read_certificate, refuse_other_subject, write_whole
 from .device_names import refuse_other_names
 from .errors import RefusedError
 from .module import Result
@@ -39,10 +33,10 @@ def ensure_signing_request(parameters: dict[str, Any], check_mode: bool) -> Resu
     request, certificate, key = (directory / f"{client_id}.{suffix}" for suffix in ("csr", "crt", "key"))
     name = f"signing request of {client_id}"
     wanted = parse_request(name, parameters["csr"].encode())
-    refuse_other_subject(name, parameters["csr"].encode(), client_id)
-    text = parameters["csr"].strip() + "\n"
+    refuse_other_subject(name, wanted, client_id)
+    text = pem.as_text(wanted)
     before = request.read_text(encoding="ascii", errors="replace") if request.exists() else ""
-    replaced = certificate.exists() and public_key_of_certificate(certificate) != wanted
+    replaced = certificate.exists() and _is_of_another_key(certificate, pem.public_key(wanted))
     removed = [key] if key.exists() else []
     if not check_mode:
         if before != text:
@@ -59,11 +53,15 @@ def ensure_signing_request(parameters: dict[str, Any], check_mode: bool) -> Resu
     }
 
 
+def _is_of_another_key(certificate: Path, key: bytes) -> bool:
+    return pem.public_key(read_certificate(certificate, key)) != key
+
+
 def supersede(certificate: Path) -> None:
     """Move a certificate to where those are that have a successor."""
     folder = certificate.parent / SUPERSEDED
     folder.mkdir(mode=0o700, exist_ok=True)
-    identifier = certificate_id(read_certificate(certificate))
+    identifier = pem.certificate_id(read_certificate(certificate))
     certificate.replace(folder / f"{certificate.stem}.{identifier}.crt")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,22 @@ _CLIENT_ID = re.compile(r"[a-zA-Z0-9:_-]+")
 LONGEST_CLIENT_ID = 128
 # What a device that makes its own signing request has at most: its common name (X.520, ub-common-name).
 LONGEST_COMMON_NAME = 64
+# Names besides those of clients that an inventory may set.
+_NAMES = (
+    "fleet_monitor_client_id",
+    "hosted_zone_id",
+    "iot_device_policy",
+    "iot_endpoint_attribute",
+    "iot_issuing_region",
+    "iot_region_device_policy",
+    "iot_region_endpoint_attribute",
+    "iot_region_issuing",
+    "iot_region_monitor_client_id",
+    "iot_region_monitor_policy",
+)
+# As module_utils/region_switch/pem.py has it.
+_PRIVATE_KEY = re.compile(r"BEGIN[^\r\n-]*PRIVATE KEY|Private-Key: ?\(|PuTTY-User-Key-File", re.IGNORECASE)
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 _SUPERSEDED = re.compile(r"[0-9a-f]{64}\.crt")
 
 
@@ -52,9 +69,9 @@ def edge_clients(
 
 def client_id_fault(value: object, longest: int = LONGEST_CLIENT_ID) -> str:
     """Return what is wrong with a client ID, as a line that begins with its variable; "" where nothing is."""
-    text = str(value)
-    known = isinstance(value, str | int) and not isinstance(value, bool)
-    if known and len(text) <= longest and _CLIENT_ID.fullmatch(text):
+    if fault := _text_fault(value):
+        return f"mqtt_client_id is {fault}"
+    if len(str(value)) <= longest and _CLIENT_ID.fullmatch(str(value)):
         return ""
     why = (
         "as AWS IoT names things" if longest > LONGEST_COMMON_NAME else "as the common name of a certificate takes them"
@@ -63,6 +80,75 @@ def client_id_fault(value: object, longest: int = LONGEST_CLIENT_ID) -> str:
         f"mqtt_client_id is {_one_line(value)}, expected 1 to {longest} letters, digits, ':', '_' or '-', {why}: "
         "set mqtt_client_id in the inventory"
     )
+
+
+def client_list_fault(clients: object) -> str:
+    """Return what is wrong with a list of clients, `[{"client_id", "endpoint"}]`; "" where nothing is."""
+    if not isinstance(clients, list):
+        return f"iot_clients is {_kind(clients)}, expected a list of client_id and endpoint: correct it"
+    for number, client in enumerate(clients, 1):
+        if not isinstance(client, Mapping) or not {"client_id", "endpoint"} <= set(client):
+            return f"iot_clients, entry {number}: found {_kind(client)}, expected client_id and endpoint: correct it"
+        if fault := client_id_fault(client["client_id"]).replace("mqtt_client_id", "client_id"):
+            return f"iot_clients, entry {number}: {fault}"
+        if fault := _text_fault(client["endpoint"]):
+            return f"iot_clients, entry {number}: endpoint is {fault}"
+    return ""
+
+
+def name_fault(variables: Mapping[str, Any]) -> str:
+    """Return which name that an inventory sets is no text, as a line; "" where each is, or is not set."""
+    for name in _NAMES:
+        if name in variables and (fault := _text_fault(variables[name])):
+            return f"{name} is {fault}"
+    return ""
+
+
+def _text_fault(value: object) -> str:
+    """Return what YAML made of a name, and what to do; "" for text.
+
+    It is not turned into text again, which may be another than what stands in the inventory.
+    """
+    if isinstance(value, str):
+        return ""
+    return (
+        f"{_kind(value)}, which YAML makes of some names without quotes, expected text: put it in quotes, as in "
+        '"0123" (in an INI inventory "\'0123\'")'
+    )
+
+
+def _kind(value: object) -> str:
+    """What a value is, as an error shows it."""
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, datetime):
+        return f"the time {value.isoformat()}"
+    if isinstance(value, date):
+        return f"the date {value.isoformat()}"
+    return f"{type(value).__name__.removeprefix('_AnsibleTagged').lower()} {_one_line(value)[:80]}"
+
+
+def certificates_alone(text: str, name: str) -> str:
+    """Return the certificates of a file, for a device: without what stands around them, as it is where nothing does.
+
+    Args:
+        name: what an error calls the file.
+
+    Raises:
+        AnsibleFilterError: a private key in it, or no certificate.
+    """
+    if _PRIVATE_KEY.search(text):
+        raise AnsibleFilterError(
+            f"{name}: found a private key in it, expected certificates alone: nothing of it was sent; take the key out"
+        )
+    blocks = ["\n".join(line.strip() for line in block.splitlines()) for block in _CERTIFICATE.findall(text)]
+    if not blocks:
+        raise AnsibleFilterError(f"{name}: found no certificate (PEM), expected one: put it there")
+    return "\n".join(blocks)
 
 
 def superseded_certificates(directory: str, client_id: str) -> list[str]:
@@ -104,12 +190,26 @@ def left_out_of_setup(identity: Mapping[str, Any], registered: Sequence[Mapping[
         identity: the result of `mqtt_device_identity`; empty where the device was not asked.
         registered: the results of `iot_clients`, one per region.
     """
-    refusals = [str(found["left_out"][client_id]) for found in registered if client_id in found.get("left_out", {})]
+    left_out = [found for found in registered if client_id in found.get("left_out", {})]
+    # Where only the issuing region holds it up, that region's reason says it all.
+    own = [found for found in left_out if client_id not in found.get("awaiting", [])]
+    refusals = _said_once(
+        (str(found["left_out"][client_id]), str(found.get("region", ""))) for found in own or left_out
+    )
     # In check mode its signing request is foretold.
     foretold = identity.get("changed") and identity.get("csr") is None
     if not refusals or foretold:
         return ""
-    return "; ".join(part for part in (unanswered(identity), refusals[0]) if part)
+    return "; ".join(part for part in (unanswered(identity), *refusals) if part)
+
+
+def _said_once(reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Join `(reason, region)` that differ in the region alone."""
+    regions: dict[str, list[str]] = {}
+    for reason, region in reasons:
+        named = regions.setdefault(reason.replace(f" in {region}", " in \0") if region else reason, [])
+        named += [] if region in named else [region]
+    return [reason.replace("\0", " and ".join(named)) for reason, named in regions.items()]
 
 
 def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, Any]) -> str:
@@ -130,15 +230,28 @@ def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, 
     return ""
 
 
+def why_it_failed(result: Mapping[str, Any]) -> str:
+    """Return the messages of a task that failed without showing anything, each with the item of its loop."""
+    failed = [each for each in result.get("results", [result]) if each.get("failed")]
+    return "; ".join(
+        f"{each['item']}: {_one_line(each.get('msg'))}" if "item" in each else _one_line(each.get("msg"))
+        for each in failed
+    )
+
+
 class FilterModule:
     """Makes the filters known to Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "certificates_alone": certificates_alone,
             "client_id_fault": client_id_fault,
+            "client_list_fault": client_list_fault,
             "edge_clients": edge_clients,
             "left_out_of_deployment": left_out_of_deployment,
             "left_out_of_setup": left_out_of_setup,
+            "name_fault": name_fault,
             "superseded_certificates": superseded_certificates,
             "unanswered": unanswered,
+            "why_it_failed": why_it_failed,
         }

@@ -97,3 +97,7 @@ def test_import_that_is_refused_for_another_reason_is_not(setup: Setup) -> None:
 
     assert done.returncode == 2, done.stdout
     assert setup.imports() == [400] * len(ENDPOINTS)
+    # Why, though the task shows nothing of itself, since it has private keys.
+    assert "mqtt1.example.com: " in done.stdout
+    assert "LimitExceededException" in done.stdout
+    assert "PRIVATE KEY" not in done.stdout

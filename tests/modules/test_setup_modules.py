@@ -260,6 +260,10 @@ def test_domain_configuration(aws_api: AwsApi) -> None:
 
     assert four_steps(aws_api, "iot_domain_configuration", domain)["status"] == "ENABLED"
     four_steps(aws_api, "iot_domain_configuration", {**domain, "status": "DISABLED"})
+    # What somebody disabled stays so where nothing else is asked for.
+    kept = run_ok("iot_domain_configuration", domain)
+    assert (kept["changed"], kept["status"]) == (False, "DISABLED")
+    four_steps(aws_api, "iot_domain_configuration", {**domain, "status": "ENABLED"})
     other = {**domain, "server_certificate_arn": import_server_certificate("mqtt1.example.com")}
     assert "AWS cannot change" in error_of("iot_domain_configuration", other)
     four_steps(aws_api, "iot_domain_configuration", {**domain, "state": "absent"})

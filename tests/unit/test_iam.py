@@ -15,6 +15,9 @@ import ansible_collections.community.aws.plugins.modules as community_aws
 import botocore.session
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.region_switch import probe
+from iam import PROBE, iam_policy
 
 REPOSITORY = Path(__file__).parent.parent.parent
 ENGINE = REPOSITORY / "module_utils" / "region_switch"
@@ -216,3 +219,62 @@ def test_records_of_no_other_name_can_be_changed(playbook: str, name: str) -> No
         "route53:ChangeResourceRecordSetsRecordTypes": ["CNAME"],
         "route53:ChangeResourceRecordSetsActions": ["CREATE", "DELETE"],
     }
+
+
+SETTINGS = {
+    "account": "210987654321",
+    "partition": "aws-cn",
+    "hosted_zone_id": "/hostedzone/Z1EXAMPLE",
+    "endpoints": ["MQTT.example.net."],
+    "clients": [{"client_id": "pump-1", "endpoint": "mqtt.example.net"}, {"client_id": "fan.2", "endpoint": ""}],
+    "client_ids": ["pump-*", "fan.?"],
+    "device_policy": "pumps",
+    "monitor_policy": "watcher",
+}
+
+
+def resources(name: str, **changes: Any) -> list[str]:
+    document = json.loads((REPOSITORY / "docs" / name).read_text())
+    found = [each["Resource"] for each in iam_policy(document, SETTINGS | changes)["Statement"]]
+    return [each for entry in found for each in ([entry] if isinstance(entry, str) else entry)]
+
+
+@pytest.mark.parametrize(("_playbook", "name"), POLICIES)
+def test_policy_is_written_for_the_inventory(_playbook: str, name: str) -> None:
+    document = json.loads((REPOSITORY / "docs" / name).read_text())
+    made = iam_policy(document, SETTINGS)
+    text = json.dumps(made)
+
+    assert [each["Action"] for each in made["Statement"]] == [each["Action"] for each in document["Statement"]]
+    for placeholder in ("123456789012", "ZXXXXXXXXXXXXX", "mqtt1.example.com", "arn:aws:", "mqtt-fleet-"):
+        assert placeholder not in text
+    assert '"route53:ChangeResourceRecordSetsNormalizedRecordNames": ["mqtt.example.net"]' in text
+    assert "arn:aws-cn:route53:::hostedzone/Z1EXAMPLE" in resources(name)
+    assert ("arn:aws-cn:iot:*:210987654321:policy/pumps" in resources(name)) == (name == "iam-setup.json")
+
+
+def test_clients_are_narrowed_to_what_is_asked_for_and_the_name_that_a_move_tries() -> None:
+    prefix = "arn:aws-cn:iot:*:210987654321:client/"
+
+    narrowed = [each for each in resources("iam-failover.json") if each.startswith(prefix)]
+
+    assert narrowed == [f"{prefix}pump-*", f"{prefix}fan.?", prefix + PROBE]
+    assert f"{probe.CLIENT_ID_PREFIX}*" == PROBE
+    everybody = [each for each in resources("iam-failover.json", client_ids=["*"]) if each.startswith(prefix)]
+    assert everybody == [f"{prefix}*"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (["pump-*"], "found no pattern for fan.2, expected one for every client"),
+        (["pump", "fan*"], "found no pattern for pump-1,"),
+        (["PUMP-*", "FAN*"], "found no pattern for pump-1 and 1 more"),
+        ([], "found [], expected a list of patterns"),
+        ("pump-*", "found 'pump-*', expected a list of patterns"),
+        ([1001], "found [1001], expected a list of patterns such as device-*, in quotes"),
+    ],
+)
+def test_patterns_that_leave_out_a_client_are_refused(patterns: object, found: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=re.escape(f"iam_policies_client_ids: {found}")):
+        resources("iam-failover.json", client_ids=patterns)

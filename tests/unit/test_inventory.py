@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,18 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.region_switch import device_names
+from ansible.module_utils.region_switch.errors import RefusedError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fleet import client_id_fault, edge_clients, superseded_certificates
+from fleet import (
+    certificates_alone,
+    client_id_fault,
+    client_list_fault,
+    edge_clients,
+    name_fault,
+    superseded_certificates,
+)
 from lab import topology
 
 INVENTORIES = Path(__file__).parent.parent.parent / "inventory"
@@ -109,3 +118,94 @@ def test_superseded_certificates_are_those_of_the_client_alone(tmp_path: Path) -
     for name in ("../ca", "*", "", "one.two"):
         with pytest.raises(AnsibleFilterError, match="mqtt_client_id is"):
             superseded_certificates(str(tmp_path), name)
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CERTIFICATE,
+        f"\ufeff{CERTIFICATE}",
+        CERTIFICATE.replace("\n", "\r\n"),
+        f"subject=CN = Größe\n{CERTIFICATE}\n\nthe end",
+        CERTIFICATE.replace("\n", "  \n"),
+    ],
+)
+def test_device_gets_certificates_and_nothing_else(text: str) -> None:
+    assert certificates_alone(text, "ca.crt") == CERTIFICATE
+    assert certificates_alone(f"{text}\n{text}", "ca.crt") == f"{CERTIFICATE}\n{CERTIFICATE}"
+
+
+@pytest.mark.parametrize("kind", ["PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY"])
+def test_device_gets_no_file_with_a_private_key(kind: str) -> None:
+    for text in (f"-----BEGIN {kind}-----\nMIGH\n{CERTIFICATE}", f"{CERTIFICATE}\n-----BEGIN {kind}-----"):
+        with pytest.raises(
+            AnsibleFilterError, match=r"^ca.crt: found a private key in it, expected certificates alone"
+        ):
+            certificates_alone(text, "ca.crt")
+
+
+def test_file_without_a_certificate_is_named() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"^ca.crt: found no certificate"):
+        certificates_alone("0\x82", "ca.crt")
+
+
+# What YAML makes of names without quotes, and what is said of it.
+UNQUOTED = [
+    ("1001", "the number 1001"),
+    ("0123", "the number 83"),
+    ("0x1F", "the number 31"),
+    ("1_000", "the number 1000"),
+    ("12:30", "the number 750"),
+    ("1.10", "the number 1.1"),
+    ("yes", "the boolean true"),
+    ("Off", "the boolean false"),
+    ("2024-01-02", "the date 2024-01-02"),
+    ("2024-01-02 03:04:05", "the time 2024-01-02T03:04:05"),
+    ("~", "nothing (null)"),
+    ("", "nothing (null)"),
+    ("[pump]", "list ['pump']"),
+    ("{pump: 1}", "dict {'pump': 1}"),
+]
+
+
+@pytest.mark.parametrize(("written", "said"), UNQUOTED)
+def test_name_without_quotes_is_refused_wherever_it_stands(written: str, said: str) -> None:
+    value = yaml.safe_load(f"name: {written}")["name"]
+    line = f"is {said}, which YAML makes of some names without quotes, expected text: put it in quotes"
+
+    with pytest.raises(AnsibleFilterError) as refused:
+        edge_clients(["edge7"], {"edge7": {"mqtt_endpoint": ENDPOINTS[0], "mqtt_client_id": value}}, ENDPOINTS)
+    assert f"host edge7: mqtt_client_id {line}" in str(refused.value)
+    assert client_id_fault(value).startswith(f"mqtt_client_id {line}")
+    for name in ("fleet_monitor_client_id", "iot_device_policy", "iot_issuing_region"):
+        assert name_fault({name: value}).startswith(f"{name} {line}")
+    listed = [{"client_id": "pump", "endpoint": ENDPOINTS[0]}, {"client_id": value, "endpoint": ENDPOINTS[0]}]
+    assert client_list_fault(listed).startswith(f"iot_clients, entry 2: client_id {line}")
+    assert client_list_fault([{"client_id": "pump", "endpoint": value}]).startswith(
+        f"iot_clients, entry 1: endpoint {line}"
+    )
+    if not isinstance(value, dt.date):
+        # Ansible hands dates to modules as text, as they were written.
+        with pytest.raises(RefusedError, match=r"^client ID: found .*put it in quotes"):
+            device_names.refuse_other_names(value)
+
+
+@pytest.mark.parametrize("written", ['"1001"', "'0123'", '"yes"', "pump-1", "12-30", "1e3", "0o17", "v1.10"])
+def test_text_is_taken_as_it_stands(written: str) -> None:
+    value = yaml.safe_load(f"name: {written}")["name"]
+
+    assert name_fault({"iot_device_policy": value}) == ""
+    assert "quotes" not in client_id_fault(value)
+
+
+def test_names_that_are_not_set_are_no_fault() -> None:
+    assert name_fault({"mode": 3}) == ""
+    assert client_list_fault([]) == ""
+
+
+@pytest.mark.parametrize("clients", [None, "pump", {"client_id": "pump"}, ["pump"], [{"client_id": "pump"}]])
+def test_list_of_clients_that_is_none_is_named(clients: object) -> None:
+    assert client_list_fault(clients).startswith("iot_clients")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet import left_out_of_deployment, left_out_of_setup
+from fleet import left_out_of_deployment, left_out_of_setup, why_it_failed
 
 ON = {"unreachable": False, "csr": "PEM"}
 OFF = {"unreachable": True, "msg": "timed out"}
@@ -33,6 +33,35 @@ def test_setup_needs_a_certificate_in_every_region(identity: dict[str, Any], ref
     registered = [{"left_out": {"0007": refusal}} for refusal in refusals] + [{"left_out": {"7": "another"}}, {}]
 
     assert left_out_of_setup(identity, registered, "0007") == reason
+
+
+def test_every_region_that_has_a_reason_of_its_own_is_told() -> None:
+    registered = [
+        {"region": region, "left_out": {"7": f"found {status} in {region}"}}
+        for region, status in (("a-1", "REVOKED"), ("b-1", "REVOKED"), ("c-1", "INACTIVE"))
+    ]
+
+    assert left_out_of_setup(ON, registered, "7") == "found REVOKED in a-1 and b-1; found INACTIVE in c-1"
+
+
+def test_region_that_waits_for_the_issuing_one_says_nothing_more() -> None:
+    issuing = {"left_out": {"7": "found REVOKED in here"}, "awaiting": []}
+    waiting = {"left_out": {"7": "see its line"}, "awaiting": ["7"]}
+
+    assert left_out_of_setup(ON, [waiting, issuing], "7") == "found REVOKED in here"
+    # With --limit, it is all there is.
+    assert left_out_of_setup(ON, [waiting], "7") == "see its line"
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        ({"failed": True, "msg": "no\nroom"}, "no room"),
+        ({"results": [{"item": "a", "msg": "done"}, {"item": "b", "failed": True, "msg": "denied"}]}, "b: denied"),
+    ],
+)
+def test_task_that_shows_nothing_has_its_reason_told(result: dict[str, Any], says: str) -> None:
+    assert why_it_failed(result) == says
 
 
 @pytest.mark.parametrize(

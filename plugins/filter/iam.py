@@ -1,0 +1,98 @@
+"""IAM policies for one inventory, made from those in docs/."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+# A move's permission check disconnects a client of this name, whom nobody is (module_utils/region_switch/probe.py).
+PROBE = "region-switch-probe-*"
+# What stands in docs/iam-*.json for what an account has of its own.
+_ACCOUNT, _ZONE, _EVERY_CLIENT = "123456789012", "ZXXXXXXXXXXXXX", ":client/*"
+_POLICIES = {":policy/mqtt-fleet-device": "device_policy", ":policy/mqtt-fleet-monitor": "monitor_policy"}
+_RECORDS = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+
+
+def iam_policy(document: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a policy of docs/ for one account, hosted zone, and set of names.
+
+    Args:
+        document: the policy, as it stands in docs/.
+        settings: `account`; `partition` (`aws`); `hosted_zone_id`; `endpoints`; `client_ids`: patterns of the client
+            IDs that may be disconnected, with IAM's wildcards `*` and `?`; `clients`: those of the inventory;
+            `device_policy`, `monitor_policy`: names.
+
+    Raises:
+        AnsibleFilterError: a pattern that cannot be one, or a client that none of them matches.
+    """
+    _check(settings["client_ids"], [client["client_id"] for client in settings["clients"]])
+    return {**document, "Statement": [_statement(each, settings) for each in document["Statement"]]}
+
+
+def _check(patterns: object, client_ids: Iterable[str]) -> None:
+    if not isinstance(patterns, list) or not patterns or not all(isinstance(each, str) and each for each in patterns):
+        raise AnsibleFilterError(
+            f"iam_policies_client_ids: found {patterns!r}, expected a list of patterns such as device-*, in quotes: "
+            "correct it"
+        )
+    expressions = [re.compile(_expression(pattern)) for pattern in patterns]
+    missed = [each for each in client_ids if not any(expression.fullmatch(each) for expression in expressions)]
+    if missed:
+        more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
+        raise AnsibleFilterError(
+            f"iam_policies_client_ids: found no pattern for {missed[0]}{more}, expected one for every client of the "
+            "inventory, which a move could not disconnect otherwise: add it"
+        )
+
+
+def _expression(pattern: str) -> str:
+    """The regular expression of an IAM pattern, of which only `*` and `?` mean more than themselves.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
+    """
+    return "".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in pattern)
+
+
+def _statement(statement: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(statement)
+    listed = found["Resource"] if isinstance(found["Resource"], list) else [found["Resource"]]
+    resources = [resource for each in listed for resource in _resources(each, settings)]
+    found["Resource"] = resources if len(resources) > 1 else resources[0]
+    if "Condition" in found:
+        found["Condition"] = {
+            operator: {key: _names(settings["endpoints"]) if key == _RECORDS else value for key, value in keys.items()}
+            for operator, keys in found["Condition"].items()
+        }
+    return found
+
+
+def _resources(resource: str, settings: Mapping[str, Any]) -> list[str]:
+    own = resource.replace("arn:aws:", f"arn:{settings['partition']}:").replace(_ACCOUNT, settings["account"])
+    own = own.replace(_ZONE, str(settings["hosted_zone_id"]).rpartition("/")[2])
+    for ending, name in _POLICIES.items():
+        if own.endswith(ending):
+            return [own.replace(ending, f":policy/{settings[name]}")]
+    if not own.endswith(_EVERY_CLIENT):
+        return [own]
+    prefix = own.removesuffix("*")
+    # Under `*` the probe's name is already.
+    probe = [] if "*" in settings["client_ids"] else [PROBE]
+    return [prefix + pattern for pattern in dict.fromkeys([*settings["client_ids"], *probe])]
+
+
+def _names(endpoints: Sequence[str]) -> list[str]:
+    """Names as Route 53 compares them: in lower case, without the final dot.
+
+    Source: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/specifying-conditions-route53.html
+    """
+    return [endpoint.rstrip(".").lower() for endpoint in endpoints]
+
+
+class FilterModule:
+    """Makes the filters known to Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"iam_policy": iam_policy}
