@@ -85,8 +85,8 @@ options:
     elements: str
     default: []
   client_ids_file:
-    description: File of client IDs for O(discovery=clients), one per line, or CSV with the header
-      V(client_id,endpoint).
+    description: File of client IDs for O(discovery=clients), one per line, CSV with the header V(client_id,endpoint), or
+      JSON, as spreadsheets, PowerShell and the AWS CLI write them. A line that could mean something else is refused.
     type: path
   endpoint_attribute:
     description: Thing attribute that says which endpoint a client uses.

@@ -83,7 +83,7 @@ class Source:
         Raises:
             RefusedError: names the first that is no client ID.
         """
-        return chain(client_ids.check(self.client_ids), client_ids.read(self.file) if self.file else ())
+        return chain(client_ids.check(self.client_ids), client_ids.read(self.file, self.attribute) if self.file else ())
 
     def check(self) -> None:
         """Read all that is listed once, before AWS is asked for any of it.

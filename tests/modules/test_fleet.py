@@ -82,7 +82,8 @@ def test_registry_of_more_than_a_page_is_read(aws_api: AwsApi) -> None:
 
 def test_odd_client_ids_are_found_and_can_be_disconnected(aws_api: AwsApi, tmp_path: Path) -> None:
     listed = tmp_path / "clients.txt"
-    listed.write_text("".join(f"{name}\n" for name in ODD), encoding="utf-8")
+    lines = ('"{}"\n'.format(name.replace('"', '""')) for name in ODD)
+    listed.write_text("".join(lines), encoding="utf-8")
     for name in ODD:
         aws_api.connect(OLD, name)
     aws = Aws(REGIONS)
