@@ -16,6 +16,7 @@ from . import (
     approved_plan,
     dns_gate,
     environment,
+    evidence,
     findings,
     folder,
     history,
@@ -167,11 +168,12 @@ def _bounds(options: Options) -> Bounds:
 
 
 def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Finding]:
-    """Everything that speaks against a plan; nothing where nothing is to be done."""
+    """Everything that speaks against a plan; where nothing is to be done, against saying so."""
     counts = roster.counts()
+    found = _nobody(options, plan, roster)
     if not plan.needed and not counts["misplaced"]:
-        return []
-    found = storage.findings(Path(options.reports_directory), counts["total"])
+        return found
+    found += storage.findings(Path(options.reports_directory), counts["total"])
     found += approval.guard(counts["misplaced"], counts["total"], len(plan.needed), _bounds(options))
     if options.unmapped_clients == "refuse" and plan.unmapped:
         found.append(
@@ -184,7 +186,20 @@ def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Findi
     found += dns_gate.check(plan.servers, current, options.dns_policy)
     if options.preflight:
         found += preflight.check(aws, _settings(options), _question(plan, roster))
-    return found
+    return [_naming_way_out(finding, options, plan) for finding in found]
+
+
+def _nobody(options: Options, plan: Plan, roster: Roster) -> list[Finding]:
+    unmapped = plan.unmapped if options.sweep == "misplaced" and options.unmapped_clients != "refuse" else 0
+    return evidence.findings(plan.evidence, plan.moves, roster.per_endpoint(), unmapped, options.endpoint_attribute)
+
+
+def _naming_way_out(finding: Finding, options: Options, plan: Plan) -> Finding:
+    """A region that refuses what a move asks may be left without asking it."""
+    left = finding.region in options.regions and finding.region not in plan.desired.values()
+    if finding.check != "permission" or not left:
+        return finding
+    return replace(finding, advice=f"{finding.advice}; or, to leave {finding.region} without asking, {survey.NAME_IT}")
 
 
 def _settings(options: Options) -> preflight.Settings:
@@ -233,10 +248,26 @@ def _left_alone(unmapped: int, attribute: str) -> list[str]:
     ]
 
 
-def _skipped(dead: Iterable[str]) -> list[str]:
+def _told(plan: Plan, options: Options) -> list[str]:
+    """Who is left out of a move."""
+    left_alone = _left_alone(plan.unmapped, options.endpoint_attribute)
+    return [*left_alone, *evidence.notes(plan.evidence), *_skipped(plan)]
+
+
+def _unproven(plan: Plan, options: Options) -> str | None:
+    if options.sweep == "none":
+        return None
+    return evidence.unproven(plan.evidence, plan.dead, options.endpoint_attribute, options.waive)
+
+
+def _skipped(plan: Plan) -> list[str]:
     return [
-        f"{region}: skipped, its API does not answer; nobody was disconnected there: run the same again when it is back"
-        for region in dead
+        f"{region}: taken for gone (failover_source_gone) and not asked; nobody was disconnected there, and whoever is "
+        "connected there stays: when it can be asked, run the same again without this option"
+        if region in plan.gone
+        else f"{region}: skipped, its API does not answer; nobody was disconnected there: run the same again when it "
+        "is back"
+        for region in plan.dead
     ]
 
 
@@ -291,7 +322,7 @@ def _preview_lines(
         ]
     if routes:
         text.append(f"telling everyone takes {pace.seconds(routes):.0f} s at least")
-    text += _left_alone(plan.unmapped, options.endpoint_attribute) + _skipped(plan.dead)
+    text += [*_told(plan, options), *filter(None, [_unproven(plan, options)])]
     text += findings.table(found, options.waive)
     if plan.needed or routes:
         text.append(f"token: {token}")
@@ -436,7 +467,8 @@ class Run:
             FailedResultError: the move did not end as it should; carries the same.
         """
         found = self.summary.as_dict()
-        shown = [*report.lines(found, str(self.directory), self.page), *self.notes]
+        said = {**found, "outcome": self._in_words()}
+        shown = [*report.lines(said, str(self.directory), self.page), *self.notes]
         shown += findings.table(self.findings, self.options.waive)
         result: Result = {"changed": self.wrote, "diff": diff, "summary": found, "report": str(self.directory)}
         result |= {"targets": self.targets, "paused": self.paused, "lines": shown}
@@ -445,6 +477,10 @@ class Run:
         if self.summary.error:
             raise FailedResultError(self.summary.error, result)
         return result
+
+    def _in_words(self) -> str:
+        swept = self.options.sweep == "misplaced"
+        return evidence.outcome(self.summary.outcome, self.summary.clients["total"], swept)
 
     def _outcome(self) -> str:
         if self.summary.error or self.paused:
@@ -468,7 +504,7 @@ class Run:
             seconds=round(pace.seconds(routes), 1), pace=vars(pace), targets=plan.targets,
             token=_token(self.options, plan, self.roster, self.summary.mode),
         )  # fmt: skip
-        self.notes += _left_alone(plan.unmapped, self.options.endpoint_attribute) + _skipped(plan.dead)
+        self.notes += _told(plan, self.options)
         return plan
 
     def _refuse(self, plan: Plan) -> None:
@@ -517,7 +553,7 @@ class Run:
             raise self._stays(error) from error
         with self.summary.phase("messages"):
             self._count_messages()
-        self.summary.error = self._stragglers()
+        self.summary.error = self._stragglers() or _unproven(plan, self.options)
 
     def _read_again(self, desired: dict[str, str]) -> Plan:
         """The plan of a run that goes on: what is now, and the records as they were before it switched them.
