@@ -108,16 +108,20 @@ def unproven(evidence: Evidence, dead: Collection[str], attribute: str, waived: 
     )
 
 
-def outcome(word: str, total: int, swept: bool) -> str:
+def outcome(word: str, total: int, swept: bool, given_up: Sequence[str] = ()) -> str:
     """The outcome for people: where no client was looked for or found, it is said of the records alone.
 
     Args:
         word: that of summary.json.
         total: clients that were found or expected.
         swept: whether clients were to be disconnected.
+        given_up: DNS servers that never answered as wanted.
     """
-    if word not in ("moved", "unchanged"):
-        return word
-    if not swept:
-        return f"{word}, records only: nobody was to be disconnected"
-    return word if total else f"{word}, records only: no client was found, and none is proven"
+    said = [word]
+    if word in ("moved", "unchanged") and not swept:
+        said.append("records only: nobody was to be disconnected")
+    elif word in ("moved", "unchanged") and not total:
+        said.append("records only: no client was found, and none is proven")
+    if given_up:
+        said.append(f"but {', '.join(given_up)} never answered the new region")
+    return ", ".join(said)

@@ -214,8 +214,12 @@ def wait_insync(
     timeout: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    look: Callable[[], None] = lambda: None,
 ) -> None:
     """Poll GetChange until INSYNC: every Route 53 server has the change.
+
+    Args:
+        look: called between two polls; what it raises ends them.
 
     Raises:
         NotConvergedError: still PENDING after `timeout` seconds.
@@ -227,6 +231,7 @@ def wait_insync(
                 f"Route 53 change {change_id}: found {status} after {timeout:.0f} s, expected INSYNC: "
                 "nobody was disconnected; run again"
             )
+        look()
         sleep(POLL_INTERVAL)
 
 

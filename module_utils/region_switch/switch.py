@@ -46,6 +46,7 @@ from .landing import Looker
 from .lock import exclusive
 from .module import FailedResultError, Result
 from .options import Options
+from .records_watch import RecordsWatch
 from .report import Summary
 from .roster import Roster
 from .runtime import MACHINE, Runtime
@@ -480,7 +481,7 @@ class Run:
 
     def _in_words(self) -> str:
         swept = self.options.sweep == "misplaced"
-        return evidence.outcome(self.summary.outcome, self.summary.clients["total"], swept)
+        return evidence.outcome(self.summary.outcome, self.summary.clients["total"], swept, self.summary.given_up)
 
     def _outcome(self) -> str:
         if self.summary.error or self.paused:
@@ -495,7 +496,7 @@ class Run:
         hosts = plan.targets
         self.targets = {endpoint: hosts[region] for endpoint, region in desired.items() if region in hosts}
         for region, reason in plan.dead.items():
-            self.journal.write("skipped", region=region, reason=reason)
+            self.journal.write("skipped", region=region, reason=reason, gone=region in plan.gone)
         routes = self.roster.per_route()
         survey.refuse_dead_targets(plan, routes)
         pace = survey.pace(plan.quotas, self.options)
@@ -531,8 +532,8 @@ class Run:
             with self.summary.phase("switch"):
                 self._switch(plan)
         try:
-            with self.summary.phase("dns"):
-                self._dns_gate(plan)
+            with self.summary.phase("dns") as noted:
+                noted |= self._dns_gate(plan)
         except NotConvergedError as error:
             self._give_up(plan, error)
         waiting = self.options.sweep == "misplaced" and self.roster.waiting()
@@ -625,37 +626,60 @@ class Run:
         self.journal.write("switched", change_id=change_id)
         if change_id:
             route53.wait_insync(
-                self.aws.route53, change_id, self.options.dns_timeout, self.runtime.monotonic, self.runtime.sleep
-            )
+                self.aws.route53, change_id, self.options.dns_timeout, self.runtime.monotonic, self.runtime.sleep,
+                self._watch(plan).look,
+            )  # fmt: skip
             self.journal.write("insync", change_id=change_id)
         # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
         # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
         self.ttl = max(self.ttl, *(plan.records[move.endpoint].ttl for move in plan.needed))
-        self._wait_out(min(self.options.dns_timeout, max(plan.records[move.endpoint].ttl for move in plan.needed)))
+        old = max(plan.records[move.endpoint].ttl for move in plan.needed)
+        self._wait_out(min(self.options.dns_timeout, old), self._watch(plan))
 
-    def _wait_out(self, seconds: float) -> None:
+    def _watch(self, plan: Plan) -> RecordsWatch:
+        expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
+        return RecordsWatch(self.aws, self.options.hosted_zone_id, expected, self.runtime)
+
+    def _wait_out(self, seconds: float, watch: RecordsWatch) -> None:
         """Wait for a TTL to pass, and say so."""
         deadline = self.runtime.monotonic() + seconds
         while (left := deadline - self.runtime.monotonic()) > 0:
+            watch.look()
             self._waiting_for_dns((), left)
             self.runtime.sleep(min(WAITING_SECONDS, left))
 
-    def _dns_gate(self, plan: Plan) -> None:
+    def _dns_gate(self, plan: Plan) -> dict[str, Any]:
+        """Wait for DNS; return what the summary says of it: the servers that were given up, where there are some."""
         expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
-        stale = dns_gate.Gate(
+        watch = self._watch(plan)
+
+        def waiting(stale: Iterable[Stale], left: float) -> None:
+            self._waiting_for_dns(stale, left)
+            watch.look()
+
+        gate = dns_gate.Gate(
             self.options.dns_consecutive,
             self.options.dns_timeout,
             self.options.dns_policy,
-            self._waiting_for_dns,
+            waiting,
             self._dns_settled,
             self.runtime.ask,
             self.runtime.monotonic,
             self.runtime.sleep,
-        ).wait(plan.servers, expected)
-        self.journal.write(
-            "dns", servers=[server.name for server in plan.servers], stale=[vars(each) for each in stale]
         )
+        try:
+            stale = gate.wait(plan.servers, expected)
+        except NotConvergedError:
+            # Servers that answer what somebody else has written are right.
+            watch.look_at_all()
+            raise
+        if stale:
+            watch.look_at_all()
+        given_up = sorted({each.server for each in stale})
+        right = [server.name for server in plan.servers if server.name not in given_up]
+        self.journal.write("dns", servers=right, stale=[vars(each) for each in stale])
         self.notes += [f"DNS: {each.server} still answers {each.name} = {each.answer}" for each in stale]
+        return {"stale": given_up} if given_up else {}
 
     def _waiting_for_dns(self, stale: Iterable[Stale], left: float) -> None:
         self.journal.note("dns_waiting", stale=[vars(each) for each in stale], left=round(left, 1))

@@ -12,19 +12,20 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import dns_gate, survey
+from ansible.module_utils.region_switch import dns_gate, records_watch, survey
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.errors import RecordsChangedError
 from ansible.module_utils.region_switch.landing import Looker
 from ansible.module_utils.region_switch.roster import Roster
 from ansible.module_utils.region_switch.route53 import compare_and_swap, read_records, submit
 from ansible.module_utils.region_switch.survey import silent_regions
+from ansible.module_utils.region_switch.switch import Run
 
 from mqtt_fleet.ledger import Arrival, Ledger
 
 from .conftest import HOSTED_ZONE_ID, AwsApi
 from .modules import error_of, last_request, run, run_ok
-from .zone_server import zone_server
+from .zone_server import Cname, dns_server, zone_server
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 ATS = {region: f"a2labrehearsal-ats.iot.{region}.amazonaws.com" for region in (OLD, NEW)}
@@ -259,6 +260,50 @@ def test_record_changed_since_it_was_read_is_not_overwritten(aws_api: AwsApi, op
         submit(route53, HOSTED_ZONE_ID, changes, read, dict.fromkeys(ENDPOINTS, ATS[NEW]), "test")
 
     assert records() == {untouched: ATS[OLD], name: other}
+
+
+@pytest.mark.parametrize("policy", ["wait", "proceed", "abort"])
+def test_somebody_else_s_change_ends_the_wait_for_dns_and_is_not_undone(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    monkeypatch.setattr(dns_gate, "REPORT_INTERVAL", 0.1)
+    monkeypatch.setattr(records_watch, "PAUSE", 0.0)
+    other = "a1b2c3-ats.iot.eu-west-1.amazonaws.com"
+    changed: list[bool] = []
+
+    def change(run: Run, *_: object) -> None:
+        if not changed:
+            point({ENDPOINTS[1]: other})
+            changed.append(True)
+
+    monkeypatch.setattr(Run, "_waiting_for_dns", change)
+    start = last_request(aws_api)
+    with dns_server(lambda _: Cname(ATS[OLD], 30)) as stale:
+        waiting = {"resolvers": [*options["resolvers"], stale], "dns_timeout": 600, "dns_policy": policy}
+
+        found = run("iot_region_switch", {**options, **waiting, "mode": "3"})
+
+    assert found["msg"].startswith("records changed by someone else while this run waited for DNS")
+    assert f"{ENDPOINTS[1]} = {other}" in found["msg"]
+    assert "run again" not in found["msg"]
+    assert records() == {ENDPOINTS[0]: ATS[NEW], ENDPOINTS[1]: other}
+    assert "DeleteConnection" not in aws_api.writes(start)
+
+
+def test_a_resolver_that_never_answers_right_is_named_wherever_the_move_is_told_of(options: dict[str, Any]) -> None:
+    with dns_server(lambda _: Cname(ATS[OLD], 30)) as stale:
+        policy = {"resolvers": [*options["resolvers"], stale], "dns_timeout": 1, "dns_policy": "proceed"}
+
+        done = run_ok("iot_region_switch", {**options, **policy, "mode": "3"})
+
+    assert done["outcome"] == "moved"
+    assert done["lines"][0] == f"mode 3: moved, but {stale} never answered the new region"
+    (phase,) = (each for each in done["summary"]["phases"] if each["name"] == "dns")
+    assert phase["stale"] == [stale]
+    journal = (Path(done["report"]) / "journal.jsonl").read_text().splitlines()
+    entry = next(each for each in map(json.loads, journal) if each["step"] == "dns")
+    assert (set(entry["servers"]), {each["server"] for each in entry["stale"]}) == ({*options["resolvers"]}, {stale})
+    assert stale in (Path(done["report"]) / "report.html").read_text()
 
 
 def test_client_that_comes_to_the_old_region_during_the_sweep_is_moved_too(
