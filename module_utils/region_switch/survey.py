@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import dns_gate, fleet, quotas, route53
+from . import dns_gate, fleet, hosted_zone, quotas, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
 from .errors import AwsError, RefusedError, SwitchError
 from .evidence import Evidence
 from .findings import ROUTE53
 from .fleet import Client, Source
+from .hosted_zone import Zone
 from .options import Options
 from .plan import Move, build_moves
 from .quotas import Quotas
@@ -51,6 +52,7 @@ class Plan:
         servers: whose answers are waited for.
         evidence: who could be looked for.
         gone: those of the dead regions that the operator has named.
+        zone: the hosted zone that the records are in.
     """
 
     desired: dict[str, str]
@@ -63,6 +65,7 @@ class Plan:
     servers: list[dns_gate.Server]
     evidence: Evidence = field(default_factory=Evidence)
     gone: frozenset[str] = frozenset()
+    zone: Zone | None = None
 
     @property
     def needed(self) -> list[Move]:
@@ -161,11 +164,11 @@ def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -
         order = sorted(asking, key=lambda region: region not in desired.values())
         asked = {region: pool.submit(describe_data_endpoint, asking[region]) for region in order}
         reading = pool.submit(route53.read_records, aws.route53, options.hosted_zone_id, list(desired))
-        locating = pool.submit(_dns_servers, aws, options)
+        locating = pool.submit(_dns_servers, aws, options, list(desired))
         found = reading.result()
         told = {region: _answer(answer.result) for region, answer in asked.items()} | dict.fromkeys(gone, GONE)
         targets, dead = _endpoints({region: told[region] for region in options.regions}, found)
-        servers = locating.result()
+        zone, servers = locating.result()
         living = [region for region in options.regions if region not in dead]
         limits = dict(zip(living, pool.map(lambda region: quotas.read(aws, region), living), strict=True))
     moves = build_moves(desired, found, targets)
@@ -180,7 +183,7 @@ def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -
         ids = (client_id for client_id, _ in source_of(options).listed())
         listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
         evidence = replace(evidence, listed=listed, absent=absent, names=names)
-    return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone)
+    return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone, zone)
 
 
 def silent_regions(aws: Aws) -> set[str]:
@@ -249,10 +252,10 @@ def _expect_clients(
     return Evidence(known=known, unclaimed=unclaimed)
 
 
-def _dns_servers(aws: Aws, options: Options) -> list[dns_gate.Server]:
-    """The servers to ask. Found out before anything is switched: one that cannot be found stops the move."""
-    names = options.name_servers or route53.name_servers(aws.route53, options.hosted_zone_id)
-    return dns_gate.servers(names, options.resolvers)
+def _dns_servers(aws: Aws, options: Options, endpoints: Iterable[str]) -> tuple[Zone, list[dns_gate.Server]]:
+    """The zone and the servers to ask. Found out before anything is switched: one that is not found stops the move."""
+    zone = hosted_zone.read(aws.route53, options.hosted_zone_id, endpoints)
+    return zone, dns_gate.servers(options.name_servers or zone.name_servers, options.resolvers)
 
 
 def _answer(result: Callable[[], str]) -> str | AwsError:

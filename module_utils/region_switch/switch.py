@@ -20,6 +20,7 @@ from . import (
     findings,
     folder,
     history,
+    hosted_zone,
     html_report,
     ledger,
     modes,
@@ -183,6 +184,8 @@ def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Findi
                 f"set {options.endpoint_attribute} of their things, or set failover_unmapped_clients",
             )
         )  # fmt: skip
+    if plan.zone:
+        found += hosted_zone.check(plan.zone, plan.servers, bool(options.name_servers), options.dns_policy)
     current = {name: record.value for name, record in plan.records.items()}
     found += dns_gate.check(plan.servers, current, options.dns_policy)
     if options.preflight:

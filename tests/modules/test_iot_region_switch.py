@@ -290,6 +290,57 @@ def test_somebody_else_s_change_ends_the_wait_for_dns_and_is_not_undone(
     assert "DeleteConnection" not in aws_api.writes(start)
 
 
+@pytest.mark.parametrize("private", [True, False])
+def test_a_zone_that_nobody_asks_is_not_switched(aws_api: AwsApi, options: dict[str, Any], private: bool) -> None:
+    """Found by the move, by the readiness check and by the set-up; told where it is waived."""
+    vpc = {"VPC": {"VPCRegion": OLD, "VPCId": "vpc-12345678"}} if private else {}
+    route53 = boto3.client("route53", region_name=OLD)
+    twin = route53.create_hosted_zone(
+        Name="example.com.", CallerReference="twin", HostedZoneConfig={"PrivateZone": private, "Comment": ""}, **vpc
+    )["HostedZone"]["Id"].removeprefix("/hostedzone/")
+    batch = {
+        "Changes": [
+            {"Action": "CREATE", "ResourceRecordSet": entry}
+            for entry in route53.list_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID)["ResourceRecordSets"]
+            if entry["Type"] == "CNAME"
+        ]
+    }
+    route53.change_resource_record_sets(HostedZoneId=twin, ChangeBatch=batch)
+    wrong = {**options, "hosted_zone_id": twin, "dns_policy": "proceed"}
+    start = last_request(aws_api)
+
+    found = run("iot_region_switch", {**wrong, "mode": "3"})
+
+    said = (
+        "found the private zone" if private else "found ns-101.awsdns-12.com, ns-202.awsdns-25.net for the name servers"
+    )
+    assert found["outcome"] == "refused"
+    assert f"hosted_zone (example.com): {said}" in found["msg"]
+    common = {name: wrong[name] for name in ("modes", "endpoints", "regions", "hosted_zone_id", "resolvers")}
+    readiness = run_ok("iot_readiness_info", {**common, "name_servers": options["name_servers"]})
+    assert any(line.startswith(f"refused hosted_zone (example.com): {said}") for line in readiness["lines"])
+    assert f"hosted_zone (example.com): {said}" in error_of(
+        "route53_endpoint_records", {**common, "mode": "1", "ttl": 9}
+    )
+    assert aws_api.writes(start) == []
+    assert run_ok("route53_endpoint_records", {**common, "mode": "1", "ttl": 9, "waive": ["hosted_zone"]})["changed"]
+
+
+def test_an_endpoint_below_a_delegation_is_refused_by_the_set_up(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    servers = [{"Value": "ns1.example.net."}]
+    delegation = {"Name": "iot.example.com", "Type": "NS", "TTL": 60, "ResourceRecords": servers}
+    boto3.client("route53", region_name=OLD).change_resource_record_sets(
+        HostedZoneId=HOSTED_ZONE_ID, ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": delegation}]}
+    )
+    endpoint = "mqtt.a.iot.example.com"
+    common = {"endpoints": [endpoint], "modes": {1: {endpoint: OLD}}, "mode": 1, "regions": options["regions"]}
+
+    error = error_of("route53_endpoint_records", {**common, "hosted_zone_id": HOSTED_ZONE_ID})
+
+    assert error.startswith(f"hosted_zone ({endpoint}): found iot.example.com delegated to other name servers")
+    assert endpoint not in records()
+
+
 def test_a_resolver_that_never_answers_right_is_named_wherever_the_move_is_told_of(options: dict[str, Any]) -> None:
     with dns_server(lambda _: Cname(ATS[OLD], 30)) as stale:
         policy = {"resolvers": [*options["resolvers"], stale], "dns_timeout": 1, "dns_policy": "proceed"}
