@@ -103,7 +103,7 @@ def unproven(evidence: Evidence, dead: Collection[str], attribute: str, waived: 
         return None
     return (
         f"clients of {', '.join(endpoints)}: found no device that is known to use it, expected those that may be in "
-        f"{', '.join(dead)}, which is not asked: the records are as the mode says, who comes over is not proven; "
+        f"{', '.join(dead)}, which is not asked: only the records can be vouched for; "
         f"set {attribute} of their things or list them (failover_discovery: clients), then run again, {_WAIVE}"
     )
 

@@ -244,17 +244,18 @@ def _token(options: Options, plan: Plan, roster: Roster, mode: str) -> str:
     return approval.token(survey.basis(plan, options, mode), roster.client_digest(), roster.waiting())
 
 
-def _left_alone(unmapped: int, attribute: str) -> list[str]:
+def _left_alone(unmapped: int, options: Options) -> list[str]:
     if not unmapped:
         return []
-    return [
-        f"{unmapped} connected clients are left alone: their things' attribute {attribute} names none of the endpoints"
-    ]
+    attribute = f"their things' attribute {options.endpoint_attribute}"
+    who = f"neither the list nor {attribute}" if options.discovery == "clients" else attribute
+    none = "one" if options.discovery == "clients" else "none"
+    return [f"{unmapped} connected clients are left alone: {who} names {none} of the endpoints"]
 
 
 def _told(plan: Plan, options: Options) -> list[str]:
     """Who is left out of a move."""
-    left_alone = _left_alone(plan.unmapped, options.endpoint_attribute)
+    left_alone = _left_alone(plan.unmapped, options)
     return [*left_alone, *evidence.notes(plan.evidence), *_skipped(plan)]
 
 
