@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from .findings import Finding
 from .plan import Move
 
-# The check of this module, by which an operator may waive it.
-CHECK = "no_clients"
-_WAIVE = f"or, where there are none to move, set failover_waive: [{CHECK}]"
+_WAIVE = "or, where there are none to move, set failover_waive: [no_clients]"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def findings(
     blocking = len(nobody) == len(moving)
     what, advice = _suspicion(evidence, unmapped, attribute)
     return [
-        Finding(CHECK, blocking, "", ", ".join(nobody), what, "somebody who is connected and uses it", advice)
+        Finding("no_clients", blocking, "", ", ".join(nobody), what, "somebody who is connected and uses it", advice)
     ]  # fmt: skip
 
 
@@ -99,7 +97,7 @@ def notes(evidence: Evidence) -> list[str]:
 def unproven(evidence: Evidence, dead: Collection[str], attribute: str, waived: Collection[str]) -> str | None:
     """Why nothing can be said of clients that may be in a region which cannot be asked; None where they are known."""
     endpoints = evidence.unproven
-    if not endpoints or CHECK in waived:
+    if not endpoints or "no_clients" in waived:
         return None
     return (
         f"clients of {', '.join(endpoints)}: found no device that is known to use it, expected those that may be in "

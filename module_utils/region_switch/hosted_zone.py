@@ -17,8 +17,6 @@ from .dns_gate import Policy, Server
 from .findings import Finding
 from .route53 import plain
 
-# The check of this module, by which an operator may waive it.
-CHECK = "hosted_zone"
 _CORRECT = "name the delegated zone in hosted_zone_id, or correct the delegation"
 
 
@@ -82,7 +80,7 @@ def _private(zone: Zone) -> Finding:
     return _finding(
         f"the private zone {zone.id}, which only its VPCs ask",
         "the public zone of the endpoints",
-        f"correct hosted_zone_id, or, where all devices are in these VPCs, set failover_waive: [{CHECK}]",
+        "correct hosted_zone_id, or, where all devices are in these VPCs, set failover_waive: [hosted_zone]",
         zone.name,
     )
 
@@ -97,7 +95,7 @@ def _delegated(endpoint: str, name: str) -> Finding:
 
 
 def _finding(found: str, expected: str, advice: str, endpoint: str, blocking: bool = True) -> Finding:
-    return Finding(CHECK, blocking, "", endpoint, found, expected, advice)
+    return Finding("hosted_zone", blocking, "", endpoint, found, expected, advice)
 
 
 def _delegation(zone: Zone, resolvers: Sequence[Server], named: bool, policy: Policy) -> list[Finding]:
