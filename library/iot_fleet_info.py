@@ -29,8 +29,8 @@ options:
     default: []
   client_ids_file:
     description:
-      - A UTF-8 file of client IDs to ask for, each line one as it stands.
-      - When its first line is C(client_id,endpoint), it is CSV with these two columns.
+      - A file of client IDs to ask for, one per line, CSV with the header C(client_id,endpoint), or JSON, as
+        spreadsheets, PowerShell and the AWS CLI write them. A line that could mean something else is refused.
     type: path
   limit:
     description: How many clients are listed at most; all are counted.

@@ -85,8 +85,9 @@ options:
     elements: raw
     default: []
   client_ids_file:
-    description: File of client IDs for O(discovery=clients), one per line, or CSV with the header
-      V(client_id,endpoint).
+    description:
+      - File of client IDs for O(discovery=clients), one per line, CSV with the header V(client_id,endpoint), or JSON,
+        as spreadsheets, PowerShell and the AWS CLI write them. A line that could mean something else is refused.
     type: path
   endpoint_attribute:
     description: Thing attribute that says which endpoint a client uses.
@@ -97,6 +98,15 @@ options:
       and tells how many they are, V(refuse) stops the move, the name of an endpoint treats them as clients of it.
     type: str
     default: ignore
+  source_gone:
+    description:
+      - Regions to leave that refuse to be asked (access denied, opted out), or may not be asked. They are taken for
+        dead without being asked. Their clients are disconnected by nobody and looked for where they belong; records are
+        never restored to them.
+      - A region that something moves to is refused.
+    type: list
+    elements: str
+    default: []
   delete_connection_rate:
     description: DeleteConnection requests per second and region. V(0) takes the quota that Service Quotas tells.
     type: float
@@ -299,6 +309,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "client_ids_file": {"type": "path"},
     "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
     "unmapped_clients": {"type": "str", "default": "ignore"},
+    "source_gone": {"type": "list", "elements": "str", "default": []},
     "delete_connection_rate": {"type": "float", "default": 0},
     "subscriptions_per_client": {"type": "float", "default": 1},
     "waves": {"type": "list", "elements": "raw", "default": [1, 100]},

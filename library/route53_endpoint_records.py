@@ -37,6 +37,17 @@ options:
     description: TTL in seconds.
     type: int
     default: 0
+  resolvers:
+    description:
+      - Recursive resolvers that are asked which name servers the zone has, so that no records are made in a zone that
+        nobody asks. An empty list means the system's; without the option nobody is asked.
+    type: list
+    elements: str
+  waive:
+    description: V([hosted_zone]) writes records into a zone that resolvers do not ask.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: Seconds to wait until all name servers of Route 53 have the change.
     type: float
@@ -78,6 +89,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "endpoints": {"type": "raw", "required": True},
     "regions": {"type": "raw", "required": True},
     "ttl": {"type": "int", "default": 0},
+    "resolvers": {"type": "list", "elements": "str"},
+    "waive": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "float", "default": 300},
 }
 

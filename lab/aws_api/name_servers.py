@@ -127,12 +127,17 @@ class Zones:
         self._publishers = {server.name: Publisher(server) for server in servers if server.address}
         self.changes: dict[str, Change] = {}
 
-    def publish(self, zone_name: str, before: Records, after: Records) -> Change:
-        """Send what differs to every name server; the change is pending until each has it."""
+    def publish(self, zone_name: str, before: Records, after: Records, served: bool) -> Change:
+        """Send what differs to every name server; the change is pending until each has it.
+
+        Args:
+            served: whether they are the zone's; other zones have servers that nobody asks.
+        """
         message = update_message(zone_name, before, after)
-        change = new_change(set(self._publishers))
+        publishers = self._publishers if served else {}
+        change = new_change(set(publishers))
         self.changes[change.id] = change
-        for name, publisher in self._publishers.items():
+        for name, publisher in publishers.items():
             publisher.submit(
                 Task(time.monotonic(), lambda _: message, lambda name=name: change.pending.discard(name))  # type: ignore[misc]
             )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult
-from moto.route53.models import FakeZone, RecordSet
+from moto.route53.models import DelegationSet, FakeZone, RecordSet
 from moto.route53.responses import Route53
 
 from lab.aws_api.errors import AwsError
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 MAX_RECORDS = 1000
 MAX_PROTECTIONS = 100
+DELEGATION_TTL = 172800
+PRIVATE_NAME_SERVERS = (
+    "ns-0.awsdns-00.com",
+    "ns-512.awsdns-00.net",
+    "ns-1024.awsdns-00.org",
+    "ns-1536.awsdns-00.co.uk",
+)
 _COMPARED_BY_NAME = ("CNAME", "NS", "PTR")
 
 Key = tuple[str, str, str | None]
@@ -174,6 +181,17 @@ def _kept(record: Record) -> RecordSet:
     return RecordSet({**record, "ResourceRecords": values})
 
 
+def apex_records(zone_name: str, servers: Sequence[str]) -> list[RecordSet]:
+    """Return the NS and SOA record sets that a zone is made with; host names with or without their last dot."""
+    names = [full_name(server) for server in servers]
+    soa = f"{names[0]} awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400"
+    common = {"Name": full_name(zone_name)}
+    return [
+        RecordSet({**common, "Type": "NS", "TTL": DELEGATION_TTL, "ResourceRecords": names}),
+        RecordSet({**common, "Type": "SOA", "TTL": 900, "ResourceRecords": [soa]}),
+    ]
+
+
 def _protected(key: tuple[str, str]) -> str:
     return f"protection of [name='{key[0]}', type='{key[1]}']"
 
@@ -185,13 +203,31 @@ class Route53Response(Route53):  # type: ignore[misc]
         super().__init__()
         self._stand_in = stand_in
 
+    def create_hosted_zone(self) -> ActionResult:
+        """Create a zone with name servers of its own: zones of one name never share any.
+
+        Source: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/zone-public-considerations.html; those of a
+        private one are reserved, and nobody is told of them
+        (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/hosted-zone-private-considerations.html).
+        """
+        answer = super().create_hosted_zone()
+        zone = answer.result["HostedZone"]
+        servers = PRIVATE_NAME_SERVERS if zone.private_zone else self._stand_in.next_name_servers()
+        zone.delegation_set = DelegationSet(zone.caller_reference, servers, None)
+        zone.delegation_set.id = ""
+        zone.rrsets = apex_records(zone.name, servers)
+        answer.result["DelegationSet"] = None if zone.private_zone else zone.delegation_set
+        return answer
+
     def change_resource_record_sets(self) -> ActionResult:
         zone = self.backend.get_hosted_zone(self._get_param("HostedZoneId"))
         before = records_of(zone)
         changes = self._get_param("ChangeBatch.Changes")
         after = apply_batch(before, changes, zone.name, self._protections(zone.id))
         zone.rrsets = [_kept(record) for record in after.values()]
-        change = self._stand_in.zones.publish(zone.name, before, after)
+        # The name servers of the lab have the zones that are delegated to them, and no others of their names.
+        served = zone.resource_id in self._stand_in.configuration.hosted_zones
+        change = self._stand_in.zones.publish(zone.name, before, after, served)
         return ActionResult({"ChangeInfo": self._info(change)})
 
     def get_change(self) -> ActionResult:

@@ -23,9 +23,11 @@ from lab.aws_api.name_servers import Zones
 from lab.aws_api.pki import Authority
 from lab.aws_api.quotas import Quotas
 from lab.aws_api.request_log import RequestLog
-from lab.aws_api.route53 import Protections, full_name
+from lab.aws_api.route53 import Protections, apex_records, full_name
 
-DELEGATION_TTL = 172800
+# Of zones that are made by a request: four of Route 53's, one of each domain.
+FIRST_NAME_SERVER = 2048
+DOMAINS = ("com", "net", "org", "co.uk")
 
 
 @dataclass
@@ -69,6 +71,7 @@ class StandIn:
             name: self.authority.server(configuration.regions[name].ats_endpoint) for name in self._endpoints
         }
         self._domain_details: dict[str, dict[str, dict[str, Any]]] = {}
+        self._name_servers = FIRST_NAME_SERVER
         # Of Route 53's records, by hosted zone.
         self.protections: dict[str, Protections] = {}
         self.reset()
@@ -83,6 +86,7 @@ class StandIn:
         with self.lock:
             BackendDict.reset()
             self._domain_details.clear()
+            self._name_servers = FIRST_NAME_SERVER
             self.protections.clear()
             self.settings = Settings(self.configuration.insync_delay_seconds)
             self.faults.replace([])
@@ -165,6 +169,11 @@ class StandIn:
                 connection.client_id, clean_session=connection.clean_session, keep_alive=connection.keep_alive
             )
 
+    def next_name_servers(self) -> list[str]:
+        """Return the host names of four name servers that no zone has yet."""
+        first, self._name_servers = self._name_servers, self._name_servers + len(DOMAINS)
+        return [f"ns-{number}.awsdns-{number % 2048 + 64}.{domain}" for number, domain in enumerate(DOMAINS, first)]
+
     def _create_zones(self) -> None:
         backend = route53_backends[self.configuration.account_id]["aws"]
         names = [server.name for server in self.configuration.name_servers] or None
@@ -172,10 +181,6 @@ class StandIn:
             delegation = DelegationSet("lab", names, None)
             delegation.id = ""
             zone = FakeZone(full_name(zone_name), zone_id, False, "lab", delegation_set=delegation)
-            servers = [full_name(name) for name in delegation.name_servers]
-            soa = f"{servers[0]} awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400"
-            common = {"Name": zone.name}
-            zone.add_rrset({**common, "Type": "NS", "TTL": DELEGATION_TTL, "ResourceRecords": servers})
-            zone.add_rrset({**common, "Type": "SOA", "TTL": 900, "ResourceRecords": [soa]})
+            zone.rrsets = apex_records(zone_name, delegation.name_servers)
             backend.zones[zone_id] = zone
         self.zones.reset(list(self.configuration.hosted_zones.values()))

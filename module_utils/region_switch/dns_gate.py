@@ -396,6 +396,46 @@ class Gate:
         return answers
 
 
+def name_servers_of(server: Server, zone: str) -> frozenset[str] | None:
+    """The host names of a zone's name servers as a resolver tells them: none where it says that there is no such zone.
+
+    Returns:
+        None where it says neither.
+    """
+    reply = _query_again(server, zone, "NS")
+    code = None if reply is None else reply.rcode()
+    if reply is None or code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        return None
+    told = _values(reply, zone, "NS")
+    # The SOA of a negative answer is that of the zone which it comes from: https://www.rfc-editor.org/rfc/rfc2308.
+    above = [rrset for rrset in reply.authority if rrset.rdtype == dns.rdatatype.SOA]
+    denied = code == dns.rcode.NXDOMAIN or any(plain(rrset.name.to_text()) != plain(zone) for rrset in above)
+    return told if told or denied else None
+
+
+def addresses_of(server: Server, name: str) -> frozenset[str]:
+    """The IPv4 addresses of a name as a resolver tells them."""
+    reply = _query_again(server, name, "A")
+    return frozenset() if reply is None else _values(reply, None, "A")
+
+
+def _values(reply: dns.message.Message, name: str | None, rdtype: str) -> frozenset[str]:
+    """The records of a type in a reply's answer, of one name or of any."""
+    return frozenset(
+        plain(record.to_text())
+        for rrset in reply.answer
+        if rrset.rdtype == dns.rdatatype.from_text(rdtype)
+        and (name is None or plain(rrset.name.to_text()) == plain(name))
+        for record in rrset
+    )
+
+
+def _query_again(server: Server, name: str, rdtype: str) -> dns.message.Message | None:
+    """The server's reply; None where none came, however often it was asked."""
+    replies = (_query(server, name, rdtype) for _ in range(CHECK_TRIES))
+    return next((each for each in replies if isinstance(each, dns.message.Message)), None)
+
+
 def check(asked: Sequence[Server], current: Mapping[str, str], policy: Policy = "wait") -> list[Finding]:
     """Before the switch: servers that the gate would wait for in vain, and name servers that lag even now. Reads only.
 
@@ -442,8 +482,7 @@ def _ask_again(server: Server, name: str) -> Answer:
 
 def _resolver_problem(server: Server, name: str) -> str | None:
     domain = dns.name.from_text(name).parent().to_text()
-    replies = (_query(server, domain, "SOA") for _ in range(CHECK_TRIES))
-    reply = next((each for each in replies if isinstance(each, dns.message.Message)), None)
+    reply = _query_again(server, domain, "SOA")
     if reply is None:
         return "no answer"
     code = dns.rcode.to_text(reply.rcode())

@@ -18,7 +18,7 @@ _GIT_TIMEOUT = 2.0
 _OPTIONS = (
     *("sweep", "discovery", "dns_policy", "dns_timeout", "dns_consecutive", "ttl", "resolvers", "waves"),
     *("max_stragglers", "max_in_flight", "landing_timeout", "delete_connection_rate", "subscriptions_per_client"),
-    *("prevent_will_message", "clean_session", "restore", "preflight", "waive", "unmapped_clients"),
+    *("prevent_will_message", "clean_session", "restore", "preflight", "waive", "unmapped_clients", "source_gone"),
     *("require_approval", "approval_drift", "max_clients", "max_endpoints", "min_share", "max_share", "ledger"),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 
 SHOWN = 200
 # The code of an answer that is not one of the operation asked for.
@@ -47,7 +48,16 @@ class RefusedError(SwitchError):
 
 
 class RecordsChangedError(RefusedError):
-    """Somebody else changed the records between reading and switching them; nothing was overwritten."""
+    """Somebody else changed the records since they were read or switched; nothing was overwritten.
+
+    Attributes:
+        found: what the records of names are now, `{name: host name}`, None where there is none; of others nothing new
+            is known.
+    """
+
+    def __init__(self, message: str, found: Mapping[str, str | None] | None = None) -> None:
+        super().__init__(message)
+        self.found = dict(found or {})
 
 
 class NotConvergedError(SwitchError):

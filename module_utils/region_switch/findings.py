@@ -9,7 +9,7 @@ from typing import Any
 from .errors import AwsError, RefusedError, printable
 
 LINES_IN_ERROR = 3
-_ROUTE53 = {"ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSetProtections", "ListResourceRecordSets"}
+ROUTE53 = {"ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSetProtections", "ListResourceRecordSets"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def unanswered(check: str, region: str, error: AwsError) -> Finding:
     if not error.denied:
         found = f"{error.operation}: {error.code} ({error.text})"
         return Finding(check, True, region, "", found, "an answer", "run again; nothing is known of what it checks")
-    action = f"{'route53' if error.operation in _ROUTE53 else 'iot'}:{error.operation}"
+    action = f"{'route53' if error.operation in ROUTE53 else 'iot'}:{error.operation}"
     advice = "allow it in IAM as docs/iam-failover.json does"
     return Finding("permission", True, region, "", f"{action} denied ({error.text})", f"{action} allowed", advice)
 

@@ -83,7 +83,7 @@ class Source:
         Raises:
             RefusedError: names the first that is no client ID.
         """
-        return chain(client_ids.check(self.client_ids), client_ids.read(self.file) if self.file else ())
+        return chain(client_ids.check(self.client_ids), client_ids.read(self.file, self.attribute) if self.file else ())
 
     def check(self) -> None:
         """Read all that is listed once, before AWS is asked for any of it.
@@ -178,11 +178,24 @@ def stream(
     return _merge([make(aws, region, source, found[region], stop) for region in regions], stop)
 
 
-def registered(aws: Aws, region: str, attribute: str, endpoint: str) -> Iterator[str]:
-    """Yield the names of the things of an endpoint that are registered in a region, connected or not."""
-    paced = Paced(aws.iot[region], quotas.defaults(region).list_things, threading.Event())
-    wanted = {"attributeName": attribute, "attributeValue": endpoint, "maxResults": THINGS_PAGE_SIZE}
-    return (_name(thing, region) for thing in paced.pages("ListThings", **wanted))
+def known(aws: Aws, region: str, source: Source) -> Iterator[tuple[str, str]]:
+    """Yield `(client ID, endpoint or "")` of every device that could be connected somewhere: the things that are
+    registered in a region, or the clients that are listed, whose things it may know.
+
+    ListThings compares attributes to the letter, and DNS names have no capital letters: it is asked for all things.
+
+    Raises:
+        AwsError: the region refuses, or does not answer.
+    """
+    limit, stop = quotas.defaults(region), threading.Event()
+    if source.kind != "clients":
+        listing = Paced(aws.iot[region], limit.list_things, stop)
+        for thing in listing.pages("ListThings", maxResults=THINGS_PAGE_SIZE):
+            yield _name(thing, region), _endpoint(thing, source.attribute) or source.default_endpoint
+        return
+    describing = Paced(aws.iot[region], limit.get_connection, stop)
+    for client_id, endpoint in source.listed():
+        yield client_id, endpoint or _endpoint_of(describing, client_id, source)
 
 
 def _indexed(aws: Aws, region: str, source: Source, limit: Quotas, stop: threading.Event) -> Iterator[Client]:
@@ -233,15 +246,15 @@ def _listed(aws: Aws, region: str, source: Source, limit: Quotas, stop: threadin
     describing = Paced(aws.iot[region], limit.get_connection, stop)
 
     def ask(client_id: str, endpoint: str) -> Client | None:
-        def find_out(thing: str) -> str:
-            if endpoint or not _THING_NAME.fullmatch(thing):
-                return endpoint or source.default_endpoint
-            described = describing.find("DescribeThing", thingName=thing) or {}
-            return _endpoint(described, source.attribute) or source.default_endpoint
-
-        return _connected(asking, client_id, find_out)
+        return _connected(asking, client_id, lambda thing: endpoint or _endpoint_of(describing, thing, source))
 
     return _side_by_side(ask, source.listed(), limit.get_connection)
+
+
+def _endpoint_of(describing: Paced, thing: str, source: Source) -> str:
+    """The endpoint that a thing names, or that of those which name none."""
+    described = describing.find("DescribeThing", thingName=thing) if _THING_NAME.fullmatch(thing) else None
+    return _endpoint(described or {}, source.attribute) or source.default_endpoint
 
 
 def _connected(asking: Paced, client_id: str, endpoint_of: Callable[[str], str]) -> Client | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import RefusedError
@@ -76,6 +76,7 @@ class Options:
     rollback: bool
     pause_after_dns: bool
     run_id: str | None
+    source_gone: list[str] = field(default_factory=list)
 
     def check(self) -> None:
         """Refuse values that cannot be meant.
@@ -93,6 +94,12 @@ class Options:
                 f"unmapped_clients: found {self.unmapped_clients}, expected ignore, refuse or one of "
                 f"{', '.join(self.endpoints)}: correct it"
             )
+        for region in self.source_gone:
+            if region not in self.regions:
+                raise RefusedError(
+                    f"source_gone: found {region}, expected regions of the inventory ({', '.join(self.regions)}): "
+                    "correct it"
+                )
         if self.discovery == "clients" and not (self.client_ids or self.client_ids_file):
             raise RefusedError(
                 "discovery clients: found neither client_ids nor client_ids_file, expected one of them: "

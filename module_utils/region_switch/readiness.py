@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from . import dns_gate, preflight, route53
+from . import dns_gate, hosted_zone, preflight, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
 from .errors import AwsError, RefusedError
 from .findings import Finding, unanswered
 from .modes import Modes
 from .preflight import Question, Settings
-from .route53 import Record
+from .route53 import NoCnameError, Record
 from .survey import region_of
 
 
@@ -58,7 +58,7 @@ def assess(aws: Aws, settings: Settings, modes: Modes, name_servers: Sequence[st
     return [
         *seen.findings,
         *preflight.check(aws, settings, question),
-        *_dns_findings(aws, settings, seen, name_servers),
+        *_dns_findings(aws, settings, seen, endpoints, name_servers),
     ]
 
 
@@ -95,9 +95,8 @@ def _read_record(client: AwsClient, zone: str, name: str) -> Record | Finding:
         record = route53.read_records(client, zone, [name])[name]
     except AwsError as error:
         return unanswered("record", "", error)
-    except RefusedError:
-        expected = "one simple CNAME, without alias, policy or several values"
-        return Finding("record", True, "", name, "something else", expected, "replace it by hand")
+    except NoCnameError as error:
+        return Finding("record", True, "", name, error.what, "one simple CNAME", error.advice)
     return record or Finding("record", True, "", name, "none", "a CNAME to a region's endpoint", "run setup.yml")
 
 
@@ -116,11 +115,14 @@ def _sources(seen: _Seen) -> dict[str, str]:
     return sources
 
 
-def _dns_findings(aws: Aws, settings: Settings, seen: _Seen, name_servers: Sequence[str]) -> list[Finding]:
+def _dns_findings(
+    aws: Aws, settings: Settings, seen: _Seen, endpoints: Sequence[str], name_servers: Sequence[str]
+) -> list[Finding]:
     current: Mapping[str, str] = {name: record.value for name, record in seen.records.items()}
     try:
-        names = name_servers or route53.name_servers(aws.route53, settings.hosted_zone_id)
-        return dns_gate.check(dns_gate.servers(names, settings.resolvers), current)
+        zone = hosted_zone.read(aws.route53, settings.hosted_zone_id, endpoints)
+        servers = dns_gate.servers(name_servers or zone.name_servers, settings.resolvers)
+        return [*hosted_zone.check(zone, servers, bool(name_servers)), *dns_gate.check(servers, current)]
     except AwsError as error:
         return [unanswered("dns_server", "", error)]
     except RefusedError as error:

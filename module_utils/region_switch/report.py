@@ -48,13 +48,19 @@ class Summary:
     gap_seconds: dict[str, float] | None = None
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time a phase, also one that fails."""
+    def phase(self, name: str) -> Iterator[dict[str, Any]]:
+        """Time a phase, also one that fails; yields what else is to be noted of it."""
         started = time.monotonic()
+        noted: dict[str, Any] = {}
         try:
-            yield
+            yield noted
         finally:
-            self.phases.append({"name": name, "seconds": round(time.monotonic() - started, 3)})
+            self.phases.append({"name": name, "seconds": round(time.monotonic() - started, 3), **noted})
+
+    @property
+    def given_up(self) -> list[str]:
+        """The DNS servers that never answered as wanted, and were not waited for any longer."""
+        return [str(server) for phase in self.phases for server in phase.get("stale", ())]
 
     @classmethod
     def read(cls, directory: Path) -> Summary:

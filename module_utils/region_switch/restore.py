@@ -85,7 +85,7 @@ def _bring_back(
 ) -> Returned:
     """Tell those who had landed to come back, and look for everyone who was told to leave."""
     # What made the move fail may have silenced an API since: whom nobody can tell comes by itself.
-    silent = survey.silent_regions(aws)
+    silent = survey.silent_regions(aws) | plan.gone
     homes = {move.endpoint: move.source for move in plan.needed}
     with Roster(directory / ROSTER) as back:
         for passenger, landed in roster.reverse():

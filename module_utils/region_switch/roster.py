@@ -279,6 +279,28 @@ class Roster:
         )
         return self._db.total_changes - before
 
+    def not_found(self, client_ids: Iterable[str], shown: int) -> tuple[int, int, list[str]]:
+        """Return how many different clients these are, how many of them are not in the roster, and the first of those.
+
+        Args:
+            shown: how many are named.
+        """
+        self._begin()
+        self._db.execute("CREATE TEMP TABLE listed (client_id TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._db.executemany("INSERT OR IGNORE INTO listed VALUES (?)", ((each,) for each in client_ids))
+        total = int(self._db.execute("SELECT count(*) FROM listed").fetchone()[0])
+        missing = "FROM listed WHERE NOT EXISTS (SELECT 1 FROM client WHERE client.client_id = listed.client_id)"
+        absent = int(self._db.execute(f"SELECT count(*) {missing}").fetchone()[0])
+        names = self._db.execute(f"SELECT client_id {missing} ORDER BY client_id LIMIT ?", (shown,)).fetchall()
+        self._db.execute("DROP TABLE listed")
+        self.commit()
+        return total, absent, [str(name) for (name,) in names]
+
+    def per_endpoint(self) -> dict[str, int]:
+        """`{endpoint: how many clients}`, whatever became of them."""
+        query = "SELECT endpoint, count(DISTINCT client_id) FROM client GROUP BY endpoint"
+        return dict(self._db.execute(query).fetchall())
+
     def only_look_for(self, regions: Iterable[str]) -> None:
         """Take it that nobody can tell the clients of these regions to leave."""
         self._begin()

@@ -57,12 +57,32 @@ def _read(route53: AwsClient, zone: str, name: str) -> Record | None:
         return None
     record = simple_cname(found[0]) if len(found) == 1 else None
     if record is None:
-        kinds = ", ".join(sorted({str(each.get("Type")) for each in found}))
-        raise RefusedError(
-            f"record {name}: found {len(found)} record set(s) of type {kinds} with alias, policy or several values, "
-            "expected one simple CNAME: replace it by hand, then run again"
-        )
+        raise NoCnameError(name, {str(each.get("Type")) for each in found}, len(found))
     return record
+
+
+class NoCnameError(RefusedError):
+    """A name that has other records than one simple CNAME.
+
+    Attributes:
+        what, advice: what it has, and what to do.
+    """
+
+    def __init__(self, name: str, kinds: set[str], count: int) -> None:
+        shown = ", ".join(sorted(kinds))
+        if "SOA" in kinds:
+            self.what = f"the apex of the hosted zone ({shown}), where no CNAME may be"
+            self.advice = "use a name below it as the endpoint"
+        elif "NS" in kinds:
+            self.what = f"{shown}, which delegates the name to other name servers"
+            self.advice = f"name the zone of {name} in hosted_zone_id, or use another endpoint"
+        elif "CNAME" in kinds:
+            self.what = f"{count} record set(s) of type {shown} with alias, policy or several values"
+            self.advice = "replace it by hand, then run again"
+        else:
+            self.what = f"{count} record set(s) of type {shown}"
+            self.advice = "delete them if they may go, and run setup.yml, or use another endpoint"
+        super().__init__(f"record {name}: found {self.what}, expected one simple CNAME: {self.advice}")
 
 
 def _record_sets(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -214,8 +234,12 @@ def wait_insync(
     timeout: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    look: Callable[[], None] = lambda: None,
 ) -> None:
     """Poll GetChange until INSYNC: every Route 53 server has the change.
+
+    Args:
+        look: called between two polls; what it raises ends them.
 
     Raises:
         NotConvergedError: still PENDING after `timeout` seconds.
@@ -227,6 +251,7 @@ def wait_insync(
                 f"Route 53 change {change_id}: found {status} after {timeout:.0f} s, expected INSYNC: "
                 "nobody was disconnected; run again"
             )
+        look()
         sleep(POLL_INTERVAL)
 
 
@@ -237,15 +262,49 @@ def _status(answer: Mapping[str, Any]) -> str:
     raise _unreadable("GetChange", answer, "the status of the change")
 
 
-def name_servers(route53: AwsClient, zone: str) -> list[str]:
-    """Host names of the zone's own name servers (its delegation set)."""
+@dataclass(frozen=True)
+class HostedZone:
+    """What GetHostedZone says of a zone: its name (empty where it does not), and its delegation set, which a private
+    zone does not have (https://docs.aws.amazon.com/Route53/latest/APIReference/API_GetHostedZone.html)."""
+
+    name: str
+    private: bool
+    name_servers: list[str]
+
+
+def get_hosted_zone(route53: AwsClient, zone: str) -> HostedZone:
+    """Read a hosted zone.
+
+    Raises:
+        AwsError: AWS refuses to be read, or does not answer.
+        SwitchError: an answer that is none.
+    """
     answer = route53.call("GetHostedZone", Id=zone)
     match answer:
         case {"DelegationSet": {"NameServers": [*names]}} if all(isinstance(name, str) for name in names):
-            return [plain(name) for name in names]
+            servers = [plain(name) for name in names]
         case {"DelegationSet": _}:
             raise _unreadable("GetHostedZone", answer, "the zone's name servers")
-    return []
+        case _:
+            servers = []
+    match answer.get("HostedZone"):
+        case {"Name": str(name), "Config": {"PrivateZone": True}}:
+            return HostedZone(plain(name), True, servers)
+        case {"Name": str(name)}:
+            return HostedZone(plain(name), False, servers)
+    return HostedZone("", False, servers)
+
+
+def name_servers(route53: AwsClient, zone: str) -> list[str]:
+    """Host names of the zone's own name servers (its delegation set)."""
+    return get_hosted_zone(route53, zone).name_servers
+
+
+def has_name_servers(route53: AwsClient, zone: str, name: str) -> bool:
+    """Whether a zone has an NS record set of this name: below its apex, a delegation to other name servers."""
+    where = {"StartRecordName": name, "StartRecordType": "NS"}
+    answer = route53.call("ListResourceRecordSets", HostedZoneId=zone, **where, MaxItems="1")
+    return any(entry.get("Type") == "NS" and plain(entry["Name"]) == plain(name) for entry in _record_sets(answer))
 
 
 def setup_changes(

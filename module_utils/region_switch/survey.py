@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import dns_gate, fleet, quotas, route53
+from . import dns_gate, fleet, hosted_zone, quotas, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
-from .errors import AwsError, RefusedError
+from .errors import AwsError, RefusedError, SwitchError
+from .evidence import Evidence
+from .findings import ROUTE53
 from .fleet import Client, Source
+from .hosted_zone import Zone
 from .options import Options
 from .plan import Move, build_moves
 from .quotas import Quotas
@@ -19,9 +22,20 @@ from .roster import Roster
 
 # https://docs.aws.amazon.com/iot/latest/developerguide/iot-connect-devices.html: account-specific-prefix-ats.iot.
 # region.amazonaws.com; it never changes.
-_DATA_ENDPOINT = re.compile(r"[^.]+-ats\.iot\.([^.]+)\.amazonaws\.com(\.cn)?")
+# Other partitions write prefix.ats.iot.region; suffixes, also of dual stack, as in botocore's partitions.json.
+_SUFFIXES = (
+    *("amazonaws.com", "api.aws", "amazonaws.com.cn", "api.amazonwebservices.com.cn", "amazonaws.eu"),
+    *("api.amazonwebservices.eu", "c2s.ic.gov", "api.aws.ic.gov", "sc2s.sgov.gov", "api.aws.scloud"),
+    *("cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
+)
+_DATA_ENDPOINT = re.compile(rf"[^.]+([-.]ats)?\.iot\.([^.]+)\.({'|'.join(map(re.escape, _SUFFIXES))})")
 # Of the CONNECT and SUBSCRIBE quotas: devices that come back by themselves need some, too.
 ARRIVAL_HEADROOM = 0.9
+# Of the clients of a list that were not found.
+NAMES_SHOWN = 5
+NAME_IT = "name it in failover_source_gone"
+# What stands in the place of the answer of a region that is named there.
+GONE = SwitchError("named in failover_source_gone")
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,9 @@ class Plan:
         quotas: of the living regions.
         unmapped: how many connections there are of clients that no endpoint claims.
         servers: whose answers are waited for.
+        evidence: who could be looked for.
+        gone: those of the dead regions that the operator has named.
+        zone: the hosted zone that the records are in.
     """
 
     desired: dict[str, str]
@@ -46,6 +63,9 @@ class Plan:
     quotas: dict[str, Quotas]
     unmapped: int
     servers: list[dns_gate.Server]
+    evidence: Evidence = field(default_factory=Evidence)
+    gone: frozenset[str] = frozenset()
+    zone: Zone | None = None
 
     @property
     def needed(self) -> list[Move]:
@@ -93,7 +113,7 @@ def pace(found: Mapping[str, Quotas], options: Options) -> Pace:
 def region_of(host: str) -> str | None:
     """The AWS Region in the host name of an iot:Data-ATS endpoint, None where it is none."""
     found = _DATA_ENDPOINT.fullmatch(host)
-    return found[1] if found else None
+    return found[2] if found else None
 
 
 def source_of(options: Options) -> Source:
@@ -121,24 +141,49 @@ def read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) ->
         RefusedError: a move that would go wrong.
         AwsError: AWS refuses to be read, or no region answers.
     """
+    try:
+        return _read(aws, options, desired, roster)
+    except AwsError as error:
+        if may_leave(error, options, desired):
+            raise RefusedError(f"{error}; or, to leave {error.region} without asking it, {NAME_IT}") from error
+        raise
+
+
+def may_leave(error: AwsError, options: Options, desired: Mapping[str, str]) -> bool:
+    """Whether a refusal comes from a region that nothing moves to, so that it could be taken for gone."""
+    if error.throttled or error.temporary or error.operation in ROUTE53:
+        return False
+    return error.region in options.regions and error.region not in desired.values()
+
+
+def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
+    gone = frozenset(options.source_gone)
     with ThreadPoolExecutor(max_workers=len(options.regions) + 2) as pool:
-        asked = {region: pool.submit(describe_data_endpoint, iot) for region, iot in aws.probing.items()}
+        asking = {region: iot for region, iot in aws.probing.items() if region not in gone}
+        # Where those that devices are to go to refuse as well, it is no region's own trouble.
+        order = sorted(asking, key=lambda region: region not in desired.values())
+        asked = {region: pool.submit(describe_data_endpoint, asking[region]) for region in order}
         reading = pool.submit(route53.read_records, aws.route53, options.hosted_zone_id, list(desired))
-        locating = pool.submit(_dns_servers, aws, options)
+        locating = pool.submit(_dns_servers, aws, options, list(desired))
         found = reading.result()
-        targets, dead = _endpoints({region: _answer(answer.result) for region, answer in asked.items()}, found)
-        servers = locating.result()
+        told = {region: _answer(answer.result) for region, answer in asked.items()} | dict.fromkeys(gone, GONE)
+        targets, dead = _endpoints({region: told[region] for region in options.regions}, found)
+        zone, servers = locating.result()
         living = [region for region in options.regions if region not in dead]
         limits = dict(zip(living, pool.map(lambda region: quotas.read(aws, region), living), strict=True))
     moves = build_moves(desired, found, targets)
     records = {name: record for name, record in found.items() if record}
-    unmapped = 0
-    if roster.count():
+    unmapped, found_before = 0, bool(roster.count())
+    if found_before:
         roster.only_look_for(dead)
     else:
         unmapped = find_clients(aws, options, desired, limits, roster)
-        _expect_clients(aws, options, desired, moves, dead, roster)
-    return Plan(desired, targets, records, moves, dead, limits, unmapped, servers)
+    evidence = _expect_clients(aws, options, desired, moves, dead, roster)
+    if options.discovery == "clients" and not found_before:
+        ids = (client_id for client_id, _ in source_of(options).listed())
+        listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
+        evidence = replace(evidence, listed=listed, absent=absent, names=names)
+    return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone, zone)
 
 
 def silent_regions(aws: Aws) -> set[str]:
@@ -174,23 +219,43 @@ def find_clients(
     return unmapped
 
 
+def _silent_sources(moves: Iterable[Move], dead: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """`{target: {endpoint: region that cannot be asked, where its clients may be}}`.
+
+    Of an endpoint whose record has moved nobody knows from where: its clients may be in any region that is dead.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for move in moves:
+        silent = move.source if move.needed else next(iter(dead), "")
+        if silent in dead and move.target not in dead:
+            found.setdefault(move.target, {})[move.endpoint] = silent
+    return found
+
+
 def _expect_clients(
     aws: Aws, options: Options, desired: Mapping[str, str], moves: Iterable[Move], dead: Mapping[str, str],
     roster: Roster,
-) -> None:  # fmt: skip
-    """Put those into the roster whom nobody can ask for: the devices that are to come from a dead region."""
-    for move in moves:
-        if move.source in dead and move.needed and move.target not in dead:
-            names = fleet.registered(aws, move.target, options.endpoint_attribute, move.endpoint)
-            expected = (Client(name, move.endpoint, move.source, 0.0) for name in names)
-            roster.expect(expected, desired)
+) -> Evidence:  # fmt: skip
+    """Put those into the roster whom nobody can ask for: the devices that may be in a dead region."""
+    known: dict[str, int] = {}
+    unclaimed = 0
+    for target, silent in _silent_sources(moves, dead).items():
+        known |= dict.fromkeys(silent, 0)
+        strangers = 0
+        for client_id, endpoint in fleet.known(aws, target, source_of(options)):
+            strangers += endpoint not in desired
+            if endpoint in silent:
+                known[endpoint] += 1
+                roster.expect([Client(client_id, endpoint, silent[endpoint], 0.0)], desired)
+        unclaimed = max(unclaimed, strangers)
     roster.commit()
+    return Evidence(known=known, unclaimed=unclaimed)
 
 
-def _dns_servers(aws: Aws, options: Options) -> list[dns_gate.Server]:
-    """The servers to ask. Found out before anything is switched: one that cannot be found stops the move."""
-    names = options.name_servers or route53.name_servers(aws.route53, options.hosted_zone_id)
-    return dns_gate.servers(names, options.resolvers)
+def _dns_servers(aws: Aws, options: Options, endpoints: Iterable[str]) -> tuple[Zone, list[dns_gate.Server]]:
+    """The zone and the servers to ask. Found out before anything is switched: one that is not found stops the move."""
+    zone = hosted_zone.read(aws.route53, options.hosted_zone_id, endpoints)
+    return zone, dns_gate.servers(options.name_servers or zone.name_servers, options.resolvers)
 
 
 def _answer(result: Callable[[], str]) -> str | AwsError:
@@ -208,14 +273,14 @@ def _answer(result: Callable[[], str]) -> str | AwsError:
 
 
 def _endpoints(
-    answers: Mapping[str, str | AwsError], records: Mapping[str, route53.Record | None]
+    answers: Mapping[str, str | SwitchError], records: Mapping[str, route53.Record | None]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return `{region: host name}` and `{dead region: reason}`; a dead region's host name is in the records or nowhere.
 
     Raises:
         AwsError: no region answers.
     """
-    dead = {region: answer for region, answer in answers.items() if isinstance(answer, AwsError)}
+    dead = {region: answer for region, answer in answers.items() if isinstance(answer, SwitchError)}
     if len(dead) == len(answers):
         raise next(iter(dead.values()))
     hosts = {region: answer for region, answer in answers.items() if isinstance(answer, str)}
@@ -239,7 +304,7 @@ def refuse_dead_targets(plan: Plan, routes: Iterable[tuple[str, str]]) -> None:
     for region in sorted(targets & plan.dead.keys()):
         raise RefusedError(
             f"region {region}: found no answer of its API ({plan.dead[region]}), expected one before anything moves "
-            "there: choose another mode, or wait"
+            f"there: {'take it out of that list' if region in plan.gone else 'choose another mode, or wait'}"
         )
 
 

@@ -16,9 +16,11 @@ from . import (
     approved_plan,
     dns_gate,
     environment,
+    evidence,
     findings,
     folder,
     history,
+    hosted_zone,
     html_report,
     ledger,
     modes,
@@ -45,6 +47,7 @@ from .landing import Looker
 from .lock import exclusive
 from .module import FailedResultError, Result
 from .options import Options
+from .records_watch import RecordsWatch
 from .report import Summary
 from .roster import Roster
 from .runtime import MACHINE, Runtime
@@ -167,11 +170,12 @@ def _bounds(options: Options) -> Bounds:
 
 
 def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Finding]:
-    """Everything that speaks against a plan; nothing where nothing is to be done."""
+    """Everything that speaks against a plan; where nothing is to be done, against saying so."""
     counts = roster.counts()
+    found = _nobody(options, plan, roster)
     if not plan.needed and not counts["misplaced"]:
-        return []
-    found = storage.findings(Path(options.reports_directory), counts["total"])
+        return found
+    found += storage.findings(Path(options.reports_directory), counts["total"])
     found += approval.guard(counts["misplaced"], counts["total"], len(plan.needed), _bounds(options))
     if options.unmapped_clients == "refuse" and plan.unmapped:
         found.append(
@@ -180,11 +184,26 @@ def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Findi
                 f"set {options.endpoint_attribute} of their things, or set failover_unmapped_clients",
             )
         )  # fmt: skip
+    if plan.zone:
+        found += hosted_zone.check(plan.zone, plan.servers, bool(options.name_servers), options.dns_policy)
     current = {name: record.value for name, record in plan.records.items()}
     found += dns_gate.check(plan.servers, current, options.dns_policy)
     if options.preflight:
         found += preflight.check(aws, _settings(options), _question(plan, roster))
-    return found
+    return [_naming_way_out(finding, options, plan) for finding in found]
+
+
+def _nobody(options: Options, plan: Plan, roster: Roster) -> list[Finding]:
+    unmapped = plan.unmapped if options.sweep == "misplaced" and options.unmapped_clients != "refuse" else 0
+    return evidence.findings(plan.evidence, plan.moves, roster.per_endpoint(), unmapped, options.endpoint_attribute)
+
+
+def _naming_way_out(finding: Finding, options: Options, plan: Plan) -> Finding:
+    """A region that refuses what a move asks may be left without asking it."""
+    left = finding.region in options.regions and finding.region not in plan.desired.values()
+    if finding.check != "permission" or not left:
+        return finding
+    return replace(finding, advice=f"{finding.advice}; or, to leave {finding.region} without asking, {survey.NAME_IT}")
 
 
 def _settings(options: Options) -> preflight.Settings:
@@ -225,18 +244,35 @@ def _token(options: Options, plan: Plan, roster: Roster, mode: str) -> str:
     return approval.token(survey.basis(plan, options, mode), roster.client_digest(), roster.waiting())
 
 
-def _left_alone(unmapped: int, attribute: str) -> list[str]:
+def _left_alone(unmapped: int, options: Options) -> list[str]:
     if not unmapped:
         return []
-    return [
-        f"{unmapped} connected clients are left alone: their things' attribute {attribute} names none of the endpoints"
-    ]
+    attribute = f"their things' attribute {options.endpoint_attribute}"
+    who = f"neither the list nor {attribute}" if options.discovery == "clients" else attribute
+    none = "one" if options.discovery == "clients" else "none"
+    return [f"{unmapped} connected clients are left alone: {who} names {none} of the endpoints"]
 
 
-def _skipped(dead: Iterable[str]) -> list[str]:
+def _told(plan: Plan, options: Options) -> list[str]:
+    """Who is left out of a move."""
+    left_alone = _left_alone(plan.unmapped, options)
+    return [*left_alone, *evidence.notes(plan.evidence), *_skipped(plan)]
+
+
+def _unproven(plan: Plan, options: Options) -> str | None:
+    if options.sweep == "none":
+        return None
+    return evidence.unproven(plan.evidence, plan.dead, options.endpoint_attribute, options.waive)
+
+
+def _skipped(plan: Plan) -> list[str]:
     return [
-        f"{region}: skipped, its API does not answer; nobody was disconnected there: run the same again when it is back"
-        for region in dead
+        f"{region}: taken for gone (failover_source_gone) and not asked; nobody was disconnected there, and whoever is "
+        "connected there stays: when it can be asked, run the same again without this option"
+        if region in plan.gone
+        else f"{region}: skipped, its API does not answer; nobody was disconnected there: run the same again when it "
+        "is back"
+        for region in plan.dead
     ]
 
 
@@ -291,7 +327,7 @@ def _preview_lines(
         ]
     if routes:
         text.append(f"telling everyone takes {pace.seconds(routes):.0f} s at least")
-    text += _left_alone(plan.unmapped, options.endpoint_attribute) + _skipped(plan.dead)
+    text += [*_told(plan, options), *filter(None, [_unproven(plan, options)])]
     text += findings.table(found, options.waive)
     if plan.needed or routes:
         text.append(f"token: {token}")
@@ -436,7 +472,8 @@ class Run:
             FailedResultError: the move did not end as it should; carries the same.
         """
         found = self.summary.as_dict()
-        shown = [*report.lines(found, str(self.directory), self.page), *self.notes]
+        said = {**found, "outcome": self._in_words()}
+        shown = [*report.lines(said, str(self.directory), self.page), *self.notes]
         shown += findings.table(self.findings, self.options.waive)
         result: Result = {"changed": self.wrote, "diff": diff, "summary": found, "report": str(self.directory)}
         result |= {"targets": self.targets, "paused": self.paused, "lines": shown}
@@ -445,6 +482,10 @@ class Run:
         if self.summary.error:
             raise FailedResultError(self.summary.error, result)
         return result
+
+    def _in_words(self) -> str:
+        swept = self.options.sweep == "misplaced"
+        return evidence.outcome(self.summary.outcome, self.summary.clients["total"], swept, self.summary.given_up)
 
     def _outcome(self) -> str:
         if self.summary.error or self.paused:
@@ -459,7 +500,7 @@ class Run:
         hosts = plan.targets
         self.targets = {endpoint: hosts[region] for endpoint, region in desired.items() if region in hosts}
         for region, reason in plan.dead.items():
-            self.journal.write("skipped", region=region, reason=reason)
+            self.journal.write("skipped", region=region, reason=reason, gone=region in plan.gone)
         routes = self.roster.per_route()
         survey.refuse_dead_targets(plan, routes)
         pace = survey.pace(plan.quotas, self.options)
@@ -468,7 +509,7 @@ class Run:
             seconds=round(pace.seconds(routes), 1), pace=vars(pace), targets=plan.targets,
             token=_token(self.options, plan, self.roster, self.summary.mode),
         )  # fmt: skip
-        self.notes += _left_alone(plan.unmapped, self.options.endpoint_attribute) + _skipped(plan.dead)
+        self.notes += _told(plan, self.options)
         return plan
 
     def _refuse(self, plan: Plan) -> None:
@@ -495,8 +536,8 @@ class Run:
             with self.summary.phase("switch"):
                 self._switch(plan)
         try:
-            with self.summary.phase("dns"):
-                self._dns_gate(plan)
+            with self.summary.phase("dns") as noted:
+                noted |= self._dns_gate(plan)
         except NotConvergedError as error:
             self._give_up(plan, error)
         waiting = self.options.sweep == "misplaced" and self.roster.waiting()
@@ -517,7 +558,7 @@ class Run:
             raise self._stays(error) from error
         with self.summary.phase("messages"):
             self._count_messages()
-        self.summary.error = self._stragglers()
+        self.summary.error = self._stragglers() or _unproven(plan, self.options)
 
     def _read_again(self, desired: dict[str, str]) -> Plan:
         """The plan of a run that goes on: what is now, and the records as they were before it switched them.
@@ -589,37 +630,60 @@ class Run:
         self.journal.write("switched", change_id=change_id)
         if change_id:
             route53.wait_insync(
-                self.aws.route53, change_id, self.options.dns_timeout, self.runtime.monotonic, self.runtime.sleep
-            )
+                self.aws.route53, change_id, self.options.dns_timeout, self.runtime.monotonic, self.runtime.sleep,
+                self._watch(plan).look,
+            )  # fmt: skip
             self.journal.write("insync", change_id=change_id)
         # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
         # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
         self.ttl = max(self.ttl, *(plan.records[move.endpoint].ttl for move in plan.needed))
-        self._wait_out(min(self.options.dns_timeout, max(plan.records[move.endpoint].ttl for move in plan.needed)))
+        old = max(plan.records[move.endpoint].ttl for move in plan.needed)
+        self._wait_out(min(self.options.dns_timeout, old), self._watch(plan))
 
-    def _wait_out(self, seconds: float) -> None:
+    def _watch(self, plan: Plan) -> RecordsWatch:
+        expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
+        return RecordsWatch(self.aws, self.options.hosted_zone_id, expected, self.runtime)
+
+    def _wait_out(self, seconds: float, watch: RecordsWatch) -> None:
         """Wait for a TTL to pass, and say so."""
         deadline = self.runtime.monotonic() + seconds
         while (left := deadline - self.runtime.monotonic()) > 0:
+            watch.look()
             self._waiting_for_dns((), left)
             self.runtime.sleep(min(WAITING_SECONDS, left))
 
-    def _dns_gate(self, plan: Plan) -> None:
+    def _dns_gate(self, plan: Plan) -> dict[str, Any]:
+        """Wait for DNS; return what the summary says of it: the servers that were given up, where there are some."""
         expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
-        stale = dns_gate.Gate(
+        watch = self._watch(plan)
+
+        def waiting(stale: Iterable[Stale], left: float) -> None:
+            self._waiting_for_dns(stale, left)
+            watch.look()
+
+        gate = dns_gate.Gate(
             self.options.dns_consecutive,
             self.options.dns_timeout,
             self.options.dns_policy,
-            self._waiting_for_dns,
+            waiting,
             self._dns_settled,
             self.runtime.ask,
             self.runtime.monotonic,
             self.runtime.sleep,
-        ).wait(plan.servers, expected)
-        self.journal.write(
-            "dns", servers=[server.name for server in plan.servers], stale=[vars(each) for each in stale]
         )
+        try:
+            stale = gate.wait(plan.servers, expected)
+        except NotConvergedError:
+            # Servers that answer what somebody else has written are right.
+            watch.look_at_all()
+            raise
+        if stale:
+            watch.look_at_all()
+        given_up = sorted({each.server for each in stale})
+        right = [server.name for server in plan.servers if server.name not in given_up]
+        self.journal.write("dns", servers=right, stale=[vars(each) for each in stale])
         self.notes += [f"DNS: {each.server} still answers {each.name} = {each.answer}" for each in stale]
+        return {"stale": given_up} if given_up else {}
 
     def _waiting_for_dns(self, stale: Iterable[Stale], left: float) -> None:
         self.journal.note("dns_waiting", stale=[vars(each) for each in stale], left=round(left, 1))

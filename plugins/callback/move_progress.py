@@ -133,6 +133,13 @@ def _sweep_line(entry: Entry) -> str:
     return f"sweep: {entry['clients']} clients{wave}"
 
 
+def _dns_line(entry: Entry) -> str:
+    given_up = sorted({each["server"] for each in entry["stale"]})
+    right = [server for server in entry["servers"] if server not in given_up]
+    never = f"; never on {', '.join(given_up)}, and the move goes on all the same" if given_up else ""
+    return f"DNS: as wanted on {', '.join(right) or 'no server'}{never}"
+
+
 def _findings_line(entry: Entry) -> str:
     waived = entry.get("waived", [])
     blocking = sum(bool(each["blocking"] and each["check"] not in waived) for each in entry["findings"])
@@ -152,11 +159,11 @@ _DOING = {
     "interrupted": "stopping",
 }
 _LINES: dict[str, Callable[[Entry], str]] = {
-    "skipped": lambda entry: f"skipped: {entry['region']} does not answer",
+    "skipped": lambda entry: f"skipped: {entry['region']} {'is not asked' if entry.get('gone') else 'does not answer'}",
     "plan": _plan_line,
     "preflight": _findings_line,
     "insync": lambda _: "records: changed and INSYNC",
-    "dns": lambda entry: f"DNS: as wanted on {', '.join(entry['servers'])}",
+    "dns": _dns_line,
     "sweep": _sweep_line,
     "landing": lambda entry: f"landing: {entry['landed']} landed, {entry['late']} late",
     "restore": lambda _: "restore: the records go back",

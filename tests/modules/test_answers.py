@@ -165,7 +165,7 @@ def test_page_that_points_at_itself_ends(account: Aws, server: Server) -> None:
 
 
 CALLS: dict[str, Callable[[Aws], object]] = {
-    "ListThings": lambda account: list(fleet.registered(account, REGION, "mqtt_endpoint", "mqtt1.example.com")),
+    "ListThings": lambda account: list(fleet.known(account, REGION, fleet.Source("index", "mqtt_endpoint"))),
     "ListCertificates": lambda account: list(
         ControlPlane(account.iot[REGION]).pages("ListCertificates", "certificates", ("nextMarker", "marker"))
     ),

@@ -83,6 +83,27 @@ def test_zone_is_delegated_to_the_name_servers(route53: Any) -> None:
     assert zone["DelegationSet"]["NameServers"] == list(NAME_SERVERS)
 
 
+def test_zones_of_one_name_have_other_name_servers_and_no_private_one_has_any(aws_api: AwsApi, route53: Any) -> None:
+    twins = [route53.create_hosted_zone(Name="example.com", CallerReference=str(number)) for number in range(2)]
+    private = route53.create_hosted_zone(
+        Name="example.com", CallerReference="private", HostedZoneConfig={"PrivateZone": True, "Comment": ""},
+        VPC={"VPCRegion": "us-east-1", "VPCId": "vpc-12345678"},
+    )  # fmt: skip
+
+    servers = {name for twin in twins for name in twin["DelegationSet"]["NameServers"]}
+    assert len(servers) == 8
+    assert not servers & set(NAME_SERVERS)
+    zone = route53.get_hosted_zone(Id=private["HostedZone"]["Id"])
+    assert (zone["HostedZone"]["Config"]["PrivateZone"], "DelegationSet" in zone) == (True, False)
+    for twin in twins:
+        found = route53.get_hosted_zone(Id=twin["HostedZone"]["Id"])
+        assert found["DelegationSet"]["NameServers"] == twin["DelegationSet"]["NameServers"]
+        sets = route53.list_resource_record_sets(HostedZoneId=twin["HostedZone"]["Id"])["ResourceRecordSets"]
+        assert {each["Value"].rstrip(".") for each in sets[0]["ResourceRecords"]} == {
+            *found["DelegationSet"]["NameServers"]
+        }
+
+
 def test_in_sync_comes_by_itself(aws_api: AwsApi, route53: Any) -> None:
     aws_api.settings(insync_delay_seconds=0.2)
     change = _batch(route53, _change("CREATE", OLD))["ChangeInfo"]

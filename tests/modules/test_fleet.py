@@ -9,7 +9,7 @@ import boto3
 import pytest
 from ansible.module_utils.region_switch import quotas
 from ansible.module_utils.region_switch.aws import Aws
-from ansible.module_utils.region_switch.fleet import Client, Source, registered, stream
+from ansible.module_utils.region_switch.fleet import Client, Source, known, stream
 
 from .conftest import REGIONS, AwsApi
 from .modules import error_of, run_ok
@@ -76,13 +76,19 @@ def test_registry_of_more_than_a_page_is_read(aws_api: AwsApi) -> None:
     for name in names:
         iot.create_thing(thingName=name, attributePayload={"attributes": {"mqtt_endpoint": ENDPOINTS[0]}})
 
-    assert sorted(registered(Aws(REGIONS), OLD, "mqtt_endpoint", ENDPOINTS[0])) == names
-    assert list(registered(Aws(REGIONS), OLD, "mqtt_endpoint", ENDPOINTS[1])) == []
+    iot.create_thing(thingName="z_upper", attributePayload={"attributes": {"mqtt_endpoint": "MQTT2.Example.com."}})
+    iot.create_thing(thingName="z_without")
+
+    devices = list(known(Aws(REGIONS), OLD, Source("index", "mqtt_endpoint", default_endpoint="default")))
+
+    expected = [*((name, ENDPOINTS[0]) for name in names), ("z_upper", ENDPOINTS[1]), ("z_without", "default")]
+    assert sorted(devices) == expected
 
 
 def test_odd_client_ids_are_found_and_can_be_disconnected(aws_api: AwsApi, tmp_path: Path) -> None:
     listed = tmp_path / "clients.txt"
-    listed.write_text("".join(f"{name}\n" for name in ODD), encoding="utf-8")
+    lines = ('"{}"\n'.format(name.replace('"', '""')) for name in ODD)
+    listed.write_text("".join(lines), encoding="utf-8")
     for name in ODD:
         aws_api.connect(OLD, name)
     aws = Aws(REGIONS)

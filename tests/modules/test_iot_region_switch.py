@@ -12,19 +12,20 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import dns_gate, survey
+from ansible.module_utils.region_switch import dns_gate, records_watch, survey
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.errors import RecordsChangedError
 from ansible.module_utils.region_switch.landing import Looker
 from ansible.module_utils.region_switch.roster import Roster
 from ansible.module_utils.region_switch.route53 import compare_and_swap, read_records, submit
 from ansible.module_utils.region_switch.survey import silent_regions
+from ansible.module_utils.region_switch.switch import Run
 
 from mqtt_fleet.ledger import Arrival, Ledger
 
 from .conftest import HOSTED_ZONE_ID, AwsApi
 from .modules import error_of, last_request, run, run_ok
-from .zone_server import zone_server
+from .zone_server import Cname, dns_server, zone_server
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 ATS = {region: f"a2labrehearsal-ats.iot.{region}.amazonaws.com" for region in (OLD, NEW)}
@@ -259,6 +260,101 @@ def test_record_changed_since_it_was_read_is_not_overwritten(aws_api: AwsApi, op
         submit(route53, HOSTED_ZONE_ID, changes, read, dict.fromkeys(ENDPOINTS, ATS[NEW]), "test")
 
     assert records() == {untouched: ATS[OLD], name: other}
+
+
+@pytest.mark.parametrize("policy", ["wait", "proceed", "abort"])
+def test_somebody_else_s_change_ends_the_wait_for_dns_and_is_not_undone(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    monkeypatch.setattr(dns_gate, "REPORT_INTERVAL", 0.1)
+    monkeypatch.setattr(records_watch, "PAUSE", 0.0)
+    other = "a1b2c3-ats.iot.eu-west-1.amazonaws.com"
+    changed: list[bool] = []
+
+    def change(run: Run, *_: object) -> None:
+        if not changed:
+            point({ENDPOINTS[1]: other})
+            changed.append(True)
+
+    monkeypatch.setattr(Run, "_waiting_for_dns", change)
+    start = last_request(aws_api)
+    with dns_server(lambda _: Cname(ATS[OLD], 30)) as stale:
+        waiting = {"resolvers": [*options["resolvers"], stale], "dns_timeout": 600, "dns_policy": policy}
+
+        found = run("iot_region_switch", {**options, **waiting, "mode": "3"})
+
+    assert found["msg"].startswith("records changed by someone else while this run waited for DNS")
+    assert f"{ENDPOINTS[1]} = {other}" in found["msg"]
+    assert "run again" not in found["msg"]
+    assert records() == {ENDPOINTS[0]: ATS[NEW], ENDPOINTS[1]: other}
+    assert "DeleteConnection" not in aws_api.writes(start)
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_zone_that_nobody_asks_is_not_switched(aws_api: AwsApi, options: dict[str, Any], private: bool) -> None:
+    """Found by the move, by the readiness check and by the set-up; told where it is waived."""
+    vpc = {"VPC": {"VPCRegion": OLD, "VPCId": "vpc-12345678"}} if private else {}
+    route53 = boto3.client("route53", region_name=OLD)
+    twin = route53.create_hosted_zone(
+        Name="example.com.", CallerReference="twin", HostedZoneConfig={"PrivateZone": private, "Comment": ""}, **vpc
+    )["HostedZone"]["Id"].removeprefix("/hostedzone/")
+    batch = {
+        "Changes": [
+            {"Action": "CREATE", "ResourceRecordSet": entry}
+            for entry in route53.list_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID)["ResourceRecordSets"]
+            if entry["Type"] == "CNAME"
+        ]
+    }
+    route53.change_resource_record_sets(HostedZoneId=twin, ChangeBatch=batch)
+    wrong = {**options, "hosted_zone_id": twin, "dns_policy": "proceed"}
+    start = last_request(aws_api)
+
+    found = run("iot_region_switch", {**wrong, "mode": "3"})
+
+    said = (
+        "found the private zone" if private else "found ns-101.awsdns-12.com, ns-202.awsdns-25.net for the name servers"
+    )
+    assert found["outcome"] == "refused"
+    assert f"hosted_zone (example.com): {said}" in found["msg"]
+    common = {name: wrong[name] for name in ("modes", "endpoints", "regions", "hosted_zone_id", "resolvers")}
+    readiness = run_ok("iot_readiness_info", {**common, "name_servers": options["name_servers"]})
+    assert any(line.startswith(f"refused hosted_zone (example.com): {said}") for line in readiness["lines"])
+    assert f"hosted_zone (example.com): {said}" in error_of(
+        "route53_endpoint_records", {**common, "mode": "1", "ttl": 9}
+    )
+    assert aws_api.writes(start) == []
+    assert run_ok("route53_endpoint_records", {**common, "mode": "1", "ttl": 9, "waive": ["hosted_zone"]})["changed"]
+
+
+def test_an_endpoint_below_a_delegation_is_refused_by_the_set_up(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    servers = [{"Value": "ns1.example.net."}]
+    delegation = {"Name": "iot.example.com", "Type": "NS", "TTL": 60, "ResourceRecords": servers}
+    boto3.client("route53", region_name=OLD).change_resource_record_sets(
+        HostedZoneId=HOSTED_ZONE_ID, ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": delegation}]}
+    )
+    endpoint = "mqtt.a.iot.example.com"
+    common = {"endpoints": [endpoint], "modes": {1: {endpoint: OLD}}, "mode": 1, "regions": options["regions"]}
+
+    error = error_of("route53_endpoint_records", {**common, "hosted_zone_id": HOSTED_ZONE_ID})
+
+    assert error.startswith(f"hosted_zone ({endpoint}): found iot.example.com delegated to other name servers")
+    assert endpoint not in records()
+
+
+def test_a_resolver_that_never_answers_right_is_named_wherever_the_move_is_told_of(options: dict[str, Any]) -> None:
+    with dns_server(lambda _: Cname(ATS[OLD], 30)) as stale:
+        policy = {"resolvers": [*options["resolvers"], stale], "dns_timeout": 1, "dns_policy": "proceed"}
+
+        done = run_ok("iot_region_switch", {**options, **policy, "mode": "3"})
+
+    assert done["outcome"] == "moved"
+    assert done["lines"][0] == f"mode 3: moved, but {stale} never answered the new region"
+    (phase,) = (each for each in done["summary"]["phases"] if each["name"] == "dns")
+    assert phase["stale"] == [stale]
+    journal = (Path(done["report"]) / "journal.jsonl").read_text().splitlines()
+    entry = next(each for each in map(json.loads, journal) if each["step"] == "dns")
+    assert (set(entry["servers"]), {each["server"] for each in entry["stale"]}) == ({*options["resolvers"]}, {stale})
+    assert f"but {stale} never answered so" in (Path(done["report"]) / "report.html").read_text()
 
 
 def test_client_that_comes_to_the_old_region_during_the_sweep_is_moved_too(
@@ -718,6 +814,165 @@ def test_a_dead_region_is_left_and_what_was_skipped_is_said(
     assert again["outcome"] == "moved"
     assert aws_api.connected(NEW) == set(CLIENTS)
     assert "ChangeResourceRecordSets" not in aws_api.writes(start)
+
+
+POWERSHELL = '"client_id","endpoint"\r\n"client_01","mqtt1.example.com"\r\n"client_02","mqtt2.example.com"\r\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_as_windows_programs_write_it_moves_its_clients(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path, encoding: str
+) -> None:
+    listed = tmp_path / "fleet.csv"
+    listed.write_bytes(POWERSHELL.encode(encoding))
+
+    done = run_ok("iot_region_switch", {**options, "mode": "3", "discovery": "clients", "client_ids_file": str(listed)})
+
+    assert (done["outcome"], done["summary"]["clients"]["landed"]) == ("moved", 2)
+    assert aws_api.connected(NEW) == set(CLIENTS)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("client_01,mqtt1.example.com\n", "line 1: found 'client_01,mqtt1.example.com', which may be more"),
+        ("Client_01\nclient_2\n", "none of the 2 clients of the list connected (Client_01, client_2)"),
+        ("client_id,endpoint\nclient_01,mqtt9.example.com\n", "1 connected clients that name none of the endpoints"),
+    ],
+)
+def test_a_list_of_which_nobody_can_be_moved_changes_nothing(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path, content: str, said: str
+) -> None:
+    listed = tmp_path / "fleet.csv"
+    listed.write_text(content)
+    start = last_request(aws_api)
+    move = {**options, "mode": "3", "discovery": "clients", "client_ids_file": str(listed)}
+
+    found = run("iot_region_switch", move)
+
+    assert said in found["msg"]
+    assert found.get("outcome", "refused") == "refused"
+    assert aws_api.writes(start) == []
+    point(dict.fromkeys(ENDPOINTS, ATS[NEW]))
+    assert run("iot_region_switch", move).get("outcome", "refused") == "refused"
+
+
+def test_who_of_a_list_was_not_found_is_told(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    listed = [*CLIENTS, "client_9"]
+
+    done = run_ok("iot_region_switch", {**options, "mode": "3", "discovery": "clients", "client_ids": listed})
+
+    assert done["outcome"] == "moved"
+    assert any(
+        line.startswith("1 of 3 listed clients are not connected") and "client_9" in line for line in done["lines"]
+    )
+
+
+def test_clients_that_all_name_no_endpoint_are_not_moved_by_moving_their_records(options: dict[str, Any]) -> None:
+    found = run("iot_region_switch", {**options, "mode": "3", "endpoint_attribute": "MQTT_endpoint"})
+
+    assert found["outcome"] == "refused"
+    assert "no_clients (mqtt1.example.com, mqtt2.example.com): found nobody, and 2 connected clients" in found["msg"]
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
+
+
+def test_a_fleet_of_nobody_is_a_move_of_records_alone(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    for client_id in CLIENTS:
+        aws_api.disconnect(OLD, client_id)
+
+    first, again = (run_ok("iot_region_switch", {**options, "mode": "3"}) for _ in range(2))
+
+    assert first["lines"][0] == "mode 3: moved, records only: no client was found, and none is proven"
+    assert "No client was found in any region" in (Path(first["report"]) / "report.html").read_text()
+    assert again["lines"][0] == "mode 3: unchanged, records only: no client was found, and none is proven"
+
+
+@pytest.fixture
+def dead(aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A move out of a region that does not answer."""
+    monkeypatch.setattr("ansible.module_utils.region_switch.aws.PROBE_ATTEMPTS", 1)
+    aws_api.faults({"operation": "*", "region": OLD, "kind": "error", "status": 503, "code": "ServiceUnavailable"})
+    return {**options, "mode": "3", "landing_timeout": 1}
+
+
+def test_clients_of_a_dead_region_that_nobody_knows_are_never_said_to_be_moved(
+    aws_api: AwsApi, dead: dict[str, Any]
+) -> None:
+    move = {**dead, "endpoint_attribute": "MQTT_endpoint"}
+
+    first, again = run("iot_region_switch", move), run("iot_region_switch", move)
+
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
+    for found in (first, again):
+        assert found["outcome"] == "partial"
+        assert found["msg"].startswith("clients of mqtt1.example.com, mqtt2.example.com: found no device")
+    assert run_ok("iot_region_switch", {**move, "waive": ["no_clients"]})["outcome"] == "unchanged"
+    aws_api.faults()
+    assert run("iot_region_switch", move)["outcome"] == "refused"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"endpoint_attribute": "other", "unmapped_clients": ENDPOINTS[0]},
+        {"discovery": "clients", "client_ids": [*CLIENTS]},
+        {"discovery": "things"},
+    ],
+)
+def test_clients_of_a_dead_region_are_looked_for_however_they_are_known(
+    aws_api: AwsApi, dead: dict[str, Any], how: dict[str, Any]
+) -> None:
+    """One has come over by itself; of the other nobody says that nothing is left to do, as long as it is away."""
+    aws_api.connect(NEW, "client_01", thing_name="client_01")
+
+    first, again = (run("iot_region_switch", {**dead, **how}) for _ in range(2))
+
+    for found in (first, again):
+        assert found["outcome"] == "partial"
+        assert "1 of 2 not landed" in found["msg"]
+        assert "client_02" in found["msg"]
+    aws_api.connect(NEW, "client_02", thing_name="client_02")
+    assert run_ok("iot_region_switch", {**dead, **how})["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "UnrecognizedClientException"])
+def test_a_region_that_refuses_to_be_asked_is_left_when_it_is_named(
+    aws_api: AwsApi, options: dict[str, Any], code: str
+) -> None:
+    aws_api.faults({"operation": "*", "region": OLD, "kind": "error", "status": 403, "code": code})
+    for client_id in CLIENTS:
+        aws_api.connect(NEW, client_id, thing_name=client_id)
+    start = last_request(aws_api)
+
+    refused = run("iot_region_switch", {**options, "mode": "3"})
+    assert refused["outcome"] == "refused"
+    assert f"to leave {OLD} without asking it, name it in failover_source_gone" in refused["msg"]
+    assert aws_api.writes(start) == []
+
+    start = last_request(aws_api)
+    done = run_ok("iot_region_switch", {**options, "mode": "3", "source_gone": [OLD]})
+    assert (done["outcome"], records()) == ("moved", dict.fromkeys(ENDPOINTS, ATS[NEW]))
+    assert any(line.startswith(f"{OLD}: taken for gone (failover_source_gone)") for line in done["lines"])
+    assert [each for each in aws_api.requests(start) if each["region"] == OLD and each["service"] != "route53"] == []
+
+
+def test_a_region_that_only_parts_of_a_move_may_not_ask_names_the_way_out(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    aws_api.faults({"operation": "SearchIndex", "region": OLD, "kind": "error", "status": 403, "code": "AccessDenied"})
+    assert "name it in failover_source_gone" in error_of("iot_region_switch", {**options, "mode": "3"})
+
+    aws_api.faults({"operation": "*", "kind": "error", "status": 403, "code": "ExpiredToken"})
+    assert "failover_source_gone" not in error_of("iot_region_switch", {**options, "mode": "3"})
+
+
+def test_a_region_that_is_named_as_gone_cannot_be_moved_to(options: dict[str, Any]) -> None:
+    error = error_of("iot_region_switch", {**options, "mode": "3", "source_gone": [NEW]})
+    assert f"region {NEW}: found no answer of its API (named in failover_source_gone)" in error
+    assert "take it out of that list" in error
+    assert error_of("iot_region_switch", {**options, "mode": "3", "source_gone": ["eu-west-1"]}).startswith(
+        "source_gone"
+    )
 
 
 def test_an_old_region_that_takes_seconds_to_answer_is_left_as_any_other(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import boto3
 import dns.flags
@@ -16,7 +17,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from .conftest import HOSTED_ZONE_ID
+from .conftest import HOSTED_ZONE_ID, NAME_SERVERS
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Cname:
     ttl: int
 
 
+NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
+# What resolvers say of the stand-in's zone.
+DELEGATED = {"example.com": NAME_SERVERS}
 LookUp = Callable[[str], Cname | None]
 
 
@@ -40,7 +44,7 @@ def zone_server() -> Iterator[str]:
                 return Cname(entry["ResourceRecords"][0]["Value"].rstrip("."), entry["TTL"])
         return None
 
-    with dns_server(look_up) as server:
+    with dns_server(look_up, delegated=DELEGATED) as server:
         yield server
 
 
@@ -51,6 +55,7 @@ def dns_server(
     truncated: bool = False,
     authoritative: bool = True,
     beside: str | None = None,
+    delegated: Mapping[str, Sequence[str]] = NOTHING,
 ) -> Iterator[str]:
     """Yield the `address:port` of a server that answers CNAMEs from a function of the name without its last dot.
 
@@ -60,6 +65,7 @@ def dns_server(
         truncated: whether its answers over UDP are empty, and those over TCP full.
         authoritative: whether it says that its answers are its own.
         beside: target of a second CNAME in every answer that has one.
+        delegated: `{zone: its name servers}`, as a resolver tells them.
     """
 
     def respond(wire: bytes, full: bool) -> bytes:
@@ -69,6 +75,10 @@ def dns_server(
         answer.flags |= dns.flags.AA if authoritative else 0
         question = query.question[0]
         found = look_up(question.name.to_text().rstrip("."))
+        name_servers = delegated.get(question.name.to_text().rstrip("."), ())
+        if question.rdtype == dns.rdatatype.NS and name_servers:
+            texts = [f"{name}." for name in name_servers]
+            answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", "NS", *texts))
         if not full:
             answer.flags |= dns.flags.TC
         elif found and question.rdtype == dns.rdatatype.CNAME:

@@ -32,6 +32,16 @@ def test_plan_names_what_moves_and_how_many_clients_are_elsewhere() -> None:
     assert line == "plan: mqtt1.example.com us-east-1 -> ap-northeast-1; 7 clients are elsewhere"
 
 
+def test_servers_that_never_answered_right_are_not_said_to_be_as_wanted() -> None:
+    stale = [{"server": "192.0.2.53", "name": name, "answer": "x"} for name in ("mqtt1", "mqtt2")]
+
+    line = Progress().apply(entry("dns", servers=["ns-1", "192.0.2.53"], stale=stale), now=0.0)
+
+    assert line == "DNS: as wanted on ns-1; never on 192.0.2.53, and the move goes on all the same"
+    assert Progress().apply(entry("dns", servers=["ns-1"], stale=[]), now=0.0) == "DNS: as wanted on ns-1"
+    assert Progress().apply(entry("skipped", region="r", gone=True), now=0.0) == "skipped: r is not asked"
+
+
 def progress_entry(phase: str, done: int, eta: float | None) -> dict[str, Any]:
     return entry("progress", phase=phase, done=done, total=1000, rate=99.6, eta=eta, landed=150, stragglers=50)
 

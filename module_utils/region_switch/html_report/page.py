@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from .outcomes import OUTCOMES
 from .pictures import Charts, gap_values
+from .qualified import qualified
 from .run import Event, Row, Run
 from .script import SCRIPT
 from .style import STYLE
@@ -107,7 +108,11 @@ def _title(run: Run) -> str:
 def _header(run: Run) -> Markup:
     summary = run.summary
     outcome = str(summary["outcome"])
-    means, advice = OUTCOMES.get(outcome, ("", ""))
+    options = run.start.get("options")
+    swept = not isinstance(options, Mapping) or options.get("sweep") != "none"
+    given_up = sorted({str(each.get("server")) for each in run.stale})
+    total = int(summary["clients"].get("total") or 0)
+    means, advice = qualified(OUTCOMES.get(outcome, ("", "")), outcome, total, swept, given_up)
     error = Markup('<p class="error" data-key="error">{}</p>').format(run.error) if run.error else ""
     notes = Markup("").join(Markup("<p class=sub>{}</p>").format(note) for note in run.notes)
     return Markup(

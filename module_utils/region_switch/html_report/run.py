@@ -265,8 +265,14 @@ class _Steps:
         start = self.at(switch) if switch else 0.0
         ends = {_name(each, "server"): self.at(each) for each in self.all("dns_settled")}
         kinds = {_name(each, "server"): bool(each.get("resolver")) for each in self.all("dns_settled")}
-        late = {_name(each, "server") for each in self.stale()} - set(ends)
-        found = [Span(name, start, end, "resolver" if kinds[name] else "name server") for name, end in ends.items()]
+        late = {_name(each, "server") for each in self.stale()}
+        if not self.last("dns"):
+            late -= set(ends)
+        found = [
+            Span(name, start, end, "resolver" if kinds[name] else "name server")
+            for name, end in ends.items()
+            if name not in late
+        ]
         return found + [Span(name, start, None, "stale") for name in sorted(late)]
 
     def stale(self) -> list[dict[str, Any]]:

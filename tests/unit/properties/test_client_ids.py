@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 
 from .anything import ANYTHING, SCALARS, assert_one_line, refused_at_most
 
-ODD = ["client/01", "client 01", " ", "#client", "a+b", "a,b", '"a"', "機器-01", "é" * 128, "a\u2028b", "x\x85y", "-"]
-NAMES = st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=140))
+ODD = ["client/01", "client 01", "#client", "a+b", "機器-01", "é" * 128, "a\u2028b", "x\x85y", "-", "a:b", "a|b"]
+QUOTED = [*ODD, " ", " a ", "a,b", "a;b", '"a"', "# a", "- a", "a:", "---", "[a]", "{a}", "client_id", "sep=;"]
+NAMES = st.one_of(st.sampled_from(QUOTED), st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=140))
 CSV_START = b"client_id,endpoint\n"
 
 
@@ -43,29 +45,97 @@ def test_any_bytes_are_client_ids_or_are_refused_with_their_line(content: bytes,
     assert all(1 <= len(name) <= 128 and name[0] != "$" and "\n" not in name for name, _ in found)
 
 
-@given(st.lists(NAMES.filter(lambda name: client_ids.fault(name) is None and not set(name) & {"\n", "\r"})))
-@example(["client_id,endpoint2", "a"])
-@example(["\ufeffa"])
-@example(ODD)
-def test_lines_are_client_ids_as_they_stand(names: list[str]) -> None:
-    content = "".join(f"{name}\n" for name in ["first", *names])
-
-    assert read(content.encode()) == [(name, "") for name in ["first", *names]]
-    assert read(content.replace("\n", "\r\n").encode()) == [(name, "") for name in ["first", *names]]
+LISTED = NAMES.filter(lambda name: client_ids.fault(name) is None and not set(name) & {"\n", "\r"})
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+ENDS = ["\n", "\r\n", "\r", "\n\n", "  \n", "\t\r\n\r\n"]
 
 
-@given(st.lists(NAMES.filter(lambda name: client_ids.fault(name) is None and not set(name) & {"\n", "\r"})))
-@example(ODD)
-def test_columns_are_client_ids_and_endpoints(names: list[str]) -> None:
-    rows = "".join('"{}",MQTT1.example.com.\r\n'.format(name.replace('"', '""')) for name in names)
+def quoted(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
 
-    assert read(CSV_START + rows.encode()) == [(name, "mqtt1.example.com") for name in names]
+
+@given(st.sampled_from(ENCODINGS), st.sampled_from(ENDS))
+def test_lines_are_client_ids_as_they_stand(encoding: str, end: str) -> None:
+    content = "".join(f"{name}{end}" for name in ["first", *ODD])
+
+    assert read(content.encode(encoding)) == [(name, "") for name in ["first", *ODD]]
+
+
+@given(st.lists(LISTED), st.sampled_from(ENCODINGS), st.sampled_from(ENDS))
+@example(QUOTED, "utf-16", "\r\n")
+def test_quoted_lines_are_client_ids_whatever_is_in_them(names: list[str], encoding: str, end: str) -> None:
+    content = "".join(f"{quoted(name)}{end}" for name in ["first", *names])
+
+    assert read(content.encode(encoding)) == [(name, "") for name in ["first", *names]]
+
+
+HEADERS = {
+    ",": [
+        "client_id,endpoint",
+        '"client_id","endpoint"',
+        "ClientId , Endpoint",
+        '#TYPE Selected.Thing\n"clientId","endpoint"',
+    ],
+    ";": ["client_id;endpoint", '"Client ID";"Endpoint"', "sep=;\nmqtt_client_id;mqtt_endpoint"],
+    "\t": ["client_id\tendpoint", '"thingName"\t"endpoint"', "thing_name\tMQTT endpoint"],
+}
+
+
+@given(st.lists(LISTED), st.sampled_from(ENCODINGS), st.sampled_from(ENDS), st.sampled_from(sorted(HEADERS)), st.data())
+@example(QUOTED, "utf-8-sig", "\r\n", ",", None)
+def test_columns_are_client_ids_and_endpoints(
+    names: list[str], encoding: str, end: str, separator: str, data: Any
+) -> None:
+    header = data.draw(st.sampled_from(HEADERS[separator])) if data else HEADERS[separator][1]
+    rows = "".join(f"{quoted(name)}{separator} MQTT1.example.com. {end}" for name in names)
+
+    assert read(f"{header}\n{rows}{separator}{end}".encode(encoding)) == [(name, "mqtt1.example.com") for name in names]
+
+
+def test_other_columns_are_passed_over_and_one_column_is_enough() -> None:
+    assert read(b'"thingTypeName","thingName","version"\n"","a","1"\n') == [("a", "")]
+    assert read(b'client_id\n"a,b"\nc\n') == [("a,b", ""), ("c", "")]
+
+
+@given(st.lists(LISTED), st.sampled_from(ENCODINGS), st.sampled_from([None, 2]))
+@example(QUOTED, "utf-16-le", None)
+def test_json_in_every_shape_that_tools_write(names: list[str], encoding: str, indent: int | None) -> None:
+    things: list[Any] = [
+        {"thingName": name, "version": 1, "attributes": {"mqtt_endpoint": "MQTT1.x."}} for name in names
+    ]
+    connected = [{"thingName": "t", "connectivity": {"clientId": name, "timestamp": 1}} for name in names]
+    plain, named = [(name, "") for name in names], [(name, "mqtt1.x") for name in names]
+
+    def of(value: object) -> list[tuple[str, str]]:
+        return read(json.dumps(value, indent=indent, ensure_ascii=indent is None).encode(encoding))
+
+    assert of(names) == of({"clientIds": names}) == of({"things": connected, "nextToken": None}) == plain
+    assert of(things) == of({"things": things}) == named
+    assert of([{"client_id": name, "endpoint": "mqtt1.x"} for name in names]) == named
+    assert read("".join(f"{json.dumps(each)}\r\n" for each in things).encode(encoding)) == named
 
 
 @pytest.mark.parametrize(
     ("content", "place", "found"),
     [
-        (b"a\n\nb\n", "line 2", "found nothing"),
+        (b"a,b\n", "line 1", "more than a client ID"),
+        (b"a\nb;mqtt1.example.com\n", "line 2", "more than a client ID"),
+        (b"a\tb\tc\n", "line 1", "more than a client ID"),
+        (b"a\n\n# b\n", "line 3", "more than a client ID"),
+        (b"things:\n- a\n", "line 1", "more than a client ID"),
+        (b"---\n- a\n", "line 1", "more than a client ID"),
+        (b"+----+\n|  a |\n", "line 1", "more than a client ID"),
+        (b'a\n"b\n', "line 2", "a quote that does not end"),
+        (b'"a","b"\n', "line 1", "2 columns"),
+        (b"client_id,endpoints\n", "line 1", "a column 'endpoints'"),
+        (b"PK\x03\x04\x14", "line 1", "a workbook"),
+        (b"\xff\xfea\0\n\0\0\xd8\n\0", "line 2", "no UTF-16"),
+        (b'["a",\n1001]', "line 2", "1001"),
+        (b'["a",\n"b"', "line 2", "JSON that cannot be read"),
+        (b'["a",\n]', "line 2", "JSON that cannot be read"),
+        (b'{"things": [\n{"thingName": "a"},\n{"thing": "b"}]}', "line 3", "'thing': 'b'"),
+        (b'{"things": [],\n"NextToken": "x"}', "line 1", "a NextToken"),
+        (b'{"things": ["a"\n, ""]}', "line 2", "found nothing"),
         (b"a\n" + b"x" * 129 + b"\n", "line 2", "found 129 characters"),
         (b"$a\n", "line 1", r"found '\$a'"),
         (b"a\0b\n", "line 1", r"found 'a\\x00b'"),

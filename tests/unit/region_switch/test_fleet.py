@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import tracemalloc
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from ansible.module_utils.region_switch import fleet
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.errors import AwsError, RefusedError, SwitchError
-from ansible.module_utils.region_switch.fleet import ATTEMPTS, BATCH_SIZE, Client, Paced, Source, registered, stream
+from ansible.module_utils.region_switch.fleet import ATTEMPTS, BATCH_SIZE, Client, Paced, Source, known, stream
 from ansible.module_utils.region_switch.pace import BURST_SECONDS, TokenBucket
 
 from .fakes import Clock, FakeAws, aws_error
@@ -360,16 +360,28 @@ def test_empty_list_of_clients_is_refused() -> None:
         found(endless, CLIENTS)
 
 
-def test_registered_things_of_an_endpoint_are_named() -> None:
+def test_all_things_are_known_however_they_spell_their_endpoint() -> None:
     def answer(operation: str, **parameters: Any) -> dict[str, Any]:
         token = parameters.pop("nextToken", None)
         assert operation == "ListThings"
-        assert parameters == {"attributeName": "mqtt_endpoint", "attributeValue": ENDPOINT, "maxResults": 250}
-        return {"things": [thing("client_02")]} if token else {"things": [thing("client_01")], "nextToken": "more"}
+        assert parameters == {"maxResults": 250}
+        if token:
+            return {"things": [thing("client_02", ENDPOINT.upper() + "."), thing("client_03", "")]}
+        return {"things": [thing("client_01")], "nextToken": "more"}
 
-    names: Iterator[str] = registered(account({REGION: answer}), REGION, "mqtt_endpoint", ENDPOINT)
+    devices = known(account({REGION: answer}), REGION, Source("things", "mqtt_endpoint", default_endpoint="default"))
 
-    assert list(names) == ["client_01", "client_02"]
+    assert list(devices) == [("client_01", ENDPOINT), ("client_02", ENDPOINT), ("client_03", "default")]
+
+
+def test_listed_clients_are_known_with_the_endpoint_of_the_list_or_of_their_thing() -> None:
+    def answer(operation: str, **parameters: Any) -> dict[str, Any]:
+        assert (operation, parameters) == ("DescribeThing", {"thingName": "client_01"})
+        return thing("client_01")
+
+    devices = known(account({REGION: answer}), REGION, Source("clients", "mqtt_endpoint", ["client_01", "no/thing"]))
+
+    assert list(devices) == [("client_01", ENDPOINT), ("no/thing", "")]
 
 
 def test_lists_that_name_their_next_page_otherwise_are_read_to_the_end() -> None:

@@ -18,6 +18,7 @@ from ansible.module_utils.region_switch.html_report import messages, outcomes, r
 from ansible.module_utils.region_switch.html_report import pictures as drawing
 from ansible.module_utils.region_switch.html_report.charts import apart
 from ansible.module_utils.region_switch.html_report.page import COLUMNS
+from ansible.module_utils.region_switch.html_report.qualified import qualified
 
 from mqtt_fleet.ledger import Arrival, Ledger
 from tests import run_folder
@@ -116,6 +117,22 @@ def test_refused_run_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
     for said in ("run setup.yml", "have it raised", "setup.yml, then wait", "timed out", "2 not registered"):
         assert said in table
     assert "ended before it looked for clients" in page.text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "total", "swept", "given_up", "said"),
+    [
+        ("moved", 2, True, [], "general"),
+        ("partial", 0, True, ["192.0.2.53"], "general"),
+        ("moved", 2, True, ["192.0.2.53"], "192.0.2.53 never answered so. Every client"),
+        ("unchanged", 0, True, [], "every DNS server that was asked says so. No client was found"),
+        ("moved", 2, False, [], "Nobody was to be disconnected"),
+    ],
+)
+def test_a_good_outcome_says_no_more_than_is_true(
+    outcome: str, total: int, swept: bool, given_up: list[str], said: str
+) -> None:
+    assert said in " ".join(qualified(("general", ""), outcome, total, swept, given_up))
 
 
 def test_failed_half_way_shows_the_servers_that_were_stale(tmp_path: Path, pictures: None) -> None:

@@ -196,9 +196,9 @@ class Account:
         more = bool(page) and page[-1][0] < there[-1][0]
         return {"things": things, **({"nextToken": page[-1][0]} if more else {})}
 
-    def _list_things(self, _process: Process, _region: str, attributeValue: str, **_: Any) -> Answer:  # noqa: N803
-        found = [name for name, device in self.devices.items() if device.endpoint == attributeValue]
-        return {"things": [{"thingName": name, "attributes": {ATTRIBUTE: attributeValue}} for name in sorted(found)]}
+    def _list_things(self, _process: Process, _region: str, **_: Any) -> Answer:
+        found = sorted(self.devices.items())
+        return {"things": [{"thingName": name, "attributes": {ATTRIBUTE: each.endpoint}} for name, each in found]}
 
     def _get_connection(self, _process: Process, region: str, clientId: str) -> Answer:  # noqa: N803
         found = self.connections[region].get(clientId)
