@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
+
+
+# Hosts whose variables are looked at, for each device that is to be asked: of a large inventory a random part.
+LOOKED_AT = 100
 
 
 def device_lookups(
@@ -20,7 +25,11 @@ def device_lookups(
         targets: `{endpoint: host name that it shall lead to}`.
     """
     waiting: dict[str, list[str]] = {endpoint: [] for endpoint in targets}
-    for host in hosts:
+    share = math.ceil(int(sample) / max(1, len(targets)))
+    # A host's variables take a millisecond or more to be put together.
+    for host in hosts[: LOOKED_AT * int(sample)]:
+        if all(len(found) >= share for found in waiting.values()):
+            break
         endpoint = hostvars[host].get("mqtt_endpoint")
         managed = boolean(hostvars[host].get("mqtt_client_managed", True), strict=False)
         if managed and endpoint in waiting:

@@ -66,3 +66,20 @@ def test_devices_with_software_of_their_own_are_not_asked(managed: object) -> No
     hostvars = {**HOSTVARS, "edge1": {**HOSTVARS["edge1"], "mqtt_client_managed": managed}}
 
     assert [each["host"] for each in device_lookups(list(hostvars), hostvars, TARGETS, 10)] == ["edge2", "edge3"]
+
+
+def test_no_more_variables_are_put_together_than_the_sample_needs() -> None:
+    looked_at: list[str] = []
+
+    class Hostvars(dict[str, dict[str, str]]):
+        def __missing__(self, host: str) -> dict[str, str]:
+            looked_at.append(host)
+            return {"mqtt_endpoint": list(TARGETS)[len(set(looked_at)) % 2]}
+
+    hosts = [f"edge{number}" for number in range(10_000)]
+
+    assert len(device_lookups(hosts, Hostvars(), TARGETS, 4)) == 4
+    assert len(set(looked_at)) == 4
+    looked_at.clear()
+    assert device_lookups(hosts, Hostvars(), {"mqtt3.example.com": "x"}, 4) == []
+    assert len(set(looked_at)) == 400
