@@ -9,7 +9,6 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-
 # Hosts whose variables are looked at, for each device that is to be asked: of a large inventory a random part.
 LOOKED_AT = 100
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -211,8 +212,16 @@ def test_status_shows_records_mode_clients_and_the_last_run(aws_api: AwsApi, opt
     assert found["lines"][-1].startswith(f"last run: {done['run_id']}, mode 3: moved, 20")
 
 
-def play(name: str, options: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run one of the playbooks with an inventory made of a move's options."""
+def play(
+    name: str, options: dict[str, Any], folder: Path, *arguments: str, environment: dict[str, str] | None = None,
+    **others: Any,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """Run one of the playbooks with an inventory made of a move's options.
+
+    Args:
+        environment: of ansible-playbook; None is this process's.
+        others: further variables.
+    """
     variables = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
@@ -223,13 +232,14 @@ def play(name: str, options: dict[str, Any], folder: Path) -> subprocess.Complet
         "hosted_zone_id": options["hosted_zone_id"],
         "iot_endpoints": options["endpoints"],
         "reports_directory": options["reports_directory"],
+        **others,
     }
     regions = {"hosts": {region: {} for region in options["regions"]}}
     inventory = folder / "inventory.yml"
     hosts = {"localhost": {}}
     inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": variables, "children": {"regions": regions}}}))
-    arguments = [ANSIBLE, "-i", str(inventory), f"playbooks/{name}.yml"]
-    return subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    words = [ANSIBLE, "-i", str(inventory), f"playbooks/{name}.yml", *arguments]
+    return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_playbooks_show_where_everything_is_and_refuse_to_go_back_to_nothing(
@@ -287,3 +297,26 @@ def test_status_shows_a_region_without_fleet_index(aws_api: AwsApi, options: dic
 
     assert found["regions"][OLD]["reachable"]
     assert "mqtt1.example.com  us-east-1         unknown    0" in found["lines"]
+
+
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "AKIAI44QH8DHBEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY",
+    "AWS_SESSION_TOKEN": "AQoEXAMPLEH4aoAH0gNCAPy",
+    "HTTPS_PROXY": "http://operator:the-password@192.0.2.1:3128",
+}
+
+
+def test_secrets_of_the_inventory_reach_aws_and_no_screen(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    own = {**SECRETS, "AWS_DEFAULT_REGION": OLD}
+
+    shown = play("status", options, tmp_path, "-vvvvv", environment=environment, aws_environment=own)
+
+    assert shown.returncode == 0, shown.stdout
+    assert "mqtt1.example.com  us-east-1         1          0" in shown.stdout
+    # The commands are shown, with what is no secret.
+    assert f"AWS_DEFAULT_REGION={OLD}" in shown.stdout
+    assert [name for name, value in SECRETS.items() if value in shown.stdout + shown.stderr] == []
