@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -233,10 +233,11 @@ def _left_alone(unmapped: int, attribute: str) -> list[str]:
     ]
 
 
-def _skipped(dead: Iterable[str]) -> list[str]:
+def _skipped(dead: Mapping[str, str]) -> list[str]:
     return [
-        f"{region}: skipped, its API does not answer; nobody was disconnected there: run the same again when it is back"
-        for region in dead
+        f"{region}: skipped, its API does not answer ({reason.partition(', expected')[0]}); nobody was disconnected "
+        "there: run the same again when it is back"
+        for region, reason in dead.items()
     ]
 
 
