@@ -39,21 +39,10 @@ POLL = 0.2
 # Seconds that an interrupted move may take to write its report.
 REPORT_TIMEOUT = 30.0
 SERVERS_SHOWN = 4
-# Standard output of these callbacks is lines of text; awx_display is that of AWX and of ansible-runner.
-FOR_PEOPLE = {
-    *(
-        "awx_display",
-        "counter_enabled",
-        "debug",
-        "default",
-        "default_without_diff",
-        "dense",
-        "diy",
-        "minimal",
-        "oneline",
-    ),
-    *("selective", "timestamp", "unixy", "yaml"),
-}
+# The callback of AWX and of ansible-runner, which have a terminal and keep each line of it.
+RECORDED = "awx_display"
+# Standard output of these callbacks is lines of text.
+FOR_PEOPLE = {RECORDED, "debug", "default", "dense", "diy", "minimal", "oneline", "selective", "unixy", "yaml"}
 # Of a million clients each has such a line; nothing is made of them.
 _PER_CLIENT = re.compile(rb'.{0,60}"step": "(?:delete_connection|landed)"')
 
@@ -423,7 +412,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             reports = Path(str(templar.template(task.args["reports_directory"])))
             run_id = str(templar.template(task.args.get("run_id", "")))
             people = for_people(str(C.DEFAULT_STDOUT_CALLBACK))
-            terminal = Terminal(self._display._lock) if people and _drawable(sys.stdout) else None
+            drawn = people and C.DEFAULT_STDOUT_CALLBACK != RECORDED and _drawable(sys.stdout)
+            terminal = Terminal(self._display._lock) if drawn else None
             say = partial(self._display.display, stderr=not people)
             self._watcher = Watcher(reports, say, terminal, run_id)
         except (AnsibleError, KeyError):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -320,3 +321,56 @@ def test_secrets_of_the_inventory_reach_aws_and_no_screen(
     # The commands are shown, with what is no secret.
     assert f"AWS_DEFAULT_REGION={OLD}" in shown.stdout
     assert [name for name, value in SECRETS.items() if value in shown.stdout + shown.stderr] == []
+
+
+def set_by_a_runner(folder: Path, stdout_callback: str) -> dict[str, str]:
+    """The environment in which AWX and ansible-runner begin ansible-playbook: callbacks are theirs."""
+    (folder / "callbacks").mkdir()
+    return {
+        **os.environ,
+        "ANSIBLE_CALLBACK_PLUGINS": str(folder / "callbacks"),
+        "ANSIBLE_STDOUT_CALLBACK": stdout_callback,
+        "ANSIBLE_SHOW_CUSTOM_STATS": "yes",
+    }
+
+
+def test_output_for_programs_has_no_progress_in_it_and_a_runners_callbacks_do_not_hide_it(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    environment = set_by_a_runner(tmp_path, "ansible.posix.json")
+    # The project's own folder of callbacks, where Ansible looks beside a playbook.
+    (tmp_path / "callback_plugins").symlink_to(REPOSITORY / "playbooks" / "callback_plugins")
+
+    done = subprocess.run(
+        command({**options, "mode": "3"}, tmp_path), cwd=REPOSITORY, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    [play] = json.loads(done.stdout)["plays"]
+    assert play["tasks"][0]["hosts"]["localhost"]["outcome"] == "moved"
+    assert "\n    plan: mqtt1.example.com us-east-1 -> ap-northeast-1" in f"\n{done.stderr}"
+    assert done.stderr.count("    landing: ") == 2
+
+
+def test_refusal_is_handed_on_and_an_inventory_elsewhere_finds_the_projects_folders(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    environment = set_by_a_runner(tmp_path, "ansible.posix.json")
+    reports = f"reports/{tmp_path.name}-{os.getpid()}"
+
+    done = play(
+        "failover", options, tmp_path, "-e", "mode=3", environment=environment, failover_max_endpoints=1,
+        failover_preflight=False, reports_directory=reports,
+    )  # fmt: skip
+
+    folder = REPOSITORY / reports
+    try:
+        assert done.returncode == 2
+        stats = json.loads(done.stdout)["global_custom_stats"]
+        assert stats["failover_outcome"] == "refused"
+        assert stats["failover_summary"]["outcome"] == "refused"
+        assert Path(stats["failover_report"]).parent == folder
+        assert len(stats["failover_error"].splitlines()) == 1
+    finally:
+        shutil.rmtree(folder)
