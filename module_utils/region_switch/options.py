@@ -76,6 +76,7 @@ class Options:
     rollback: bool
     pause_after_dns: bool
     run_id: str | None
+    operator: str | None
 
     def check(self) -> None:
         """Refuse values that cannot be meant.
