@@ -270,6 +270,38 @@ def test_status_counts_who_is_elsewhere_and_knows_no_mode_for_other_records(
     assert found["misplaced"] == 1
 
 
+def test_one_odd_record_hides_no_other(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    odd = {"Name": ENDPOINTS[0], "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.1"}]}
+    point({ENDPOINTS[0]: ATS[OLD]}, "DELETE")
+    boto3.client("route53", region_name=OLD).change_resource_record_sets(
+        HostedZoneId=options["hosted_zone_id"],
+        ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": odd}]},
+    )
+
+    found = status(options)
+
+    assert found["endpoints"] == {
+        ENDPOINTS[0]: {"region": None, "host": None},
+        ENDPOINTS[1]: {"region": OLD, "host": ATS[OLD]},
+    }
+    assert (found["mode"], found["misplaced"]) == (None, 0)
+    assert list(found["odd"]) == [ENDPOINTS[0]]
+    assert "mqtt1.example.com  not clear, see below  1          0" in found["lines"]
+    assert "mqtt2.example.com  us-east-1             1          0" in found["lines"]
+    assert found["odd"][ENDPOINTS[0]] in found["lines"]
+    assert "misplaced: 0 clients, not counting mqtt1.example.com" in found["lines"]
+
+
+def test_status_shows_who_is_connected_where_also_without_route_53(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    aws_api.faults({"operation": "ListResourceRecordSets", "kind": "error", "status": 503})
+
+    found = status(options)
+
+    assert found["regions"][OLD]["clients"] == dict.fromkeys(ENDPOINTS, 1)
+    assert "mqtt1.example.com  not clear, see below  1          0" in found["lines"]
+    assert sum("ListResourceRecordSets" in line for line in found["lines"]) == 1
+
+
 def test_status_shows_a_dead_region_and_what_is_known_without_it(aws_api: AwsApi, options: dict[str, Any]) -> None:
     aws_api.faults({"operation": "*", "region": OLD, "kind": "error", "status": 503})
 
