@@ -24,6 +24,23 @@ options:
     description: Seconds that the controller waits for the device's answer.
     type: float
     default: 300
+  background:
+    description:
+      - In a loop over devices, begins to ask this one and does not wait for it, so that all are asked at the same time.
+        All together take no longer than O(time_limit), but for those that are asked again until O(until).
+    type: bool
+    default: false
+  collect:
+    description:
+      - In the last item of such a loop, asks nobody, waits for the devices of the others and returns RV(answers).
+    type: bool
+    default: false
+  until:
+    description:
+      - Until when a device in the background is asked again while an endpoint leads elsewhere, in seconds of the
+        controller's monotonic clock.
+    type: float
+    default: 0
 extends_documentation_fragment:
   - region_switch.info
 author: The maintainers of this repository
@@ -39,9 +56,25 @@ EXAMPLES = r"""
   until: looked_up.stale == []
   delay: 1
   retries: 60
+
+- name: Look an endpoint up on several devices at the same time
+  endpoint_lookup_info:
+    endpoints: [mqtt1.example.com]
+    background: "{{ item != 'localhost' }}"
+    collect: "{{ item == 'localhost' }}"
+    time_limit: 20
+  delegate_to: "{{ item }}"
+  loop: [edge-0001, edge-0002, localhost]
+  register: looked_up
 """
 
 RETURN = r"""
+answers:
+  description:
+    - What each device of the loop answered, with C(host) and C(endpoint); C(reason) where it could not be asked.
+  returned: with O(collect)
+  type: list
+  elements: dict
 lookups:
   description: What the device finds, by name; of the endpoints and of their targets.
   returned: always
@@ -78,6 +111,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "endpoints": {"type": "list", "elements": "str", "required": True},
     "targets": {"type": "dict", "default": {}},
     "time_limit": {"type": "float", "default": 300},
+    "background": {"type": "bool", "default": False},
+    "collect": {"type": "bool", "default": False},
+    "until": {"type": "float", "default": 0},
 }
 
 

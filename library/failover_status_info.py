@@ -62,6 +62,11 @@ endpoints:
   returned: always
   type: dict
   sample: {mqtt1.example.com: {region: us-east-1, host: a1b2c3d4e5f6g7-ats.iot.us-east-1.amazonaws.com}}
+odd:
+  description: Why it is not known where an endpoint's record points, for those that are no simple CNAME, and for all
+    where Route 53 does not answer.
+  returned: always
+  type: dict
 regions:
   description: For each region whether it answers, the error where something is not known, and the number of connected
     clients per endpoint; the endpoint is empty for clients whose thing names none.

@@ -223,6 +223,9 @@ options:
   ledger:
     description: SQLite ledger of messages that the monitor of the fleet writes.
     type: path
+  operator:
+    description: Who begins the run, for its report, beside the user and the caller that AWS knows.
+    type: str
 extends_documentation_fragment:
   - region_switch
 requirements: [boto3]
@@ -338,6 +341,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "run_id": {"type": "str"},
     "reports_directory": {"type": "path", "required": True},
     "ledger": {"type": "path"},
+    "operator": {"type": "str"},
 }
 
 

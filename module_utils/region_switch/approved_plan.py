@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from . import approval, folder
 from .approval import Difference
+from .folder import UntrustedError
+from .journal import timestamp
 from .roster import Roster
 from .storage import failed
+from .who import Who
 
 FOLDER = "plans"
+# Who made plans, also those that no other clients may be approved by.
+MAKERS = "planned"
 # Plans that were read and never carried out are of no use to anybody.
 KEPT = 20
 
@@ -30,10 +36,39 @@ def keep(reports: Path, token: str, roster: Roster) -> None:
             folder.make(plans)
         with folder.replacing(_path(reports, token)) as file:
             file.writelines(map(approval.line, roster.leaving()))
-        for old in sorted(plans.glob("*.jsonl"), key=lambda path: path.lstat().st_mtime)[:-KEPT]:
-            old.unlink(missing_ok=True)
+        _forget(plans, "*.jsonl")
     except OSError as error:
         raise failed(plans, error) from error
+
+
+def sign(reports: Path, token: str, maker: Who) -> None:
+    """Note who made the plan that a token stands for.
+
+    Raises:
+        RefusedError: the folder of reports may not be used.
+        StorageError: it cannot be written.
+    """
+    folder.claim(reports)
+    plans = reports / MAKERS
+    try:
+        if not plans.exists():
+            folder.make(plans)
+        with folder.replacing(plans / f"{token}.json") as file:
+            file.write(json.dumps({"at": timestamp(), **maker.as_dict()}))
+        _forget(plans, "*.json")
+    except OSError as error:
+        raise failed(plans, error) from error
+
+
+def maker(reports: Path, token: str) -> dict[str, Any] | None:
+    """Who made the plan that a token stands for, `Who.as_dict` with `at`; None where nobody here knows."""
+    if approval.parts(token) is None:
+        return None
+    try:
+        found = json.loads(folder.read_text(reports / MAKERS / f"{token}.json"))
+    except (OSError, ValueError, RecursionError, UntrustedError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def differences(reports: Path, token: str, roster: Roster) -> Mapping[str, Difference] | None:
@@ -54,6 +89,11 @@ def differences(reports: Path, token: str, roster: Roster) -> Mapping[str, Diffe
         return approval.differences(approved, roster.leaving())
     except (OSError, ValueError):
         return None
+
+
+def _forget(plans: Path, names: str) -> None:
+    for old in sorted(plans.glob(names), key=lambda path: path.lstat().st_mtime)[:-KEPT]:
+        old.unlink(missing_ok=True)
 
 
 def _path(reports: Path, token: str) -> Path:

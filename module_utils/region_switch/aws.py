@@ -12,7 +12,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import answers, data_plane
+from . import answers, credentials, data_plane
 from .answers import UnreadableError
 from .errors import UNREADABLE, AwsError, SwitchError, one_line
 from .limited_http import LimitedDataResponse, LimitedResponse, limit
@@ -34,6 +34,7 @@ def _session() -> boto3.session.Session:
     """One session: each reads the model of a service, some of them megabytes, once."""
     session = botocore.session.get_session()
     session.register_component("response_parser_factory", answers.Parsers())
+    credentials.guard(session)
     return boto3.session.Session(botocore_session=session)
 
 
@@ -51,7 +52,8 @@ class AwsClient:
             otherwise; None for the usual ones.
 
     Raises:
-        AwsError: no region, no credentials, or an AWS_ENDPOINT_URL that is no URL.
+        AwsError: no region, or an AWS_ENDPOINT_URL that is no URL.
+        CredentialsError: the credentials cannot be had.
         SwitchError: a boto3 whose answers cannot be limited in time and size.
     """
 
@@ -76,6 +78,8 @@ class AwsClient:
         )
         try:
             self._client = _session().client(service, region_name=region, config=config)
+        except credentials.ERRORS as error:
+            raise credentials.explain(error) from error
         except (BotoCoreError, ValueError) as error:
             # botocore takes an AWS_ENDPOINT_URL that is no URL for a ValueError.
             raise AwsError(service, region or "no region", type(error).__name__, 0, str(error)) from error
@@ -87,6 +91,7 @@ class AwsClient:
 
         Raises:
             AwsError: AWS refused it, or did not answer in time; UNREADABLE where something came that is no answer.
+            CredentialsError: the credentials cannot be had, or not be renewed.
             SwitchError: this boto3 does not know the operation.
         """
         try:
@@ -96,6 +101,8 @@ class AwsClient:
             text = str(error.response.get("Error", {}).get("Message") or error)
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
             raise AwsError(operation, self.region, code, status, text) from error
+        except credentials.ERRORS as error:
+            raise credentials.explain(error) from error
         except BotoCoreError as error:
             raise _no_answer(operation, self.region, error) from error
         return answer

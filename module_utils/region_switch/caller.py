@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from .aws import AwsClient
-from .errors import AwsError, SwitchError
+from .errors import AwsError, CredentialsError, SwitchError
 
 # A region that is gone lets requests hang, and the next one is asked; one that takes seconds to answer is only slow.
 CONNECT_TIMEOUT = 3.0
@@ -40,19 +41,43 @@ def identify(regions: Sequence[str], hint: str, client: Callable[[str], AwsClien
     account has to opt in to (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_region-endpoints.html).
 
     Raises:
-        SwitchError: what each region said, and the hint.
+        CredentialsError: there are none to ask with, in whatever region.
+        SwitchError: what each region said, and the hint; where all say it of the credentials, what the first said.
     """
-    reasons = []
+    reasons, refused = [], []
     for region in regions:
         try:
             answer = client(region).call("GetCallerIdentity")
+        except CredentialsError:
+            raise
         except AwsError as error:
             reasons.append(f"{region}: {error.code} ({error.text})")
+            refused += [error] if error.credentials else []
             continue
         account, arn = answer.get("Account"), answer.get("Arn")
         if account and arn:
             return Caller(account, arn, region)
         reasons.append(f"{region}: an answer without account or ARN")
+    if refused and len(refused) == len(reasons):
+        raise refused[0]
     raise SwitchError(
         f"AWS API: found no region that answers GetCallerIdentity ({'; '.join(reasons)}), expected one: {hint}"
     )
+
+
+def arn(regions: Sequence[str], client: Callable[[str], AwsClient] = sts_client) -> str | None:
+    """Return the caller's ARN, asked in all regions at once, so that one that is gone costs no time; None where none
+    says it: a run may go on without."""
+    pool = ThreadPoolExecutor(max_workers=len(regions))
+    try:
+        # Made here: boto3 makes clients in one thread only.
+        clients = [client(region) for region in regions]
+        for asked in as_completed([pool.submit(each.call, "GetCallerIdentity") for each in clients]):
+            if asked.exception() is None and isinstance(found := asked.result().get("Arn"), str):
+                return found
+    except SwitchError:
+        # What comes next says what is wrong.
+        return None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return None

@@ -72,6 +72,7 @@ class AwsError(SwitchError):
         code: AWS's error code, `NoAnswer` when none came, or UNREADABLE.
         status: HTTP status, 0 when no answer came.
         text: AWS's own words, on one line.
+        advice: what to do about it.
     """
 
     def __init__(self, operation: str, region: str, code: str, status: int, message: str) -> None:
@@ -80,11 +81,17 @@ class AwsError(SwitchError):
         self.code = code
         self.status = status
         self.text = _sentence(message).rstrip(".")
-        super().__init__(f"{operation} in {region}: found {code} ({self.text}), expected success: {_advice(self)}")
+        self.advice = _advice(self)
+        super().__init__(f"{operation} in {region}: found {code} ({self.text}), expected success: {self.advice}")
 
     @property
     def not_found(self) -> bool:
         return self.code in _NOT_FOUND
+
+    @property
+    def credentials(self) -> bool:
+        """Whether it is about the caller's credentials, whatever was asked for."""
+        return self.code in _UNUSABLE or self.code in _UNSIGNED
 
     @property
     def throttled(self) -> bool:
@@ -92,7 +99,7 @@ class AwsError(SwitchError):
 
     @property
     def denied(self) -> bool:
-        return self.status in (401, 403)
+        return self.credentials or self.status in (401, 403)
 
     @property
     def unreadable(self) -> bool:
@@ -102,7 +109,7 @@ class AwsError(SwitchError):
     @property
     def uncertain(self) -> bool:
         """Whether AWS may have done what was asked all the same."""
-        return self.unreadable or self.status == 0 or self.status >= 500
+        return self.unreadable or (self.status == 0 and not self.credentials) or self.status >= 500
 
     @property
     def temporary(self) -> bool:
@@ -110,11 +117,45 @@ class AwsError(SwitchError):
         return self.throttled or self.uncertain
 
 
+class CredentialsError(AwsError):
+    """There are no credentials, or none that could be read or renewed: nothing was sent to AWS.
+
+    Args:
+        profile: the profile of the AWS configuration that is used, empty where none is named.
+        found: what is wrong.
+    """
+
+    def __init__(self, profile: str, found: str, advice: str) -> None:
+        self.operation, self.region, self.code, self.status = "", "", NO_CREDENTIALS, 0
+        self.text, self.advice = _sentence(found).rstrip("."), advice
+        whose = f" of profile {profile}" if profile else ""
+        SwitchError.__init__(self, f"AWS credentials{whose}: found {self.text}, expected usable ones: {advice}")
+
+
+NO_CREDENTIALS = "NoCredentials"
 _NOT_FOUND = {"ResourceNotFoundException", "NoSuchHostedZone", "NoSuchChange"}
 _THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "PriorRequestNotComplete"}
+# What AWS says of credentials (https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html, and for
+# services that name them otherwise https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
+_UNKNOWN = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "InvalidToken", "AuthFailure"}
+_UNUSABLE = {NO_CREDENTIALS, "MissingAuthenticationToken", "MissingAuthenticationTokenException", *_EXPIRED, *_UNKNOWN}
+# The signature is of another time than AWS's, or of another secret key.
+_UNSIGNED = {
+    *("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "RequestExpired"),
+    "RequestTimeTooSkewed",
+}
 
 
 def _advice(error: AwsError) -> str:
+    if error.code in _EXPIRED:
+        return "log in again (aws sso login, or what gave you these credentials), then run again"
+    if error.code in _UNSIGNED:
+        return "set this machine's clock, and if it is right the secret key, then run again"
+    if error.code in _UNKNOWN:
+        return "use credentials that are in force, and opt the account in to the region where it is not, then run again"
+    if error.credentials:
+        return "name a profile in AWS_PROFILE, or log in, then run again"
     if error.denied:
         return f"allow the caller this action ({error.operation}) in IAM, or use other credentials"
     if error.throttled:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .errors import AwsError, RefusedError, printable
+from .errors import AwsError, CredentialsError, RefusedError, printable
 
 LINES_IN_ERROR = 3
 ROUTE53 = {"ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSetProtections", "ListResourceRecordSets"}
@@ -39,10 +39,17 @@ class Finding:
 
 
 def unanswered(check: str, region: str, error: AwsError) -> Finding:
-    """The finding of a check that AWS refused to answer; check `permission` where the caller may not ask."""
-    if not error.denied:
+    """The finding of a check that AWS refused to answer; check `permission` where the caller may not ask.
+
+    Raises:
+        CredentialsError: there are none to ask with: each check would say the same.
+    """
+    if isinstance(error, CredentialsError):
+        raise error
+    if error.credentials or not error.denied:
         found = f"{error.operation}: {error.code} ({error.text})"
-        return Finding(check, True, region, "", found, "an answer", "run again; nothing is known of what it checks")
+        advice = error.advice if error.credentials else "run again; nothing is known of what it checks"
+        return Finding(check, True, region, "", found, "an answer", advice)
     action = f"{'route53' if error.operation in ROUTE53 else 'iot'}:{error.operation}"
     advice = "allow it in IAM as docs/iam-failover.json does"
     return Finding("permission", True, region, "", f"{action} denied ({error.text})", f"{action} allowed", advice)

@@ -76,6 +76,7 @@ class Options:
     rollback: bool
     pause_after_dns: bool
     run_id: str | None
+    operator: str | None
     source_gone: list[str] = field(default_factory=list)
 
     def check(self) -> None:

@@ -46,6 +46,7 @@ class Summary:
     sweep: dict[str, Any] = field(default_factory=lambda: {"calls": 0, "rate": 0.0, "throttled": 0, "passes": 0})
     messages: dict[str, int] | None = None
     gap_seconds: dict[str, float] | None = None
+    by: dict[str, Any] | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[dict[str, Any]]:
@@ -73,7 +74,10 @@ class Summary:
         try:
             found = json.loads(folder.read_text(directory / SUMMARY))
             moves = [Move(endpoint, move["from"], move["to"]) for endpoint, move in found["plan"].items()]
-            return cls(found["run_id"], found["mode"], moves, started_at=found["started_at"], phases=found["phases"])
+            return cls(
+                found["run_id"], found["mode"], moves, started_at=found["started_at"], phases=found["phases"],
+                by=found.get("by"),
+            )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RefusedError(
                 f"run {directory.name}: found no summary.json that can be read, expected that of a run which paused: "
@@ -94,6 +98,7 @@ class Summary:
             "sweep": self.sweep,
             "messages": self.messages,
             "gap_seconds": self.gap_seconds,
+            "by": self.by,
         }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from . import dns_gate
+from . import caller, dns_gate
 
 
 def take(results: SimpleQueue[Any], seconds: float) -> Any | None:
@@ -32,6 +32,7 @@ class Runtime:
         pool: makes an executor of so many workers.
         take: see the function of this name.
         ask: sends one DNS query.
+        caller: the ARN of who calls AWS, asked in these regions; None where none says it.
     """
 
     monotonic: Callable[[], float] = time.monotonic
@@ -41,6 +42,7 @@ class Runtime:
     pool: Callable[[int], Executor] = ThreadPoolExecutor
     take: Callable[[SimpleQueue[Any], float], Any | None] = take
     ask: dns_gate.Ask = dns_gate.ask
+    caller: Callable[[Sequence[str]], str | None] = caller.arn
 
 
 MACHINE = Runtime()

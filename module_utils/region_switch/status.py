@@ -12,7 +12,7 @@ from typing import Any
 
 from . import folder, lock, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
-from .errors import AwsError, SwitchError
+from .errors import AwsError, RefusedError, SwitchError
 from .fleet import Source, stream
 from .modes import Modes
 from .report import SUMMARY
@@ -67,11 +67,14 @@ class Status:
         misplaced: connected clients of the endpoints in another region than their record's; only of regions that say
             who is connected there.
         running: the run that goes on, in words, also where nobody can tell.
+        odd: why it is not known where an endpoint's record points, by the endpoint: it is no simple CNAME, or Route 53
+            does not answer. Such an endpoint has a place without region and host.
         notes: what is not relied on in the folder of reports, and why.
     """
 
     mode: str | None
     endpoints: dict[str, Place]
+    odd: dict[str, str]
     regions: dict[str, Region]
     misplaced: int
     running: str | None
@@ -97,17 +100,37 @@ def read(aws: Aws, table: Modes, zone: str, attribute: str, reports: Path) -> St
     # Made here: boto3 makes clients in one thread only.
     zones, probing, _ = aws.route53, aws.probing, aws.iot
     with ThreadPoolExecutor(max_workers=len(aws.regions) + 1) as pool:
-        reading = pool.submit(route53.read_records, zones, zone, endpoints)
+        reading = pool.submit(_records, zones, zone, endpoints)
         asked = pool.map(lambda region: _region(aws, probing[region], attribute), aws.regions)
         answers = dict(zip(aws.regions, asked, strict=True))
-        records = reading.result()
+        records, odd = reading.result()
     regions = {region: found for region, (_, found) in answers.items()}
     hosts = {host: region for region, (host, _) in answers.items() if host}
     places = {name: _place(record, hosts, aws.regions) for name, record in records.items()}
     now = {name: place.region for name, place in places.items()}
     mode = next((name for name, targets in table.items() if targets == now), None)
     running, last, notes = _runs(reports)
-    return Status(mode, places, regions, misplaced(regions, now), running, last, notes)
+    clear = {name: region for name, region in now.items() if name not in odd}
+    return Status(mode, places, odd, regions, misplaced(regions, clear), running, last, notes)
+
+
+def _records(
+    client: AwsClient, zone: str, names: Sequence[str]
+) -> tuple[dict[str, route53.Record | None], dict[str, str]]:
+    """The record of each name, and of those that are no simple CNAME what they are; one of these hides no other."""
+    records: dict[str, route53.Record | None] = {}
+    odd: dict[str, str] = {}
+    for name in names:
+        try:
+            records |= route53.read_records(client, zone, [name])
+        except RefusedError as error:
+            records[name], odd[name] = None, str(error)
+        except AwsError as error:
+            if not error.temporary:
+                raise
+            # Nor will it for the others.
+            return dict.fromkeys(names), dict.fromkeys(names, str(error))
+    return records, odd
 
 
 def _region(aws: Aws, probing: AwsClient, attribute: str) -> tuple[str | None, Region]:
@@ -178,6 +201,7 @@ def lines(status: Status) -> list[str]:
     rows = [("endpoint", "record points at", *status.regions)]
     for name, place in status.endpoints.items():
         where = place.region or (f"{place.host} (no region)" if place.host else "no record")
+        where = "not clear, see below" if name in status.odd else where
         rows.append((name, where, *(_cell(found, name) for found in status.regions.values())))
     others = [_others(found, status.endpoints) for found in status.regions.values()]
     if any(others):
@@ -185,6 +209,7 @@ def lines(status: Status) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     shown = [f"mode: {status.mode if status.mode is not None else 'none of the table'}"]
     shown += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    shown += dict.fromkeys(status.odd.values())
     shown += [f"{region}: {_trouble(found)}" for region, found in status.regions.items() if found.error]
     shown.append(f"misplaced: {status.misplaced} clients{_unknown(status)}")
     shown.append(f"running: {status.running or 'no run'}")
@@ -212,5 +237,5 @@ def _trouble(region: Region) -> str:
 
 
 def _unknown(status: Status) -> str:
-    unknown = [name for name, region in status.regions.items() if region.clients is None]
+    unknown = [*status.odd, *(name for name, region in status.regions.items() if region.clients is None)]
     return f", not counting {', '.join(unknown)}" if unknown else ""

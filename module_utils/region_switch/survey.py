@@ -310,7 +310,7 @@ def refuse_dead_targets(plan: Plan, routes: Iterable[tuple[str, str]]) -> None:
 
 def basis(plan: Plan, options: Options, mode: str) -> dict[str, Any]:
     """Everything that a plan was computed from, but for the clients."""
-    left_out = {"approve", "reports_directory", "ledger", "mode", "modes", "pause_after_dns", "run_id"}
+    left_out = {"approve", "reports_directory", "ledger", "mode", "modes", "pause_after_dns", "run_id", "operator"}
     return {
         "mode": mode,
         "desired": plan.desired,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from . import (
     storage,
     survey,
     waves,
+    who,
 )
 from .approval import Bounds
 from .aws import Aws
@@ -86,7 +87,7 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
     notes += folder.foreign(root)
     aws = Aws(options.regions)
     if check_mode:
-        return _noting(notes, lambda: _preview(aws, options, mode, desired))
+        return _noting(notes, lambda: _preview(aws, options, mode, desired, runtime))
     folder.claim(root)
     # Whatever signal comes while the report is written, it is written.
     with undisturbed():
@@ -270,19 +271,20 @@ def _skipped(plan: Plan) -> list[str]:
         f"{region}: taken for gone (failover_source_gone) and not asked; nobody was disconnected there, and whoever is "
         "connected there stays: when it can be asked, run the same again without this option"
         if region in plan.gone
-        else f"{region}: skipped, its API does not answer; nobody was disconnected there: run the same again when it "
-        "is back"
-        for region in plan.dead
+        else f"{region}: skipped, its API does not answer ({reason.partition(', expected')[0]}); nobody was "
+        "disconnected there: run the same again when it is back"
+        for region, reason in plan.dead.items()
     ]
 
 
-def _preview(aws: Aws, options: Options, mode: str, desired: dict[str, str]) -> Result:
+def _preview(aws: Aws, options: Options, mode: str, desired: dict[str, str], runtime: Runtime) -> Result:
     """What a run would do, and what speaks against it."""
     with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / ROSTER) as roster:
         plan = survey.read(aws, options, desired, roster)
         survey.refuse_dead_targets(plan, roster.per_route())
         found = _check(aws, options, plan, roster)
         token = _token(options, plan, roster, mode)
+        _sign(options, token, runtime)
         result: Result = {
             "changed": bool(plan.needed or (roster.waiting() and options.sweep == "misplaced")),
             "plan": report.plan_dict(plan.moves),
@@ -307,6 +309,14 @@ def _keep(options: Options, token: str, roster: Roster) -> list[str]:
     except SwitchError as error:
         return [f"the token approves these very clients only: {error}"]
     return []
+
+
+def _sign(options: Options, token: str, runtime: Runtime) -> None:
+    """Note who made a plan that waits for approval, where that can be kept."""
+    if options.require_approval:
+        with suppress(SwitchError):
+            maker = who.here(options.operator, runtime.caller(options.regions))
+            approved_plan.sign(Path(options.reports_directory), token, maker)
 
 
 def _preview_lines(
@@ -398,9 +408,10 @@ class Run:
                 if self.options.run_id:
                     self._land(self._read_again(desired))
                 else:
+                    summary.by = who.here(self.options.operator, self.runtime.caller(self.options.regions)).as_dict()
                     self.journal.write(
                         "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired,
-                        number=self.number, rollback=self.options.rollback,
+                        number=self.number, rollback=self.options.rollback, by=summary.by,
                         environment=environment.versions(self.directory.parent),
                         options=environment.chosen(self.options),
                     )  # fmt: skip
@@ -527,7 +538,9 @@ class Run:
         if approved and approved != found and drift:
             differs = approved_plan.differences(self.directory.parent, approved, self.roster)
         lines = approval.check(approved, found, drift, differs)
-        self.journal.write("approved", token=approved, differences=lines)
+        planned = approved_plan.maker(self.directory.parent, approved or "")
+        self.journal.write("approved", token=approved, differences=lines, planned_by=planned)
+        self.summary.by = {**(self.summary.by or {}), "approved": {"token": approved, "planned_by": planned}}
         self.notes += lines
 
     def _move(self, plan: Plan) -> None:

@@ -12,9 +12,11 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+from ansible import constants as C  # noqa: N812 - as Ansible's own plugins name it
 from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
@@ -26,8 +28,9 @@ short_description: Progress of C(iot_region_switch)
 description:
   - Prints a line when a move enters a phase, and while a phase lasts one every 5 seconds, or on a terminal a bar.
   - Says what became of a move that was interrupted, and where its report is.
+  - Where the output is not for people, such as that of P(ansible.posix.json#callback), it goes to standard error.
   - Reads the journal of the run, so it shows nothing in check mode, nor where the module runs on another host.
-requirements: [rich]
+requirements: [rich for the bar]
 """
 
 MODULE = "iot_region_switch"
@@ -36,6 +39,10 @@ POLL = 0.2
 # Seconds that an interrupted move may take to write its report.
 REPORT_TIMEOUT = 30.0
 SERVERS_SHOWN = 4
+# The callback of AWX and of ansible-runner, which have a terminal and keep each line of it.
+RECORDED = "awx_display"
+# Standard output of these callbacks is lines of text.
+FOR_PEOPLE = {RECORDED, "debug", "default", "dense", "diy", "minimal", "oneline", "selective", "unixy", "yaml"}
 # Of a million clients each has such a line; nothing is made of them.
 _PER_CLIENT = re.compile(rb'.{0,60}"step": "(?:delete_connection|landed)"')
 
@@ -146,6 +153,14 @@ def _findings_line(entry: Entry) -> str:
     return f"preflight: {len(entry['findings'])} findings, {blocking} of them against the move"
 
 
+def _skipped_line(entry: Entry) -> str:
+    if entry.get("gone"):
+        return f"skipped: {entry['region']} is not asked"
+    # Behind it is what a move that could not do without the region would have expected.
+    reason = str(entry.get("reason") or "").partition(", expected")[0]
+    return f"skipped: {entry['region']} does not answer" + (f": {reason}" if reason else "")
+
+
 _PHASES = {"sweep": "disconnecting clients", "landing": "waiting until every client is seen where it belongs"}
 _DOING = {
     "plan": "checking the target",
@@ -159,7 +174,7 @@ _DOING = {
     "interrupted": "stopping",
 }
 _LINES: dict[str, Callable[[Entry], str]] = {
-    "skipped": lambda entry: f"skipped: {entry['region']} {'is not asked' if entry.get('gone') else 'does not answer'}",
+    "skipped": _skipped_line,
     "plan": _plan_line,
     "preflight": _findings_line,
     "insync": lambda _: "records: changed and INSYNC",
@@ -405,8 +420,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         try:
             reports = Path(str(templar.template(task.args["reports_directory"])))
             run_id = str(templar.template(task.args.get("run_id", "")))
-            terminal = Terminal(self._display._lock) if _drawable(sys.stdout) else None
-            self._watcher = Watcher(reports, self._display.display, terminal, run_id)
+            people = for_people(str(C.DEFAULT_STDOUT_CALLBACK))
+            drawn = people and C.DEFAULT_STDOUT_CALLBACK != RECORDED and _drawable(sys.stdout)
+            terminal = Terminal(self._display._lock) if drawn else None
+            say = partial(self._display.display, stderr=not people)
+            self._watcher = Watcher(reports, say, terminal, run_id)
         except (AnsibleError, KeyError):
             # A task that is skipped may lack what it needs; one that runs says so itself.
             return
@@ -436,11 +454,19 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self._watcher.interrupted(REPORT_TIMEOUT)
 
 
+def for_people(stdout_callback: str) -> bool:
+    """Whether what a callback prints is for people: lines in between would spoil what a program is to read."""
+    return stdout_callback.rpartition(".")[2] in FOR_PEOPLE
+
+
 def _drawable(stream: TextIO) -> bool:
     """Whether a bar can be drawn on a stream."""
     if not stream.isatty():
         return False
-    from rich.console import Console
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:
+        return False
 
     console = Console(file=stream)
     return console.is_terminal and not console.is_dumb_terminal

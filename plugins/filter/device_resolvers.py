@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+# Hosts whose variables are looked at, for each device that is to be asked: of a large inventory a random part.
+LOOKED_AT = 100
 
 
 def device_lookups(
@@ -13,13 +19,19 @@ def device_lookups(
     """Return `[{"host", "endpoint", "target"}]` of at most `sample` devices: the first of each endpoint, and so on.
 
     Args:
-        hosts: devices of the inventory; one whose `mqtt_endpoint` is none of the targets is left out.
+        hosts: devices of the inventory; one whose `mqtt_endpoint` is none of the targets is left out, and one with
+            software of its own (`mqtt_client_managed` is false), which may be no machine that anybody logs in to.
         targets: `{endpoint: host name that it shall lead to}`.
     """
     waiting: dict[str, list[str]] = {endpoint: [] for endpoint in targets}
-    for host in hosts:
+    share = math.ceil(int(sample) / max(1, len(targets)))
+    # A host's variables take a millisecond or more to be put together.
+    for host in hosts[: LOOKED_AT * int(sample)]:
+        if all(len(found) >= share for found in waiting.values()):
+            break
         endpoint = hostvars[host].get("mqtt_endpoint")
-        if endpoint in waiting:
+        managed = boolean(hostvars[host].get("mqtt_client_managed", True), strict=False)
+        if managed and endpoint in waiting:
             waiting[endpoint].append(host)
     turns = sorted(
         (turn, order, endpoint, host)
@@ -33,17 +45,17 @@ def device_answers(results: Sequence[Mapping[str, Any]], loop_var: str) -> dict[
     """Return who answered what: `{"right": [host], "unasked": [host (reason)], "stale": [line]}`.
 
     Args:
-        results: of a loop of `endpoint_lookup_info` over `device_lookups`.
+        results: of a loop of `endpoint_lookup_info` over `device_lookups`, whose last item has the answers.
         loop_var: the name that the loop gave its item.
     """
     answers: dict[str, list[str]] = {"right": [], "unasked": [], "stale": []}
-    for result in results:
-        asked = result[loop_var]
-        if "lookups" not in result:
-            reason = result.get("reason")
-            answers["unasked"].append(f"{asked['host']} ({reason})" if reason else asked["host"])
-        elif result["stale"]:
-            answers["stale"].append(_line(asked, result["lookups"]))
+    found = {answer["host"]: answer for answer in (results[-1].get("answers") if results else None) or []}
+    for asked in (result[loop_var] for result in results[:-1]):
+        answer = found.get(asked["host"], {"reason": "its variables cannot be used, see above"})
+        if "lookups" not in answer:
+            answers["unasked"].append(f"{asked['host']} ({answer['reason']})")
+        elif answer["stale"]:
+            answers["stale"].append(_line(asked, answer["lookups"]))
         else:
             answers["right"].append(asked["host"])
     return answers
@@ -54,17 +66,12 @@ def device_report(answers: Mapping[str, Sequence[str]]) -> list[str]:
     counts = {kind: len(found) for kind, found in answers.items()}
     lines = [f"devices: {counts['right']} right, {counts['stale']} stale, {counts['unasked']} could not be asked"]
     lines += [f"stale: {line}" for line in answers["stale"]]
-    return lines + [f"could not be asked: {host}" for host in answers["unasked"]]
+    return lines + ([f"could not be asked: {', '.join(answers['unasked'])}"] if answers["unasked"] else [])
 
 
 def seconds_from_now(seconds: float | str) -> float:
     """Return when so many seconds will be over, by a clock that nobody sets and that all processes here share."""
     return time.monotonic() + float(seconds)
-
-
-def is_over(moment: float | str) -> bool:
-    """Whether a moment of `seconds_from_now` is over."""
-    return time.monotonic() >= float(moment)
 
 
 def _line(asked: Mapping[str, str], lookups: Mapping[str, Mapping[str, Any]]) -> str:
@@ -81,6 +88,5 @@ class FilterModule:
             "device_answers": device_answers,
             "device_lookups": device_lookups,
             "device_report": device_report,
-            "is_over": is_over,
             "seconds_from_now": seconds_from_now,
         }

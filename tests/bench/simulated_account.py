@@ -44,6 +44,11 @@ _RECORDS = f"""<?xml version="1.0"?>
 </ResourceRecordSets><IsTruncated>false</IsTruncated><MaxItems>10</MaxItems></ListResourceRecordSetsResponse>"""
 
 
+_CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
+<Arn>arn:aws:iam::123456789012:user/operator</Arn><UserId>AIDA</UserId><Account>123456789012</Account>
+</GetCallerIdentityResult></GetCallerIdentityResponse>"""
+
+
 class _Raw(io.BytesIO):
     """What botocore reads an answer from."""
 
@@ -109,6 +114,9 @@ class Account:
 
     def _ListResourceRecordSets(self, *_: object) -> tuple[int, str]:  # noqa: N802 - AWS's name
         return 200, _RECORDS
+
+    def _GetCallerIdentity(self, *_: object) -> tuple[int, str]:  # noqa: N802 - AWS's name
+        return 200, _CALLER
 
     def _DescribeEndpoint(self, region: str, *_: object) -> tuple[int, Any]:  # noqa: N802
         return 200, {"endpointAddress": HOSTS[region]}

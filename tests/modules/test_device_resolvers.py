@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -109,15 +110,32 @@ def test_device_that_would_go_back_is_only_told_where_the_move_is_to_proceed(tmp
     assert "went on" in done.stdout
 
 
-def test_devices_that_cannot_be_asked_are_told_and_passed_over(tmp_path: Path) -> None:
+def test_devices_that_cannot_be_asked_are_told_in_one_line_and_passed_over(tmp_path: Path) -> None:
     no_python = device(RIGHT, ansible_python_interpreter="/nonexistent/python3")
+    nowhere = device(RIGHT, ansible_connection="ssh", ansible_host="edge4.example..invalid")
 
-    done = ask(tmp_path, {"edge1": unreachable(RIGHT), "edge2": no_python, "edge3": device(RIGHT)})
+    done = ask(
+        tmp_path, {"edge1": unreachable(RIGHT), "edge2": no_python, "edge3": device(RIGHT), "edge4": nowhere}
+    )  # fmt: skip
 
     assert done.returncode == 0, done.stdout
-    assert "devices: 1 right, 0 stale, 2 could not be asked" in done.stdout
-    assert "could not be asked: edge1" in done.stdout
-    assert "could not be asked: edge2" in done.stdout
+    assert "devices: 1 right, 0 stale, 3 could not be asked" in done.stdout
+    [line] = [line for line in done.stdout.splitlines() if "could not be asked: " in line]
+    assert all(f"{name} (" in line for name in ("edge1", "edge2", "edge4")), line
+    assert "edge4 (ssh: Could not resolve hostname" in line
+    assert "edge1 (ssh: connect to host 127.0.0.1 port 1: Connection refused)" in line
+    assert "went on" in done.stdout
+    # No block of errors for each, and nothing of a template.
+    assert re.search(r"UNREACHABLE|fatal|ERROR|\{\{", done.stdout) is None, done.stdout
+
+
+def test_device_whose_variables_are_wrong_is_passed_over_as_well(tmp_path: Path) -> None:
+    wrong = device(RIGHT, ansible_connection="ssh", ansible_host="{{ not_there }}")
+
+    done = ask(tmp_path, {"edge1": wrong, "edge2": device(RIGHT)})
+
+    assert done.returncode == 0, done.stdout
+    assert "devices: 1 right, 0 stale, 1 could not be asked" in done.stdout
     assert "went on" in done.stdout
 
 
@@ -162,6 +180,34 @@ def test_device_gets_no_credentials(tmp_path: Path, tries: Path) -> None:
 
     assert done.returncode == 2
     assert tries.read_text() == "<>"
+
+
+def test_devices_are_asked_at_the_same_time_and_those_with_software_of_their_own_are_not(tmp_path: Path) -> None:
+    library, asked = tmp_path / "library", tmp_path / "asked"
+    library.mkdir()
+    asked.mkdir()
+    # Answers when three devices are being asked.
+    (library / "endpoint_lookup_info.py").write_text(
+        "import os, time, uuid\n"
+        "from pathlib import Path\n"
+        "from ansible.module_utils.basic import AnsibleModule\n"
+        "module = AnsibleModule({'endpoints': {'type': 'list'}, 'targets': {'type': 'dict'}})\n"
+        f"folder = Path({str(asked)!r})\n"
+        "(folder / uuid.uuid4().hex).touch()\n"
+        "while len(os.listdir(folder)) < 3:\n"
+        "    time.sleep(0.05)\n"
+        "lookup = {'canonical': 'new', 'addresses': [], 'error': ''}\n"
+        "names = [*module.params['endpoints'], *module.params['targets'].values()]\n"
+        "module.exit_json(changed=False, stale=[], lookups={name: lookup for name in names})\n"
+    )
+    devices = {f"edge{number}": device(RIGHT) for number in range(3)}
+    own = {f"other{number}": device(RIGHT, mqtt_client_managed=False) for number in range(3)}
+
+    done = ask(tmp_path, {**devices, **own}, library, failover_device_time_limit=60)
+
+    assert done.returncode == 0, done.stdout
+    assert "devices: 3 right, 0 stale, 0 could not be asked" in done.stdout
+    assert len(list(asked.iterdir())) == 3
 
 
 def test_module_says_where_names_lead() -> None:

@@ -41,13 +41,23 @@ def test_region_that_is_gone_or_refuses_is_passed_over(
 
 
 def test_aws_that_answers_nowhere_is_said_in_one_line(aws_api: AwsApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    aws_api.faults({"operation": "*", "kind": "error", "status": 403, "code": "AccessDenied"})
+
+    error = error_of(MODULE, ASKING)
+
+    assert error.startswith("AWS API: found no region that answers GetCallerIdentity (us-east-1: AccessDenied (")
+    assert "; ap-northeast-1: AccessDenied (" in error
+    assert error.endswith(", expected one: Log in again.")
+
+
+def test_credentials_that_have_expired_are_said_once_with_what_to_do(aws_api: AwsApi) -> None:
     aws_api.faults({"operation": "*", "kind": "error", "status": 403, "code": "ExpiredToken"})
 
     error = error_of(MODULE, ASKING)
 
-    assert error.startswith("AWS API: found no region that answers GetCallerIdentity (us-east-1: ExpiredToken (")
-    assert "; ap-northeast-1: ExpiredToken (" in error
-    assert error.endswith(", expected one: Log in again.")
+    assert error.startswith("GetCallerIdentity in us-east-1: found ExpiredToken (")
+    assert error.endswith(", expected success: log in again (aws sso login, or what gave you these credentials), then "
+                          "run again")  # fmt: skip
 
 
 def test_address_of_aws_that_is_none_is_said_in_one_line(aws_api: AwsApi, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import platform
 import time
 import zlib
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import dns_gate, records_watch, survey
+from ansible.module_utils.region_switch import dns_gate, folder, history, records_watch, survey
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.errors import RecordsChangedError
 from ansible.module_utils.region_switch.landing import Looker
@@ -38,7 +39,7 @@ MODES = {
 }
 SUMMARY_KEYS = {
     *("run_id", "mode", "outcome", "started_at", "finished_at", "plan", "phases"),
-    *("clients", "sweep", "messages", "gap_seconds"),
+    *("clients", "sweep", "messages", "gap_seconds", "by"),
 }
 
 
@@ -627,8 +628,21 @@ def test_only_what_was_approved_is_done(aws_api: AwsApi, options: dict[str, Any]
     assert "records, regions or options" in error_of("iot_region_switch", {**wary, "approve": token})
     point(dict.fromkeys(ENDPOINTS, ATS[OLD]))
 
-    assert run_ok("iot_region_switch", {**wary, "approve": token})["outcome"] == "moved"
+    moved = run_ok("iot_region_switch", {**wary, "approve": token, "operator": "alice"})
+    assert moved["outcome"] == "moved"
     assert run_ok("iot_region_switch", wary)["outcome"] == "unchanged"
+
+    caller = boto3.client("sts", region_name=OLD).get_caller_identity()["Arn"]
+    here = {"user": folder.user(), "host": platform.node(), "caller": caller}
+    entries = history.read_journal(Path(moved["report"]) / "journal.jsonl")
+    steps = {entry["step"]: entry for entry in entries}
+    by = {**here, "operator": "alice"}
+    assert steps["start"]["by"] == by
+    planned = steps["approved"]["planned_by"]
+    assert {**here, "operator": None, "at": planned["at"]} == planned
+    assert moved["summary"]["by"] == {**by, "approved": {"token": token, "planned_by": planned}}
+    page = (Path(moved["report"]) / "report.html").read_text()
+    assert all(f"<code>{text}</code>" in page for text in ("alice", caller, token)), page
 
 
 def test_approval_may_allow_for_a_fleet_that_drifts(aws_api: AwsApi, options: dict[str, Any]) -> None:
@@ -807,7 +821,8 @@ def test_a_dead_region_is_left_and_what_was_skipped_is_said(
     assert found["outcome"] == "partial"
     assert "client_02" in found["msg"]
     assert "client_01" not in found["msg"]
-    assert any(line.startswith(f"{OLD}: skipped") for line in found["lines"])
+    [skipped] = [line for line in found["lines"] if line.startswith(f"{OLD}: skipped")]
+    assert skipped.startswith(f"{OLD}: skipped, its API does not answer (DescribeEndpoint in {OLD}: found ")
     aws_api.faults()
     start = last_request(aws_api)
     again = run_ok("iot_region_switch", {**options, "mode": "3"})

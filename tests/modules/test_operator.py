@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,8 +213,16 @@ def test_status_shows_records_mode_clients_and_the_last_run(aws_api: AwsApi, opt
     assert found["lines"][-1].startswith(f"last run: {done['run_id']}, mode 3: moved, 20")
 
 
-def play(name: str, options: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run one of the playbooks with an inventory made of a move's options."""
+def play(
+    name: str, options: dict[str, Any], folder: Path, *arguments: str, environment: dict[str, str] | None = None,
+    **others: Any,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """Run one of the playbooks with an inventory made of a move's options.
+
+    Args:
+        environment: of ansible-playbook; None is this process's.
+        others: further variables.
+    """
     variables = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
@@ -223,13 +233,14 @@ def play(name: str, options: dict[str, Any], folder: Path) -> subprocess.Complet
         "hosted_zone_id": options["hosted_zone_id"],
         "iot_endpoints": options["endpoints"],
         "reports_directory": options["reports_directory"],
+        **others,
     }
     regions = {"hosts": {region: {} for region in options["regions"]}}
     inventory = folder / "inventory.yml"
     hosts = {"localhost": {}}
     inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": variables, "children": {"regions": regions}}}))
-    arguments = [ANSIBLE, "-i", str(inventory), f"playbooks/{name}.yml"]
-    return subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    words = [ANSIBLE, "-i", str(inventory), f"playbooks/{name}.yml", *arguments]
+    return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_playbooks_show_where_everything_is_and_refuse_to_go_back_to_nothing(
@@ -257,6 +268,38 @@ def test_status_counts_who_is_elsewhere_and_knows_no_mode_for_other_records(
     found = status(options)
     assert found["endpoints"][ENDPOINTS[0]] == {"region": None, "host": "elsewhere.example.org"}
     assert found["misplaced"] == 1
+
+
+def test_one_odd_record_hides_no_other(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    odd = {"Name": ENDPOINTS[0], "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.1"}]}
+    point({ENDPOINTS[0]: ATS[OLD]}, "DELETE")
+    boto3.client("route53", region_name=OLD).change_resource_record_sets(
+        HostedZoneId=options["hosted_zone_id"],
+        ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": odd}]},
+    )
+
+    found = status(options)
+
+    assert found["endpoints"] == {
+        ENDPOINTS[0]: {"region": None, "host": None},
+        ENDPOINTS[1]: {"region": OLD, "host": ATS[OLD]},
+    }
+    assert (found["mode"], found["misplaced"]) == (None, 0)
+    assert list(found["odd"]) == [ENDPOINTS[0]]
+    assert "mqtt1.example.com  not clear, see below  1          0" in found["lines"]
+    assert "mqtt2.example.com  us-east-1             1          0" in found["lines"]
+    assert found["odd"][ENDPOINTS[0]] in found["lines"]
+    assert "misplaced: 0 clients, not counting mqtt1.example.com" in found["lines"]
+
+
+def test_status_shows_who_is_connected_where_also_without_route_53(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    aws_api.faults({"operation": "ListResourceRecordSets", "kind": "error", "status": 503})
+
+    found = status(options)
+
+    assert found["regions"][OLD]["clients"] == dict.fromkeys(ENDPOINTS, 1)
+    assert "mqtt1.example.com  not clear, see below  1          0" in found["lines"]
+    assert sum("ListResourceRecordSets" in line for line in found["lines"]) == 1
 
 
 def test_status_shows_a_dead_region_and_what_is_known_without_it(aws_api: AwsApi, options: dict[str, Any]) -> None:
@@ -287,3 +330,79 @@ def test_status_shows_a_region_without_fleet_index(aws_api: AwsApi, options: dic
 
     assert found["regions"][OLD]["reachable"]
     assert "mqtt1.example.com  us-east-1         unknown    0" in found["lines"]
+
+
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "AKIAI44QH8DHBEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY",
+    "AWS_SESSION_TOKEN": "AQoEXAMPLEH4aoAH0gNCAPy",
+    "HTTPS_PROXY": "http://operator:the-password@192.0.2.1:3128",
+}
+
+
+def test_secrets_of_the_inventory_reach_aws_and_no_screen(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    own = {**SECRETS, "AWS_DEFAULT_REGION": OLD}
+
+    shown = play("status", options, tmp_path, "-vvvvv", environment=environment, aws_environment=own)
+
+    assert shown.returncode == 0, shown.stdout
+    assert "mqtt1.example.com  us-east-1         1          0" in shown.stdout
+    # The commands are shown, with what is no secret.
+    assert f"AWS_DEFAULT_REGION={OLD}" in shown.stdout
+    assert [name for name, value in SECRETS.items() if value in shown.stdout + shown.stderr] == []
+
+
+def set_by_a_runner(folder: Path, stdout_callback: str) -> dict[str, str]:
+    """The environment in which AWX and ansible-runner begin ansible-playbook: callbacks are theirs."""
+    (folder / "callbacks").mkdir()
+    return {
+        **os.environ,
+        "ANSIBLE_CALLBACK_PLUGINS": str(folder / "callbacks"),
+        "ANSIBLE_STDOUT_CALLBACK": stdout_callback,
+        "ANSIBLE_SHOW_CUSTOM_STATS": "yes",
+    }
+
+
+def test_output_for_programs_has_no_progress_in_it_and_a_runners_callbacks_do_not_hide_it(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    environment = set_by_a_runner(tmp_path, "ansible.posix.json")
+    # The project's own folder of callbacks, where Ansible looks beside a playbook.
+    (tmp_path / "callback_plugins").symlink_to(REPOSITORY / "playbooks" / "callback_plugins")
+
+    done = subprocess.run(
+        command({**options, "mode": "3"}, tmp_path), cwd=REPOSITORY, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    [play] = json.loads(done.stdout)["plays"]
+    assert play["tasks"][0]["hosts"]["localhost"]["outcome"] == "moved"
+    assert "\n    plan: mqtt1.example.com us-east-1 -> ap-northeast-1" in f"\n{done.stderr}"
+    assert done.stderr.count("    landing: ") == 2
+
+
+def test_refusal_is_handed_on_and_an_inventory_elsewhere_finds_the_projects_folders(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    environment = set_by_a_runner(tmp_path, "ansible.posix.json")
+    reports = f"reports/{tmp_path.name}-{os.getpid()}"
+
+    done = play(
+        "failover", options, tmp_path, "-e", "mode=3", environment=environment, failover_max_endpoints=1,
+        failover_preflight=False, reports_directory=reports,
+    )  # fmt: skip
+
+    folder = REPOSITORY / reports
+    try:
+        assert done.returncode == 2
+        stats = json.loads(done.stdout)["global_custom_stats"]
+        assert stats["failover_outcome"] == "refused"
+        assert stats["failover_summary"]["outcome"] == "refused"
+        assert Path(stats["failover_report"]).parent == folder
+        assert len(stats["failover_error"].splitlines()) == 1
+    finally:
+        shutil.rmtree(folder)

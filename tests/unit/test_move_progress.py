@@ -93,6 +93,16 @@ def test_phase_that_counts_nothing_says_for_how_long() -> None:
     assert progress.status(now=107.0) == "waiting until Route 53's servers have the change, for 7 s"
 
 
+def test_region_that_is_skipped_is_told_with_the_reason() -> None:
+    reason = "DescribeEndpoint in us-east-1: found NoAnswer (timed out), expected success: check network"
+
+    line = Progress().apply(entry("skipped", region="us-east-1", reason=reason), now=0.0)
+
+    assert line == (
+        "skipped: us-east-1 does not answer: DescribeEndpoint in us-east-1: found NoAnswer (timed out)"
+    )  # fmt: skip
+
+
 def test_step_of_a_newer_version_is_passed_over() -> None:
     assert Progress().apply(entry("teleport", clients=3), now=0.0) is None
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+from importlib.metadata import distribution, version
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -130,3 +133,39 @@ def test_make_installs_the_lock_with_its_hashes_and_again_when_it_changes(tmp_pa
     stamp = (venv / ".installed").stat().st_mtime
     os.utime(tmp_path / "requirements-dev.txt", (stamp + 1, stamp + 1))
     assert installed() == [first]
+
+
+# What the package ansible brings along, and what of requirements.in a controller need not have.
+BROUGHT_ALONG = {"ansible"}
+
+
+def test_execution_environment_has_what_the_controller_has() -> None:
+    content = yaml.safe_load((REPOSITORY / "execution-environment.yml").read_text())
+    dependencies = content["dependencies"]
+    controller = versions(REPOSITORY / "requirements.in", CONTROLLER_PYTHONS[0])
+    python = dict(each.split("==") for each in dependencies["python"])
+
+    assert content["version"] == 3
+    assert python == {name: version for name, version in controller.items() if name not in BROUGHT_ALONG}
+    core = versions(REPOSITORY / "requirements.txt", CONTROLLER_PYTHONS[0])["ansible-core"]
+    assert dependencies["ansible_core"] == {"package_pip": f"ansible-core=={core}"}
+    assert (REPOSITORY / dependencies["galaxy"]).exists()
+    assert (REPOSITORY / dependencies["system"]).exists()
+
+
+def test_collections_are_those_that_the_roles_use_and_that_ansible_brings_along() -> None:
+    named = yaml.safe_load((REPOSITORY / "requirements.yml").read_text())["collections"]
+    used = {
+        match
+        for path in [*REPOSITORY.glob("roles/*/tasks/*.yml"), *REPOSITORY.glob("playbooks/*.yml")]
+        for match in re.findall(r"^ *(?:- )?([a-z]+\.[a-z]+)\.[a-z0-9_]+:$", path.read_text(), re.MULTILINE)
+    } - {"ansible.builtin"}
+
+    # community.aws is built on amazon.aws.
+    assert {each["name"] for each in named} == used | {"amazon.aws"}
+    ours = version("ansible")
+    if ours == versions(REPOSITORY / "requirements.in", CONTROLLER_PYTHONS[0])["ansible"]:
+        site = Path(str(distribution("ansible").locate_file("ansible_collections")))
+        for each in named:
+            manifest = json.loads((site / each["name"].replace(".", "/") / "MANIFEST.json").read_text())
+            assert each["version"] == manifest["collection_info"]["version"]

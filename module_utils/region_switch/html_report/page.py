@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from .. import who
 from .outcomes import OUTCOMES
 from .pictures import Charts, gap_values
 from .qualified import qualified
@@ -465,4 +466,22 @@ def _environment(run: Run) -> Markup:
     if not versions and not options:
         return _section("Environment", Markup('<p class="sub">The journal does not say: another release wrote it.</p>'))
     said = [(name, json.dumps(value) if not isinstance(value, str) else value) for name, value in options.items()]
-    return _section("Environment", _facts(versions.items()) + Markup("<h3>Options</h3>") + _facts(said))
+    return _section("Environment", _made_by(run) + _facts(versions.items()) + Markup("<h3>Options</h3>") + _facts(said))
+
+
+def _made_by(run: Run) -> Markup:
+    """Who made the run, and what was approved by whom, as far as that is known."""
+    by = run.summary.get("by")
+    if not isinstance(by, dict):
+        return Markup("")
+    approved = by.get("approved") or {}
+    planned = approved.get("planned_by")
+    rows = [
+        ("operator", by.get("operator")),
+        ("user", f"{by.get('user')} on {by.get('host')}"),
+        ("AWS caller", by.get("caller") or "not known"),
+        ("approved plan", approved.get("token")),
+        ("plan made by", who.line(planned) if isinstance(planned, dict) else None),
+    ]
+    facts = _facts((name, value) for name, value in rows if value)
+    return Markup("<h3>Made by</h3>{}<h3>Versions</h3>").format(facts)

@@ -315,6 +315,8 @@ class _Steps:
         return [self.at(entry) for entry in self.all("start")]
 
 
+# What summaries of an earlier release do not have.
+_LATER = {"by"}
 _PHASES = {
     "plan": ("plan",),
     "preflight": ("preflight",),
@@ -386,7 +388,7 @@ def _summary(directory: Path, steps: _Steps, counts: dict[str, int], notes: list
     try:
         with (directory / SUMMARY).open("rb") as stream:
             found: dict[str, Any] = json.loads(stream.read(MOST_BYTES))
-        if not set(Summary("", "").as_dict()) <= set(found) or not steps.last("end"):
+        if not set(Summary("", "").as_dict()) - _LATER <= set(found) or not steps.last("end"):
             raise ValueError
         return found
     except (OSError, ValueError, TypeError, RecursionError):
@@ -398,7 +400,7 @@ def _summary(directory: Path, steps: _Steps, counts: dict[str, int], notes: list
         "started_at": start.get("at"), "finished_at": None, "plan": plan.get("plan") or {},
         "phases": steps.phases(),
         "clients": counts, "sweep": {"calls": counts.pop("calls", 0), "rate": None, "throttled": None, "passes": None},
-        "messages": None, "gap_seconds": None,
+        "messages": None, "gap_seconds": None, "by": start.get("by"),
     }  # fmt: skip
 
 

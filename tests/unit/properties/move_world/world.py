@@ -215,7 +215,7 @@ class World:
         self._stack = ExitStack()
         self.runtime = Runtime(
             monotonic=lambda: self.scheduler.time, now=self._wall, sleep=self.scheduler.sleep, wait=self._wait,
-            pool=partial(Pool, self.scheduler), take=self._take, ask=dns_gate.ask,
+            pool=partial(Pool, self.scheduler), take=self._take, ask=dns_gate.ask, caller=lambda _: None,
         )  # fmt: skip
         self._install()
 

@@ -1,0 +1,41 @@
+"""What a move hands on to whatever runs behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from move_stats import move_stats
+
+SUMMARY = {"run_id": "run", "outcome": "moved"}
+RUN: dict[str, Any] = {
+    "outcome": "moved", "run_id": "run", "report": "/srv/reports/run", "summary": SUMMARY, "plan": {}, "lines": ["x"],
+}  # fmt: skip
+
+
+def test_run_hands_on_its_outcome_and_its_summary() -> None:
+    assert move_stats(RUN) == {
+        "failover_outcome": "moved",
+        "failover_error": "",
+        "failover_run_id": "run",
+        "failover_report": "/srv/reports/run",
+        "failover_summary": SUMMARY,
+        "failover_plan": {},
+    }
+
+
+def test_plan_hands_on_its_token_and_whether_it_would_be_refused() -> None:
+    planned = {"token": "abc-1", "plan": {}, "changed": True}
+
+    assert move_stats(planned)["failover_outcome"] == "planned"
+    assert move_stats(planned)["failover_token"] == "abc-1"
+    assert move_stats(planned, "preflight: found 1 reason")["failover_outcome"] == "refused"
+
+
+def test_run_whose_records_were_put_back_behind_it_was_rolled_back() -> None:
+    found = move_stats({**RUN, "outcome": "partial"}, "DNS on devices", restored=True)
+
+    assert (found["failover_outcome"], found["failover_error"]) == ("rolled_back", "DNS on devices")
+
+
+def test_what_ended_before_it_was_a_run_has_failed() -> None:
+    assert move_stats({"msg": "x"}, "x") == {"failover_outcome": "failed", "failover_error": "x"}
