@@ -42,17 +42,19 @@ def identify(regions: Sequence[str], hint: str, client: Callable[[str], AwsClien
     Raises:
         SwitchError: what each region said, and the hint.
     """
-    reasons = []
+    reasons, clocks = [], []
     for region in regions:
         try:
             answer = client(region).call("GetCallerIdentity")
         except AwsError as error:
             reasons.append(f"{region}: {error.code} ({error.text})")
+            clocks += [error.advice] if error.wrong_clock else []
             continue
         account, arn = answer.get("Account"), answer.get("Arn")
         if account and arn:
             return Caller(account, arn, region)
         reasons.append(f"{region}: an answer without account or ARN")
     raise SwitchError(
-        f"AWS API: found no region that answers GetCallerIdentity ({'; '.join(reasons)}), expected one: {hint}"
+        f"AWS API: found no region that answers GetCallerIdentity ({'; '.join(reasons)}), expected one: "
+        f"{clocks[0] if len(clocks) == len(regions) else hint}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping, Sequence
 
 SHOWN = 200
 # The code of an answer that is not one of the operation asked for.
@@ -35,6 +36,25 @@ def one_line(value: object) -> str:
     return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names, as one line of text has room for them."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def duration(seconds: float) -> str:
+    """A time for people: whole seconds, and no 0 for what takes a moment."""
+    return f"{seconds:.0f} s" if seconds >= 1 or not seconds else "less than 1 s"
+
+
+def unforeseen(error: Exception) -> str:
+    """What is said of an error of no kind that is known here."""
+    found = _sentence(f"{type(error).__name__}: {error}")[:SHOWN]
+    return (
+        f"run: found {found}, expected no such error; nobody else is disconnected: see to what it names, such as the "
+        "program that gives credentials, then run again; the journal has where it came from"
+    )
+
+
 class SwitchError(Exception):
     """What was found, what was expected and what to do: one printable line, whatever others' words are in it."""
 
@@ -47,7 +67,16 @@ class RefusedError(SwitchError):
 
 
 class RecordsChangedError(RefusedError):
-    """Somebody else changed the records between reading and switching them; nothing was overwritten."""
+    """Somebody else changed the records since they were read or switched; nothing was overwritten.
+
+    Attributes:
+        found: what the records of names are now, `{name: host name}`, None where there is none; of others nothing new
+            is known.
+    """
+
+    def __init__(self, message: str, found: Mapping[str, str | None] | None = None) -> None:
+        super().__init__(message)
+        self.found = dict(found or {})
 
 
 class NotConvergedError(SwitchError):
@@ -62,6 +91,7 @@ class AwsError(SwitchError):
         code: AWS's error code, `NoAnswer` when none came, or UNREADABLE.
         status: HTTP status, 0 when no answer came.
         text: AWS's own words, on one line.
+        advice: what to do.
     """
 
     def __init__(self, operation: str, region: str, code: str, status: int, message: str) -> None:
@@ -70,7 +100,8 @@ class AwsError(SwitchError):
         self.code = code
         self.status = status
         self.text = _sentence(message).rstrip(".")
-        super().__init__(f"{operation} in {region}: found {code} ({self.text}), expected success: {_advice(self)}")
+        self.advice = _advice(self)
+        super().__init__(f"{operation} in {region}: found {code} ({self.text}), expected success: {self.advice}")
 
     @property
     def not_found(self) -> bool:
@@ -83,6 +114,18 @@ class AwsError(SwitchError):
     @property
     def denied(self) -> bool:
         return self.status in (401, 403)
+
+    @property
+    def wrong_clock(self) -> bool:
+        """Whether AWS says that this machine's clock is wrong."""
+        words = self.text.lower()
+        spoken = any(each in words for each in _TIME_WORDS)
+        return self.code in _CLOCK or (spoken and (self.code in _SIGNATURE or self.denied))
+
+    @property
+    def credentials_refused(self) -> bool:
+        """Whether AWS does not take the signature or the credentials, whatever they may do."""
+        return self.wrong_clock or self.code in _SIGNATURE | _EXPIRED | _UNKNOWN_KEY
 
     @property
     def unreadable(self) -> bool:
@@ -100,11 +143,28 @@ class AwsError(SwitchError):
         return self.throttled or self.uncertain
 
 
+# What a request is answered whose time, by the clock of who sent it, is not now:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html and
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. The same codes stand for a wrong secret key.
+_CLOCK = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
+_SIGNATURE = {"SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignatureException"}
+_TIME_WORDS = ("signature expired", "not yet current", "request has expired", "too skewed", "between the request time")
+# https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
+_UNKNOWN_KEY = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"}
 _NOT_FOUND = {"ResourceNotFoundException", "NoSuchHostedZone", "NoSuchChange"}
 _THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "PriorRequestNotComplete"}
 
 
 def _advice(error: AwsError) -> str:
+    if error.wrong_clock:
+        return "set this machine's clock, as NTP does, then run again"
+    if error.code in _SIGNATURE:
+        return "see whether this machine's clock is right, and the secret access key, then run again"
+    if error.code in _EXPIRED:
+        return "renew the credentials, which have expired, then run again"
+    if error.code in _UNKNOWN_KEY:
+        return "use credentials that this account and partition know, then run again"
     if error.denied:
         return f"allow the caller this action ({error.operation}) in IAM, or use other credentials"
     if error.throttled:

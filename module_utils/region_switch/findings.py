@@ -40,9 +40,12 @@ class Finding:
 
 def unanswered(check: str, region: str, error: AwsError) -> Finding:
     """The finding of a check that AWS refused to answer; check `permission` where the caller may not ask."""
-    if not error.denied:
+    if not (error.denied or error.credentials_refused):
         found = f"{error.operation}: {error.code} ({error.text})"
         return Finding(check, True, region, "", found, "an answer", "run again; nothing is known of what it checks")
+    if error.credentials_refused:
+        found = f"{error.operation}: {error.code} ({error.text})"
+        return Finding("permission", True, region, "", found, "a request that AWS takes", error.advice)
     action = f"{'route53' if error.operation in _ROUTE53 else 'iot'}:{error.operation}"
     advice = "allow it in IAM as docs/iam-failover.json does"
     return Finding("permission", True, region, "", f"{action} denied ({error.text})", f"{action} allowed", advice)

@@ -12,6 +12,10 @@ from .aws import AwsClient
 from .errors import UNREADABLE, AwsError, NotConvergedError, RecordsChangedError, RefusedError, SwitchError, one_line
 
 POLL_INTERVAL = 0.5
+# A batch has 1,000 values, each change counts one, and to replace a record takes two
+# (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html#limits-api-requests-changeresourcerecordsets);
+# 32,000 characters of values, of which a host name of an endpoint has 63 at most.
+MOST_REPLACED = 250
 BUSY_ATTEMPTS = 5
 
 # What a record set has that belongs to no routing policy, alias or traffic policy
@@ -196,7 +200,8 @@ def _settle(
     shown = ", ".join(f"{name} = {_shown(found[name])}" for name in changed)
     raise RecordsChangedError(
         f"records changed by someone else since they were read: found {shown}; expected them unchanged, nothing was "
-        "overwritten: find out who moves them, then run again"
+        "overwritten: find out who moves them, then run again",
+        {name: record.value if record else None for name, record in found.items()},
     ) from error
 
 

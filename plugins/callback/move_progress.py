@@ -161,6 +161,7 @@ _LINES: dict[str, Callable[[Entry], str]] = {
     "landing": lambda entry: f"landing: {entry['landed']} landed, {entry['late']} late",
     "restore": lambda _: "restore: the records go back",
     "restored": lambda _: "restore: the records are as they were",
+    "returned": lambda entry: f"restore: {entry['back']} of {entry['told']} clients were seen back",
     "interrupted": lambda entry: f"interrupted: {entry['reason']}",
 }
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from .outcomes import OUTCOMES
+from ..errors import duration
+from ..roster import STATES
+from .outcomes import meaning
 from .pictures import Charts, gap_values
 from .run import Event, Row, Run
 from .script import SCRIPT
@@ -30,15 +32,10 @@ NUMBERS = (
 DECIMALS = ("told at", "landed after", "gap")
 # Columns of few values: a row has the value's number.
 NAMED = ("endpoint", "from", "to", "state")
-TONES = {"landed": "landed", "bounced": "bad", "straggler": "bad", "both": "bad", "dark": "bad", "unproven": "warn"}
-STATES = {
-    "placed": "was where it belongs",
-    "landed": "seen connected where it belongs",
-    "straggler": "still in the old region",
-    "bounced": "went back to the old region",
-    "both": "connected in both regions",
-    "dark": "connected in neither region",
-    "unproven": "not looked for, or AWS did not say",
+TONES = {
+    **dict.fromkeys(("landed", "returned"), "landed"),
+    **dict.fromkeys(("bounced", "straggler", "both", "dark"), "bad"),
+    **dict.fromkeys(("unproven", "untold"), "warn"),
 }
 
 
@@ -107,7 +104,7 @@ def _title(run: Run) -> str:
 def _header(run: Run) -> Markup:
     summary = run.summary
     outcome = str(summary["outcome"])
-    means, advice = OUTCOMES.get(outcome, ("", ""))
+    means, advice = meaning(run)
     error = Markup('<p class="error" data-key="error">{}</p>').format(run.error) if run.error else ""
     notes = Markup("").join(Markup("<p class=sub>{}</p>").format(note) for note in run.notes)
     return Markup(
@@ -116,7 +113,7 @@ def _header(run: Run) -> Markup:
         '<p class="sub"><span data-key="run_id">{run_id}</span>, began <time>{began}</time></p>\n'
         "{tiles}\n</header>"
     ).format(
-        css=outcome if outcome in OUTCOMES else "failed",
+        css=outcome if means else "failed",
         outcome=outcome, words=_words(outcome), title=f"{_title(run)}: {_moves(run)}", means=means, advice=advice,
         error=error, notes=notes, run_id=summary["run_id"], began=str(summary["started_at"] or "?"),
         tiles=_tiles(run),
@@ -138,11 +135,15 @@ def _tiles(run: Run) -> Markup:
     clients, gaps, messages, sweep = (summary[key] for key in ("clients", "gap_seconds", "messages", "sweep"))
     tiles = []
     if clients:
-        rest = _small("of {} clients, {} had to move", "clients", clients, "total", "misplaced")
-        tiles.append(_tile("clients in their region", _figure("clients.landed", clients["landed"]) + rest))
+        refused = summary["outcome"] == "refused"
+        had = "would have to move" if refused else "had to move"
+        rest = _small(f"of {{}} clients, {{}} {had}", "clients", clients, "total", "misplaced")
+        tiles.append(_tile("clients where their record points", _figure("clients.landed", clients["landed"]) + rest))
         rest = _small("{} bounced, {} in both regions", "clients", clients, "bounced", "in_both_regions")
         stragglers = _figure("clients.stragglers", clients["stragglers"])
-        tiles.append(_tile("stragglers", stragglers + rest, bad=bool(clients["stragglers"])))
+        # Of a run that touched nobody they are nothing that it has to answer for.
+        name = "elsewhere" if refused else "stragglers"
+        tiles.append(_tile(name, stragglers + rest, bad=bool(clients["stragglers"]) and not refused))
     if gaps:
         rest = _small("p95 {} s, at most {} s", "gap_seconds", gaps, "p95", "max")
         tiles.append(_tile("median gap per client", _figure("gap_seconds.p50", gaps["p50"]) + Markup(" s") + rest))
@@ -394,9 +395,19 @@ def _findings(run: Run) -> Markup:
     if rows:
         content = _plain_table(("kind", "check", "where", "found", "expected", "what to do"), rows)
     else:
-        nothing = "Nothing spoke against the move, and nothing was skipped."
-        content = Markup('<p class="sub">{}</p>').format(nothing if run.plan else "The run did not get to its checks.")
+        content = Markup('<p class="sub">{}</p>').format(_nothing(run))
     return _section("Refused, skipped, and why", content)
+
+
+def _nothing(run: Run) -> str:
+    """What is said where there is no finding: it is not the checks alone that speak against a move."""
+    if not run.plan:
+        return "The run did not get to its checks."
+    if run.error and run.checked:
+        return "The checks made beforehand found nothing against the move; what ended it is said at the top."
+    if run.error or not run.checked:
+        return "No check found anything until the run ended."
+    return "Nothing spoke against the move, and nothing was skipped."
 
 
 _KINDS = {"refused": "bad", "skipped": "warn", "stale": "warn", "waived": "warn", "left alone": "warn"}
@@ -439,7 +450,7 @@ def _plan(run: Run) -> Markup:
         for name, move in plan.items()
     )
     table = _scrolled(("endpoint", "from", "to", "what"), rows, "Plan")
-    facts = [("least time to tell everyone", f"{run.plan['seconds']} s")] if "seconds" in run.plan else []
+    facts = [("least time to tell everyone", duration(float(run.plan["seconds"])))] if "seconds" in run.plan else []
     facts += [("token of the plan", run.plan["token"])] if "token" in run.plan else []
     for kind, what in (("leaving", "clients per second told to leave"), ("arriving", "clients per second taken in")):
         rates = (run.plan.get("pace") or {}).get(kind) or {}

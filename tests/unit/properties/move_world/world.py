@@ -378,6 +378,8 @@ class World:
             process.skipped.add(details["region"])
         if step == "switch":
             process.switching = True
+        if step == "unforeseen":
+            self.untrue(process, f"an error that nobody has thought of: {details['error']}")
 
     def _note_plan(self, run: Run) -> None:
         run.misplaced |= self.misplaced(run.desired)
