@@ -95,7 +95,8 @@ def orphan() -> bool:
             return worker and _command(stat.parent) != command
         pid = stat.parent
     # A worker that was killed with ansible-playbook leaves what it began without the one that made the session.
-    return _SHIPPED and session > 0 and _stat(session) is None and _stat(os.getpid()) is not None
+    leader = _stat(session)
+    return _SHIPPED and session > 0 and (leader is None or leader.state in "ZX") and _stat(os.getpid()) is not None
 
 
 def _command(pid: int) -> list[str]:

@@ -567,6 +567,7 @@ class Run:
             with self.summary.phase("dns"):
                 self._dns_gate(plan)
         except NotConvergedError as error:
+            self._look_again(plan)
             self._give_up(plan, error)
         waiting = self.options.sweep == "misplaced" and self.roster.waiting()
         self.paused = bool(self.options.pause_after_dns and self.switched and waiting)
@@ -587,11 +588,11 @@ class Run:
             if self.options.sweep == "misplaced":
                 with self.summary.phase("sweep"):
                     self._evacuate(plan)
-        except (WaveError, TargetLostError) as error:
-            if self.moved:
-                raise self._stays(error) from error
-            self._give_up(plan, error)
-        except (LateError, UnprovenError, OwnWayError) as error:
+        except (WaveError, TargetLostError, LateError, UnprovenError, OwnWayError) as error:
+            # Clients follow the records: who has changed these is why they are elsewhere.
+            self._look_again(plan)
+            if isinstance(error, WaveError | TargetLostError) and not self.moved:
+                self._give_up(plan, error)
             # Whoever has moved may well be where it belongs: going back would be the harm.
             raise self._stays(error) from error
         with self.summary.phase("messages"):
