@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import dns_gate, route53, survey
 from .aws import Aws
 from .errors import NotConvergedError, RecordsChangedError, SwitchError
-from .evacuation import FLIGHT_SECONDS, Evacuation, Guard, Limits
+from .evacuation import FLIGHT_SECONDS, Evacuation, Limits
+from .guard import TableGuard
 from .interrupt import Interrupted
 from .journal import Journal
 from .landing import RESOLVER_CACHE, TELL_AGAIN, Looker
@@ -146,4 +147,6 @@ def _evacuation(
         aws.data, pace.leaving, pace.arriving, options.clean_session, options.prevent_will_message, runtime
     )
     looker = Looker(aws.data, rates, silent, runtime)
-    return Evacuation(back, sweeper, looker, journal, Limits(100.0, in_flight, timeout, ttl), Guard(), runtime)
+    # Whoever is where somebody else's records lead by now is left there.
+    guard = TableGuard(aws, options.hosted_zone_id, replace(plan, desired=plan.sources), "on the way back")
+    return Evacuation(back, sweeper, looker, journal, Limits(100.0, in_flight, timeout, ttl), guard, runtime)

@@ -136,10 +136,13 @@ def submit(
     expected: Mapping[str, str],
     comment: str,
     sleep: Callable[[float], None] = time.sleep,
+    or_others: bool = False,
 ) -> str | None:
     """Send one batch and return the change's ID; None when it proved to be applied although no answer said so.
 
     Args:
+        or_others: whether it is as good that somebody else has written the very same meanwhile. Who may have to take
+            the change back has to know that it is theirs.
         before: the records that the changes were made from.
         expected: `{name: value}` once the batch is applied.
 
@@ -156,7 +159,7 @@ def submit(
         except AwsError as error:
             # A request without an answer may have been carried out, and its repetition then fails.
             if error.code == "InvalidChangeBatch" or error.uncertain:
-                _settle(route53, zone, changes, before, expected, error)
+                _settle(route53, zone, changes, before, expected, error, or_others)
                 return None
             if not error.throttled or attempt == BUSY_ATTEMPTS:
                 raise
@@ -179,6 +182,7 @@ def _settle(
     before: Mapping[str, Record | None],
     expected: Mapping[str, str],
     error: AwsError,
+    or_others: bool,
 ) -> None:
     """Read again after a batch that was refused or not answered; return when the records are as wanted."""
     found = read_records(route53, zone, expected)
@@ -192,7 +196,8 @@ def _settle(
         or record.value != plain(value)
         or record.ttl != ttls.get(plain(name), record.ttl)
     ]
-    if not wrong:
+    # A batch that was refused was not carried out: what is as wanted now, somebody else has written.
+    if not wrong and (or_others or error.code != "InvalidChangeBatch"):
         return
     changed = [name for name in expected if _raw(found[name]) != _raw(before.get(name))]
     if error.code != "InvalidChangeBatch" or not changed:

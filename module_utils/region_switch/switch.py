@@ -35,6 +35,7 @@ from .approval import Bounds
 from .aws import Aws
 from .dns_gate import Server, Stale
 from .errors import (
+    AwsError,
     NotConvergedError,
     RecordsChangedError,
     RefusedError,
@@ -640,11 +641,25 @@ class Run:
                 self.aws, self.options, self.journal, plan, self.roster, self.directory, self.runtime,
                 lambda: self._is_restored(plan),
             )  # fmt: skip
+        since = self._changed_since_restored(plan)
         self.summary.outcome = "rolled_back"
         raise SwitchError(
             f"{error}: the records were restored, and {returned.back} of {returned.told} clients that had been told to "
-            f"leave were seen back; {_after(returned)}"
+            f"leave were seen back; {since or _after(returned)}"
         ) from error
+
+    def _changed_since_restored(self, plan: Plan) -> str:
+        """What is to be said of records that somebody else has changed since they were restored; empty of none."""
+        try:
+            look_at_records(
+                self.aws, self.options.hosted_zone_id, replace(plan, desired=plan.sources), "since they were restored"
+            )
+        except RecordsChangedError as error:
+            self._are_found(error)
+            return str(error)
+        except AwsError as error:
+            return f"whether they still are as restored is not known: {error}"
+        return ""
 
     def _is_restored(self, plan: Plan) -> None:
         self.restored, self.homes = True, plan.sources
@@ -715,8 +730,9 @@ class Run:
 
     def _evacuate(self, plan: Plan) -> None:
         """Move everyone, again for whoever came to the old region after the plan was read."""
-        # A run that goes on from another's clients has not looked who is there now.
-        if self.earlier is None and not self.roster.count("state NOT IN ('placed', 'landed')"):
+        # A run that goes on from another's clients has not looked who is there now; and where records were switched,
+        # clients may have come to the old region since the plan was made.
+        if self.earlier is None and not self.switched and not self.roster.count("state NOT IN ('placed', 'landed')"):
             return
         evacuation = self._evacuation(plan)
         percents = waves.parse(self.options.waves)
