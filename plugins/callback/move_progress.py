@@ -53,6 +53,7 @@ class Progress:
         detail: how far it has come, empty where nothing says so.
         done, total: clients disconnected or landed, of those of this wave; total 0 where nothing is counted.
         began: epoch seconds at which the phase was seen to begin.
+        back: whether the move is being taken back.
     """
 
     doing: str = "reading what is"
@@ -60,10 +61,15 @@ class Progress:
     done: int = 0
     total: int = 0
     began: float = field(default_factory=time.time)
+    back: bool = False
 
     def apply(self, entry: Entry, now: float) -> str | None:
         """Take one entry of the journal in; return the line that it is worth, if any."""
         step = str(entry.get("step"))
+        self.back = self.back or step == "restored"
+        if self.back and step in _BACK:
+            self._enter("sending clients back", now)
+            return _BACK[step](entry)
         if step == "dns_waiting":
             self.detail = _stale(entry)
         elif step == "progress":
@@ -163,6 +169,13 @@ _LINES: dict[str, Callable[[Entry], str]] = {
     "restored": lambda _: "restore: the records are as they were",
     "returned": lambda entry: f"restore: {entry['back']} of {entry['told']} clients were seen back",
     "interrupted": lambda entry: f"interrupted: {entry['reason']}",
+}
+
+
+# The way back has waves, too.
+_BACK: dict[str, Callable[[Entry], str]] = {
+    "sweep": lambda entry: f"way back: {entry['clients']} clients",
+    "landing": lambda entry: f"way back: {entry['landed']} of those who were told are back, {entry['late']} not yet",
 }
 
 

@@ -154,7 +154,7 @@ def _tiles(run: Run) -> Markup:
         tiles.append(_tile("messages", lost + rest + received, bad=bool(messages["lost"])))
     if sweep["calls"]:
         rest = _small("{} per second, {} throttled, {} passes", "sweep", sweep, "rate", "throttled", "passes")
-        tiles.append(_tile("told to leave", _figure("sweep.calls", sweep["calls"]) + rest))
+        tiles.append(_tile("requests to leave", _figure("sweep.calls", sweep["calls"]) + rest))
     tiles.append(_tile("from start to end", Markup("{} s").format(f"{run.seconds:.1f}")))
     return Markup('<dl class="tiles">{}</dl>').format(Markup("").join(tiles))
 
@@ -405,7 +405,7 @@ def _nothing(run: Run) -> str:
         return "The run did not get to its checks."
     if run.error and run.checked:
         return "The checks made beforehand found nothing against the move; what ended it is said at the top."
-    if run.error or not run.checked:
+    if run.error or not run.checked or not run.ended:
         return "No check found anything until the run ended."
     return "Nothing spoke against the move, and nothing was skipped."
 
@@ -421,19 +421,19 @@ def _plain_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Mark
         )
         for kind, *cells in rows
     )
-    return _scrolled(heads, body, "Refused, skipped, and why")
+    return _scrolled(heads, body, "Refused, skipped, and why", "")
 
 
 def _cells(cells: Iterable[object]) -> Markup:
     return Markup("").join(Markup('<td class="wrap">{}</td>').format("" if each is None else each) for each in cells)
 
 
-def _scrolled(heads: Iterable[str], body: Markup, label: str) -> Markup:
+def _scrolled(heads: Iterable[str], body: Markup, label: str, css: str) -> Markup:
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(each) for each in heads)
     return Markup(
-        '<div class="scroll" role="region" aria-label="{}" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}'
-        "</tbody></table></div>"
-    ).format(label, head, body)
+        '<div class="scroll" role="region" aria-label="{}" tabindex="0"><table class="{}"><thead><tr>{}</tr></thead>'
+        "<tbody>{}</tbody></table></div>"
+    ).format(label, css, head, body)
 
 
 def _plan(run: Run) -> Markup:
@@ -449,8 +449,8 @@ def _plan(run: Run) -> Markup:
         )
         for name, move in plan.items()
     )
-    table = _scrolled(("endpoint", "from", "to", "what"), rows, "Plan")
-    facts = [("least time to tell everyone", duration(float(run.plan["seconds"])))] if "seconds" in run.plan else []
+    table = _scrolled(("endpoint", "from", "to", "what"), rows, "Plan", "names")
+    facts = [("least time to tell everyone", duration(float(run.plan["seconds"])))] if run.plan.get("seconds") else []
     facts += [("token of the plan", run.plan["token"])] if "token" in run.plan else []
     for kind, what in (("leaving", "clients per second told to leave"), ("arriving", "clients per second taken in")):
         rates = (run.plan.get("pace") or {}).get(kind) or {}

@@ -23,7 +23,7 @@ from ..roster import AT_HOME, NO_WAVE, VERDICT, count_clients, records_are
 from .messages import MOST_ROWS, Messages
 
 # What comes once per client or by the clock is read from the roster, if at all.
-_MANY = re.compile(rb'\{"at": "[^"]{1,40}", "step": "(?:delete_connection|landed|progress)"')
+_MANY = re.compile(rb'\{"at": "([^"]{1,40})", "step": "(?:delete_connection|landed|progress)"')
 BUCKETS = 240
 MOST_MARKS = 14
 
@@ -192,9 +192,11 @@ def moment(text: str) -> float:
 def _entries(path: Path, notes: list[str]) -> Iterator[Entry]:
     """The entries of a journal but for those of single clients; what is no entry is passed over and counted."""
     damaged = cut = 0
+    many: re.Match[bytes] | None = None
     with path.open("rb") as stream:
         while line := stream.readline(MOST_OF_LINE):
-            if _MANY.match(line):
+            if found := _MANY.match(line):
+                many = found
                 continue
             if not line.endswith(b"\n"):
                 cut = 1
@@ -202,6 +204,9 @@ def _entries(path: Path, notes: list[str]) -> Iterator[Entry]:
                 yield entry
             else:
                 damaged += 1
+    if many and (entry := _entry(b'{"at": "%b", "step": "last"}' % many[1])):
+        # Of a run that was killed they are the last that it did.
+        yield entry
     if cut:
         notes.append("The journal's last line was cut off: the run was killed while it wrote it.")
     if damaged:
@@ -241,10 +246,13 @@ class _Steps:
         return self.at(entry) if entry else None
 
     def events(self) -> list[Event]:
-        found, counted = [], set()
+        found, counted, back = [], set(), False
         for entry in self._entries:
             step = entry["step"]
-            if step in _COUNTED:
+            back = back or step == "restored"
+            if back and step in _BACK:
+                found.append(Event(self.at(entry), _BACK[step].format_map(_Blank(entry))))
+            elif step in _COUNTED:
                 if step not in counted:
                     counted.add(step)
                     found.append(Event(self.at(entry), _COUNTED[step].format(self._clients_of(step))))
@@ -279,13 +287,21 @@ class _Steps:
         return [each for each in said.get("stale") or [] if isinstance(each, dict)]
 
     def waves(self) -> list[Span]:
-        ends = {entry.get("wave"): entry for entry in self.all("landing")}
+        back = self._entries.index(entry) if (entry := self.first("restored")) else len(self._entries)
+        there, again = self._entries[:back], self._entries[back:]
+        return [*self._waves(there, "wave {}"), *self._waves(again, "way back")]
+
+    def _waves(self, entries: list[Entry], name: str) -> list[Span]:
+        ends = {entry.get("wave"): entry for entry in entries if entry["step"] == "landing"}
         found = []
-        for entry in self.all("sweep"):
+        for entry in entries:
+            if entry["step"] != "sweep":
+                continue
             end = ends.get(entry.get("wave"), {})
             text = f"{_many(entry.get('clients'), 'client')}"
             text += f", {end.get('landed')} landed, {end.get('late')} late" if end else ", not ended"
-            found.append(Span(f"wave {entry.get('wave')}", self.at(entry), self.at(end) if end else None, text))
+            span = Span(name.format(entry.get("wave")), self.at(entry), self.at(end) if end else None, text)
+            found.append(span)
         return found
 
     def findings(self) -> list[dict[str, Any]]:
@@ -339,8 +355,13 @@ _COUNTED = {
     "sweep_again": "Told again, because they went back or stayed: {}",
     "delete_connection_failed": "AWS did not disconnect: {}",
 }
+# The way back has waves, too.
+_BACK = {
+    "sweep": "Way back; clients told to come back: {clients}",
+    "landing": "Way back; of those who were told {landed} are back, {late} are not yet",
+}
 _TEXTS = {
-    "plan": "Plan made; clients elsewhere than they belong: {misplaced}",
+    "plan": "Plan made; clients elsewhere than the mode says: {misplaced}",
     "switch": "Records sent to Route 53, in one batch",
     "switched": "Records switched: Route 53 has accepted them",
     "insync": "INSYNC: all of Route 53's servers have them",
@@ -368,6 +389,8 @@ def _text(entry: Entry) -> str:
         return (
             f"DNS gate passed, {len(stale)} given up" if stale else "DNS is true: every server answers the new region"
         )
+    if step == "landing" and entry.get("absent"):
+        return f"{_TEXTS[step].format_map(_Blank(entry))}; {entry['absent']} had gone before they were told"
     if step == "end":
         return f"End: {_OUTCOME_WORDS.get(str(entry.get('outcome')), entry.get('outcome'))}"
     return _TEXTS[step].format_map(_Blank(entry)) if step in _TEXTS else ""
