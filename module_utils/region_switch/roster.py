@@ -101,7 +101,7 @@ STATES = {
     "bounced": "went back to the region that it was told to leave",
     "both": "connected in both regions",
     "dark": "connected in neither region",
-    "unproven": "told to leave, as far as known; not looked for since, or AWS did not say",
+    "unproven": "may have been told to leave; not looked for since, or AWS did not say",
 }
 # Those of them that are where the record points.
 AT_HOME = ("placed", "landed", "returned")

@@ -153,7 +153,9 @@ def _tiles(run: Run) -> Markup:
         received = Markup("<small>{} received</small>").format(_figure("messages.received", messages["received"]))
         tiles.append(_tile("messages", lost + rest + received, bad=bool(messages["lost"])))
     if sweep["calls"]:
-        rest = _small("{} per second, {} throttled, {} passes", "sweep", sweep, "rate", "throttled", "passes")
+        rest = Markup("")
+        if sweep["rate"] is not None:
+            rest = _small("{} per second, {} throttled, {} passes", "sweep", sweep, "rate", "throttled", "passes")
         tiles.append(_tile("requests to leave", _figure("sweep.calls", sweep["calls"]) + rest))
     tiles.append(_tile("from start to end", Markup("{} s").format(f"{run.seconds:.1f}")))
     return Markup('<dl class="tiles">{}</dl>').format(Markup("").join(tiles))

@@ -323,6 +323,8 @@ class _Steps:
             if ends and ends[-1] >= before:
                 found.append({"name": name, "seconds": round(ends[-1] - before, 3)})
                 before = ends[-1]
+        if found and (rest := self.at(self._entries[-1]) - before) > 0:
+            found[-1]["seconds"] = round(found[-1]["seconds"] + rest, 3)
         return found
 
     def homes(self) -> dict[str, str]:
