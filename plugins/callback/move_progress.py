@@ -68,7 +68,7 @@ class Progress:
         step = str(entry.get("step"))
         self.back = self.back or step == "restored"
         if self.back and step in _BACK:
-            self._enter("sending clients back", now)
+            self._enter(_WAY_BACK, now)
             return _BACK[step](entry)
         if step == "dns_waiting":
             self.detail = _stale(entry)
@@ -79,7 +79,7 @@ class Progress:
         return _LINES[step](entry) if step in _LINES else None
 
     def _count(self, entry: Entry, now: float) -> None:
-        doing = _PHASES[entry["phase"]]
+        doing = _WAY_BACK if self.back else _PHASES[entry["phase"]]
         if doing != self.doing:
             self._enter(doing, now)
         self.done, self.total, self.detail = int(entry["done"]), int(entry["total"]), _counts(entry)
@@ -146,6 +146,7 @@ def _findings_line(entry: Entry) -> str:
 
 
 _PHASES = {"sweep": "disconnecting clients", "landing": "waiting until every client is seen where it belongs"}
+_WAY_BACK = "sending clients back"
 _DOING = {
     "plan": "checking the target",
     "switch": "changing the records",
@@ -154,7 +155,7 @@ _DOING = {
     "sweep": _PHASES["sweep"],
     "landing": "looking for clients that came late",
     "restore": "restoring the records",
-    "restored": "sending clients back",
+    "restored": _WAY_BACK,
     "interrupted": "stopping",
 }
 _LINES: dict[str, Callable[[Entry], str]] = {
