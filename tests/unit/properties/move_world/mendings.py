@@ -208,15 +208,6 @@ def canary_off(world: World) -> None:
     world.carry_out(Command("2", check=True))
 
 
-def others_came_back(world: World) -> None:
-    """A move is undone by another controller in its last moment."""
-    fleet(world, 0, 1)
-    run = world.carry_out(Command("2"), At("journal landing", 1, Other(Command("1"))))
-    if run.outcome == "moved" and run.left != run.desired:
-        world.untrue(run, "moved, and somebody else has moved the records since")
-    world.carry_out(Command("1", check=True))
-
-
 def _interrupted(root: Path, desired: dict[str, str], _since: float) -> Path | None:
     """As it was: any run without an end counts."""
     newest = max(root.glob("2*/journal.jsonl"), default=None)
@@ -282,7 +273,6 @@ MENDINGS = {
 FOUND = [
     late_and_dark,
     canary_off,
-    others_came_back,
     stayed,
     from_a_third_region,
     at_the_same_time,
