@@ -123,7 +123,10 @@ options:
     elements: raw
     default: [1, 100]
   max_stragglers:
-    description: Percent of a wave that may be missing when its time is over. With more, the move stops.
+    description:
+      - Percent of a wave that may be missing when its time is over. With more, the move stops.
+      - Clients that had gone before they were told to leave, and are nowhere since, do not count. Those that came after
+        the plan was made are judged together with the whole fleet, and never a reason for O(restore).
     type: float
     default: 5
   max_in_flight:
@@ -204,7 +207,8 @@ options:
     type: float
     default: 100
   rollback:
-    description: Return to the records as they were before the last run that switched them. O(mode) is not read.
+    description: Return to the records as they were before the last run that switched them. O(mode) is not read. Refused
+      where the records are neither as that run left them nor as they were before it.
     type: bool
     default: false
   pause_after_dns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 SHOWN = 200
 # The code of an answer that is not one of the operation asked for.
@@ -34,6 +34,25 @@ def one_line(value: object) -> str:
         return str(value).lower()
     shown = " ".join(repr(value).split())
     return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names, as one line of text has room for them."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def duration(seconds: float) -> str:
+    """A time for people: whole seconds, and no 0 for what takes a moment."""
+    return f"{seconds:.0f} s" if seconds >= 1 or not seconds else "less than 1 s"
+
+
+def unforeseen(error: Exception) -> str:
+    """What is said of an error of no kind that is known here."""
+    found = _sentence(f"{type(error).__name__}: {error}")[:SHOWN]
+    return (
+        f"run: found {found}, expected no such error; nobody else is disconnected: see to what it names, such as the "
+        "program that gives credentials, then run again; the journal has where it came from"
+    )
 
 
 class SwitchError(Exception):
@@ -90,8 +109,8 @@ class AwsError(SwitchError):
 
     @property
     def credentials(self) -> bool:
-        """Whether it is about the caller's credentials, whatever was asked for."""
-        return self.code in _UNUSABLE or self.code in _UNSIGNED
+        """Whether AWS does not take the caller's credentials or signature, whatever was asked for."""
+        return self.wrong_clock or self.code in _UNUSABLE | _SIGNATURE
 
     @property
     def throttled(self) -> bool:
@@ -100,6 +119,13 @@ class AwsError(SwitchError):
     @property
     def denied(self) -> bool:
         return self.credentials or self.status in (401, 403)
+
+    @property
+    def wrong_clock(self) -> bool:
+        """Whether AWS says that this machine's clock is wrong."""
+        words = self.text.lower()
+        spoken = any(each in words for each in _TIME_WORDS)
+        return self.code in _CLOCK or (spoken and (self.code in _SIGNATURE or self.status in (401, 403)))
 
     @property
     def unreadable(self) -> bool:
@@ -140,22 +166,18 @@ _THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _UNKNOWN = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "InvalidToken", "AuthFailure"}
 _UNUSABLE = {NO_CREDENTIALS, "MissingAuthenticationToken", "MissingAuthenticationTokenException", *_EXPIRED, *_UNKNOWN}
-# The signature is of another time than AWS's, or of another secret key.
-_UNSIGNED = {
-    *("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "RequestExpired"),
-    "RequestTimeTooSkewed",
+# The signature is of another time than AWS's, or of another secret key, for which the same codes stand:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html
+_SIGNATURE = {
+    *("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "IncompleteSignatureException"),
 }
+_CLOCK = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
+_TIME_WORDS = ("signature expired", "not yet current", "request has expired", "too skewed", "between the request time")
 
 
 def _advice(error: AwsError) -> str:
-    if error.code in _EXPIRED:
-        return "log in again (aws sso login, or what gave you these credentials), then run again"
-    if error.code in _UNSIGNED:
-        return "set this machine's clock, and if it is right the secret key, then run again"
-    if error.code in _UNKNOWN:
-        return "use credentials that are in force, and opt the account in to the region where it is not, then run again"
     if error.credentials:
-        return "name a profile in AWS_PROFILE, or log in, then run again"
+        return _advice_on_credentials(error)
     if error.denied:
         return f"allow the caller this action ({error.operation}) in IAM, or use other credentials"
     if error.throttled:
@@ -167,6 +189,18 @@ def _advice(error: AwsError) -> str:
     if error.status >= 500:
         return "run again; see the AWS Health Dashboard if it stays"
     return "correct what the message names, then run again"
+
+
+def _advice_on_credentials(error: AwsError) -> str:
+    if error.wrong_clock:
+        return "set this machine's clock, as NTP does, then run again"
+    if error.code in _SIGNATURE:
+        return "see whether this machine's clock is right, and the secret access key, then run again"
+    if error.code in _EXPIRED:
+        return "log in again (aws sso login, or what gave you these credentials), then run again"
+    if error.code in _UNKNOWN:
+        return "use credentials that are in force, and opt the account in to the region where it is not, then run again"
+    return "name a profile in AWS_PROFILE, or log in, then run again"
 
 
 class StorageError(SwitchError):

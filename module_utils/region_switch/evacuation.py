@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from .errors import AwsError, SwitchError
+from . import waves
+from .errors import AwsError, SwitchError, listed
 from .journal import Journal
 from .landing import FIRST_LOOK, Looker, Sighting, next_look, tell_again_at, went_back
 from .roster import ANY_WAVE, NO_WAVE, Passenger, Roster
@@ -29,6 +30,7 @@ PROGRESS_SECONDS = 1.0
 GUARD_SECONDS = 2.0
 # Time that clients who had left before they were told to get to show up anywhere.
 VANISHED_GRACE = 15.0
+NAMES_SHOWN = 10
 # An API that fulfils nothing for so long, while it is asked, is down.
 SILENCE = 30.0
 # Clients on their way at most, in seconds of the sweep's pace, unless the operator says otherwise.
@@ -39,10 +41,16 @@ LOOK_SECONDS = 10.0
 REFUSALS = 20
 # Clients that landed last in a region: whether they are still there says whether it is.
 WITNESSES = 5
+# So few may all have gone by themselves since they were found; of more, it is the list that is wrong.
+HANDFUL = 5
 
 
 class WaveError(SwitchError):
     """Too many clients of a wave did not land."""
+
+
+class LateError(SwitchError):
+    """Too many of the clients that came after the fleet had moved did not land: no reason to send the others back."""
 
 
 class UnprovenError(SwitchError):
@@ -150,30 +158,43 @@ class Evacuation:
         self._latency = {"tell": 0.1, "look": 0.2}
         self._found_any = False
         self._first_told: float | None = None
+        # When more than a handful had been told.
+        self._many_told: float | None = None
+        # Who had gone when it was told, and was nowhere since, with its wave.
+        self._absent: dict[tuple[str, str], int] = {}
         self._heard = self._said = self._guarded = self._clock()
         self._failing: float | None = None
         self._guarding: Future[None] | None = None
         self._rate = 0.0
         self._counted = (self._clock(), 0)
 
-    def run(self, sizes: list[int], first: int = 1) -> None:
-        """Evacuate the clients that wait, in waves of these sizes, numbered from `first`.
+    def run(self, sizes: list[int], first: int = 1, moved: int = 0) -> int:
+        """Evacuate the clients that wait, in waves of these sizes, numbered from `first`; return the next number.
+
+        Args:
+            moved: how many clients a move had that is over; whoever comes late is judged together with them.
 
         Raises:
             WaveError: too many clients of a wave did not land in time; nobody else was told to leave.
+            LateError: the same of clients that came late.
             UnprovenError: too many of them could not be looked at, or not be told.
             AwsError: AWS refuses, or does not fulfil anything any more.
             SwitchError: AWS knew none of the clients, and none shows up where it belongs.
         """
         self.total += sum(sizes)
-        last = first + len(sizes) - 1
+        number, rest = first, [size for size in sizes if size]
         with self._at_work():
-            for number, size in enumerate(sizes, first):
-                self._wave(number, last, size)
+            while rest:
+                size = rest.pop(0)
+                if not self._wave(number, number + len(rest), size, moved):
+                    rest = waves.once_more(size, rest)
+                number += 1
+        return number
 
     def watch(self) -> None:
         """Look for everyone who is on the way and has not landed, until all have or the time is over."""
         count = self.roster.gather_late()
+        self._absent = dict.fromkeys(self._absent, ANY_WAVE)
         wave = Wave(ANY_WAVE, count, 0, count, self._clock(), self._clock())
         with self._at_work():
             self._work(wave)
@@ -204,26 +225,29 @@ class Evacuation:
                     self._guarding = None
                 self._note_rest()
 
-    def _wave(self, number: int, last: int, size: int) -> None:
-        if not size:
-            return
+    def _wave(self, number: int, last: int, size: int, moved: int) -> bool:
+        """Whether the wave proved anything: it did not where all its clients had gone before they were told."""
         self.journal.write("sweep", wave=number, waves=last, clients=size)
         wave = Wave(number, size, size, size, self._clock(), unassigned=size)
         self._work(wave)
-        self.journal.write("landing", wave=number, landed=size - wave.left, late=wave.left)
-        if wave.left > size * self.limits.max_stragglers / 100:
-            raise self._verdict(wave)
+        absent = self.roster.absent(number) if wave.left else 0
+        details = {"absent": absent} if absent else {}
+        self.journal.write("landing", wave=number, landed=size - wave.left, late=wave.left, **details)
+        if wave.left - absent > (moved + size) * self.limits.max_stragglers / 100:
+            raise self._verdict(wave, wave.left - absent, moved)
+        return absent < size
 
-    def _verdict(self, wave: Wave) -> SwitchError:
+    def _verdict(self, wave: Wave, late: int, moved: int) -> SwitchError:
         """What is wrong with a wave that did not land: only who was looked for and not found is known not to have."""
-        place = f"wave {wave.number}"
-        allowed = f"{self.limits.max_stragglers:g} % at most"
+        place = "clients that came late" if moved else f"wave {wave.number}"
+        allowed = f"{self.limits.max_stragglers:g} % {f'of {moved + wave.size} ' if moved else ''}at most"
         missing, unseen = self.roster.not_landed(wave.number)
-        not_told = wave.left - missing - unseen
-        if missing > wave.size * self.limits.max_stragglers / 100:
-            return WaveError(
+        not_told = late - missing - unseen
+        if missing > (moved + wave.size) * self.limits.max_stragglers / 100:
+            names = listed(self.roster.late_of(wave.number, NAMES_SHOWN + 1), NAMES_SHOWN)
+            return (LateError if moved else WaveError)(
                 f"{place}: found {wave.left} of {wave.size} clients not landed within "
-                f"{self.limits.landing_timeout:.0f} s, expected {allowed}"
+                f"{self.limits.landing_timeout:.0f} s ({names}), expected {allowed}"
             )
         if not_told > unseen:
             why = f" ({self._refusal})" if self._refusal else ""
@@ -247,9 +271,18 @@ class Evacuation:
     def _over(self, wave: Wave) -> bool:
         """Whether a wave's time is up: counted from its last client, or from when anything was last heard."""
         now, timeout = self._clock(), self.limits.landing_timeout
+        if self._is_empty(wave) and now - (wave.complete or now) > VANISHED_GRACE:
+            # The fleet need not wait for who is not there; the last look is for these, too.
+            return not self.roster.not_looked_for(wave.number)
         late = now - (self._heard if wave.complete is None else wave.complete) - timeout
         # Nobody is judged who has not been looked for.
         return late > LOOK_SECONDS or (late > 0 and not self.roster.not_looked_for(wave.number))
+
+    def _is_empty(self, wave: Wave) -> bool:
+        """Whether a wave of a handful, such as a canary, has nobody who was there when it was told."""
+        return wave.left == wave.size <= HANDFUL and wave.left == sum(
+            each == wave.number for each in self._absent.values()
+        )
 
     def _feed(self, wave: Wave) -> None:
         now = self._clock()
@@ -319,7 +352,11 @@ class Evacuation:
         self._failing = None
         self._first_told = self._first_told or self._heard
         self._found_any = self._found_any or told.found
-        self._in_flight.add(passenger.key)
+        if told.found:
+            self._in_flight.add(passenger.key)
+            self._absent.pop(passenger.key, None)
+        else:
+            self._absent[passenger.key] = passenger.wave
         self.journal.note("delete_connection", client_id=passenger.client_id, region=passenger.region, found=told.found)
         self._count_told(passenger)
         self.roster.update(
@@ -333,6 +370,8 @@ class Evacuation:
         if passenger.kicks or passenger.wave != wave.number or not wave.unsent:
             return
         self.told += 1
+        if self._many_told is None and self.told > HANDFUL:
+            self._many_told = self._clock()
         wave.unsent -= 1
         if not wave.unsent:
             wave.complete = self._clock()
@@ -375,6 +414,8 @@ class Evacuation:
         if seen.landed:
             self._has_landed(passenger, seen)
             return
+        if seen.in_target or seen.in_source:
+            self._absent.pop(passenger.key, None)
         now = self._clock()
         again = tell_again_at(seen, passenger, self.limits.ttl, now)
         # A client that AWS refused to disconnect is not told again; one that nobody has told yet is.
@@ -392,6 +433,7 @@ class Evacuation:
     def _has_landed(self, passenger: Passenger, seen: Sighting) -> None:
         self._heard = self._clock()
         self._in_flight.discard(passenger.key)
+        self._absent.pop(passenger.key, None)
         self.landed += 1
         if passenger.wave == self._wave_now.number:
             self._wave_now.left -= 1
@@ -447,9 +489,9 @@ class Evacuation:
 
     def _all_vanished(self, now: float) -> bool:
         """Whether AWS knew nobody that it was told to disconnect, and nobody shows up where they belong."""
-        if self._first_told is None or self._found_any or self.landed or self._sending:
+        if self._many_told is None or self._found_any or self.landed or self._sending:
             return False
-        return now - self._first_told > VANISHED_GRACE
+        return now - self._many_told > VANISHED_GRACE
 
     def _say(self, wave: Wave) -> None:
         now = self._clock()

@@ -26,6 +26,54 @@ class OwnWayError(SwitchError):
     """This machine does not reach the MQTT endpoints, which says nothing about the devices' way."""
 
 
+def look_at_records(aws: Aws, zone: str, plan: Plan, when: str) -> None:
+    """Look whether the records are as the mode says.
+
+    Args:
+        when: as the error says it.
+
+    Raises:
+        RecordsChangedError: somebody else has changed them since they were read or switched.
+    """
+    try:
+        found = route53.read_records(aws.route53, zone, list(plan.desired))
+    except AwsError as error:
+        # Route 53 that does not answer changes no record either.
+        if error.temporary:
+            return
+        raise
+    wrong = [
+        f"{name} = {record.value if (record := found[name]) else 'no record'}"
+        for name, region in plan.desired.items()
+        if (record := found[name]) is None or record.value != plan.targets[region]
+    ]
+    if wrong:
+        raise RecordsChangedError(
+            f"records changed by someone else {when}: found {', '.join(wrong)}, expected them as the mode says; nobody "
+            "else is disconnected: find out who moves them, then run again",
+            {name: record.value if record else None for name, record in found.items()},
+        )
+
+
+class TableGuard(Guard):
+    """Looks at the records alone.
+
+    Args:
+        when: as its error says it.
+    """
+
+    def __init__(self, aws: Aws, zone: str, plan: Plan, when: str) -> None:
+        self._aws, self._zone, self._plan, self._when = aws, zone, plan, when
+
+    def look(self, _witness: Witness) -> None:
+        """Look once.
+
+        Raises:
+            RecordsChangedError: somebody else moves the records.
+        """
+        look_at_records(self._aws, self._zone, self._plan, self._when)
+
+
 class RecordsGuard(Guard):
     """Looks at Route 53 and at the MQTT endpoint of each region that takes clients in.
 
@@ -60,23 +108,7 @@ class RecordsGuard(Guard):
             self._look_at_target(region, witness)
 
     def _look_at_records(self) -> None:
-        try:
-            found = route53.read_records(self._aws.route53, self._settings.hosted_zone_id, list(self._plan.desired))
-        except AwsError as error:
-            # Route 53 that does not answer changes no record either.
-            if error.temporary:
-                return
-            raise
-        wrong = [
-            f"{name} = {record.value if (record := found[name]) else 'no record'}"
-            for name, region in self._plan.desired.items()
-            if (record := found[name]) is None or record.value != self._plan.targets[region]
-        ]
-        if wrong:
-            raise RecordsChangedError(
-                f"records changed by someone else during the sweep: found {', '.join(wrong)}, expected them as they "
-                "were switched; nobody else is disconnected: find out who moves them, then run again"
-            )
+        look_at_records(self._aws, self._settings.hosted_zone_id, self._plan, "during the sweep")
 
     def _knock(self, region: str, endpoint: str) -> None:
         settings = self._settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -166,7 +167,7 @@ def next_number(root: Path) -> int:
     return max((run.number for run in _newest_first(root)), default=0) + 1
 
 
-def interrupted(root: Path, desired: dict[str, str], since: float) -> Path | None:
+def interrupted(root: Path, desired: dict[str, str], since: float, until: float = math.inf) -> Path | None:
     """The folder of the newest run, if it was on the way to the same state and was killed between its plan and its end.
 
     One that was killed before has seen a part of the fleet at most, which guards and waves were not made for. None also
@@ -175,10 +176,10 @@ def interrupted(root: Path, desired: dict[str, str], since: float) -> Path | Non
     Args:
         root: the folder of all runs.
         desired: `{endpoint: region}`.
-        since: epoch seconds; a run that began before is too old.
+        since, until: epoch seconds; a run that began before is too old, one that began later did so by another clock.
     """
     newest = next(iter(_newest_first(root)), None)
-    if newest is None or newest.began < since or newest.start.get("desired") != desired:
+    if newest is None or not since <= newest.began <= until or newest.start.get("desired") != desired:
         return None
     try:
         steps = {entry["step"] for entry in _entries(newest.folder / JOURNAL, everything=False)}
@@ -187,14 +188,44 @@ def interrupted(root: Path, desired: dict[str, str], since: float) -> Path | Non
     return newest.folder if "plan" in steps and "end" not in steps else None
 
 
-def previous_records(root: Path) -> tuple[str, dict[str, str], list[str]]:
-    """Return the newest run that switched records and was no rollback, and `{endpoint: region}` from before it.
+@dataclass(frozen=True)
+class Previous:
+    """The newest run that switched records and was no rollback.
+
+    Attributes:
+        before, after: `{endpoint: region}` from before it, and as it leaves them.
+        notes: lines that name the older runs whose journals cannot be read, which are passed over.
+    """
+
+    run_id: str
+    before: dict[str, str]
+    after: dict[str, str]
+    notes: list[str]
+
+    def expect(self, found: dict[str, str]) -> None:
+        """Check that the records are those that the run left, or the same as before it.
+
+        Args:
+            found: `{endpoint: region}`.
+
+        Raises:
+            RefusedError: somebody else has moved them since, and going back would undo that.
+        """
+        if found in (self.before, self.after):
+            return
+        wrong = ", ".join(f"{name} in {region}" for name, region in found.items() if region != self.after.get(name))
+        left = ", ".join(f"{name} in {self.after.get(name)}" for name in found)
+        raise RefusedError(
+            f"rollback of {self.run_id}: found {wrong}, expected the records as that run left them ({left}): somebody "
+            "has moved them since, choose a mode with failover.yml"
+        )
+
+
+def previous_records(root: Path) -> Previous:
+    """Return the newest run that switched records and was no rollback, and the records from before it.
 
     A run of which nobody can say whether it switched, because it was killed or AWS did not answer, counts: what was
     before it is safe to go back to either way.
-
-    Returns:
-        Also lines that name the older runs whose journals cannot be read, which are passed over.
 
     Raises:
         RefusedError: there is no such run.
@@ -206,18 +237,19 @@ def previous_records(root: Path) -> tuple[str, dict[str, str], list[str]]:
             raise run.damage
         if run.start.get("rollback") is True:
             continue
-        before = _records_before(run.folder / JOURNAL)
-        if before is not None:
+        records = _records_of(run.folder / JOURNAL)
+        if records is not None:
             left_out = [each.damage for each in earlier[number + 1 :] if each.damage is not None]
-            return run.folder.name, before, [f"passed over, it is of an older run: {error}" for error in left_out]
+            notes = [f"passed over, it is of an older run: {error}" for error in left_out]
+            return Previous(run.folder.name, *records, notes)
     raise RefusedError(
         f"rollback: found no run in {root} that switched records, expected one to go back from: choose a mode with "
         "failover.yml"
     )
 
 
-def _records_before(journal: Path) -> dict[str, str] | None:
-    """`{endpoint: region}` before a run, None where it switched nothing."""
+def _records_of(journal: Path) -> tuple[dict[str, str], dict[str, str]] | None:
+    """`{endpoint: region}` before a run and as it wanted them, None where it switched nothing."""
     last = {entry["step"]: entry for entry in _entries(journal, everything=False)}
     if "switch" not in last or last.get("end", {}).get("outcome") == "refused":
         return None
@@ -225,8 +257,10 @@ def _records_before(journal: Path) -> dict[str, str] | None:
     moves = last.get("plan", {}).get("plan")
     if not isinstance(moves, dict) or not moves or not all(isinstance(move, dict) for move in moves.values()):
         raise _damaged(where, "records switched without a plan")
-    sources = {endpoint: move.get("from") for endpoint, move in moves.items()}
-    return dict(_texts({"step": "plan", "from": sources}, "from", where))
+    entry: Entry = {
+        "step": "plan", **{key: {name: move.get(key) for name, move in moves.items()} for key in ("from", "to")}
+    }  # fmt: skip
+    return dict(_texts(entry, "from", where)), dict(_texts(entry, "to", where))
 
 
 def switched_records(journal: Path) -> tuple[dict[str, Any], float]:

@@ -10,10 +10,11 @@ SIGHUP and SIGKILL end ansible-playbook without a word to anybody, and the modul
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ORPHANED = signal.SIGVTALRM
 HANDLED = (*SIGNALS, ORPHANED)
 POLL_SECONDS = 0.5
+# Ansible ships a module as an archive, from which it is imported.
+_SHIPPED = not Path(__file__).exists()
 _ADVICE = "expected the run to end by itself: run the same mode again to go on, or playbooks/rollback.yml to go back"
 
 
@@ -91,7 +94,9 @@ def orphan() -> bool:
             worker = any(Path(word).name.startswith("ansible") for word in command)
             return worker and _command(stat.parent) != command
         pid = stat.parent
-    return False
+    # A worker that was killed with ansible-playbook leaves what it began without the one that made the session.
+    leader = _stat(session)
+    return _SHIPPED and session > 0 and (leader is None or leader.state in "ZX") and _stat(os.getpid()) is not None
 
 
 def _command(pid: int) -> list[str]:
@@ -112,12 +117,22 @@ def _orphaned(waiting: Sequence[Process], parent: int) -> bool:
     return any(map(gone, waiting)) if waiting else os.getppid() != parent
 
 
+def _watched(waiting: Sequence[Process]) -> list[int]:
+    """Descriptors that can be read when these processes have ended (pidfd_open(2)), where there is such a call."""
+    found: list[int] = []
+    for process in waiting:
+        # Python is built without it for kernels before 5.3; the pid of one that is gone is none.
+        with suppress(OSError, AttributeError):
+            found.append(os.pidfd_open(process.pid))
+    return found
+
+
 class _Stop:
     """Turns the first reason to stop into Interrupted in the main thread, and passes over those that follow."""
 
     def __init__(self) -> None:
         self.interrupted = False
-        self._over = threading.Event()
+        self._ended, self._end = os.pipe()
         self._waiting = starters()
         self._parent = os.getppid()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -127,11 +142,17 @@ class _Stop:
         # Those who wait are told from others by their start, which says nothing where they ended before.
         if orphan():
             signal.raise_signal(ORPHANED)
+        # One that came before anybody could heed it.
+        missed = _passed_over[:1]
+        _passed_over.clear()
+        for number in missed:
+            signal.raise_signal(number)
 
     def end(self) -> None:
-        self._over.set()
+        os.close(self._end)
         # No signal after the handlers were given back: it would end the process without a word.
         self._thread.join()
+        os.close(self._ended)
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.interrupted:
@@ -141,10 +162,23 @@ class _Stop:
         raise Interrupted(f"run: found {found}, {_ADVICE}")
 
     def _watch(self) -> None:
-        while not self._over.wait(POLL_SECONDS):
-            if _orphaned(self._waiting, self._parent):
-                signal.pthread_kill(threading.main_thread().ident or 0, ORPHANED)
-                return
+        """Wait for the end of those who wait: the kernel says it at once where it can, else it is looked for."""
+        watched = _watched(self._waiting)
+        try:
+            while not self._over([self._ended, *watched]):
+                if _orphaned(self._waiting, self._parent):
+                    signal.pthread_kill(threading.main_thread().ident or 0, ORPHANED)
+                    return
+        finally:
+            for descriptor in watched:
+                os.close(descriptor)
+
+    def _over(self, descriptors: Sequence[int]) -> bool:
+        """Wait a moment, or until something happens; whether the run has ended."""
+        poll = select.poll()
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
+        return any(descriptor == self._ended for descriptor, _ in poll.poll(POLL_SECONDS * 1000))
 
 
 @contextmanager
@@ -170,7 +204,11 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Pass over SIGINT, SIGTERM and SIGHUP in the block, but for what is `stoppable` in it."""
+    """Pass over SIGINT, SIGTERM and SIGHUP in the block, but for what is `stoppable` in it.
+
+    That begins with the first of those which came before it.
+    """
+    _passed_over.clear()
     before = {number: signal.signal(number, _pass_over) for number in SIGNALS}
     try:
         yield
@@ -178,8 +216,11 @@ def undisturbed() -> Iterator[None]:
         _restore(before)
 
 
-def _pass_over(_number: int, _frame: FrameType | None) -> None:
-    pass
+_passed_over: list[int] = []
+
+
+def _pass_over(number: int, _frame: FrameType | None) -> None:
+    _passed_over.append(number)
 
 
 def _restore(handlers: dict[signal.Signals, signal._HANDLER]) -> None:

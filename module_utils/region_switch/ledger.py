@@ -272,7 +272,8 @@ class Tally:
     Args:
         path: the ledger.
         since: epoch seconds; where the window begins.
-        moved: `{client_id: (old region, new region)}` of the clients whose gap is asked for.
+        moved: `{client_id: (old region, new region)}` of the clients whose gap is asked for; of one that is back where
+            it was both are the same, and its gap is the longest pause between two of its messages.
         until: where the window ends.
         clients: is filled with where and when each client's messages arrived.
     """
@@ -288,7 +289,9 @@ class Tally:
         self._path = path
         self._since = since
         self._until = until
-        self._gaps = {client_id: _Gap(*regions) for client_id, regions in (moved or {}).items()}
+        self._gaps: dict[str, _Gap | _Pause] = {
+            client_id: _Gap(old, new) if old != new else _Pause() for client_id, (old, new) in (moved or {}).items()
+        }
         self._clients = clients
         # The newest stream of each client.
         self._streams: dict[str, _Stream] = {}
@@ -439,6 +442,24 @@ class _Gap:
 
     def seconds(self) -> float | None:
         return None if self._first is None or self._last is None else self._first - self._last
+
+
+class _Pause:
+    """The longest pause of a client that was sent away and came back, wherever its messages arrived."""
+
+    __slots__ = ("_last", "_longest")
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._longest: float | None = None
+
+    def take(self, _region: str, at: float, since: float) -> None:
+        if self._last is not None and at >= since:
+            self._longest = max(self._longest or 0.0, at - self._last)
+        self._last = at
+
+    def seconds(self) -> float | None:
+        return self._longest
 
 
 def _dropped(connection: sqlite3.Connection) -> Iterator[Dropped]:

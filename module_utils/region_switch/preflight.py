@@ -273,7 +273,8 @@ def _denied(region: str, attempt: Callable[[], object]) -> list[Finding]:
     try:
         attempt()
     except AwsError as error:
-        return [unanswered("permission", region, error)] if error.denied or error.unreadable else []
+        refused = error.denied or error.unreadable
+        return [unanswered("permission", region, error)] if refused else []
     return []
 
 

@@ -37,7 +37,7 @@ def ensure_records(parameters: dict[str, Any], check_mode: bool) -> Result:
     current = read_records(aws.route53, zone, wanted)
     changes, after = setup_changes(current, wanted, targets.values(), ttl)
     if changes and not check_mode:
-        change_id = submit(aws.route53, zone, changes, current, after, "Create the CNAMEs of endpoints")
+        change_id = submit(aws.route53, zone, changes, current, after, "Create the CNAMEs of endpoints", or_others=True)
         if change_id:
             wait_insync(aws.route53, change_id, parameters["timeout"])
     before = {name: {"value": record.value, "ttl": record.ttl} for name, record in current.items() if record}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import dns_gate, route53, survey
 from .aws import Aws
 from .errors import NotConvergedError, RecordsChangedError, SwitchError
-from .evacuation import FLIGHT_SECONDS, Evacuation, Guard, Limits
+from .evacuation import FLIGHT_SECONDS, Evacuation, Limits
+from .guard import TableGuard
 from .interrupt import Interrupted
 from .journal import Journal
 from .landing import RESOLVER_CACHE, TELL_AGAIN, Looker
@@ -33,9 +34,12 @@ class Returned:
 
 def restore(
     aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path,
-    runtime: Runtime = MACHINE,
+    runtime: Runtime = MACHINE, restored: Callable[[], None] = lambda: None,
 ) -> Returned:  # fmt: skip
     """Put the records back that this run has switched, and see the clients return. Notes in the roster who did.
+
+    Args:
+        restored: called when the records are as they were.
 
     Raises:
         RecordsChangedError: somebody else has changed them since; nothing was overwritten.
@@ -45,26 +49,30 @@ def restore(
     found = route53.read_records(aws.route53, options.hosted_zone_id, [move.endpoint for move in plan.moves])
     changes: list[dict[str, Any]] = []
     expected: dict[str, str] = {}
+    carried = {record.name for record in plan.carried}
     # With those that stayed: somebody else may have moved one of them, and what is written is the whole table.
     for move in plan.moves:
         record = found[move.endpoint]
         if record is None or record.value != plan.targets[move.target]:
             raise RecordsChangedError(
                 f"record {move.endpoint}: found {record.value if record else 'none'}, expected "
-                f"{plan.targets[move.target]} as this run left it: somebody else changes it, nothing was restored"
+                f"{plan.targets[move.target]} as this run left it: somebody else changes it, nothing was restored",
+                {name: each.value if each else None for name, each in found.items()},
             )
         wanted = before.get(move.endpoint, record)
-        changes += route53.replace(record, wanted.raw)
-        expected[move.endpoint] = wanted.value
-    restored = {name: record.value for name, record in before.items()}
-    journal.write("restore", records=restored)
+        if move.endpoint in before or record.name in carried:
+            changes += route53.replace(record, wanted.raw)
+            expected[move.endpoint] = wanted.value
+    values = {name: record.value for name, record in before.items()}
+    journal.write("restore", records=values)
     change_id = route53.submit(
         aws.route53_writer, options.hosted_zone_id, changes, found, expected, "Restore after a move that did not land"
     )
+    restored()
     journal.write("restored", change_id=change_id)
     if change_id:
         route53.wait_insync(aws.route53, change_id, options.dns_timeout, runtime.monotonic, runtime.sleep)
-    _wait_for_dns(options, plan, restored, runtime)
+    _wait_for_dns(options, plan, values, runtime)
     return _bring_back(aws, options, journal, plan, roster, directory, runtime)
 
 
@@ -96,6 +104,8 @@ def _bring_back(
         _evacuate(_evacuation(aws, options, journal, plan, back, silent, runtime), back)
         for passenger in back.landed():
             roster.returned(passenger)
+        for passenger, in_home, in_left in back.away():
+            roster.still_away(passenger, in_home, in_left)
         roster.commit()
         found = Returned(back.count(), back.count("state = 'landed'"))
     journal.write("returned", told=found.told, back=found.back)
@@ -137,4 +147,6 @@ def _evacuation(
         aws.data, pace.leaving, pace.arriving, options.clean_session, options.prevent_will_message, runtime
     )
     looker = Looker(aws.data, rates, silent, runtime)
-    return Evacuation(back, sweeper, looker, journal, Limits(100.0, in_flight, timeout, ttl), Guard(), runtime)
+    # Whoever is where somebody else's records lead by now is left there.
+    guard = TableGuard(aws, options.hosted_zone_id, replace(plan, desired=plan.sources), "on the way back")
+    return Evacuation(back, sweeper, looker, journal, Limits(100.0, in_flight, timeout, ttl), guard, runtime)

@@ -74,6 +74,38 @@ _COLUMNS = (
 )
 _NAMES = ", ".join(_COLUMNS)
 _SELECT = f"SELECT {_NAMES} FROM client"  # noqa: S608 - names of this file
+# A client that was told to leave by a move which was taken back, and was seen where its record points again.
+RETURNED = "returned"
+# One that had gone when it was told to leave, and is nowhere since: nobody can say that a region does not take it in.
+_ABSENT = "(kicks > 0 AND found = 0 AND in_target = 0 AND in_source = 0)"
+# What became of a client, in one word, beside its endpoint's record as it is in the end: see `STATES`.
+_HOME = "coalesce((SELECT home.region FROM temp.home WHERE home.endpoint = client.endpoint), target)"
+VERDICT = f"""
+CASE
+WHEN note = '{RETURNED}' THEN 'returned'
+WHEN state = 'placed' THEN CASE WHEN region = {_HOME} THEN 'placed' ELSE 'straggler' END
+WHEN state = 'landed' THEN CASE WHEN target = {_HOME} THEN 'landed' ELSE 'straggler' END
+WHEN state = 'waiting' AND kicks = 0 AND attempts = 0 THEN CASE WHEN region = {_HOME} THEN 'placed' ELSE 'untold' END
+WHEN in_target IS NULL OR in_source IS NULL THEN 'unproven'
+WHEN in_target AND in_source THEN 'both'
+WHEN in_target THEN CASE WHEN target = {_HOME} THEN 'landed' ELSE 'straggler' END
+WHEN in_source THEN CASE WHEN region = {_HOME} THEN 'returned' WHEN bounces THEN 'bounced' ELSE 'straggler' END
+ELSE 'dark'
+END"""
+STATES = {
+    "placed": "was where its record points",
+    "landed": "seen connected where its record points",
+    "returned": "told to leave, and seen back where its record points again",
+    "untold": "found elsewhere than its record points, and not told to leave",
+    "straggler": "connected elsewhere than its record points",
+    "bounced": "went back to the region that it was told to leave",
+    "both": "connected in both regions",
+    "dark": "connected in neither region",
+    "unproven": "may have been told to leave; not looked for since, or AWS did not say",
+}
+# Those of them that are where the record points.
+AT_HOME = ("placed", "landed", "returned")
+_AT_HOME = ", ".join(f"'{state}'" for state in AT_HOME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +213,7 @@ class Roster:
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
         self._db.execute(f"PRAGMA user_version = {SHAPE}")
+        records_are(self._db, {})
         self._committed = time.monotonic()
 
     @staticmethod
@@ -258,7 +291,8 @@ class Roster:
             done = self._db.execute(
                 "INSERT INTO client (client_id, region, endpoint, target, connected_since, state, lot, late) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = 'waiting', due = 0, "
-                "connected_since = excluded.connected_since, bounces = bounces + 1, wave = excluded.wave "
+                "connected_since = excluded.connected_since, bounces = bounces + 1, wave = excluded.wave, "
+                "in_target = 0, in_source = 1 "
                 "WHERE state = 'landed' AND excluded.state = 'waiting' AND excluded.connected_since > landed_at "
                 "AND excluded.connected_since >= connected_since + ?",
                 (*row, zlib.crc32(client.client_id.encode()), late, ANOTHER_CONNECTION),
@@ -365,11 +399,33 @@ class Roster:
     def returned(self, passenger: Passenger) -> None:
         """Note that a client of another roster, whose way leads back, is where its record points again."""
         self._begin()
+        key = passenger.client_id, passenger.region
+        update = "UPDATE client SET state = 'placed', note = ? WHERE client_id = ? AND target = ? AND state != 'placed'"
+        self._db.execute(update, (RETURNED, *key))
+        # It was found where it had landed, too, and is not there any more.
+        self._db.execute("DELETE FROM client WHERE client_id = ? AND region = ? AND state = 'placed'", key)
+
+    def away(self) -> Iterator[tuple[Passenger, int | None, int | None]]:
+        """Who has not come where this roster leads, with what was last seen: in the region they go to, and left."""
+        query = f"SELECT {_NAMES}, in_target, in_source FROM client WHERE state != 'landed'"  # noqa: S608
+        return ((Passenger(*values), seen, left) for *values, seen, left in self._db.execute(query))
+
+    def still_away(self, passenger: Passenger, in_home: int | None, in_left: int | None) -> None:
+        """Note where a client of another roster, whose way leads back, was last seen: it did not come back.
+
+        Args:
+            in_home, in_left: in the region it had to go to, and in the one it had to leave; None where AWS did not say.
+        """
+        self._begin()
         self._db.execute(
-            "UPDATE client SET state = 'placed', note = 'returned' WHERE client_id = ? AND target = ? "
-            "AND state != 'placed'",
-            (passenger.client_id, passenger.region),
+            "UPDATE client SET state = 'told', in_target = ?, in_source = iif(region = ?, ?, 0) "
+            "WHERE client_id = ? AND target = ? AND state != 'placed'",
+            (in_left, passenger.target, in_home, passenger.client_id, passenger.region),
         )
+
+    def records_are(self, homes: Mapping[str, str]) -> None:
+        """Count against these records from now on: `{endpoint: region}`, empty for a region that is not ours."""
+        records_are(self._db, homes)
 
     def assign(self, wave: int, size: int) -> None:
         """Give the next `size` clients that are in no wave yet to a wave."""
@@ -415,10 +471,22 @@ class Roster:
         return int(self._db.execute(query, values).fetchone()[0])
 
     def not_landed(self, wave: int) -> tuple[int, int]:
-        """How many of a wave were told and are known not to have landed, and of how many AWS does not say."""
-        told = "wave = ? AND kicks > 0 AND state NOT IN ('placed', 'landed')"
+        """How many of a wave were told and are known not to have landed, and of how many AWS does not say.
+
+        Whoever had gone before it was told, and is nowhere since, is in neither: see `absent`.
+        """
+        told = f"wave = ? AND kicks > 0 AND state NOT IN ('placed', 'landed') AND NOT ifnull({_ABSENT}, 0)"
         unseen = "(in_target IS NULL OR (in_target = 1 AND in_source IS NULL))"
         return self.count(f"{told} AND NOT {unseen}", wave), self.count(f"{told} AND {unseen}", wave)
+
+    def absent(self, wave: int) -> int:
+        """How many of a wave had gone before they were told to leave, and are nowhere since."""
+        return self.count(f"wave = ? AND state NOT IN ('placed', 'landed') AND {_ABSENT}", wave)
+
+    def late_of(self, wave: int, limit: int) -> list[str]:
+        """The first client IDs of a wave that have not landed."""
+        query = "SELECT client_id FROM client WHERE wave = ? AND state NOT IN ('placed', 'landed') ORDER BY 1 LIMIT ?"
+        return [client_id for (client_id,) in self._db.execute(query, (wave, limit))]
 
     def not_looked_for(self, wave: int) -> bool:
         """Whether somebody of a wave was told and has not been looked for since."""
@@ -438,9 +506,21 @@ class Roster:
         query = f"{_SELECT} WHERE state NOT IN ('placed', 'landed') ORDER BY client_id, region LIMIT ?"
         return (Passenger(*row) for row in self._db.execute(query, (limit,)))
 
-    def moved(self) -> Iterator[Passenger]:
-        """Those who were told to leave, or only looked for, in no order."""
-        return (Passenger(*row) for row in self._db.execute(f"{_SELECT} WHERE state != 'placed' AND looks > 0"))
+    def stragglers(self, limit: int) -> list[str]:
+        """The first client IDs that are not where their record points."""
+        query = f"SELECT DISTINCT client_id FROM client WHERE {VERDICT} NOT IN ({_AT_HOME}) ORDER BY 1 LIMIT ?"  # noqa: S608
+        return [client_id for (client_id,) in self._db.execute(query, (limit,))]
+
+    def moved(self) -> Iterator[tuple[str, str, str]]:
+        """`(client ID, region it left, region it went to)` of those who were told to leave, or only looked for.
+
+        Of one that is back where it was both are the same.
+        """
+        query = (
+            f"SELECT client_id, region, CASE {VERDICT} WHEN 'returned' THEN region ELSE target END "  # noqa: S608
+            "FROM client WHERE kicks > 0 OR (state != 'placed' AND looks > 0)"
+        )
+        return iter(self._db.execute(query))
 
     def client_digest(self) -> str:
         """A digest of who has to go from where to where, whatever the order they were found in."""
@@ -475,57 +555,52 @@ class Roster:
             writer = csv.writer(stream)
             writer.writerow(CSV_COLUMNS)
             query = (
-                "SELECT client_id, endpoint, region, target, state, kicked_at, landed_at, kicks, bounces, note, "
-                "in_target, in_source FROM client ORDER BY client_id, region"
+                f"SELECT client_id, endpoint, region, target, {VERDICT}, kicked_at, landed_at, kicks, bounces, "  # noqa: S608
+                "note FROM client ORDER BY client_id, region"
             )
             for row in self._db.execute(query):
                 writer.writerow(_csv_row(*row))
 
 
+def records_are(database: sqlite3.Connection, homes: Mapping[str, str]) -> None:
+    """Have a database with the table of a roster know where the endpoints' records point; writes nothing to its file.
+
+    An endpoint that is not in `homes` is taken to be where the clients' way leads.
+    """
+    database.execute("CREATE TEMP TABLE IF NOT EXISTS home (endpoint TEXT PRIMARY KEY, region TEXT NOT NULL)")
+    database.execute("DELETE FROM temp.home")
+    database.executemany("INSERT INTO temp.home VALUES (?, ?)", homes.items())
+
+
 def count_clients(database: sqlite3.Connection) -> dict[str, int]:
-    """The counts of summary.json, and `dark`: seen in neither region; of the table of a roster."""
-    straggler = "state NOT IN ('placed', 'landed')"
-    distinct = "SELECT count(DISTINCT client_id) FROM client WHERE "
-
-    def clients(where: str) -> int:
-        return int(database.execute(distinct + where).fetchone()[0])
-
-    total, stragglers = clients("1"), clients(straggler)
+    """The counts of summary.json, and `dark`: seen in neither region; of the table of a roster, see `records_are`."""
+    query = f"SELECT client_id, {VERDICT} AS verdict, region != target AS misplaced, bounces FROM client"  # noqa: S608
+    query = f"""
+        SELECT count(*), ifnull(sum(misplaced), 0), ifnull(sum(straggler), 0), ifnull(sum(bounced), 0),
+            ifnull(sum(both), 0), ifnull(sum(dark), 0)
+        FROM (SELECT max(misplaced) AS misplaced, max(verdict NOT IN ({_AT_HOME})) AS straggler,
+            max(bounces > 0) AS bounced, max(verdict = 'both') AS both, max(verdict = 'dark') AS dark
+            FROM ({query}) GROUP BY client_id)
+    """  # noqa: S608 - names of this file
+    total, misplaced, stragglers, bounced, both, dark = database.execute(query).fetchone()
     return {
         "total": total,
-        "misplaced": clients("state != 'placed'"),
+        "misplaced": misplaced,
         "landed": total - stragglers,
         "stragglers": stragglers,
-        "bounced": clients("bounces > 0"),
-        "in_both_regions": clients(f"{straggler} AND in_target = 1 AND in_source = 1"),
-        "dark": clients(f"{straggler} AND in_target = 0 AND in_source = 0"),
+        "bounced": bounced,
+        "in_both_regions": both,
+        "dark": dark,
     }
-
-
-def verdict(state: str, in_target: int | None, in_source: int | None, bounces: int) -> str:
-    """What became of a client, in one word: placed, landed, or why it is a straggler.
-
-    `both`: connected in both regions; `bounced`: back in the old one; `straggler`: still there; `dark`: in neither;
-    `unproven`: not looked for, or AWS did not say.
-    """
-    if state in ("placed", "landed"):
-        return state
-    if in_target is None or in_source is None:
-        return "unproven"
-    if in_target:
-        return "both" if in_source else "landed"
-    if not in_source:
-        return "dark"
-    return "bounced" if bounces else "straggler"
 
 
 def _csv_row(
     client_id: str, endpoint: str, region: str, target: str, state: str, kicked_at: float, landed_at: float,
-    kicks: int, bounces: int, note: str, in_target: int | None, in_source: int | None,
+    kicks: int, bounces: int, note: str,
 ) -> tuple[object, ...]:  # fmt: skip
     seconds = f"{max(0.0, landed_at - kicked_at):.3f}" if landed_at and kicked_at else ""
     return (
-        *map(cell, (client_id, endpoint, region, target, verdict(state, in_target, in_source, bounces))),
+        *map(cell, (client_id, endpoint, region, target, state)),
         *(_moment(kicked_at), _moment(landed_at), seconds, kicks, bounces, cell(note)),
     )
 

@@ -12,6 +12,10 @@ from .aws import AwsClient
 from .errors import UNREADABLE, AwsError, NotConvergedError, RecordsChangedError, RefusedError, SwitchError, one_line
 
 POLL_INTERVAL = 0.5
+# A batch has 1,000 values, each change counts one, and to replace a record takes two
+# (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html#limits-api-requests-changeresourcerecordsets);
+# 32,000 characters of values, of which a host name of an endpoint has 63 at most.
+MOST_REPLACED = 250
 BUSY_ATTEMPTS = 5
 
 # What a record set has that belongs to no routing policy, alias or traffic policy
@@ -152,10 +156,13 @@ def submit(
     expected: Mapping[str, str],
     comment: str,
     sleep: Callable[[float], None] = time.sleep,
+    or_others: bool = False,
 ) -> str | None:
     """Send one batch and return the change's ID; None when it proved to be applied although no answer said so.
 
     Args:
+        or_others: whether it is as good that somebody else has written the very same meanwhile. Who may have to take
+            the change back has to know that it is theirs.
         before: the records that the changes were made from.
         expected: `{name: value}` once the batch is applied.
 
@@ -172,7 +179,7 @@ def submit(
         except AwsError as error:
             # A request without an answer may have been carried out, and its repetition then fails.
             if error.code == "InvalidChangeBatch" or error.uncertain:
-                _settle(route53, zone, changes, before, expected, error)
+                _settle(route53, zone, changes, before, expected, error, or_others)
                 return None
             if not error.throttled or attempt == BUSY_ATTEMPTS:
                 raise
@@ -195,6 +202,7 @@ def _settle(
     before: Mapping[str, Record | None],
     expected: Mapping[str, str],
     error: AwsError,
+    or_others: bool,
 ) -> None:
     """Read again after a batch that was refused or not answered; return when the records are as wanted."""
     found = read_records(route53, zone, expected)
@@ -208,7 +216,8 @@ def _settle(
         or record.value != plain(value)
         or record.ttl != ttls.get(plain(name), record.ttl)
     ]
-    if not wrong:
+    # A batch that was refused was not carried out: what is as wanted now, somebody else has written.
+    if not wrong and (or_others or error.code != "InvalidChangeBatch"):
         return
     changed = [name for name in expected if _raw(found[name]) != _raw(before.get(name))]
     if error.code != "InvalidChangeBatch" or not changed:
@@ -216,7 +225,8 @@ def _settle(
     shown = ", ".join(f"{name} = {_shown(found[name])}" for name in changed)
     raise RecordsChangedError(
         f"records changed by someone else since they were read: found {shown}; expected them unchanged, nothing was "
-        "overwritten: find out who moves them, then run again"
+        "overwritten: find out who moves them, then run again",
+        {name: record.value if record else None for name, record in found.items()},
     ) from error
 
 

@@ -72,6 +72,20 @@ class Plan:
         return [move for move in self.moves if move.needed]
 
     @property
+    def staying(self) -> list[route53.Record]:
+        return [self.records[move.endpoint] for move in self.moves if not move.needed]
+
+    @property
+    def carried(self) -> list[route53.Record]:
+        """Those that stay, as many as there is room for in a batch beside those that move."""
+        return self.staying[: max(0, route53.MOST_REPLACED - len(self.needed))]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """`{endpoint: region}` of the records as read."""
+        return {move.endpoint: move.source for move in self.moves}
+
+    @property
     def living(self) -> list[str]:
         return [region for region in self.targets if region not in self.dead]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -36,11 +37,22 @@ from . import (
 from .approval import Bounds
 from .aws import Aws
 from .dns_gate import Server, Stale
-from .errors import NotConvergedError, RefusedError, StorageError, SwitchError, one_line
-from .evacuation import FLIGHT_SECONDS, Evacuation, Limits, UnprovenError, WaveError
+from .errors import (
+    AwsError,
+    NotConvergedError,
+    RecordsChangedError,
+    RefusedError,
+    StorageError,
+    SwitchError,
+    duration,
+    listed,
+    one_line,
+    unforeseen,
+)
+from .evacuation import FLIGHT_SECONDS, Evacuation, LateError, Limits, UnprovenError, WaveError
 from .findings import Finding
 from .folder import UntrustedError
-from .guard import OwnWayError, RecordsGuard, TargetLostError
+from .guard import OwnWayError, RecordsGuard, TargetLostError, look_at_records
 from .html_report import messages
 from .interrupt import Interrupted, stoppable, undisturbed
 from .journal import VERSION, Journal, timestamp
@@ -83,11 +95,11 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
     waves.parse(options.waves)
     root = Path(options.reports_directory)
     folder.check(root)
-    mode, desired, notes = _desired(options, root)
+    mode, desired, notes, expected = _desired(options, root)
     notes += folder.foreign(root)
     aws = Aws(options.regions)
     if check_mode:
-        return _noting(notes, lambda: _preview(aws, options, mode, desired, runtime))
+        return _noting(notes, lambda: _preview(aws, options, mode, desired, expected, runtime))
     folder.claim(root)
     # Whatever signal comes while the report is written, it is written.
     with undisturbed():
@@ -107,7 +119,7 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
             ):
                 move = Run(options, aws, journal, roster, summary, directory, earlier, runtime)
                 move.notes += notes
-                move.reserve, move.number = reserve, history.next_number(root)
+                move.reserve, move.number, move.expected = reserve, history.next_number(root), expected
                 diff = move.execute(desired)
         # The next run need not wait for it.
         if not move.paused:
@@ -132,7 +144,7 @@ def _prepare(root: Path, directory: Path, desired: dict[str, str], notes: list[s
     Returns:
         That run's folder.
     """
-    earlier = history.interrupted(root, desired, now - RESUME_SECONDS)
+    earlier = history.interrupted(root, desired, now - RESUME_SECONDS, now + RESUME_SECONDS)
     try:
         folder.make(directory)
     except OSError as error:
@@ -147,23 +159,24 @@ def _prepare(root: Path, directory: Path, desired: dict[str, str], notes: list[s
     return earlier
 
 
-def _desired(options: Options, root: Path) -> tuple[str, dict[str, str], list[str]]:
+def _desired(options: Options, root: Path) -> tuple[str, dict[str, str], list[str], history.Previous | None]:
     """The mode's name and what it wants; for a rollback what the records were before the last run that moved them.
 
     Returns:
-        Also what is to be said of how that was found.
+        Also what is to be said of how that was found, and what a rollback expects of the records as they are.
     """
     table = modes.normalise(options.modes, options.endpoints, options.regions)
     if not options.rollback:
-        return *modes.desired(table, options.mode), []
-    run_id, before, notes = history.previous_records(root)
+        return *modes.desired(table, options.mode), [], None
+    last = history.previous_records(root)
+    before = last.before
     found = {route53.plain(endpoint) for endpoint in options.endpoints}
     if set(before) != found or not set(before.values()) <= set(options.regions):
         raise RefusedError(
-            f"rollback of {run_id}: found records of {', '.join(sorted(before))}, expected those of the inventory's "
-            f"endpoints and regions: choose a mode with failover.yml"
+            f"rollback of {last.run_id}: found records of {', '.join(sorted(before))}, expected those of the "
+            "inventory's endpoints and regions: choose a mode with failover.yml"
         )
-    return modes.name_of(table, before) or "rollback", before, notes
+    return modes.name_of(table, before) or "rollback", before, last.notes, last
 
 
 def _bounds(options: Options) -> Bounds:
@@ -277,10 +290,14 @@ def _skipped(plan: Plan) -> list[str]:
     ]
 
 
-def _preview(aws: Aws, options: Options, mode: str, desired: dict[str, str], runtime: Runtime) -> Result:
+def _preview(
+    aws: Aws, options: Options, mode: str, desired: dict[str, str], expected: history.Previous | None, runtime: Runtime
+) -> Result:
     """What a run would do, and what speaks against it."""
     with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / ROSTER) as roster:
         plan = survey.read(aws, options, desired, roster)
+        if expected:
+            expected.expect(plan.sources)
         survey.refuse_dead_targets(plan, roster.per_route())
         found = _check(aws, options, plan, roster)
         token = _token(options, plan, roster, mode)
@@ -291,7 +308,7 @@ def _preview(aws: Aws, options: Options, mode: str, desired: dict[str, str], run
             "token": token,
             "findings": findings.as_dicts(found),
             "lines": [*_keep(options, token, roster), *_preview_lines(options, plan, roster, mode, found, token)],
-            "diff": _diff(plan, roster),
+            "diff": _diff(plan, roster, options),
         }
     try:
         findings.refuse(found, options.waive)
@@ -328,7 +345,7 @@ def _preview_lines(
     pace = survey.pace(plan.quotas, options)
     for (region, target), count in sorted(routes.items()):
         rate = min(pace.leaving[region], pace.arriving[target])
-        text.append(f"{count} clients in {region} belong to {target}: {rate:g} per second, {count / rate:.0f} s")
+        text.append(f"{count} clients in {region} belong to {target}: {rate:g} per second, {duration(count / rate)}")
     if sum(routes.values()) <= CLIENTS_SHOWN:
         text += [
             f"disconnect {each.client_id} in {each.region}, expect it in {each.target}"
@@ -336,24 +353,31 @@ def _preview_lines(
             if each.region not in plan.dead
         ]
     if routes:
-        text.append(f"telling everyone takes {pace.seconds(routes):.0f} s at least")
-    text += [*_told(plan, options), *filter(None, [_unproven(plan, options)])]
+        text.append(f"telling everyone takes {duration(pace.seconds(routes))} at least")
+    text += [*_not_carried(plan), *_told(plan, options), *filter(None, [_unproven(plan, options)])]
     text += findings.table(found, options.waive)
     if plan.needed or routes:
         text.append(f"token: {token}")
     return text
 
 
-def _diff(plan: Plan, roster: Roster) -> dict[str, Any]:
-    """Records and clients before and after, as `--diff` shows them; of many clients the first."""
-    shown = list(roster.misplaced(CLIENTS_SHOWN))
-    counts = [f"{count} in {region}" for (region, _), count in sorted(roster.per_route().items())]
-    routes = [f"{count} in {target}" for (_, target), count in sorted(roster.per_route().items())]
+def _diff(plan: Plan, roster: Roster, options: Options) -> dict[str, Any]:
+    """Records and clients before and after, as `--diff` shows them; of many clients the first.
+
+    `to_disconnect` is what the move does, and so stands on its side alone: how many, from where, for where.
+    """
+    sweeping = options.sweep == "misplaced"
+    shown = list(roster.misplaced(CLIENTS_SHOWN)) if sweeping else []
+    routes = [
+        f"{count} from {region}, to come back in {target}"
+        for (region, target), count in sorted(roster.per_route().items() if sweeping else ())
+        if region not in plan.dead
+    ]
     return {
         "before": {
             "records": {move.endpoint: move.source for move in plan.moves},
             "clients": {each.client_id: each.region for each in shown},
-            "to_disconnect": counts,
+            "to_disconnect": [],
         },
         "after": {
             "records": {move.endpoint: move.target for move in plan.moves},
@@ -361,6 +385,17 @@ def _diff(plan: Plan, roster: Roster) -> dict[str, Any]:
             "to_disconnect": routes,
         },
     }
+
+
+def _not_carried(plan: Plan) -> list[str]:
+    """What a batch has no room for is said: it is what keeps two controllers apart."""
+    left_out = len(plan.staying) - len(plan.carried)
+    if not plan.needed or not left_out:
+        return []
+    return [
+        f"{left_out} records that stay have no room in Route 53's batch: somebody else's change of these at the "
+        "same time is noticed in the end only; have no other controller move them meanwhile"
+    ]
 
 
 def _after(returned: restore.Returned) -> str:
@@ -398,6 +433,13 @@ class Run:
         self.sweeper: Sweeper | None = None
         self.reserve: Reserve | None = None
         self.number = 0
+        self.expected: history.Previous | None = None
+        # Where the records point, as far as this run has read or changed them: `{endpoint: region}`.
+        self.homes: dict[str, str] = {}
+        self.hosts: dict[str, str] = {}
+        # Whether every wave has landed, and the messages are counted.
+        self.moved = self.counted = False
+        self.restored = self.interrupted = False
 
     def execute(self, desired: dict[str, str]) -> dict[str, Any]:
         """Move, and write the report however it ends; return the diff."""
@@ -416,21 +458,42 @@ class Run:
                         options=environment.chosen(self.options),
                     )  # fmt: skip
                     plan = self._read(desired)
-                    diff = _diff(plan, self.roster)
+                    diff = _diff(plan, self.roster, self.options)
                     self._refuse(plan)
                     self._move(plan)
                 summary.outcome = self._outcome()
         except RefusedError as error:
             summary.error, summary.outcome = str(error), "failed" if self.wrote else "refused"
+            if isinstance(error, RecordsChangedError):
+                self._are_found(error)
         except Interrupted as error:
+            self.interrupted = True
             with self._said():
                 self.journal.write("interrupted", reason=str(error))
-            summary.error, summary.outcome = str(error), "partial" if self.wrote else "failed"
+            restored = "; the records had been restored, and not everybody was seen back" if self.restored else ""
+            summary.error, summary.outcome = f"{error}{restored}", "partial" if self.wrote else "failed"
         except SwitchError as error:
             summary.error = str(error)
+        except Exception as error:  # noqa: BLE001 - the report is what an operator needs then
+            self._unforeseen(error)
         finally:
             self._report()
         return diff
+
+    def _unforeseen(self, error: Exception) -> None:
+        """Have the report say what nobody has thought of, such as a program for credentials that prints a sentence."""
+        self.summary.error, self.summary.outcome = unforeseen(error), "failed"
+        frames = traceback.extract_tb(error.__traceback__)
+        with self._said():
+            self.journal.write(
+                "unforeseen", error=f"{type(error).__name__}: {error}",
+                frames=[f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames],
+            )  # fmt: skip
+
+    def _are_found(self, error: RecordsChangedError) -> None:
+        """Count against the records as somebody else has left them."""
+        hosts = {host: region for region, host in self.hosts.items()}
+        self.homes |= {name: hosts.get(host or "", "") for name, host in error.found.items()}
 
     def _report(self) -> None:
         """Write what is known. What the disk does not take is said, and what the module returns has the rest."""
@@ -440,6 +503,9 @@ class Run:
             self.roster.settle()
         with self._said():
             self._count()
+        if self.wrote and not self.paused and not self.counted:
+            with self._said():
+                self._count_messages(0.0 if self.interrupted else LEDGER_TIMEOUT)
         self.summary.finished_at = timestamp()
         with self._said():
             self.roster.write_csv(self.directory / "clients.csv")
@@ -447,7 +513,7 @@ class Run:
             if self.paused:
                 self.journal.write("paused")
             else:
-                self.journal.write("end", outcome=self.summary.outcome, error=self.summary.error)
+                self.journal.write("end", outcome=self.summary.outcome, error=self.summary.error, records=self.homes)
         with self._said():
             report.write(self.directory, self.summary.as_dict())
 
@@ -508,7 +574,10 @@ class Run:
             self.roster.resume()
             plan = survey.read(self.aws, self.options, desired, self.roster)
         self.summary.moves = plan.moves
-        hosts = plan.targets
+        hosts = self.hosts = plan.targets
+        self.homes = plan.sources
+        if self.expected:
+            self.expected.expect(plan.sources)
         self.targets = {endpoint: hosts[region] for endpoint, region in desired.items() if region in hosts}
         for region, reason in plan.dead.items():
             self.journal.write("skipped", region=region, reason=reason, gone=region in plan.gone)
@@ -517,10 +586,10 @@ class Run:
         pace = survey.pace(plan.quotas, self.options)
         self.journal.write(
             "plan", plan=report.plan_dict(plan.moves), misplaced=sum(routes.values()), unmapped=plan.unmapped,
-            seconds=round(pace.seconds(routes), 1), pace=vars(pace), targets=plan.targets,
+            seconds=round(pace.seconds(routes), 3), pace=vars(pace), targets=plan.targets,
             token=_token(self.options, plan, self.roster, self.summary.mode),
         )  # fmt: skip
-        self.notes += _told(plan, self.options)
+        self.notes += [*_not_carried(plan), *_told(plan, self.options)]
         return plan
 
     def _refuse(self, plan: Plan) -> None:
@@ -552,11 +621,20 @@ class Run:
             with self.summary.phase("dns") as noted:
                 noted |= self._dns_gate(plan)
         except NotConvergedError as error:
+            self._look_again(plan)
             self._give_up(plan, error)
         waiting = self.options.sweep == "misplaced" and self.roster.waiting()
         self.paused = bool(self.options.pause_after_dns and self.switched and waiting)
         if not self.paused:
             self._land(plan)
+
+    def _look_again(self, plan: Plan) -> None:
+        """Look whether the records are in the end what this run says of them.
+
+        Raises:
+            RecordsChangedError: somebody else moves them.
+        """
+        look_at_records(self.aws, self.options.hosted_zone_id, plan, "during the move")
 
     def _land(self, plan: Plan) -> None:
         """Sweep and prove. Notes in the summary what is wrong at the end, in one line."""
@@ -564,14 +642,17 @@ class Run:
             if self.options.sweep == "misplaced":
                 with self.summary.phase("sweep"):
                     self._evacuate(plan)
-        except (WaveError, TargetLostError) as error:
-            self._give_up(plan, error)
-        except (UnprovenError, OwnWayError) as error:
+        except (WaveError, TargetLostError, LateError, UnprovenError, OwnWayError) as error:
+            # Clients follow the records: who has changed these is why they are elsewhere.
+            self._look_again(plan)
+            if isinstance(error, WaveError | TargetLostError) and not self.moved:
+                self._give_up(plan, error)
             # Whoever has moved may well be where it belongs: going back would be the harm.
             raise self._stays(error) from error
         with self.summary.phase("messages"):
-            self._count_messages()
+            self._count_messages(LEDGER_TIMEOUT)
         self.summary.error = self._stragglers() or _unproven(plan, self.options)
+        self._look_again(plan)
 
     def _read_again(self, desired: dict[str, str]) -> Plan:
         """The plan of a run that goes on: what is now, and the records as they were before it switched them.
@@ -592,6 +673,7 @@ class Run:
             )
         self.switched = True
         self.ttl = max(self.ttl, ttl)
+        self.homes, self.hosts = dict(plan.desired), plan.targets
         records = {name: record for name, raw in before.items() if (record := route53.simple_cname(raw))}
         return replace(plan, moves=list(self.summary.moves), records={**plan.records, **records})
 
@@ -609,13 +691,31 @@ class Run:
             raise self._stays(error) from error
         with self.summary.phase("restore"):
             returned = restore.restore(
-                self.aws, self.options, self.journal, plan, self.roster, self.directory, self.runtime
-            )
+                self.aws, self.options, self.journal, plan, self.roster, self.directory, self.runtime,
+                lambda: self._is_restored(plan),
+            )  # fmt: skip
+        since = self._changed_since_restored(plan)
         self.summary.outcome = "rolled_back"
         raise SwitchError(
             f"{error}: the records were restored, and {returned.back} of {returned.told} clients that had been told to "
-            f"leave were seen back; {_after(returned)}"
+            f"leave were seen back; {since or _after(returned)}"
         ) from error
+
+    def _changed_since_restored(self, plan: Plan) -> str:
+        """What is to be said of records that somebody else has changed since they were restored; empty of none."""
+        try:
+            look_at_records(
+                self.aws, self.options.hosted_zone_id, replace(plan, desired=plan.sources), "since they were restored"
+            )
+        except RecordsChangedError as error:
+            self._are_found(error)
+            return str(error)
+        except AwsError as error:
+            return f"whether they still are as restored is not known: {error}"
+        return ""
+
+    def _is_restored(self, plan: Plan) -> None:
+        self.restored, self.homes = True, plan.sources
 
     def _stays(self, error: SwitchError) -> SwitchError:
         self.summary.outcome = "partial"
@@ -633,13 +733,13 @@ class Run:
             expected[move.endpoint] = target
         before = {move.endpoint: dict(plan.records[move.endpoint].raw) for move in plan.needed}
         self.journal.write("switch", records=expected, before=before)
-        staying = [plan.records[move.endpoint] for move in plan.moves if not move.needed]
-        changes += route53.as_read(staying)
-        expected |= {record.name: record.value for record in staying}
+        changes += route53.as_read(plan.carried)
+        expected |= {record.name: record.value for record in plan.carried}
         comment = f"Move to mode {self.summary.mode}"
         zone = self.options.hosted_zone_id
         change_id = route53.submit(self.aws.route53_writer, zone, changes, plan.records, expected, comment)
         self.wrote = self.switched = True
+        self.homes = dict(plan.desired)
         self.journal.write("switched", change_id=change_id)
         if change_id:
             route53.wait_insync(
@@ -706,8 +806,9 @@ class Run:
 
     def _evacuate(self, plan: Plan) -> None:
         """Move everyone, again for whoever came to the old region after the plan was read."""
-        # A run that goes on from another's clients has not looked who is there now.
-        if self.earlier is None and not self.roster.count("state NOT IN ('placed', 'landed')"):
+        # A run that goes on from another's clients has not looked who is there now; and where records were switched,
+        # clients may have come to the old region since the plan was made.
+        if self.earlier is None and not self.switched and not self.roster.count("state NOT IN ('placed', 'landed')"):
             return
         evacuation = self._evacuation(plan)
         percents = waves.parse(self.options.waves)
@@ -718,9 +819,11 @@ class Run:
                 if not turn or sizes:
                     self.wrote = self.wrote or bool(sizes)
                     self.summary.sweep["passes"] += bool(sizes)
-                    evacuation.run(sizes, number)
+                    # Whoever came since is judged with the fleet that has moved, which nobody sends back for it.
+                    moved = self.roster.counts()["misplaced"] - sum(sizes) if turn else 0
+                    number = evacuation.run(sizes, number, moved)
                     evacuation.watch()
-                    number += len(sizes)
+                    self.moved = True
                     survey.find_clients(self.aws, self.options, plan.desired, plan.quotas, self.roster, late=True)
                     self._refuse_late(plan)
                     sizes = waves.sizes(self.roster.waiting(), percents)
@@ -778,18 +881,21 @@ class Run:
         sweep["rate"] = round(evacuation.told / max(1.0, evacuation.seconds), 1)
 
     def _count(self) -> None:
+        """Count the clients against the records as they are in the end."""
+        self.roster.records_are(self.homes)
         counts = self.roster.counts()
         dark = counts.pop("dark")
         self.summary.clients = counts
         if dark and self.switched:
             self.notes.append(f"{dark} clients are connected in neither region, as far as seen")
 
-    def _count_messages(self) -> None:
-        """Read the ledger until nothing is missing any more, for LEDGER_TIMEOUT at most."""
+    def _count_messages(self, patience: float) -> None:
+        """Read the ledger until nothing is missing any more, for so many seconds at most."""
+        self.counted = True
         if not self.options.ledger:
             return
-        moved = {each.client_id: (each.region, each.target) for each in self.roster.moved()}
-        deadline = self.runtime.monotonic() + LEDGER_TIMEOUT
+        moved = {client_id: (region, target) for client_id, region, target in self.roster.moved()}
+        deadline = self.runtime.monotonic() + patience
         tally = ledger.Tally(Path(self.options.ledger), self.started, moved)
         while tally.update():
             self.summary.messages = tally.messages()
@@ -808,8 +914,7 @@ class Run:
         counts = self.roster.counts()
         if not counts["stragglers"]:
             return None
-        names = [each.client_id for each in self.roster.misplaced(NAMES_SHOWN + 1)]
-        shown = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
+        shown = listed(self.roster.stragglers(NAMES_SHOWN + 1), NAMES_SHOWN)
         return (
             f"clients: found {counts['stragglers']} of {counts['total']} not landed after "
             f"{self.options.landing_timeout:.0f} s ({shown}), expected all in their region: look at these devices "

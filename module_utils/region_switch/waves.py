@@ -42,6 +42,22 @@ def sizes(total: int, percents: Sequence[float]) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
+def once_more(size: int, rest: Sequence[int]) -> list[int]:
+    """Return the sizes of the waves behind one that proved nothing: as many clients as it had, then the rest.
+
+    Args:
+        size: of that wave; rest: those of the waves behind it.
+    """
+    left, again = list(rest), 0
+    while left and again < size:
+        taken = min(size - again, left[0])
+        again += taken
+        left[0] -= taken
+        if not left[0]:
+            left.pop(0)
+    return [again, *left] if again else []
+
+
 def _percent(value: object) -> float | None:
     if isinstance(value, str):
         value = _number(value.strip().removesuffix("%"))

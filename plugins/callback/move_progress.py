@@ -60,6 +60,7 @@ class Progress:
         detail: how far it has come, empty where nothing says so.
         done, total: clients disconnected or landed, of those of this wave; total 0 where nothing is counted.
         began: epoch seconds at which the phase was seen to begin.
+        back: whether the move is being taken back.
     """
 
     doing: str = "reading what is"
@@ -67,10 +68,15 @@ class Progress:
     done: int = 0
     total: int = 0
     began: float = field(default_factory=time.time)
+    back: bool = False
 
     def apply(self, entry: Entry, now: float) -> str | None:
         """Take one entry of the journal in; return the line that it is worth, if any."""
         step = str(entry.get("step"))
+        self.back = self.back or step == "restored"
+        if self.back and step in _BACK:
+            self._enter(_WAY_BACK, now)
+            return _BACK[step](entry)
         if step == "dns_waiting":
             self.detail = _stale(entry)
         elif step == "progress":
@@ -80,7 +86,7 @@ class Progress:
         return _LINES[step](entry) if step in _LINES else None
 
     def _count(self, entry: Entry, now: float) -> None:
-        doing = _PHASES[entry["phase"]]
+        doing = _WAY_BACK if self.back else _PHASES[entry["phase"]]
         if doing != self.doing:
             self._enter(doing, now)
         self.done, self.total, self.detail = int(entry["done"]), int(entry["total"]), _counts(entry)
@@ -162,6 +168,7 @@ def _skipped_line(entry: Entry) -> str:
 
 
 _PHASES = {"sweep": "disconnecting clients", "landing": "waiting until every client is seen where it belongs"}
+_WAY_BACK = "sending clients back"
 _DOING = {
     "plan": "checking the target",
     "switch": "changing the records",
@@ -170,7 +177,7 @@ _DOING = {
     "sweep": _PHASES["sweep"],
     "landing": "looking for clients that came late",
     "restore": "restoring the records",
-    "restored": "sending clients back",
+    "restored": _WAY_BACK,
     "interrupted": "stopping",
 }
 _LINES: dict[str, Callable[[Entry], str]] = {
@@ -183,7 +190,15 @@ _LINES: dict[str, Callable[[Entry], str]] = {
     "landing": lambda entry: f"landing: {entry['landed']} landed, {entry['late']} late",
     "restore": lambda _: "restore: the records go back",
     "restored": lambda _: "restore: the records are as they were",
+    "returned": lambda entry: f"restore: {entry['back']} of {entry['told']} clients were seen back",
     "interrupted": lambda entry: f"interrupted: {entry['reason']}",
+}
+
+
+# The way back has waves, too.
+_BACK: dict[str, Callable[[Entry], str]] = {
+    "sweep": lambda entry: f"way back: {entry['clients']} clients",
+    "landing": lambda entry: f"way back: {entry['landed']} of those who were told are back, {entry['late']} not yet",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import platform
 import time
@@ -13,9 +14,10 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import dns_gate, folder, history, records_watch, survey
+from ansible.module_utils.region_switch import dns_gate, evacuation, folder, history, records_watch, survey
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.errors import RecordsChangedError
+from ansible.module_utils.region_switch.evacuation import Evacuation
 from ansible.module_utils.region_switch.landing import Looker
 from ansible.module_utils.region_switch.roster import Roster
 from ansible.module_utils.region_switch.route53 import compare_and_swap, read_records, submit
@@ -148,6 +150,19 @@ def test_report_of_a_move(aws_api: AwsApi, options: dict[str, Any]) -> None:
     )
     assert steps.index("dns") < steps.index("sweep") < steps.index("delete_connection") < steps.index("landed")
     assert steps[-1] == "end"
+
+
+def test_the_plan_says_where_clients_are_disconnected_from_and_no_time_of_0_seconds(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    foretold = run_ok("iot_region_switch", {**options, "mode": "3"}, check=True)
+
+    assert foretold["diff"]["before"]["to_disconnect"] == []
+    assert foretold["diff"]["after"]["to_disconnect"] == [f"2 from {OLD}, to come back in {NEW}"]
+    assert f"2 clients in {OLD} belong to {NEW}: 100 per second, less than 1 s" in foretold["lines"]
+    assert "telling everyone takes less than 1 s at least" in foretold["lines"]
+    records_only = run_ok("iot_region_switch", {**options, "mode": "3", "sweep": "none"}, check=True)["diff"]["after"]
+    assert (records_only["to_disconnect"], records_only["clients"]) == ([], {})
 
 
 def test_only_misplaced_clients_are_disconnected(aws_api: AwsApi, options: dict[str, Any]) -> None:
@@ -471,7 +486,12 @@ def test_a_wave_that_does_not_land_is_taken_back(aws_api: AwsApi, options: dict[
     found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 1, "waves": [50, 100]})
 
     assert found["outcome"] == "rolled_back"
-    assert "wave 2: found 1 of 1 clients not landed" in found["msg"]
+    assert f"wave 2: found 1 of 1 clients not landed within 1 s ({second})" in found["msg"]
+    # Both had to move; the first stayed where it had landed, which is not where its record points in the end.
+    counts = {"total": 2, "misplaced": 2, "landed": 0, "stragglers": 2, "bounced": 0, "in_both_regions": 0}
+    assert found["summary"]["clients"] == counts
+    with (Path(found["report"]) / "clients.csv").open(newline="") as table:
+        assert {row["client_id"]: row["state"] for row in csv.DictReader(table)} == {first: "straggler", second: "dark"}
     assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
     assert {record.ttl for record in read_records(AwsClient("route53", OLD), HOSTED_ZONE_ID, ENDPOINTS).values()} == {1}
     assert aws_api.writes(start).count("ChangeResourceRecordSets") == 2
@@ -497,7 +517,37 @@ def test_those_who_had_landed_are_sent_back(aws_api: AwsApi, options: dict[str, 
 
     assert found["outcome"] == "rolled_back"
     assert aws_api.connected(OLD) == set(CLIENTS)
-    assert found["summary"]["clients"]["stragglers"] == 0
+    counts = {"total": 2, "misplaced": 2, "landed": 2, "stragglers": 0, "bounced": 0, "in_both_regions": 0}
+    assert found["summary"]["clients"] == counts
+
+
+def test_a_move_that_is_taken_back_counts_those_it_never_told_where_they_are_and_tells_the_silence(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    """The canary does not land; it comes back, and the other was never told."""
+    canary, other = sorted(CLIENTS, key=lambda name: zlib.crc32(name.encode()))
+    aws_api.reconnect({})
+    ledger, reverse, now = Ledger(tmp_path / "ledger.sqlite"), Roster.reverse, time.time()
+    ledger.add([Arrival(canary, "stream", 1, OLD, now, now)])
+
+    def come_back(roster: Roster) -> Any:
+        aws_api.connect(OLD, canary)
+        ledger.add([Arrival(canary, "stream", 2, OLD, now + 36, now + 36)])
+        return reverse(roster)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Roster, "reverse", come_back)
+        more = {"landing_timeout": 1, "waves": [50, 100], "ledger": str(tmp_path / "ledger.sqlite")}
+        found = run("iot_region_switch", {**options, **more, "mode": "3"})
+
+    assert found["outcome"] == "rolled_back"
+    counts = {"total": 2, "misplaced": 2, "landed": 2, "stragglers": 0, "bounced": 0, "in_both_regions": 0}
+    assert found["summary"]["clients"] == counts
+    assert found["summary"]["gap_seconds"] == {"p50": 36.0, "p95": 36.0, "max": 36.0}
+    assert found["summary"]["messages"] is not None
+    with (Path(found["report"]) / "clients.csv").open(newline="") as table:
+        states = {row["client_id"]: row["state"] for row in csv.DictReader(table)}
+    assert states == {canary: "returned", other: "placed"}
 
 
 def test_who_had_landed_in_a_region_that_went_silent_is_only_looked_for(
@@ -540,6 +590,82 @@ def test_records_that_somebody_else_moved_on_are_not_restored(aws_api: AwsApi, o
     assert found["failed"]
     assert found["outcome"] == "failed"
     assert records()[ENDPOINTS[0]] == other
+    # Nobody is where the record points that somebody else has written.
+    assert found["summary"]["clients"]["landed"] == 0
+
+
+def test_records_that_somebody_else_changes_in_the_last_moment_are_no_move(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Evacuation.watch
+
+    def meddle(evacuation: Evacuation) -> None:
+        watch(evacuation)
+        point({ENDPOINTS[0]: ATS[OLD]})
+
+    monkeypatch.setattr(Evacuation, "watch", meddle)
+    found = run("iot_region_switch", {**options, "mode": "3"})
+
+    assert found["outcome"] == "failed"
+    assert f"records changed by someone else during the move: found {ENDPOINTS[0]} = {ATS[OLD]}" in found["msg"]
+    assert (found["summary"]["clients"]["landed"], found["summary"]["clients"]["stragglers"]) == (1, 1)
+
+
+def test_a_client_that_comes_late_and_does_not_land_sends_nobody_back(
+    aws_api: AwsApi, options: dict[str, Any], latecomer: str
+) -> None:
+    aws_api.reconnect(dict.fromkeys(CLIENTS, NEW))
+
+    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 1})
+
+    assert found["outcome"] == "partial"
+    assert f"clients that came late: found 1 of 1 clients not landed within 1 s ({latecomer})" in found["msg"]
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
+    assert aws_api.connected(NEW) == set(CLIENTS)
+    assert (found["summary"]["clients"]["landed"], found["summary"]["clients"]["stragglers"]) == (2, 1)
+
+
+def test_a_canary_that_is_switched_off_before_the_sweep_leaves_nobody_behind(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evacuation, "VANISHED_GRACE", 0.5)
+    canary, other = sorted(CLIENTS, key=lambda name: zlib.crc32(name.encode()))
+    run_waves = Evacuation.run
+
+    def switch_off(*arguments: Any) -> int:
+        aws_api.disconnect(OLD, canary)
+        return run_waves(*arguments)
+
+    monkeypatch.setattr(Evacuation, "run", switch_off)
+    found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 2, "waves": [50, 100]})
+
+    assert found["outcome"] == "partial"
+    assert canary in found["msg"]
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
+    assert aws_api.connected(NEW) == {other}
+
+
+def test_an_error_that_nobody_has_thought_of_ends_with_its_report(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as of a program that gives credentials, and in the middle of the sweep prints a sentence and no JSON."""
+
+    def expired(*_: Any) -> Any:
+        return json.loads("Your session has expired. Please log in.")
+
+    monkeypatch.setattr(Looker, "look", expired)
+    found = run("iot_region_switch", {**options, "mode": "3"})
+
+    assert found["outcome"] == "failed"
+    assert found["msg"].startswith("run: found JSONDecodeError: Expecting value")
+    report = Path(found["report"])
+    entries = [json.loads(line) for line in (report / "journal.jsonl").read_text().splitlines()]
+    end = entries[-1]
+    assert (end["outcome"], end["error"]) == ("failed", found["msg"])
+    assert json.loads((report / "summary.json").read_text())["outcome"] == "failed"
+    assert found["msg"] in html.unescape((report / "report.html").read_text())
+    [unforeseen] = [entry for entry in entries if entry["step"] == "unforeseen"]
+    assert "evacuation.py" in "".join(unforeseen["frames"])
 
 
 def test_records_are_left_where_the_operator_wants_no_restoring(aws_api: AwsApi, options: dict[str, Any]) -> None:
@@ -611,6 +737,14 @@ def test_a_paused_run_whose_records_were_moved_meanwhile_disconnects_nobody(
 
     assert "changed since" in found["msg"]
     assert aws_api.connected(OLD) == set(CLIENTS)
+
+
+def test_a_refused_run_that_touched_nobody_has_no_stragglers(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    found = run("iot_region_switch", {**options, "mode": "3", "max_clients": 1})
+
+    assert found["outcome"] == "refused"
+    counts = {"total": 2, "misplaced": 2, "landed": 2, "stragglers": 0, "bounced": 0, "in_both_regions": 0}
+    assert found["summary"]["clients"] == counts
 
 
 def test_only_what_was_approved_is_done(aws_api: AwsApi, options: dict[str, Any]) -> None:
@@ -1051,6 +1185,21 @@ def test_a_rollback_returns_to_the_records_before_and_does_so_once(aws_api: AwsA
     assert (back["outcome"], back["summary"]["mode"]) == ("moved", "2")
     assert aws_api.connected(OLD) == {"client_01"}
     assert run_ok("iot_region_switch", {**options, "rollback": True})["outcome"] == "unchanged"
+
+
+def test_a_rollback_from_records_that_another_controller_has_moved_since_is_refused(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    run_ok("iot_region_switch", {**options, "mode": "3"})
+    point({ENDPOINTS[0]: ATS[OLD]})
+    start = last_request(aws_api)
+    back = {**options, "rollback": True}
+
+    for check in (True, False):
+        found = run("iot_region_switch", back, check=check)
+        assert f"found {ENDPOINTS[0]} in {OLD}, expected the records as that run left them" in found["msg"]
+    assert found["outcome"] == "refused"
+    assert aws_api.writes(start) == []
 
 
 @pytest.mark.parametrize(

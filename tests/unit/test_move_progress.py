@@ -66,6 +66,18 @@ def test_landing_shows_count_landed_and_stragglers() -> None:
     )
 
 
+def test_way_back_is_told_apart_from_the_sweep() -> None:
+    progress = Progress()
+    assert progress.apply(entry("restored", change_id="C2"), now=100.0) == "restore: the records are as they were"
+    assert progress.apply(entry("sweep", wave=1, waves=1, clients=20), now=101.0) == "way back: 20 clients"
+    progress.apply(progress_entry("sweep", 200, eta=8.0), now=102.0)
+    assert progress.status(now=102.0).startswith("sending clients back: 200 of 1000")
+    line = progress.apply(entry("landing", wave=1, landed=19, late=1), now=103.0)
+    assert line == "way back: 19 of those who were told are back, 1 not yet"
+    line = progress.apply(entry("returned", told=21, back=20), now=104.0)
+    assert line == "restore: 20 of 21 clients were seen back"
+
+
 def test_dns_gate_shows_who_is_stale_and_for_how_long_more() -> None:
     progress = Progress()
     progress.apply(entry("insync"), now=100.0)

@@ -10,6 +10,7 @@ import yaml
 
 from mqtt_fleet import monitor
 from region_switch.report import Summary
+from region_switch.roster import STATES
 
 REPOSITORY = Path(__file__).parent.parent.parent
 RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text()
@@ -56,6 +57,11 @@ def test_every_step_of_the_journal_is_explained() -> None:
 
     assert written
     assert first_column(section("Reading the report").split("journal.jsonl")[1]) == written
+
+
+def test_every_state_of_a_client_is_explained() -> None:
+    told = section("Stragglers").split("| state |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", told)) == set(STATES)
 
 
 def test_every_outcome_is_explained() -> None:

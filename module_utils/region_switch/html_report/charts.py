@@ -186,7 +186,10 @@ def _lanes(run: Run) -> list[Lane]:
     moved = [row for row in run.clients.rows if row.told is not None]
     if len(moved) <= LANES:
         found += [
-            Lane(row.client_id, row.told or 0.0, row.landed, GOOD if row.landed is not None else BAD) for row in moved
+            Lane(row.client_id, row.told or 0.0, row.landed, GOOD if row.landed is not None else BAD)
+            for row in moved
+            # When one that was sent away came back, nobody has noted.
+            if row.state != "returned" or row.landed is not None
         ]
     return [Lane(each.name, each.start, each.end if each.end is not None else last, each.colour
                  if each.end is not None else BAD, each.done and each.end is not None) for each in found]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .run import Run
+
 OUTCOMES = {
     "moved": (
         "Records point where the mode says, every DNS server that was asked says so, and every client that was "
@@ -14,7 +16,7 @@ OUTCOMES = {
         "Do what the line says, then run the same mode again.",
     ),
     "partial": (
-        "Records are moved, and some clients were not seen where they belong.",
+        "Records are as the mode says, and some clients were not seen where they belong.",
         "Look at them in the table below, then run the same mode again: it goes on where it stands.",
     ),
     "rolled_back": (
@@ -30,3 +32,16 @@ OUTCOMES = {
         "Run the same mode again: it goes on where it stands.",
     ),
 }
+# A move that was being taken back when it was stopped, or that could not be taken back to its end.
+TAKEN_BACK = (
+    "The move did not land and the records were put back; not every client was seen back.",
+    "Look at them in the table below. To go back, move to the mode of before; to go on, run the same mode again.",
+)
+
+
+def meaning(run: Run) -> tuple[str, str]:
+    """What a run's outcome means, and what to do; empty of an outcome that is none."""
+    outcome = str(run.summary["outcome"])
+    if run.restored and outcome in ("partial", "failed", "killed"):
+        return TAKEN_BACK
+    return OUTCOMES.get(outcome, ("", ""))

@@ -11,7 +11,9 @@ from typing import Any
 from markupsafe import Markup
 
 from .. import who
-from .outcomes import OUTCOMES
+from ..errors import duration
+from ..roster import STATES
+from .outcomes import meaning
 from .pictures import Charts, gap_values
 from .qualified import qualified
 from .run import Event, Row, Run
@@ -32,15 +34,10 @@ NUMBERS = (
 DECIMALS = ("told at", "landed after", "gap")
 # Columns of few values: a row has the value's number.
 NAMED = ("endpoint", "from", "to", "state")
-TONES = {"landed": "landed", "bounced": "bad", "straggler": "bad", "both": "bad", "dark": "bad", "unproven": "warn"}
-STATES = {
-    "placed": "was where it belongs",
-    "landed": "seen connected where it belongs",
-    "straggler": "still in the old region",
-    "bounced": "went back to the old region",
-    "both": "connected in both regions",
-    "dark": "connected in neither region",
-    "unproven": "not looked for, or AWS did not say",
+TONES = {
+    **dict.fromkeys(("landed", "returned"), "landed"),
+    **dict.fromkeys(("bounced", "straggler", "both", "dark"), "bad"),
+    **dict.fromkeys(("unproven", "untold"), "warn"),
 }
 
 
@@ -113,7 +110,7 @@ def _header(run: Run) -> Markup:
     swept = not isinstance(options, Mapping) or options.get("sweep") != "none"
     given_up = sorted({str(each.get("server")) for each in run.stale})
     total = int(summary["clients"].get("total") or 0)
-    means, advice = qualified(OUTCOMES.get(outcome, ("", "")), outcome, total, swept, given_up)
+    means, advice = qualified(meaning(run), outcome, total, swept, given_up)
     error = Markup('<p class="error" data-key="error">{}</p>').format(run.error) if run.error else ""
     notes = Markup("").join(Markup("<p class=sub>{}</p>").format(note) for note in run.notes)
     return Markup(
@@ -122,7 +119,7 @@ def _header(run: Run) -> Markup:
         '<p class="sub"><span data-key="run_id">{run_id}</span>, began <time>{began}</time></p>\n'
         "{tiles}\n</header>"
     ).format(
-        css=outcome if outcome in OUTCOMES else "failed",
+        css=outcome if means else "failed",
         outcome=outcome, words=_words(outcome), title=f"{_title(run)}: {_moves(run)}", means=means, advice=advice,
         error=error, notes=notes, run_id=summary["run_id"], began=str(summary["started_at"] or "?"),
         tiles=_tiles(run),
@@ -144,11 +141,15 @@ def _tiles(run: Run) -> Markup:
     clients, gaps, messages, sweep = (summary[key] for key in ("clients", "gap_seconds", "messages", "sweep"))
     tiles = []
     if clients:
-        rest = _small("of {} clients, {} had to move", "clients", clients, "total", "misplaced")
-        tiles.append(_tile("clients in their region", _figure("clients.landed", clients["landed"]) + rest))
+        refused = summary["outcome"] == "refused"
+        had = "would have to move" if refused else "had to move"
+        rest = _small(f"of {{}} clients, {{}} {had}", "clients", clients, "total", "misplaced")
+        tiles.append(_tile("clients where their record points", _figure("clients.landed", clients["landed"]) + rest))
         rest = _small("{} bounced, {} in both regions", "clients", clients, "bounced", "in_both_regions")
         stragglers = _figure("clients.stragglers", clients["stragglers"])
-        tiles.append(_tile("stragglers", stragglers + rest, bad=bool(clients["stragglers"])))
+        # Of a run that touched nobody they are nothing that it has to answer for.
+        name = "elsewhere" if refused else "stragglers"
+        tiles.append(_tile(name, stragglers + rest, bad=bool(clients["stragglers"]) and not refused))
     if gaps:
         rest = _small("p95 {} s, at most {} s", "gap_seconds", gaps, "p95", "max")
         tiles.append(_tile("median gap per client", _figure("gap_seconds.p50", gaps["p50"]) + Markup(" s") + rest))
@@ -158,8 +159,10 @@ def _tiles(run: Run) -> Markup:
         received = Markup("<small>{} received</small>").format(_figure("messages.received", messages["received"]))
         tiles.append(_tile("messages", lost + rest + received, bad=bool(messages["lost"])))
     if sweep["calls"]:
-        rest = _small("{} per second, {} throttled, {} passes", "sweep", sweep, "rate", "throttled", "passes")
-        tiles.append(_tile("told to leave", _figure("sweep.calls", sweep["calls"]) + rest))
+        rest = Markup("")
+        if sweep["rate"] is not None:
+            rest = _small("{} per second, {} throttled, {} passes", "sweep", sweep, "rate", "throttled", "passes")
+        tiles.append(_tile("requests to leave", _figure("sweep.calls", sweep["calls"]) + rest))
     tiles.append(_tile("from start to end", Markup("{} s").format(f"{run.seconds:.1f}")))
     return Markup('<dl class="tiles">{}</dl>').format(Markup("").join(tiles))
 
@@ -400,9 +403,19 @@ def _findings(run: Run) -> Markup:
     if rows:
         content = _plain_table(("kind", "check", "where", "found", "expected", "what to do"), rows)
     else:
-        nothing = "Nothing spoke against the move, and nothing was skipped."
-        content = Markup('<p class="sub">{}</p>').format(nothing if run.plan else "The run did not get to its checks.")
+        content = Markup('<p class="sub">{}</p>').format(_nothing(run))
     return _section("Refused, skipped, and why", content)
+
+
+def _nothing(run: Run) -> str:
+    """What is said where there is no finding: it is not the checks alone that speak against a move."""
+    if not run.plan:
+        return "The run did not get to its checks."
+    if run.error and run.checked:
+        return "The checks made beforehand found nothing against the move; what ended it is said at the top."
+    if run.error or not run.checked or not run.ended:
+        return "No check found anything until the run ended."
+    return "Nothing spoke against the move, and nothing was skipped."
 
 
 _KINDS = {"refused": "bad", "skipped": "warn", "stale": "warn", "waived": "warn", "left alone": "warn"}
@@ -416,19 +429,19 @@ def _plain_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Mark
         )
         for kind, *cells in rows
     )
-    return _scrolled(heads, body, "Refused, skipped, and why")
+    return _scrolled(heads, body, "Refused, skipped, and why", "")
 
 
 def _cells(cells: Iterable[object]) -> Markup:
     return Markup("").join(Markup('<td class="wrap">{}</td>').format("" if each is None else each) for each in cells)
 
 
-def _scrolled(heads: Iterable[str], body: Markup, label: str) -> Markup:
+def _scrolled(heads: Iterable[str], body: Markup, label: str, css: str) -> Markup:
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(each) for each in heads)
     return Markup(
-        '<div class="scroll" role="region" aria-label="{}" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}'
-        "</tbody></table></div>"
-    ).format(label, head, body)
+        '<div class="scroll" role="region" aria-label="{}" tabindex="0"><table class="{}"><thead><tr>{}</tr></thead>'
+        "<tbody>{}</tbody></table></div>"
+    ).format(label, css, head, body)
 
 
 def _plan(run: Run) -> Markup:
@@ -444,8 +457,8 @@ def _plan(run: Run) -> Markup:
         )
         for name, move in plan.items()
     )
-    table = _scrolled(("endpoint", "from", "to", "what"), rows, "Plan")
-    facts = [("least time to tell everyone", f"{run.plan['seconds']} s")] if "seconds" in run.plan else []
+    table = _scrolled(("endpoint", "from", "to", "what"), rows, "Plan", "names")
+    facts = [("least time to tell everyone", duration(float(run.plan["seconds"])))] if run.plan.get("seconds") else []
     facts += [("token of the plan", run.plan["token"])] if "token" in run.plan else []
     for kind, what in (("leaving", "clients per second told to leave"), ("arriving", "clients per second taken in")):
         rates = (run.plan.get("pace") or {}).get(kind) or {}

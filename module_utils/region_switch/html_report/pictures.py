@@ -51,6 +51,12 @@ def gap_values(run: Run) -> tuple[str, list[float]]:
 
     By the ledger, else as AWS saw it.
     """
+    if run.messages and run.messages.sample and run.restored:
+        return (
+            "From the last message in the old region to the first in the new; of those who are back, the longest pause "
+            "between two of their messages. By the ledger.",
+            run.messages.sample,
+        )
     if run.messages and run.messages.sample:
         return "From the last message in the old region to the first in the new, by the ledger.", run.messages.sample
     found = [row.seconds for row in run.clients.rows if row.seconds is not None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,11 +19,11 @@ from typing import Any
 from ..folder import MOST_BYTES
 from ..journal import MOST_OF_LINE, VERSION
 from ..report import SUMMARY, Summary
-from ..roster import NO_WAVE, count_clients, verdict
+from ..roster import AT_HOME, NO_WAVE, VERDICT, count_clients, records_are
 from .messages import MOST_ROWS, Messages
 
 # What comes once per client or by the clock is read from the roster, if at all.
-_MANY = re.compile(rb'\{"at": "[^"]{1,40}", "step": "(?:delete_connection|landed|progress)"')
+_MANY = re.compile(rb'\{"at": "([^"]{1,40})", "step": "(?:delete_connection|landed|progress)"')
 BUCKETS = 240
 MOST_MARKS = 14
 
@@ -91,11 +91,11 @@ class Run:
         summary: as in summary.json; of a run that was killed what its journal and its roster say.
         ended: whether the run wrote its end.
         error: the line that it ended with.
-        seconds: from its first entry to its last.
+        seconds: from its first entry to its latest: the clock may have been set back in between.
         stale: the last that was said of servers which still answered the old target.
         findings: what spoke against the move, each with `kind`: refused, waived or note.
         skipped: `{region: why}`.
-        restored: whether the records were put back.
+        checked: whether the checks were made; restored: whether the records were put back.
         notes: what could not be read, and what is missing.
     """
 
@@ -114,6 +114,8 @@ class Run:
     skipped: dict[str, str]
     plan: Entry
     start: Entry
+    checked: bool
+    restored: bool
     clients: Clients
     messages: Messages | None
     notes: list[str]
@@ -154,14 +156,14 @@ def read(directory: Path) -> Run:
     began = times[0] if times else 0.0
     steps = _Steps(entries, began)
     messages = Messages.read(directory, notes)
-    clients, counts = _clients(directory / "clients.sqlite", began, notes)
+    clients, counts = _clients(directory / "clients.sqlite", began, steps.homes(), notes)
     end = steps.last("end")
     run = Run(
         summary=_summary(directory, steps, counts, notes),
         ended=bool(end),
         error=str(end.get("error") or ""),
         began=began,
-        seconds=round((times[-1] if times else 0.0) - began, 3),
+        seconds=round(max(times, default=0.0) - began, 3),
         events=steps.events(),
         phases=[],
         servers=steps.servers(),
@@ -172,6 +174,8 @@ def read(directory: Path) -> Run:
         skipped={str(each.get("region")): str(each.get("reason", "")) for each in steps.all("skipped")},
         plan=steps.last("plan"),
         start=steps.first("start"),
+        checked=bool(steps.first("preflight")),
+        restored=bool(steps.first("restored")),
         clients=clients,
         messages=messages,
         notes=notes,
@@ -188,9 +192,11 @@ def moment(text: str) -> float:
 def _entries(path: Path, notes: list[str]) -> Iterator[Entry]:
     """The entries of a journal but for those of single clients; what is no entry is passed over and counted."""
     damaged = cut = 0
+    many: re.Match[bytes] | None = None
     with path.open("rb") as stream:
         while line := stream.readline(MOST_OF_LINE):
-            if _MANY.match(line):
+            if found := _MANY.match(line):
+                many = found
                 continue
             if not line.endswith(b"\n"):
                 cut = 1
@@ -198,6 +204,9 @@ def _entries(path: Path, notes: list[str]) -> Iterator[Entry]:
                 yield entry
             else:
                 damaged += 1
+    if many and (entry := _entry(b'{"at": "%b", "step": "last"}' % many[1])):
+        # Of a run that was killed they are the last that it did.
+        yield entry
     if cut:
         notes.append("The journal's last line was cut off: the run was killed while it wrote it.")
     if damaged:
@@ -237,10 +246,13 @@ class _Steps:
         return self.at(entry) if entry else None
 
     def events(self) -> list[Event]:
-        found, counted = [], set()
+        found, counted, back = [], set(), False
         for entry in self._entries:
             step = entry["step"]
-            if step in _COUNTED:
+            back = back or step == "restored"
+            if back and step in _BACK:
+                found.append(Event(self.at(entry), _BACK[step].format_map(_Blank(entry))))
+            elif step in _COUNTED:
                 if step not in counted:
                     counted.add(step)
                     found.append(Event(self.at(entry), _COUNTED[step].format(self._clients_of(step))))
@@ -281,13 +293,21 @@ class _Steps:
         return [each for each in said.get("stale") or [] if isinstance(each, dict)]
 
     def waves(self) -> list[Span]:
-        ends = {entry.get("wave"): entry for entry in self.all("landing")}
+        back = self._entries.index(entry) if (entry := self.first("restored")) else len(self._entries)
+        there, again = self._entries[:back], self._entries[back:]
+        return [*self._waves(there, "wave {}"), *self._waves(again, "way back")]
+
+    def _waves(self, entries: list[Entry], name: str) -> list[Span]:
+        ends = {entry.get("wave"): entry for entry in entries if entry["step"] == "landing"}
         found = []
-        for entry in self.all("sweep"):
+        for entry in entries:
+            if entry["step"] != "sweep":
+                continue
             end = ends.get(entry.get("wave"), {})
             text = f"{_many(entry.get('clients'), 'client')}"
             text += f", {end.get('landed')} landed, {end.get('late')} late" if end else ", not ended"
-            found.append(Span(f"wave {entry.get('wave')}", self.at(entry), self.at(end) if end else None, text))
+            span = Span(name.format(entry.get("wave")), self.at(entry), self.at(end) if end else None, text)
+            found.append(span)
         return found
 
     def findings(self) -> list[dict[str, Any]]:
@@ -303,13 +323,30 @@ class _Steps:
 
     def phases(self) -> list[dict[str, Any]]:
         """The phases of a run that was killed, by when its steps came; the last lasted until the last entry."""
-        found, before = [], self.at(self._entries[0]) if self._entries else 0.0
+        found: list[dict[str, Any]] = []
+        before = self.at(self._entries[0]) if self._entries else 0.0
         for name, steps in _PHASES.items():
             ends = [at for step in steps if (at := self.at_last(step)) is not None]
             if ends and ends[-1] >= before:
                 found.append({"name": name, "seconds": round(ends[-1] - before, 3)})
                 before = ends[-1]
+        if found and (rest := self.at(self._entries[-1]) - before) > 0:
+            found[-1]["seconds"] = round(found[-1]["seconds"] + rest, 3)
         return found
+
+    def homes(self) -> dict[str, str]:
+        """Where the records point in the end: `{endpoint: region}`, as far as the run knew or did it."""
+        known = self.last("end").get("records")
+        if isinstance(known, dict):
+            return {str(endpoint): str(region) for endpoint, region in known.items()}
+        plan = self.first("plan").get("plan")
+        if not isinstance(plan, dict):
+            return {}
+        # Where it was killed while it changed them, nobody can tell whether they are changed.
+        there = (
+            bool(self.first("switch")) and not self.first("restore") and self.last("end").get("outcome") != "refused"
+        )
+        return {endpoint: move["to" if there else "from"] for endpoint, move in plan.items()}
 
     def starts(self) -> list[float]:
         return [self.at(entry) for entry in self.all("start")]
@@ -323,14 +360,19 @@ _PHASES = {
     "switch": ("switch", "switched", "insync"),
     "dns": ("dns_waiting", "dns_settled", "dns"),
     "sweep": ("sweep", "sweep_again", "landing"),
-    "restore": ("restore", "restored"),
+    "restore": ("restore", "restored", "returned"),
 }
 _COUNTED = {
     "sweep_again": "Told again, because they went back or stayed: {}",
     "delete_connection_failed": "AWS did not disconnect: {}",
 }
+# The way back has waves, too.
+_BACK = {
+    "sweep": "Way back; clients told to come back: {clients}",
+    "landing": "Way back; of those who were told {landed} are back, {late} are not yet",
+}
 _TEXTS = {
-    "plan": "Plan made; clients elsewhere than they belong: {misplaced}",
+    "plan": "Plan made; clients elsewhere than the mode says: {misplaced}",
     "switch": "Records sent to Route 53, in one batch",
     "switched": "Records switched: Route 53 has accepted them",
     "insync": "INSYNC: all of Route 53's servers have them",
@@ -340,7 +382,9 @@ _TEXTS = {
     "skipped": "{region} is skipped: its API does not answer",
     "restore": "The move is taken back: records are being restored",
     "restored": "Records are as they were",
+    "returned": "Seen back: {back} of {told} clients that had been told to leave",
     "interrupted": "Stopped: {reason}",
+    "unforeseen": "Ended by an error: {error}",
 }
 
 
@@ -356,6 +400,8 @@ def _text(entry: Entry) -> str:
         return (
             f"DNS gate passed, {len(stale)} given up" if stale else "DNS is true: every server answers the new region"
         )
+    if step == "landing" and entry.get("absent"):
+        return f"{_TEXTS[step].format_map(_Blank(entry))}; {entry['absent']} had gone before they were told"
     if step == "end":
         return f"End: {_OUTCOME_WORDS.get(str(entry.get('outcome')), entry.get('outcome'))}"
     return _TEXTS[step].format_map(_Blank(entry)) if step in _TEXTS else ""
@@ -415,7 +461,7 @@ def _phases(found: list[dict[str, Any]], steps: _Steps) -> list[Span]:
     return spans
 
 
-def _clients(path: Path, began: float, notes: list[str]) -> tuple[Clients, dict[str, int]]:
+def _clients(path: Path, began: float, homes: Mapping[str, str], notes: list[str]) -> tuple[Clients, dict[str, int]]:
     """The roster's clients, and the counts of summary.json with `calls`."""
     if not path.exists():
         notes.append("There is no roster (clients.sqlite): the run ended before it looked for clients.")
@@ -425,6 +471,7 @@ def _clients(path: Path, began: float, notes: list[str]) -> tuple[Clients, dict[
         alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
         uri = f"{path.resolve().as_uri()}?mode=ro{alone}"
         with closing(sqlite3.connect(uri, uri=True, timeout=5)) as database:
+            records_are(database, homes)
             counts = count_clients(database)
             counts.pop("dark")
             counts["calls"] = int(database.execute("SELECT ifnull(sum(kicks), 0) FROM client").fetchone()[0])
@@ -435,12 +482,12 @@ def _clients(path: Path, began: float, notes: list[str]) -> tuple[Clients, dict[
 
 
 _COLUMNS = (
-    "client_id, endpoint, region, target, state, in_target, in_source, wave, kicked_at, landed_at, kicks, bounces, note"
+    f"client_id, endpoint, region, target, {VERDICT} AS verdict, wave, kicked_at, landed_at, kicks, bounces, note"
 )
 # A client that has landed may have been found again, where it belongs now.
 _SHOWN = (
-    "FROM client WHERE (state != 'placed' OR NOT EXISTS (SELECT 1 FROM client AS other "
-    "WHERE other.client_id = client.client_id AND other.state != 'placed'))"
+    "FROM client WHERE (state != 'placed' OR note = 'returned' OR NOT EXISTS (SELECT 1 FROM client AS other "
+    "WHERE other.client_id = client.client_id AND (other.state != 'placed' OR other.note = 'returned')))"
 )
 
 
@@ -448,7 +495,7 @@ def _read_clients(database: sqlite3.Connection, began: float) -> Clients:
     query = f"SELECT count(*), max(max(kicked_at), max(landed_at)) {_SHOWN}"
     total, latest = database.execute(query).fetchone()
     width = max(0.05, ((latest or began) - began) / BUCKETS)
-    order = "state NOT IN ('landed', 'placed') DESC, bounces > 0 DESC, kicks DESC, client_id, region"
+    order = f"verdict NOT IN {AT_HOME} DESC, bounces > 0 DESC, kicks DESC, client_id, region"
     query = f"SELECT {_COLUMNS} {_SHOWN} ORDER BY {order} LIMIT ?"
     rows = [_row(found, began) for found in database.execute(query, (MOST_ROWS,))]
     rows.sort(key=lambda row: (row.client_id, row.source))
@@ -462,9 +509,9 @@ def _buckets(database: sqlite3.Connection, column: str, began: float, width: flo
 
 
 def _row(found: tuple[Any, ...], began: float) -> Row:
-    client_id, endpoint, source, target, state, in_target, in_source, wave, kicked, landed, kicks, bounces, note = found
+    client_id, endpoint, source, target, state, wave, kicked, landed, kicks, bounces, note = found
     return Row(
-        client_id, endpoint, source, target, verdict(state, in_target, in_source, bounces),
+        client_id, endpoint, source, target, state,
         wave if 0 < wave < NO_WAVE else None,
         round(kicked - began, 3) if kicked else None,
         round(landed - began, 3) if landed else None,

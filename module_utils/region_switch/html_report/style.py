@@ -111,11 +111,12 @@ th[aria-sort=ascending] button::after { content: " ▲"; font-size: 0.75em; }
 th[aria-sort=descending] button::after { content: " ▼"; font-size: 0.75em; }
 tbody th { font-weight: 500; }
 .clients td { white-space: nowrap; }
-.clients td.note { white-space: normal; min-width: 12em; }
+.clients td.note { white-space: normal; min-width: 34em; }
 .clients tbody th { min-width: 8em; max-width: 320px; overflow-wrap: anywhere; unicode-bidi: isolate; }
 .clients th:first-child { position: sticky; left: 0; background: var(--card); }
 .wrap { overflow-wrap: break-word; }
 .wrap, .note { min-width: 7em; }
+.names td, .names th { white-space: nowrap; }
 .state {
   display: inline-block; padding: 0 9px; border-radius: 99px; background: var(--plain-soft);
   white-space: nowrap;

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.aws import AwsClient, describe_data_endpoint
-from ansible.module_utils.region_switch.errors import AwsError, SwitchError, one_line
+from ansible.module_utils.region_switch.caller import identify
+from ansible.module_utils.region_switch.errors import AwsError, SwitchError, duration, one_line
+from ansible.module_utils.region_switch.findings import unanswered
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,3 +105,71 @@ def test_any_value_is_shown_in_one_short_line(value: object) -> None:
 @given(TEXT)
 def test_every_error_is_one_line(text: str) -> None:
     assert len(str(SwitchError(text)).splitlines()) <= 1
+
+
+EARLIER = "Signature expired: 20261123T204500Z is now earlier than 20261123T215500Z (20261123T220000Z - 5 min.)"
+LATER = "Signature not yet current: 20261123T230000Z is still later than 20261123T220500Z (20261123T220000Z + 5 min.)"
+OTHER_SIGNATURE = "The request signature we calculated does not match the signature you provided."
+CLOCKS = [
+    ("InvalidSignatureException", 403, EARLIER),
+    ("SignatureDoesNotMatch", 403, LATER),
+    ("InvalidSignatureException", 400, LATER),
+    ("RequestExpired", 400, "Request has expired."),
+    ("RequestTimeTooSkewed", 403, "The difference between the request time and the current time is too large."),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "text"), CLOCKS)
+def test_a_wrong_clock_is_named_and_no_missing_permission(code: str, status: int, text: str) -> None:
+    error = AwsError("DeleteConnection", "us-east-1", code, status, text)
+
+    assert error.wrong_clock
+    assert str(error).endswith("expected success: set this machine's clock, as NTP does, then run again")
+    finding = unanswered("mqtt_probe", "us-east-1", error)
+    assert (finding.check, finding.advice) == ("mqtt_probe", error.advice)
+    assert "IAM" not in finding.line()
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "advice"),
+    [
+        (
+            "SignatureDoesNotMatch",
+            OTHER_SIGNATURE,
+            "see whether this machine's clock is right, and the secret access key",
+        ),
+        ("ExpiredTokenException", "The security token included in the request is expired", "log in again"),
+        (
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+            "use credentials that",
+        ),
+        ("AccessDeniedException", "User is not authorized to perform iot:DeleteConnection", "allow the caller"),
+        # Somebody's policy may speak of anything.
+        ("AccessDenied", "explicit deny: maintenance window not open", "allow the caller"),
+    ],
+)
+def test_credentials_that_are_refused_are_told_from_a_missing_permission(code: str, text: str, advice: str) -> None:
+    error = AwsError("DeleteConnection", "us-east-1", code, 403, text)
+    assert f"expected success: {advice}" in str(error)
+    assert error.credentials == (not advice.startswith("allow"))
+
+
+def test_whoever_is_not_known_because_of_the_clock_is_told_of_the_clock() -> None:
+    refused = AwsError("GetCallerIdentity", "us-east-1", "SignatureDoesNotMatch", 403, EARLIER)
+    unknown = AwsError("GetCallerIdentity", "us-east-1", "InvalidClientTokenId", 403, "invalid")
+
+    def said(error: AwsError) -> str:
+        with pytest.raises(SwitchError) as ended:
+            identify(["us-east-1"], "check credentials", lambda _: FakeAws(lambda *_, **__: error))
+        return str(ended.value)
+
+    assert said(refused).endswith("set this machine's clock, as NTP does, then run again")
+    assert "use credentials that are in force" in said(unknown)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0 s"), (0.02, "less than 1 s"), (0.99, "less than 1 s"), (1, "1 s"), (59.6, "60 s")]
+)
+def test_what_takes_a_moment_does_not_take_no_time(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown

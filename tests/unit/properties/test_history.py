@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from region_switch.errors import RefusedError, SwitchError
 from region_switch.history import (
     JournalError,
+    Previous,
     interrupted,
     next_number,
     previous_records,
@@ -136,7 +137,7 @@ def test_journal_of_another_version_is_refused(version: object) -> None:
 
 
 def test_unknown_steps_are_read() -> None:
-    assert read_all(MOVED)[2] == ("run", WAS, [])
+    assert read_all(MOVED)[2] == Previous("run", WAS, WILL, [])
 
 
 @pytest.mark.parametrize("line", [b"[" * 100_000, b"9" * 5000, b"\xff\xfe", b"[1]", b'{"at": 1, "step": "x"}', b""])
@@ -166,20 +167,21 @@ def test_rollback_goes_back_behind_the_newest_run_that_switched_and_was_no_rollb
 
     with reports(a=text(moved), b=text(back), c=text(same), d=text(refused), e=b"") as root:
         (root / "latest").symlink_to("d")
-        assert previous_records(root) == ("a", WAS, [])
+        assert previous_records(root) == Previous("a", WAS, WILL, [])
 
 
 @pytest.mark.parametrize("steps", [("switch",), ("switch", "switched"), ("switch", "switched", "restored", "end")])
 def test_run_that_may_have_switched_counts_for_a_rollback(steps: tuple[str, ...]) -> None:
     with reports(a=text(run(1, WAS, WILL, "switch", "end")), b=text(run(2, WILL, WAS, *steps))) as root:
-        assert previous_records(root) == ("b", WILL, [])
+        assert previous_records(root) == Previous("b", WILL, WAS, [])
 
 
 def test_rollback_goes_back_from_the_newest_run_also_where_the_clock_was_set_back_between() -> None:
     first = run(50, WAS, WILL, "switch", "switched", "end", number=1)
     second = run(10, WILL, WAS, "switch", "switched", "end", number=2)
     with reports(first=text(first), second=text(second)) as root:
-        assert previous_records(root)[:2] == ("second", WILL)
+        found = previous_records(root)
+        assert (found.run_id, found.before, found.after) == ("second", WILL, WAS)
         assert next_number(root) == 3
 
 
@@ -188,7 +190,27 @@ def test_runs_are_numbered_behind_those_of_a_release_that_numbered_none(tmp_path
     old = run(50, WAS, WILL, "switch", "switched", "end")
     new = run(10, WILL, WAS, "switch", "switched", "end", number=1)
     with reports(old=text(old), new=text(new)) as root:
-        assert previous_records(root)[0] == "new"
+        assert previous_records(root).run_id == "new"
+
+
+def test_rollback_wants_the_records_as_the_run_left_them_or_as_they_were_before_it() -> None:
+    last = Previous("run", WAS, WILL, [])
+    last.expect(WAS)
+    last.expect(WILL)
+    other = {**WILL, ENDPOINTS[0]: "eu-west-1"}
+    with pytest.raises(RefusedError) as refused:
+        last.expect(other)
+    assert str(refused.value) == (
+        f"rollback of run: found {ENDPOINTS[0]} in eu-west-1, expected the records as that run left them "
+        f"({ENDPOINTS[0]} in {NEW}, {ENDPOINTS[1]} in {NEW}): somebody has moved them since, choose a mode with "
+        "failover.yml"
+    )
+
+
+def test_run_that_began_by_a_clock_that_was_far_ahead_is_not_gone_on_from() -> None:
+    with reports(a=text(KILLED)) as root:
+        assert interrupted(root, WILL, BEGAN - 10, BEGAN + 10) == root / "a"
+        assert interrupted(root, WILL, BEGAN - 20, BEGAN - 10) is None
 
 
 def test_rollback_without_a_run_that_switched_is_refused(tmp_path: Path) -> None:
@@ -256,9 +278,10 @@ def set_time(folder: Path) -> None:
 def test_rollback_passes_an_older_damaged_journal_over_and_names_it(name: str, content: bytes) -> None:
     with reports(**{name: content, "moved": MOVED}) as root:
         set_time(root / name)
-        run_id, before, [note] = previous_records(root)
+        found = previous_records(root)
 
-    assert (run_id, before) == ("moved", WAS)
+    [note] = found.notes
+    assert (found.run_id, found.before) == ("moved", WAS)
     assert note.startswith(f"passed over, it is of an older run: journal {root / name / 'journal.jsonl'} line 1: found")
 
 
@@ -301,7 +324,7 @@ def test_folder_of_another_user_is_no_run() -> None:
     with reports(a=MOVED, b=text(run(2, WILL, WAS, "switch"))) as root:
         given_away(root / "b")
         given_away(root / "b" / "journal.jsonl")
-        assert previous_records(root) == ("a", WAS, [])
+        assert previous_records(root) == Previous("a", WAS, WILL, [])
         assert interrupted(root, WAS, 0.0) is None
 
 

@@ -6,7 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.region_switch.history import interrupted, previous_records, read_journal, switched_records
+from ansible.module_utils.region_switch.history import (
+    Previous,
+    interrupted,
+    previous_records,
+    read_journal,
+    switched_records,
+)
 from ansible.module_utils.region_switch.journal import VERSION, Journal
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -96,7 +102,8 @@ def test_any_journal_is_read_or_refused_in_one_line(tmp_path: Path, content: lis
     with refused_at_most():
         assert all(isinstance(entry["step"], str) for entry in read_journal(path))
     with refused_at_most():
-        run_id, before, _ = previous_records(tmp_path)
+        found = previous_records(tmp_path)
+        run_id, before = found.run_id, found.before
         assert run_id == folder.name
         assert all(isinstance(region, str) for region in before.values())
     with refused_at_most():
@@ -115,5 +122,6 @@ def test_run_that_was_killed_after_its_switch_is_known_by_its_records(tmp_path: 
         journal.write("plan", plan={ENDPOINTS[0]: {"from": REGIONS[0], "to": REGIONS[1]}})
         journal.write("switch", records={})
 
-    assert previous_records(tmp_path) == (folder.name, {ENDPOINTS[0]: REGIONS[0]}, [])
+    there, here = ({ENDPOINTS[0]: region} for region in REGIONS[:2])
+    assert previous_records(tmp_path) == Previous(folder.name, there, here, [])
     assert interrupted(tmp_path, DESIRED, 0.0) == folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.waves import parse, sizes
+from ansible.module_utils.region_switch.waves import once_more, parse, sizes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,3 +83,14 @@ def test_no_wave_goes_further_than_its_share_and_one_client(total: int, percents
 )
 def test_sizes(total: int, percents: tuple[float, ...], waves: list[int]) -> None:
     assert sizes(total, percents) == waves
+
+
+@given(st.integers(1, 50), st.lists(st.integers(1, 50), max_size=5))
+def test_a_wave_that_proved_nothing_is_followed_by_one_of_its_size_and_nobody_is_left_out(
+    size: int, rest: list[int]
+) -> None:
+    found = once_more(size, rest)
+
+    assert sum(found) == sum(rest)
+    assert all(found)
+    assert not rest or found[0] == min(size, sum(rest))

@@ -152,7 +152,7 @@ SAID = {
     "ExpiredTokenException": "log in again",
     "InvalidClientTokenId": "use credentials that are in force",
     "UnrecognizedClientException": "use credentials that are in force",
-    "SignatureDoesNotMatch": "set this machine's clock",
+    "SignatureDoesNotMatch": "see whether this machine's clock is right",
     "RequestExpired": "set this machine's clock",
     "MissingAuthenticationToken": "name a profile",
 }

@@ -232,9 +232,9 @@ def test_an_api_that_fulfils_nothing_ends_it(move: Move, monkeypatch: pytest.Mon
 
 def test_404_for_everyone_is_an_error_unless_they_land(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "VANISHED_GRACE", 0.1)
-    move.clients("a", "b")
+    move.clients(*"abcdef")
     move.fleet.connected[OLD].clear()
-    with pytest.raises(SwitchError, match="found 404 for all 2 clients"):
+    with pytest.raises(SwitchError, match="found 404 for all 6 clients"):
         move.run()
 
 

@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.region_switch import evacuation as engine
 from ansible.module_utils.region_switch.connection_state import NOT_CONNECTED
 from ansible.module_utils.region_switch.errors import AwsError, SwitchError
-from ansible.module_utils.region_switch.evacuation import Guard, Limits, UnprovenError, WaveError, Witness
+from ansible.module_utils.region_switch.evacuation import Guard, LateError, Limits, UnprovenError, WaveError, Witness
 from ansible.module_utils.region_switch.fleet import Client
 from ansible.module_utils.region_switch.landing import Sighting
 from ansible.module_utils.region_switch.roster import Passenger
@@ -67,8 +67,8 @@ class Watching(Guard):
 def test_a_wave_is_written_down_when_it_begins_and_when_it_has_landed(world: World) -> None:
     world.clients(*names(5))
     world.run(2, 0, 3, first=4)
-    assert world.steps("sweep") == [{"wave": 4, "waves": 6, "clients": 2}, {"wave": 6, "waves": 6, "clients": 3}]
-    assert world.steps("landing") == [{"wave": 4, "landed": 2, "late": 0}, {"wave": 6, "landed": 3, "late": 0}]
+    assert world.steps("sweep") == [{"wave": 4, "waves": 5, "clients": 2}, {"wave": 5, "waves": 5, "clients": 3}]
+    assert world.steps("landing") == [{"wave": 4, "landed": 2, "late": 0}, {"wave": 5, "landed": 3, "late": 0}]
     assert world.switched == ["start", "stop"]
     assert [pool.workers for pool in world.pools] == [256]
 
@@ -114,7 +114,8 @@ def test_a_share_of_a_wave_may_be_late(world: World, late: int, fails: bool) -> 
         world.run()
     else:
         with pytest.raises(
-            WaveError, match="wave 1: found 101 of 200 clients not landed within 20 s, expected 50 % at"
+            WaveError,
+            match=r"wave 1: found 101 of 200 clients not landed within 20 s \(c0000, .*c0009, …\), expected 50 % at",
         ):
             world.run()
     assert world.steps("landing") == [{"wave": 1, "landed": 200 - late, "late": late}]
@@ -451,10 +452,10 @@ def test_throttling_alone_is_no_silence(world: World) -> None:
 
 
 def test_404_for_everyone_is_told_when_nobody_shows_up_in_time(world: World) -> None:
-    world.tells = {name: [False] for name in names(2)}
+    world.tells = {name: [False] for name in names(6)}
     world.travel = lambda _: None
-    world.clients(*names(2))
-    with pytest.raises(SwitchError, match="found 404 for all 2 clients and none of them in the region it belongs to"):
+    world.clients(*names(6))
+    with pytest.raises(SwitchError, match="found 404 for all 6 clients and none of them in the region it belongs to"):
         world.run()
     assert between(1015.1, 1015.1 + SLACK, world.clock())
 
@@ -469,6 +470,68 @@ def test_one_that_aws_knew_or_that_landed_shows_that_the_ids_are_right(world: Wo
     world.clients(*names(20))
     world.run()
     assert world.clock() > 1019
+
+
+def test_a_canary_that_is_off_stops_nobody_and_another_is_taken(world: World) -> None:
+    world.clients(*names(10))
+    order = [name for (name,) in world.roster._db.execute("SELECT client_id FROM client ORDER BY lot")]
+    off = order[:2]
+    world.tells = {name: [False] for name in off}
+    world.travel = lambda name: None if name in off else 1.0
+    sighting = world._sighting
+    world.sighting = lambda each, now: NOWHERE if each.client_id in off else sighting(each, now)
+    assert world.run(1, 9) < 3 * engine.VANISHED_GRACE
+    assert [(step["wave"], step["waves"], step["clients"]) for step in world.steps("sweep")] == [
+        (1, 2, 1), (2, 3, 1), (3, 4, 1), (4, 4, 7)
+    ]  # fmt: skip
+    assert [step.get("absent", 0) for step in world.steps("landing")] == [1, 1, 0, 0]
+    assert world.roster.counts()["landed"] == 8
+    assert world.roster.stragglers(10) == sorted(off)
+
+
+def test_a_canary_that_is_off_is_looked_for_with_patience_in_the_end(world: World) -> None:
+    world.clients("a")
+    world.tells = {"a": [False]}
+    sighting = world._sighting
+    world.sighting = lambda each, now: NOWHERE if now < 1018 else sighting(each, now)
+    world.run()
+    assert world.roster.counts()["landed"] == 0
+    world.evacuation.watch()
+    assert world.roster.counts()["landed"] == 1
+
+
+def test_one_that_was_there_and_does_not_come_is_missing_whoever_else_is_off(world: World) -> None:
+    world.clients("off", "dark")
+    world.tells = {"off": [False]}
+    world.travel = lambda _: None
+    with pytest.raises(WaveError, match=r"wave 1: found 2 of 2 clients not landed within 20 s \(dark, off\)"):
+        world.run()
+
+
+def test_those_that_are_off_are_not_on_their_way(world: World) -> None:
+    world.limits = Limits(100.0, 1, 20.0, 0.0)
+    world.clients(*names(3))
+    world.tells = {name: [False] for name in names(3)[:2]}
+    world.sighting = lambda each, now: NOWHERE if each.client_id != "c0002" else world._sighting(each, now)
+    world.run()
+    assert {name for _, name in world.told} == set(names(3))
+    assert world.roster.counts()["landed"] == 1
+
+
+def test_one_that_comes_late_is_judged_with_the_fleet_that_has_moved(world: World) -> None:
+    world.limits = Limits(5.0, 1000, 20.0, 0.0)
+    world.travel = lambda name: None if name.startswith("late") else 1.0
+    world.clients(*names(100))
+    world.run(1, 99)
+    world.clients("late")
+    assert world.evacuation.run([1], first=3, moved=100) == 4
+    assert world.steps("landing")[-1] == {"wave": 3, "landed": 0, "late": 1}
+    world.clients(*names(6, "late"))
+    with pytest.raises(
+        LateError,
+        match=r"clients that came late: found 6 of 6 clients not landed within 20 s \(late0000, .*\), expected 5 % of",
+    ):
+        world.evacuation.run([6], first=4, moved=100)
 
 
 def test_while_requests_are_under_way_nobody_has_vanished(world: World) -> None:

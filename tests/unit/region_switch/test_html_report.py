@@ -19,6 +19,7 @@ from ansible.module_utils.region_switch.html_report import pictures as drawing
 from ansible.module_utils.region_switch.html_report.charts import apart
 from ansible.module_utils.region_switch.html_report.page import COLUMNS
 from ansible.module_utils.region_switch.html_report.qualified import qualified
+from ansible.module_utils.region_switch.roster import Passenger, Roster
 
 from mqtt_fleet.ledger import Arrival, Ledger
 from tests import run_folder
@@ -162,6 +163,95 @@ def test_rolled_back_run_shows_that_records_went_back(tmp_path: Path) -> None:
 
     assert page.text.index("The move is taken back") < page.text.index("Records are as they were")
     assert page.figures["outcome"] == "rolled_back"
+
+
+def test_way_back_is_told_apart_from_the_waves_and_clients_are_counted_where_their_records_point(
+    tmp_path: Path,
+) -> None:
+    steps = [
+        *swept(late=1),
+        entry(4, "restore", records={}),
+        entry(4.5, "restored", change_id="/change/C2"),
+        entry(5, "sweep", wave=1, waves=1, clients=1),
+        entry(6, "landing", wave=1, landed=1, late=0),
+        entry(6.5, "returned", told=2, back=1),
+        entry(7, "end", outcome="rolled_back", error=ERROR, records={ENDPOINT: OLD}),
+    ]
+    run_folder.write_journal(tmp_path, steps)
+    run_folder.write_roster(tmp_path, ["back", "stays", "never"])
+    with Roster(tmp_path / "clients.sqlite") as roster:
+        roster.returned(Passenger("back", NEW, ENDPOINT, OLD, 0.0))
+        roster.update(Passenger("never", OLD, ENDPOINT, NEW, 0.0), "waiting", kicks=0, kicked_at=0.0)
+    run_folder.write_summary(tmp_path, "rolled_back", clients=dict.fromkeys(
+        ("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions"), 0
+    ))  # fmt: skip
+
+    page = page_of(tmp_path)
+
+    found = run.read(tmp_path)
+    assert [(span.name, span.start, span.end) for span in found.waves] == [("wave 1", 1.6, 2.02), ("way back", 5, 6)]
+    assert "Way back; clients told to come back: 1" in page.text
+    assert "Seen back: 1 of 2 clients" in page.text
+    states = {row.client_id: row.state for row in found.clients.rows}
+    assert states == {"back": "returned", "stays": "straggler", "never": "placed"}
+    assert "what ended it is said at the top" in page.text
+    assert "Nothing spoke against the move" not in page.text
+    assert "of those who are back, the longest pause" in pictures_label(found)
+
+
+def pictures_label(found: run.Run) -> str:
+    """What the gaps of a run are called where the ledger knows them."""
+    found.messages = messages.Messages(0.0, 1.0, 1.0, [], {}, [1.0], 1, {})
+    return drawing.gap_values(found)[0]
+
+
+def test_refused_run_has_nobody_to_answer_for(tmp_path: Path) -> None:
+    run_folder.write_journal(tmp_path, [*planned(), entry(0.5, "end", outcome="refused", error=ERROR)])
+    run_folder.write_roster(tmp_path, ["a"])
+    run_folder.write_summary(tmp_path, "refused", clients={
+        "total": 2, "misplaced": 2, "landed": 1, "stragglers": 1, "bounced": 0, "in_both_regions": 0
+    })  # fmt: skip
+
+    page = page_of(tmp_path)
+
+    assert ("div", {"class": "bad"}) not in page.tags
+    assert "would have to move" in page.text
+
+
+def test_killed_run_lasted_until_the_last_that_it_did(tmp_path: Path) -> None:
+    steps = [*swept()[:-1], entry(7.25, "delete_connection", client_id="b", region=OLD, found=True)]
+    run_folder.write_journal(tmp_path, steps)
+    run_folder.write_roster(tmp_path, ["a", "b"])
+
+    page = page_of(tmp_path)
+
+    found = run.read(tmp_path)
+    assert found.seconds == 7.25
+    assert (found.phases[-1].name, found.phases[-1].end) == ("sweep", 7.25)
+    assert "No check found anything until the run ended." in page.text
+
+
+def test_run_whose_clock_was_set_back_did_not_end_before_it_began(tmp_path: Path) -> None:
+    run_folder.write_journal(tmp_path, [*swept(), entry(-3600, "end", outcome="moved", error=None)])
+    run_folder.write_summary(tmp_path, "moved", clients=run_folder.write_roster(tmp_path, ["a"]))
+
+    page_of(tmp_path)
+
+    assert run.read(tmp_path).seconds > 2
+
+
+def test_run_that_was_stopped_on_the_way_back_does_not_say_that_records_are_moved(tmp_path: Path) -> None:
+    steps = [
+        *swept(late=2), entry(4, "restore", records={}), entry(4.5, "restored", change_id=None),
+        entry(5, "end", outcome="partial", error=ERROR),
+    ]  # fmt: skip
+    run_folder.write_journal(tmp_path, steps)
+    run_folder.write_summary(tmp_path, "partial", clients=run_folder.write_roster(tmp_path, ["a"], ["a"]))
+
+    page = page_of(tmp_path)
+
+    assert outcomes.TAKEN_BACK[0] in page.text
+    assert "Records are as the mode says" not in page.text
 
 
 def test_killed_run_is_shown_as_far_as_it_came(tmp_path: Path, pictures: None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,73 @@ def test_zombie_counts_as_gone(tmp_path: Path) -> None:
 
     assert appears(tmp_path / "report")
     starter.wait(30)
+
+
+# Begins when it is let go, as a module whose Python takes its time.
+HELD = """
+import os, subprocess, sys
+from pathlib import Path
+out = Path(sys.argv[1])
+(out / "began").write_text("yes")
+subprocess.run(["timeout", "30", "sh", "-c", 'until [ -e "$0" ]; do sleep 0.02; done', str(out / "go")], check=True)
+"""
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_worker_that_was_gone_with_who_began_it_before_the_run_looked_leaves_an_orphan(
+    tmp_path: Path, shipped: bool
+) -> None:
+    """As `pkill -9 ansible-playbook` has it, whose workers have the same name. Only what Ansible ships has a worker."""
+    library = REPOSITORY / "module_utils"
+    if shipped:
+        library = Path(shutil.make_archive(str(tmp_path / "payload"), "zip", library))
+    environment = {**os.environ, "PYTHONPATH": str(library)}
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, "-c", HELD + RUN, str(tmp_path)], env=environment, stdin=subprocess.DEVNULL
+    )
+    appears(tmp_path / "began")
+    [worker] = Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text().split()
+
+    os.kill(int(worker), signal.SIGKILL)
+    starter.kill()
+    starter.wait(30)
+    (tmp_path / "go").touch()
+
+    if shipped:
+        assert appears(tmp_path / "report").startswith("run: found its ansible-playbook gone, expected")
+        return
+    pid = int(appears(tmp_path / "ready"))
+    os.kill(pid, signal.SIGTERM)
+    assert appears(tmp_path / "report").startswith("run: found SIGTERM, expected")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signal_that_came_before_anybody_could_heed_it_stops_the_run_when_it_begins(number: signal.Signals) -> None:
+    with undisturbed():
+        signal.raise_signal(number)
+        with pytest.raises(Interrupted, match=f"run: found {number.name}, expected"), stoppable():
+            raise AssertionError("it began")
+
+
+def test_signal_of_an_earlier_run_does_not_stop_the_next() -> None:
+    with undisturbed():
+        signal.raise_signal(signal.SIGTERM)
+    with undisturbed(), stoppable():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this Python was built for a kernel before 5.3")
+def test_death_of_who_began_it_is_noticed_without_asking(tmp_path: Path) -> None:
+    """The kernel tells it: a run that looks twice a second sends fifty more requests until then."""
+    never = RUN.replace("    with stoppable():", "    import region_switch.interrupt as i; i.POLL_SECONDS = 1e6\n"
+                        "    with stoppable():")  # fmt: skip
+    starter = begin(STARTER, "-c", never, str(tmp_path))
+    appears(tmp_path / "ready")
+
+    starter.kill()
+    starter.wait(30)
+
+    assert appears(tmp_path / "report").startswith("run: found its ansible-playbook gone, expected")
 
 
 def test_pid_that_was_given_again_is_another_process() -> None:

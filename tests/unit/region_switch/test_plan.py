@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from ansible.module_utils.region_switch.errors import RefusedError
 from ansible.module_utils.region_switch.plan import Move, build_moves
-from ansible.module_utils.region_switch.route53 import Record, compare_and_swap, setup_changes
+from ansible.module_utils.region_switch.route53 import MOST_REPLACED, Record, as_read, compare_and_swap, setup_changes
+from ansible.module_utils.region_switch.survey import Plan
+from ansible.module_utils.region_switch.switch import _not_carried
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,3 +65,25 @@ def test_setup_creates_what_is_missing_and_moves_nothing() -> None:
         ("CREATE", "mqtt2.example.com.")
     ]
     assert after == {"mqtt1.example.com": TARGETS["eu-west-1"], "mqtt2.example.com": TARGETS["us-east-1"]}
+
+
+@pytest.mark.parametrize(
+    ("moving", "staying", "carried"), [(1, 2, 2), (1, 400, 249), (250, 5, 0), (260, 5, 0), (0, 3, 3)]
+)
+def test_records_that_stay_are_carried_as_far_as_a_batch_has_room_and_the_plan_says_so(
+    moving: int, staying: int, carried: int
+) -> None:
+    moves = [Move(f"m{number}.example.com", *REGIONS[:2]) for number in range(moving)]
+    moves += [Move(f"s{number}.example.com", REGIONS[0], REGIONS[0]) for number in range(staying)]
+    host = f"{'a' * 14}-ats.iot.ap-northeast-1.amazonaws.com"
+    records = {move.endpoint: record(move.endpoint, host) for move in moves}
+    plan = Plan({}, TARGETS, records, moves, {}, {}, 0, [])
+
+    assert len(plan.carried) == carried
+    said = _not_carried(plan)
+    assert [line.split(" ")[0] for line in said] == ([str(staying - carried)] if moving and staying > carried else [])
+    # https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html: 1,000 values, 32,000 characters.
+    changes = as_read([*plan.carried, *(records[move.endpoint] for move in plan.needed[:MOST_REPLACED])])
+    values = [each["Value"] for change in changes for each in change["ResourceRecordSet"]["ResourceRecords"]]
+    assert len(values) <= 1000
+    assert sum(map(len, values)) <= 32_000

@@ -17,6 +17,7 @@ from ansible.module_utils.region_switch.dns_gate import Answer, Server
 from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError, SwitchError
 from ansible.module_utils.region_switch.evacuation import Guard, Limits
 from ansible.module_utils.region_switch.fleet import Client
+from ansible.module_utils.region_switch.guard import TableGuard
 from ansible.module_utils.region_switch.journal import Journal
 from ansible.module_utils.region_switch.plan import Move
 from ansible.module_utils.region_switch.restore import Returned
@@ -302,7 +303,18 @@ def test_pace_proof_and_patience_are_those_of_the_options(world: World) -> None:
     # Half a minute's clients on their way, and nobody is a reason to stop.
     assert evacuation.limits == Limits(100.0, 2100, 50.0, 20.0)
     assert evacuation.runtime is sweeper.runtime is looker.runtime
-    assert type(evacuation.guard) is Guard
+    assert type(evacuation.guard) is TableGuard
+
+
+def test_nobody_else_is_told_on_the_way_back_once_somebody_else_moves_the_records(world: World) -> None:
+    world.restore()
+    (evacuation,) = Evacuation.made
+
+    world.records = [record_set(ONE, HOSTS[OLD], 20), record_set(TWO, HOSTS[OLD], 30), world.stays]
+    evacuation.guard.look(evacuation)
+    world.records[0] = record_set(ONE, HOSTS[NEW], 20)
+    with pytest.raises(RecordsChangedError, match=f"on the way back: found {ONE} = {HOSTS[NEW]}"):
+        evacuation.guard.look(evacuation)
 
 
 @pytest.mark.parametrize(("landing", "ttl", "timeout"), [(5.0, 0, 40.0), (5.0, 60, 70.0), (100.0, 60, 100.0)])

@@ -14,7 +14,7 @@ import pytest
 from ansible.module_utils.region_switch import roster as engine
 from ansible.module_utils.region_switch.fleet import Client
 from ansible.module_utils.region_switch.folder import UntrustedError
-from ansible.module_utils.region_switch.roster import ANY_WAVE, NO_WAVE, Passenger, Roster, verdict
+from ansible.module_utils.region_switch.roster import ANY_WAVE, NO_WAVE, STATES, VERDICT, Passenger, Roster
 
 from .fakes import Clock
 
@@ -235,13 +235,86 @@ def test_table_of_clients(roster: Roster, tmp_path: Path) -> None:
         (1, None, 0, "unproven"),
     ],
 )
-def test_verdict(in_target: int | None, in_source: int | None, bounces: int, word: str) -> None:
-    assert verdict("told", in_target, in_source, bounces) == word
+def test_verdict(roster: Roster, in_target: int | None, in_source: int | None, bounces: int, word: str) -> None:
+    seen = {"in_target": in_target, "in_source": in_source, "bounces": bounces}
+    assert verdict(roster, "told", OLD, {}, kicks=1, **seen) == word
 
 
-@pytest.mark.parametrize("state", ["placed", "landed"])
-def test_verdict_of_those_who_are_where_they_belong(state: str) -> None:
-    assert verdict(state, 0, 1, 3) == state
+def verdicts(roster: Roster) -> dict[str, str]:
+    return dict(roster._db.execute(f"SELECT client_id, {VERDICT} FROM client"))  # noqa: S608 - of the module
+
+
+def verdict(roster: Roster, state: str, region: str, records: dict[str, str], **columns: Any) -> str:
+    """What becomes of a client found in a region, which belongs to NEW by the mode."""
+    roster.add([client("a", region)], DESIRED)
+    roster.update(Passenger("a", region, ENDPOINT, NEW, 100.0), state, **columns)  # type: ignore[arg-type]
+    roster.records_are(records)
+    [word] = verdicts(roster).values()
+    counts = roster.counts()
+    assert counts["landed"] == (word in ("placed", "landed", "returned")) == (not counts["stragglers"])
+    assert roster.stragglers(5) == ([] if counts["landed"] else ["a"])
+    assert word in STATES
+    return word
+
+
+@pytest.mark.parametrize(
+    ("state", "region", "columns", "moved", "as_before"),
+    [
+        ("placed", NEW, {}, "placed", "straggler"),
+        ("waiting", OLD, {}, "untold", "placed"),
+        ("waiting", OLD, {"attempts": 1}, "unproven", "unproven"),
+        ("sending", OLD, {}, "unproven", "unproven"),
+        ("landed", OLD, {"kicks": 1, "in_target": 1, "in_source": 0}, "landed", "straggler"),
+        ("told", OLD, {"kicks": 1, "in_target": 0, "in_source": 1}, "straggler", "returned"),
+        ("told", OLD, {"kicks": 1, "in_target": 0, "in_source": 1, "bounces": 1}, "bounced", "returned"),
+        ("told", OLD, {"kicks": 1, "in_target": 0, "in_source": 0}, "dark", "dark"),
+        ("told", OLD, {"kicks": 1, "in_target": 1, "in_source": 1}, "both", "both"),
+        ("told", OLD, {"kicks": 1}, "unproven", "unproven"),
+        ("placed", OLD, {"kicks": 1, "note": "returned"}, "returned", "returned"),
+    ],
+)
+def test_clients_are_counted_against_the_records_as_they_are_in_the_end(
+    roster: Roster, state: str, region: str, columns: dict[str, Any], moved: str, as_before: str
+) -> None:
+    assert verdict(roster, state, region, {ENDPOINT: NEW}, **columns) == moved
+    assert verdict(roster, state, region, {ENDPOINT: OLD}, **columns) == as_before
+    # Nobody is where a record points that is none of ours.
+    assert roster.counts()["misplaced"] == (region == OLD)
+    if not columns:
+        assert verdict(roster, state, region, {ENDPOINT: ""}) in ("straggler", "untold", "unproven")
+
+
+def test_one_that_landed_and_was_found_again_in_the_region_it_left_has_gone_back(roster: Roster) -> None:
+    assert verdict(roster, "landed", OLD, {}, kicks=1, in_target=1, in_source=0, landed_at=200.0) == "landed"
+    roster.add([client("a", OLD, 300.0)], DESIRED, late=True)
+    [word] = verdicts(roster).values()
+    assert word == "bounced"
+
+
+def test_who_did_not_come_back_is_where_the_way_back_saw_it_last(roster: Roster, tmp_path: Path) -> None:
+    roster.add([client("stays"), client("lost"), client("unseen"), client("back")], DESIRED)
+    for name in ("stays", "lost", "unseen", "back"):
+        roster.update(Passenger(name, OLD, ENDPOINT, NEW, 100.0), "landed", kicks=1, in_target=1, in_source=0)
+    roster.add([client("back", NEW)], DESIRED, late=True)
+    with Roster(tmp_path / "restored.sqlite") as back:
+        for passenger, landed in roster.reverse():
+            back.add_returning(passenger, OLD, landed)
+        for name, seen in (("stays", (0, 1)), ("lost", (0, 0)), ("unseen", (None, None))):
+            there = Passenger(name, NEW, ENDPOINT, OLD, 0.0)
+            back.update(there, "told", kicks=1, in_target=seen[0], in_source=seen[1])
+        back.update(Passenger("back", NEW, ENDPOINT, OLD, 0.0), "landed", in_target=1, in_source=0)
+        for passenger in back.landed():
+            roster.returned(passenger)
+        for passenger, in_home, in_left in back.away():
+            roster.still_away(passenger, in_home, in_left)
+    roster.records_are({ENDPOINT: OLD})
+    assert verdicts(roster) == {"stays": "straggler", "lost": "dark", "unseen": "unproven", "back": "returned"}
+    assert {key: roster.counts()[key] for key in ("total", "misplaced", "landed", "dark")} == {
+        "total": 4, "misplaced": 4, "landed": 1, "dark": 1
+    }  # fmt: skip
+    assert sorted(roster.moved()) == [
+        ("back", OLD, OLD), ("lost", OLD, NEW), ("stays", OLD, NEW), ("unseen", OLD, NEW)
+    ]  # fmt: skip
 
 
 def test_nothing_was_done_yet_about_a_client_that_was_only_found() -> None:

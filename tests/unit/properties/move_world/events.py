@@ -114,10 +114,11 @@ class Appears:
     client: str
     endpoint: str
     region: str
+    delay: float = 1.0
 
     def __call__(self, run: Run) -> None:
         if self.client not in run.world.account.devices:
-            run.world.account.add(self.client, self.endpoint, self.region)
+            run.world.account.add(self.client, self.endpoint, self.region, delay=self.delay)
 
 
 @dataclass(frozen=True)

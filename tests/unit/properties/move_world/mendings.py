@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from ansible.module_utils.region_switch.sweep import Sweeper
 from botocore.parsers import ResponseParserFactory
 
 from .account import ENDPOINTS, REGIONS
-from .events import Appears, Fails, Kill, Other, OwnWay, SetClock, Stop
+from .events import Appears, Fails, Kill, Off, Other, OwnWay, SetClock, Stop
 from .world import At, Command, World
 
 OLD, NEW, THIRD = REGIONS
@@ -187,6 +188,26 @@ def came_since(world: World) -> None:
     world.carry_out(Command("2"))
 
 
+def late_and_dark(world: World) -> None:
+    """Everybody has landed, and one that came late does not come to the new region: nobody is sent back for it."""
+    fleet(world, 0, 0, 0)
+    run = world.carry_out(Command("2"), At("journal landing", 1, Appears("device5", ENDPOINTS[0], OLD, delay=500.0)))
+    if run.outcome != "partial" or "device5" not in run.error:
+        world.untrue(run, f"{run.outcome}: {run.error}")
+    world.carry_out(Command("2", check=True))
+
+
+def canary_off(world: World) -> None:
+    """The canary is switched off between plan and sweep; another takes its place, and the others are moved."""
+    fleet(world, 0, 0, 0, 0, 0)
+    first = min(world.account.devices, key=lambda name: zlib.crc32(name.encode()))
+    run = world.carry_out(Command("2", waves=(20,)), At("journal sweep", 1, Off(first)))
+    there = {name for name, device in world.account.devices.items() if device.region == NEW}
+    if run.outcome != "partial" or there != set(world.account.devices) - {first} or first not in run.error:
+        world.untrue(run, f"{run.outcome}, {sorted(there)} were moved: {run.error}")
+    world.carry_out(Command("2", check=True))
+
+
 def _interrupted(root: Path, desired: dict[str, str], _since: float) -> Path | None:
     """As it was: any run without an end counts."""
     newest = max(root.glob("2*/journal.jsonl"), default=None)
@@ -249,4 +270,13 @@ MENDINGS = {
     "clock_set_back": Mending(_by_the_wall_clock, clock_set_back),
 }
 # What the search found, and what has been mended since.
-FOUND = [stayed, from_a_third_region, at_the_same_time, dead_when_resumed, stopped_on_the_way_back, came_since]
+FOUND = [
+    late_and_dark,
+    canary_off,
+    stayed,
+    from_a_third_region,
+    at_the_same_time,
+    dead_when_resumed,
+    stopped_on_the_way_back,
+    came_since,
+]

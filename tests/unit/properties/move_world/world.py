@@ -136,7 +136,7 @@ class Run(Process):
         found: `(client ID, region, endpoint)` of everyone that the index told it of.
         skipped: regions of which it says that their API does not answer.
         searched: when it last began to search a region.
-        others_wrote: when another run last changed the records.
+        others_wrote: when another run last changed the records; left: the records when it ended.
     """
 
     def __init__(self, world: World, controller: str, command: Command, events: list[At]) -> None:
@@ -162,6 +162,7 @@ class Run(Process):
         self.skipped: set[str] = set()
         self.searched: dict[str, float] = {}
         self.others_wrote = -math.inf
+        self.left: dict[str, str] = {}
         self.result: Answer = {}
         self.error = ""
         self.snapshot: Path | None = None
@@ -173,6 +174,12 @@ class Run(Process):
         return str(self.result.get("outcome", "refused" if self.error else "checked"))
 
     def work(self) -> None:
+        try:
+            self._work()
+        finally:
+            self.left = self.world.account.where()
+
+    def _work(self) -> None:
         try:
             self.result = switch.run(self.options, self.command.check, self.world.runtime)
         except FailedResultError as error:
@@ -378,6 +385,8 @@ class World:
             process.skipped.add(details["region"])
         if step == "switch":
             process.switching = True
+        if step == "unforeseen":
+            self.untrue(process, f"an error that nobody has thought of: {details['error']}")
 
     def _note_plan(self, run: Run) -> None:
         run.misplaced |= self.misplaced(run.desired)
@@ -562,12 +571,12 @@ class World:
             return
         back, now = returned[-1]["back"], self.scheduler.time
         here = [each for each in self.account.devices.values() if each.region == run.before[each.endpoint]]
-        if back > len(here):
+        if back > len(here) and run.others_wrote == -math.inf:
             self.untrue(run, f"{back} clients were seen back, {len(here)} are there")
         for name in run.fulfilled.keys() - run.sent_back:
             device = self.account.devices[name]
             left = device.region and device.region == run.desired[device.endpoint] != run.before[device.endpoint]
-            if left and device.since < now - 2 * MOMENT:
+            if left and run.others_wrote == -math.inf and device.since < now - 2 * MOMENT:
                 self.untrue(run, f"rolled back, and {name} was left in {device.region}")
 
 
