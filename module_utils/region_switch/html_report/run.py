@@ -317,7 +317,8 @@ class _Steps:
 
     def phases(self) -> list[dict[str, Any]]:
         """The phases of a run that was killed, by when its steps came; the last lasted until the last entry."""
-        found, before = [], self.at(self._entries[0]) if self._entries else 0.0
+        found: list[dict[str, Any]] = []
+        before = self.at(self._entries[0]) if self._entries else 0.0
         for name, steps in _PHASES.items():
             ends = [at for step in steps if (at := self.at_last(step)) is not None]
             if ends and ends[-1] >= before:
