@@ -45,6 +45,11 @@ options:
     description: Whether certificates that do not exist yet are issued in this region.
     type: bool
     default: false
+  foretold:
+    description: Client IDs whose signing request a step before would have made anew. Read in check mode only.
+    type: list
+    elements: str
+    default: []
   retire:
     description: Client IDs whose certificates that have a successor become INACTIVE, in the place of all else.
     type: list
@@ -107,6 +112,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "policy": {"type": "str"},
     "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
     "issue": {"type": "bool", "default": False},
+    "foretold": {"type": "list", "elements": "str", "default": []},
     "retire": {"type": "list", "elements": "str"},
     "region": REGION_OPTION,
 }

@@ -86,6 +86,7 @@ from ansible.module_utils.region_switch import quotas
 from ansible.module_utils.region_switch.aws import Aws
 from ansible.module_utils.region_switch.fleet import Client, Source, stream
 from ansible.module_utils.region_switch.module import run_module
+from ansible.module_utils.region_switch.options import refuse_ignored
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "regions": {"type": "list", "elements": "str", "required": True},
@@ -98,6 +99,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    refuse_ignored(parameters)
     regions = parameters["regions"]
     aws = Aws(regions)
     source = Source(

@@ -32,7 +32,8 @@ def ensure_clients(iot: AwsClient, parameters: dict[str, Any], check_mode: bool)
     Args:
         parameters: `clients` (`[{"client_id", "endpoint", "policy", "required"}]`; None for the endpoint makes no
             thing, None for the policy takes that of all), `directory`, `policy`, `endpoint_attribute`; `issue`:
-            whether a certificate that does not exist yet is issued here.
+            whether a certificate that does not exist yet is issued here; `foretold`: clients whose signing request a
+            step before would have made anew, in check mode.
 
     Returns:
         `{"changed", "left_out": {client ID: reason}, "diff"}`.
@@ -105,9 +106,11 @@ def _ensure_client(iot: AwsClient, client: Client, parameters: dict[str, Any], c
     name, directory = client["client_id"], Path(parameters["directory"])
     known = _ensure_thing(iot, client, parameters["endpoint_attribute"], check_mode)
     request, certificate = directory / f"{name}.csr", directory / f"{name}.crt"
+    if check_mode and (name in parameters["foretold"] or (request.exists() and not certificate.exists())):
+        return {"changed": True, "reason": None, **known["diff"]}
     reason = _no_certificate(request, certificate, bool(parameters["issue"]))
-    if reason or (check_mode and not certificate.exists()):
-        return {"changed": known["changed"] or not reason, "reason": reason, **known["diff"]}
+    if reason:
+        return {"changed": known["changed"], "reason": reason, **known["diff"]}
     wanted = {
         "certificate_path": str(certificate),
         "csr_path": str(request) if request.exists() else None,

@@ -112,6 +112,16 @@ def left_out_of_setup(identity: Mapping[str, Any], registered: Sequence[Mapping[
     return "; ".join(part for part in (unanswered(identity), refusals[0]) if part)
 
 
+def requests_to_be_made(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the client IDs of the devices that would make a new signing request, where check mode foretells it."""
+    foretold = []
+    for host in hosts:
+        identity = hostvars[host].get("__mqtt_client_identity") or {}
+        if identity.get("changed") and identity.get("csr") is None:
+            foretold.append(str(hostvars[host].get("mqtt_client_id", host)))
+    return foretold
+
+
 def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, Any]) -> str:
     """Return why a device does not run the client as deployed; "" where it does.
 
@@ -139,6 +149,7 @@ class FilterModule:
             "edge_clients": edge_clients,
             "left_out_of_deployment": left_out_of_deployment,
             "left_out_of_setup": left_out_of_setup,
+            "requests_to_be_made": requests_to_be_made,
             "superseded_certificates": superseded_certificates,
             "unanswered": unanswered,
         }

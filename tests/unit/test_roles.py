@@ -14,6 +14,8 @@ ROLES = sorted(path for path in (Path(__file__).parent.parent.parent / "roles").
 
 # Names of the inventory's own that a role takes as they are.
 SHARED = {"failover_modes"}
+# Read by the check of arguments alone: a filter in the value refuses devices that are wrong.
+CHECKED_ONLY = {"validate_inventory_clients"}
 
 
 def documented(role: Path) -> set[str]:
@@ -35,6 +37,17 @@ def test_argument_specs_match_defaults(role: Path) -> None:
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_variables_carry_the_name_of_their_role(role: Path) -> None:
     assert [name for name in documented(role) if not name.startswith(role.name)] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_variable_of_a_role_is_without_effect(role: Path) -> None:
+    """What a role takes is read by its tasks, by the way of other variables or not."""
+    files = [path for folder in ("tasks", "templates", "vars") for path in (role / folder).rglob("*") if path.is_file()]
+    lines = (role / "defaults" / "main.yml").read_text().splitlines()
+    values = [line.partition(": ")[2] for line in lines if not line.startswith("#")]
+    read = set(re.findall(r"\w+", "\n".join([*(path.read_text() for path in files), *values])))
+
+    assert documented(role) - SHARED - CHECKED_ONLY - read == set()
 
 
 PLAYBOOKS = sorted((ROLES[0].parent.parent / "playbooks").glob("*.yml"))
