@@ -187,7 +187,7 @@ def test_any_validation_certificates_are_right_or_refused(value: object) -> None
         (
             "validation_arns",
             {REGIONS[1]: {ENDPOINTS[0]: ARN.format(REGIONS[0])}},
-            f"iot_region_validation_certificate_arns of {REGIONS[1]}: found '{ARN.format(REGIONS[0])}', expected the ARN",
+            f"iot_region_validation_certificate_arns of {REGIONS[1]}: found '{ARN.format(REGIONS[0])}', expected",
         ),
     ],
 )

@@ -24,5 +24,5 @@ def test_every_check_can_be_waived_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", ["Quota", "", "all", "quota "])
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(RefusedError, match="^waive: found .*, expected the name of a check such as "):
+    with pytest.raises(RefusedError, match=r"^waive: found .*, expected the name of a check such as "):
         check_waived([name])
