@@ -71,6 +71,12 @@ class Fleet:
         """The content of every file that setting up may write."""
         return {str(path): path.read_bytes() for path in sorted(self.certificates.rglob("*")) if path.is_file()}
 
+    def hosts(self) -> Any:
+        return yaml.safe_load((self.inventory / "hosts.yml").read_text())
+
+    def write_hosts(self, hosts: Any) -> None:
+        (self.inventory / "hosts.yml").write_text(yaml.safe_dump(hosts, sort_keys=False))
+
     def write_variables(self, **changes: Any) -> None:
         """Write the fleet's variables, the sample's but for these."""
         path = self.inventory / "group_vars" / "all" / "fleet.yml"
@@ -88,7 +94,7 @@ def make_fleet(folder: Path, regions: Sequence[str] = REGIONS) -> Fleet:
         "edge": {"hosts": {"edge-0001": device}, "vars": here},
     }
     hosts = {"all": {"hosts": {"localhost": here}, "children": children}}
-    (fleet.inventory / "hosts.yml").write_text(yaml.safe_dump(hosts, sort_keys=False))
+    fleet.write_hosts(hosts)
     fleet.write_variables(
         iot_endpoints=[ENDPOINT],
         failover_modes={str(number): {ENDPOINT: region} for number, region in enumerate(regions, 1)},

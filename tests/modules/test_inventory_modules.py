@@ -6,10 +6,12 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from ansible.module_utils.region_switch import account, caller
-from ansible.module_utils.region_switch.errors import RefusedError
+from ansible.module_utils.region_switch.aws import Aws
+from ansible.module_utils.region_switch.errors import AwsError, RefusedError
 
-from .conftest import HOSTED_ZONE_ID, AwsApi
+from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi
 from .modules import error_of, last_request, run_ok
 from .test_setup_modules import ATS, upsert
 
@@ -214,3 +216,21 @@ def test_wrong_setting_of_a_setup_is_refused_before_aws_is_asked(aws_api: AwsApi
         "dns_records_initial_mode: found '9', expected one of"
     )
     assert aws_api.operations() == []
+
+
+def test_calls_of_the_labs_inventory_go_past_a_proxy(aws_api: AwsApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = yaml.safe_load((REPOSITORY / "inventory" / "lab" / "group_vars" / "all" / "lab.yml").read_text())
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert "found no region that answers" in error_of(MODULE, ASKING)
+
+    for name, value in variables["aws_environment"].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_api.url)
+
+    run_ok(MODULE, ASKING)
+    with pytest.raises(AwsError) as nobody:
+        Aws([REGION]).data[REGION].call("GetConnection", clientId="nobody")
+    assert nobody.value.not_found
