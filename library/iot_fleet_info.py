@@ -23,13 +23,13 @@ options:
     choices: [index, things, clients]
     default: index
   client_ids:
-    description: Client IDs to ask for.
+    description: Client IDs to ask for, with O(discovery=clients); refused with another.
     type: list
     elements: str
     default: []
   client_ids_file:
     description:
-      - A UTF-8 file of client IDs to ask for, each line one as it stands.
+      - A UTF-8 file of client IDs to ask for, each line one as it stands; refused but with O(discovery=clients).
       - When its first line is C(client_id,endpoint), it is CSV with these two columns.
     type: path
   limit:

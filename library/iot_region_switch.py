@@ -13,7 +13,8 @@ description:
     never overwritten.
 options:
   mode:
-    description: The mode to move to. Its name is never converted, so that V(3.7) is not V(3).
+    description: The mode to move to. Its name is never converted, so that V(3.7) is not V(3). Refused with
+      O(rollback).
     type: raw
   modes:
     description: "The mode table: V({mode: {endpoint: AWS Region}})."
@@ -80,13 +81,13 @@ options:
     choices: [index, things, clients]
     default: index
   client_ids:
-    description: Client IDs for O(discovery=clients).
+    description: Client IDs for O(discovery=clients); refused with another.
     type: list
     elements: str
     default: []
   client_ids_file:
     description: File of client IDs for O(discovery=clients), one per line, or CSV with the header
-      V(client_id,endpoint).
+      V(client_id,endpoint); refused with another.
     type: path
   endpoint_attribute:
     description: Thing attribute that says which endpoint a client uses.

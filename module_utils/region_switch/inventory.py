@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from .dns_gate import parse_server
 from .errors import RefusedError, one_line
 from .modes import Modes, desired, normalise
+from .route53 import plain
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?")
@@ -82,26 +83,14 @@ def check_setup(
     Raises:
         RefusedError: what setting up would find out after it has made something.
     """
-    names: dict[str, str] = {}
-    for endpoint in next(iter(table.values())):
-        name = configuration_name(endpoint)
-        if len(name) > _CONFIGURATION_NAME_LENGTH:
-            raise RefusedError(
-                f"endpoint {endpoint}: found {len(name)} characters, expected {_CONFIGURATION_NAME_LENGTH} at most, as "
-                "names of domain configurations have: shorten it in iot_endpoints"
-            )
-        if name in names:
-            raise RefusedError(
-                f"endpoints: found {names[name]} and {endpoint}, whose domain configurations would both be named "
-                f"{name}, expected a name for each: rename one of them in iot_endpoints"
-            )
-        names[name] = endpoint
+    endpoints = list(next(iter(table.values())))
+    _check_configuration_names(endpoints)
     if issuing_region not in regions:
         raise RefusedError(
             f"iot_issuing_region: found {one_line(issuing_region)}, expected one of {', '.join(regions)}: correct it"
         )
     for region, arns in validation_arns.items():
-        _check_validation_arns(region, arns, list(names.values()))
+        _check_validation_arns(region, arns, endpoints)
     try:
         return desired(table, initial_mode)[1]
     except RefusedError as error:
@@ -116,12 +105,29 @@ def configuration_name(endpoint: str) -> str:
     return endpoint.replace(".", "-")
 
 
+def _check_configuration_names(endpoints: Sequence[str]) -> None:
+    names: dict[str, str] = {}
+    for endpoint in endpoints:
+        name = configuration_name(endpoint)
+        if len(name) > _CONFIGURATION_NAME_LENGTH:
+            raise RefusedError(
+                f"endpoint {endpoint}: found {len(name)} characters, expected {_CONFIGURATION_NAME_LENGTH} at most, as "
+                "names of domain configurations have: shorten it in iot_endpoints"
+            )
+        if name in names:
+            raise RefusedError(
+                f"endpoints: found {names[name]} and {endpoint}, whose domain configurations would both be named "
+                f"{name}, expected a name for each: rename one of them in iot_endpoints"
+            )
+        names[name] = endpoint
+
+
 def _check_validation_arns(region: str, arns: object, endpoints: Sequence[str]) -> None:
     where = f"iot_region_validation_certificate_arns of {region}"
     if not isinstance(arns, Mapping):
         raise RefusedError(f"{where}: found {one_line(arns)}, expected {{endpoint: ARN}}: correct it")
     for endpoint, arn in arns.items():
-        if endpoint not in endpoints:
+        if not isinstance(endpoint, str) or plain(endpoint) not in endpoints:
             raise RefusedError(
                 f"{where}: found endpoint {one_line(endpoint)}, expected one of {', '.join(endpoints)}: correct it"
             )

@@ -33,7 +33,6 @@ _HIGHEST = {"max_stragglers": 100, "min_share": 100, "max_share": 100, "mqtt_por
 IGNORED_UNLESS: dict[str, tuple[str, object, str]] = {
     "client_ids": ("discovery", "clients", "which would look for other clients besides"),
     "client_ids_file": ("discovery", "clients", "which would look for other clients besides"),
-    "approve": ("require_approval", True, "which would carry out any plan"),
     "mode": ("rollback", False, "which returns to the records before the last run, whatever the mode"),
 }
 
@@ -115,6 +114,12 @@ class Options:
             raise RefusedError(
                 "probe_certificate: found one of certificate and private key, expected both or neither: correct it"
             )
+
+    def passed_over(self) -> list[str]:
+        """What to say of values that have no effect in this run, and do not keep it from being made in an emergency."""
+        if self.approve and not self.require_approval:
+            return ["approve: the token was not compared with the plan, since failover_require_approval is false"]
+        return []
 
 
 def refuse_ignored(values: Mapping[str, object]) -> None:

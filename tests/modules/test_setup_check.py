@@ -9,7 +9,7 @@ import boto3
 
 from .conftest import HOSTED_ZONE_ID, AwsApi
 from .modules import last_request
-from .playbooks import DEVICE, Fleet, Run, add_request, make_fleet
+from .playbooks import DEVICE, ENDPOINT, Fleet, Run, add_request, make_fleet
 
 REGION, OTHER = "us-east-1", "ap-northeast-1"
 DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
@@ -30,8 +30,12 @@ def foretold(aws_api: AwsApi, fleet: Fleet) -> Run:
     return run
 
 
+def tasks(run: Run) -> set[str]:
+    return {line.partition(" [")[0] for line in run.changed}
+
+
 def drift(fleet: Fleet) -> None:
-    """Change what a setup has made, by other hands: a policy, the index, a thing, the record, files."""
+    """Change what a setup has made, by other hands: a policy, the index, a client, the record, files."""
     iot, route53 = boto3.client("iot", region_name=REGION), boto3.client("route53")
     iot.create_policy_version(policyName="mqtt-fleet-device", policyDocument=json.dumps(DENY), setAsDefault=True)
     iot.update_indexing_configuration(thingIndexingConfiguration={"thingIndexingMode": "OFF"})
@@ -43,7 +47,10 @@ def drift(fleet: Fleet) -> None:
     ]
     changes = [{"Action": "UPSERT", "ResourceRecordSet": {**record, "TTL": 300}}]
     route53.change_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID, ChangeBatch={"Changes": changes})
+    (principal,) = iot.list_thing_principals(thingName=DEVICE)["principals"]
+    iot.detach_policy(policyName="mqtt-fleet-device", target=principal)
     (fleet.certificates / "clients" / "fleet-monitor.csr").unlink()
+    (fleet.certificates / f"{ENDPOINT}.crt").unlink()
 
 
 def test_check_says_what_the_run_changes_on_a_new_inventory_and_after_drift(aws_api: AwsApi, tmp_path: Path) -> None:
@@ -51,11 +58,19 @@ def test_check_says_what_the_run_changes_on_a_new_inventory_and_after_drift(aws_
     add_request(fleet)
 
     made = foretold(aws_api, fleet)
-    assert {line.split(" [")[0].split(" : ")[0] for line in made.changed} == {"pki", "iot_region", "dns_records"}
+    assert {task.partition(" : ")[0] for task in tasks(made)} == {"pki", "iot_region", "dns_records"}
 
     drift(fleet)
     mended = foretold(aws_api, fleet)
-    assert len(mended.changed) == 5
+    assert tasks(mended) == {
+        "pki : Create the signing requests of the clients",
+        "pki : Create the certificates of the servers",
+        "iot_region : Index the connectivity of things",
+        "iot_region : Import the server certificates",
+        "iot_region : Create the policies",
+        "iot_region : Issue the certificates of the clients, and make them known",
+        "dns_records : Create the records",
+    }
 
     again = fleet.play("setup.yml", "--check")
     assert (again.returncode, again.changed) == (0, [])

@@ -139,7 +139,7 @@ SETUP: dict[str, Any] = {
     "regions": REGIONS,
     "initial_mode": "two",
     "issuing_region": REGIONS[0],
-    "validation_arns": {REGIONS[0]: {ENDPOINTS[0]: ARN.format(REGIONS[0])}, REGIONS[1]: {}},
+    "validation_arns": {REGIONS[0]: {ENDPOINTS[0].upper(): ARN.format(REGIONS[0])}, REGIONS[1]: {}},
 }
 
 

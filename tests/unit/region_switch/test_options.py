@@ -28,7 +28,7 @@ OF_A_STEP = {
         ("waive", "ca_file", "certificate_days", "probe_certificate", "probe_private_key", "mqtt_port"),
         ("preflight", False),
     ),
-    "approval_drift": ("require_approval", False),
+    **dict.fromkeys(("approve", "approval_drift"), ("require_approval", False)),
 }  # fmt: skip
 
 
@@ -48,8 +48,8 @@ def test_it_is_decided_of_every_option_when_it_has_an_effect() -> None:
         assert getattr(options(), step) != off or step == "require_approval"
 
 
-GIVEN = {"client_ids": ["pump"], "client_ids_file": "fleet.csv", "approve": "3f0a", "mode": "3"}
-OTHER = {"discovery": ["index", "things"], "require_approval": [False], "rollback": [True]}
+GIVEN = {"client_ids": ["pump"], "client_ids_file": "fleet.csv", "mode": "3"}
+OTHER = {"discovery": ["index", "things"], "rollback": [True]}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,13 @@ def test_list_of_clients_names_the_option_that_reads_it() -> None:
         "client_ids_file: found 'fleet.csv' with discovery 'index', which would look for other clients besides: set "
         "discovery to 'clients', or leave client_ids_file away"
     )
+
+
+def test_token_that_nothing_reads_is_told() -> None:
+    assert options(approve="3f0a").passed_over() == [
+        "approve: the token was not compared with the plan, since failover_require_approval is false"
+    ]
+    assert options(approve="3f0a", require_approval=True).passed_over() == options().passed_over() == []
 
 
 def test_options_that_a_module_does_not_have_are_no_matter() -> None:
