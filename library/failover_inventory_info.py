@@ -6,7 +6,8 @@ module: failover_inventory_info
 short_description: Check the inventory of a fleet
 description:
   - Checks that every mode of the table sends every endpoint to a region that there is, and the settings of DNS.
-    Nothing is read or written outside, except that O(caller_hint) lets AWS be asked who is calling.
+    Nothing is written anywhere. AWS is asked who is calling where O(caller_hint) is given, and whether zone, regions
+    and records are there where O(setup) is given.
 options:
   modes:
     description: "The mode table: V({mode: {endpoint: AWS Region}}). Names of modes may be numbers."
@@ -26,6 +27,34 @@ options:
   record_ttl:
     description: TTL of the records in seconds.
     type: raw
+  hosted_zone_id:
+    description: ID of the Route 53 hosted zone of the endpoints.
+    type: raw
+  setup:
+    description:
+      - Where it is given, what setting up needs is checked as well, before it writes anything. Each endpoint has to be
+        in the hosted zone, which is public, to have a name of its own as domain configuration, and no record that is
+        not ours; each region has to be one and to admit the caller. One that does not answer for now is passed over.
+      - O(hosted_zone_id) and O(record_ttl) are required with it.
+    type: dict
+    suboptions:
+      initial_mode:
+        description: The mode whose regions names without a record are pointed at.
+        type: raw
+        required: true
+      issuing_region:
+        description: The AWS Region in which client certificates are issued.
+        type: raw
+        required: true
+      regions:
+        description: The AWS Regions that are to be set up.
+        type: list
+        elements: str
+        required: true
+      validation_certificate_arns:
+        description: "Per region the ARNs of public certificates: V({region: {endpoint: ARN}})."
+        type: dict
+        default: {}
   caller_hint:
     description:
       - Where it is given, AWS is asked who is calling once the inventory is right, in one region after the other, 8
@@ -53,6 +82,18 @@ EXAMPLES = r"""
     resolvers: [192.0.2.53, "[2001:db8::53]:5353"]
     record_ttl: 60
     caller_hint: Check the network and the credentials.
+
+- name: Check besides that the regions can be set up
+  failover_inventory_info:
+    modes: "{{ failover_modes }}"
+    endpoints: "{{ iot_endpoints }}"
+    regions: "{{ groups['regions'] }}"
+    record_ttl: 60
+    hosted_zone_id: Z0123456789ABCDEFGHIJ
+    setup:
+      initial_mode: "1"
+      issuing_region: us-east-1
+      regions: "{{ groups['regions'] }}"
 """
 
 RETURN = r"""
@@ -70,8 +111,11 @@ caller:
 from dataclasses import asdict
 from typing import Any
 
+from ansible.module_utils.region_switch import account
+from ansible.module_utils.region_switch.aws import Aws
 from ansible.module_utils.region_switch.caller import identify
-from ansible.module_utils.region_switch.inventory import check
+from ansible.module_utils.region_switch.inventory import check, check_setup
+from ansible.module_utils.region_switch.modes import Modes
 from ansible.module_utils.region_switch.module import run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -80,20 +124,45 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "regions": {"type": "raw", "required": True},
     "resolvers": {"type": "raw"},
     "record_ttl": {"type": "raw"},
+    "hosted_zone_id": {"type": "raw"},
+    "setup": {
+        "type": "dict",
+        "options": {
+            "initial_mode": {"type": "raw", "required": True},
+            "issuing_region": {"type": "raw", "required": True},
+            "regions": {"type": "list", "elements": "str", "required": True},
+            "validation_certificate_arns": {"type": "dict", "default": {}},
+        },
+    },
     "caller_hint": {"type": "str"},
 }
 
 
+_INVENTORY = ("modes", "endpoints", "regions", "resolvers", "record_ttl", "hosted_zone_id")
+
+
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
-    modes = check(**{name: value for name, value in parameters.items() if name != "caller_hint"})
+    modes = check(**{name: parameters[name] for name in _INVENTORY})
+    setup = parameters["setup"]
+    wanted = _wanted(modes, parameters["regions"], setup) if setup else {}
     result: dict[str, Any] = {"changed": False, "modes": modes}
     if parameters["caller_hint"] is not None:
         result["caller"] = asdict(identify(parameters["regions"], parameters["caller_hint"]))
+    if setup:
+        aws = Aws(parameters["regions"])
+        account.check(aws, setup["regions"], parameters["hosted_zone_id"], wanted, int(parameters["record_ttl"]))
     return result
 
 
+def _wanted(modes: Modes, regions: list[str], setup: dict[str, Any]) -> dict[str, str]:
+    wanted: dict[str, str] = check_setup(
+        modes, regions, setup["initial_mode"], setup["issuing_region"], setup["validation_certificate_arns"]
+    )
+    return wanted
+
+
 def main() -> None:
-    run_module(ARGUMENT_SPEC, _act)
+    run_module(ARGUMENT_SPEC, _act, required_by={"setup": ["hosted_zone_id", "record_ttl"]})
 
 
 if __name__ == "__main__":

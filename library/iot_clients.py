@@ -61,6 +61,8 @@ options:
     description:
       - Client IDs of those that get back what somebody took from them (the status ACTIVE, the policy, the thing, or a
         new certificate in the place of one that was turned off); V(*) stands for all.
+  foretold:
+    description: Client IDs whose signing request a step before would have made anew. Read in check mode only.
     type: list
     elements: str
     default: []
@@ -137,6 +139,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "issue": {"type": "bool", "default": False},
     "issuing_region": {"type": "str"},
     "restore": {"type": "list", "elements": "str", "default": []},
+    "foretold": {"type": "list", "elements": "str", "default": []},
     "retire": {"type": "list", "elements": "str"},
     "region": REGION_OPTION,
 }

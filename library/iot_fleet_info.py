@@ -23,7 +23,7 @@ options:
     choices: [index, things, clients]
     default: index
   client_ids:
-    description: Client IDs to ask for, as text; a number is refused.
+    description: Client IDs to ask for, as text, with O(discovery=clients); refused with another, as is a number.
     type: list
     elements: raw
     default: []
@@ -31,6 +31,7 @@ options:
     description:
       - A file of client IDs to ask for, one per line, CSV with the header C(client_id,endpoint), or JSON, as
         spreadsheets, PowerShell and the AWS CLI write them. A line that could mean something else is refused.
+      - Refused but with O(discovery=clients).
     type: path
   limit:
     description: How many clients are listed at most; all are counted.
@@ -86,6 +87,7 @@ from ansible.module_utils.region_switch import quotas
 from ansible.module_utils.region_switch.aws import Aws
 from ansible.module_utils.region_switch.fleet import Client, Source, stream
 from ansible.module_utils.region_switch.module import run_module
+from ansible.module_utils.region_switch.options import refuse_ignored
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "regions": {"type": "list", "elements": "str", "required": True},
@@ -98,6 +100,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    refuse_ignored(parameters)
     regions = parameters["regions"]
     aws = Aws(regions)
     source = Source(

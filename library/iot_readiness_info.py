@@ -162,6 +162,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    findings.check_waived(parameters["waive"])
     table = modes.normalise(parameters["modes"], parameters["endpoints"], parameters["regions"])
     settings = Settings(
         ca_file=parameters["ca_file"],

@@ -13,7 +13,8 @@ description:
     never overwritten.
 options:
   mode:
-    description: The mode to move to. Its name is never converted, so that V(3.7) is not V(3).
+    description: The mode to move to. Its name is never converted, so that V(3.7) is not V(3). Refused with
+      O(rollback).
     type: raw
   modes:
     description: "The mode table: V({mode: {endpoint: AWS Region}})."
@@ -80,7 +81,7 @@ options:
     choices: [index, things, clients]
     default: index
   client_ids:
-    description: Client IDs for O(discovery=clients), as text; a number is refused.
+    description: Client IDs for O(discovery=clients), as text; refused with another, as is a number.
     type: list
     elements: raw
     default: []
@@ -88,6 +89,7 @@ options:
     description:
       - File of client IDs for O(discovery=clients), one per line, CSV with the header V(client_id,endpoint), or JSON,
         as spreadsheets, PowerShell and the AWS CLI write them. A line that could mean something else is refused.
+      - Refused with another O(discovery).
     type: path
   endpoint_attribute:
     description: Thing attribute that says which endpoint a client uses.

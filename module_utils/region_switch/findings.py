@@ -4,11 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from typing import Any
 
-from .errors import AwsError, CredentialsError, RefusedError, printable
+from .errors import AwsError, CredentialsError, RefusedError, one_line, printable
 
 LINES_IN_ERROR = 3
+# Every check there is.
+CHECKS = frozenset(
+    {
+        "device_certificate",
+        "dns_lag",
+        "dns_server",
+        "domain_configuration",
+        "hosted_zone",
+        "max_clients",
+        "max_endpoints",
+        "mqtt_probe",
+        "no_clients",
+        "permission",
+        "policy_region",
+        "quota",
+        "record",
+        "record_protection",
+        "record_ttl",
+        "region_api",
+        "report_room",
+        "server_certificate",
+        "server_certificate_differs",
+        "share",
+        "unmapped_clients",
+    }
+)
 ROUTE53 = {"ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSetProtections", "ListResourceRecordSets"}
 
 
@@ -53,6 +80,21 @@ def unanswered(check: str, region: str, error: AwsError) -> Finding:
     action = f"{'route53' if error.operation in ROUTE53 else 'iot'}:{error.operation}"
     advice = "allow it in IAM as docs/iam-failover.json does"
     return Finding("permission", True, region, "", f"{action} denied ({error.text})", f"{action} allowed", advice)
+
+
+def check_waived(names: Iterable[str]) -> None:
+    """Refuse a name that waives nothing.
+
+    Raises:
+        RefusedError: names it, and the check that was probably meant.
+    """
+    for name in names:
+        if name not in CHECKS:
+            alike = get_close_matches(name, CHECKS, n=1, cutoff=0)
+            raise RefusedError(
+                f"waive: found {one_line(name)}, expected the name of a check such as {alike[0]}: correct "
+                "failover_waive, the runbook lists the checks"
+            )
 
 
 def in_force(findings: Iterable[Finding], waived: Collection[str]) -> list[Finding]:

@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from .device_names import not_text
 from .dns_gate import parse_server
 from .errors import RefusedError, one_line
-from .modes import Modes, normalise
+from .modes import Modes, desired, normalise
+from .route53 import plain
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?")
-_REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+# As us-east-1, us-gov-west-1 and eusc-de-east-1 are named. A letter at the end is that of an Availability Zone
+# (https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html).
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
+# https://docs.aws.amazon.com/Route53/latest/APIReference/API_HostedZone.html (32 characters at most), as Route 53
+# itself writes it or alone.
+_HOSTED_ZONE = re.compile(r"(/hostedzone/)?[A-Z0-9]{1,32}")
+# What is to be replaced in a copy of inventory/sample.
+_PLACEHOLDER = re.compile(r"(/hostedzone/)?ZX+")
+# https://docs.aws.amazon.com/iot/latest/apireference/API_CreateDomainConfiguration.html
+_CONFIGURATION_NAME_LENGTH = 128
 # https://datatracker.ietf.org/doc/html/rfc2181#section-8
 TTL_MAX = 2**31 - 1
 # Longest text of an address with a port.
 _ADDRESS_LENGTH = 80
 
 
-def check(modes: object, endpoints: object, regions: object, resolvers: object, record_ttl: object) -> Modes:
+def check(
+    modes: object,
+    endpoints: object,
+    regions: object,
+    resolvers: object = None,
+    record_ttl: object = None,
+    hosted_zone_id: object = None,
+) -> Modes:
     """Return the mode table with the names of modes as strings.
 
     Args:
         modes: `{mode: {endpoint: region}}`.
-        endpoints: DNS names.
+        endpoints: DNS names, without the final dot: they name certificates and files.
         regions: AWS Regions, the names of the hosts of group `regions`.
         resolvers: `address`, `address:port` or `[address]:port` each; None where they are not to be checked.
         record_ttl: seconds, also as text; None where it is not to be checked.
+        hosted_zone_id: ID of a Route 53 hosted zone; None where it is not to be checked.
 
     Raises:
         RefusedError: names the first thing that is wrong.
     """
     names = _texts("endpoints", endpoints, _DNS_NAME, "DNS names such as mqtt1.example.com", "correct iot_endpoints")
+    _refuse_final_dots(names)
     hosts = _texts(
         "regions", regions, _REGION, "AWS Regions such as us-east-1", "correct the hosts of the group 'regions'"
     )
@@ -40,7 +60,91 @@ def check(modes: object, endpoints: object, regions: object, resolvers: object, 
         _check_resolvers(resolvers)
     if record_ttl is not None:
         _check_ttl(record_ttl)
+    if hosted_zone_id is not None:
+        _check_zone(hosted_zone_id)
     return table
+
+
+def check_setup(
+    table: Modes,
+    regions: Sequence[str],
+    initial_mode: object,
+    issuing_region: object,
+    validation_arns: Mapping[str, object],
+) -> dict[str, str]:
+    """Return where endpoints without a record are to be pointed: `{endpoint: region}`.
+
+    Args:
+        table: what `check` returned.
+        regions: those of the inventory.
+        initial_mode: the mode whose regions names without a record are pointed at.
+        issuing_region: the region in which client certificates are issued.
+        validation_arns: `{region: {endpoint: ARN of an ACM certificate}}`.
+
+    Raises:
+        RefusedError: what setting up would find out after it has made something.
+    """
+    endpoints = list(next(iter(table.values())))
+    _check_configuration_names(endpoints)
+    if issuing_region not in regions:
+        raise RefusedError(
+            f"iot_issuing_region: found {one_line(issuing_region)}, expected one of {', '.join(regions)}: correct it"
+        )
+    for region, arns in validation_arns.items():
+        _check_validation_arns(region, arns, endpoints)
+    try:
+        return desired(table, initial_mode)[1]
+    except RefusedError as error:
+        raise RefusedError(
+            f"dns_records_initial_mode: found {one_line(initial_mode)}, expected one of {', '.join(table)}, to which "
+            "endpoints without a record are pointed: set it to one of them"
+        ) from error
+
+
+def configuration_name(endpoint: str) -> str:
+    """The name of the domain configuration that setting up makes for an endpoint."""
+    return endpoint.replace(".", "-")
+
+
+def _check_configuration_names(endpoints: Sequence[str]) -> None:
+    names: dict[str, str] = {}
+    for endpoint in endpoints:
+        name = configuration_name(endpoint)
+        if len(name) > _CONFIGURATION_NAME_LENGTH:
+            raise RefusedError(
+                f"endpoint {endpoint}: found {len(name)} characters, expected {_CONFIGURATION_NAME_LENGTH} at most, as "
+                "names of domain configurations have: shorten it in iot_endpoints"
+            )
+        if name in names:
+            raise RefusedError(
+                f"endpoints: found {names[name]} and {endpoint}, whose domain configurations would both be named "
+                f"{name}, expected a name for each: rename one of them in iot_endpoints"
+            )
+        names[name] = endpoint
+
+
+def _check_validation_arns(region: str, arns: object, endpoints: Sequence[str]) -> None:
+    where = f"iot_region_validation_certificate_arns of {region}"
+    if not isinstance(arns, Mapping):
+        raise RefusedError(f"{where}: found {one_line(arns)}, expected {{endpoint: ARN}}: correct it")
+    for endpoint, arn in arns.items():
+        if not isinstance(endpoint, str) or plain(endpoint) not in endpoints:
+            raise RefusedError(
+                f"{where}: found endpoint {one_line(endpoint)}, expected one of {', '.join(endpoints)}: correct it"
+            )
+        if not isinstance(arn, str) or not re.fullmatch(rf"arn:[a-z-]+:acm:{region}:[0-9]{{12}}:certificate/\S+", arn):
+            raise RefusedError(
+                f"{where}: found {one_line(arn)}, expected the ARN of an ACM certificate of {region}: correct it"
+            )
+
+
+def _refuse_final_dots(names: Sequence[str]) -> None:
+    for name in names:
+        if name.endswith("."):
+            raise RefusedError(
+                f"endpoints: found {name}, expected {name.rstrip('.')}, without the final dot, which no certificate "
+                "has: correct iot_endpoints, failover_modes and the devices' mqtt_endpoint"
+            )
 
 
 def _texts(what: str, values: object, pattern: re.Pattern[str], expected: str, advice: str) -> list[str]:
@@ -71,3 +175,11 @@ def _check_ttl(value: object) -> None:
             f"dns_record_ttl: found {one_line(value)}, expected a whole number of seconds from 0: "
             "correct it in the inventory"
         )
+
+
+def _check_zone(value: object) -> None:
+    expected = "expected the ID of the endpoints' Route 53 hosted zone, such as Z0123456789EXAMPLE"
+    if isinstance(value, str) and _PLACEHOLDER.fullmatch(value):
+        raise RefusedError(f"hosted_zone_id: found the sample's placeholder {value}, {expected}: set it")
+    if not isinstance(value, str) or not _HOSTED_ZONE.fullmatch(value):
+        raise RefusedError(f"hosted_zone_id: found {one_line(value)}, {expected}: correct it in the inventory")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from .errors import RefusedError
+from .errors import RefusedError, one_line
+from .findings import check_waived
 
 _LOWEST = {
     "ttl": 0,
@@ -25,6 +27,14 @@ _LOWEST = {
     "mqtt_port": 1,
 }
 _HIGHEST = {"max_stragglers": 100, "min_share": 100, "max_share": 100, "mqtt_port": 65535}
+# What is asked for with one option and would be passed over because of another: {option: (other option, the value it
+# has to have, what the option would do)}. Options that belong to a step which is switched off as a whole, such as those
+# of the preflight, are none of them: they may stand in an inventory for the runs that have it.
+IGNORED_UNLESS: dict[str, tuple[str, object, str]] = {
+    "client_ids": ("discovery", "clients", "which would look for other clients besides"),
+    "client_ids_file": ("discovery", "clients", "which would look for other clients besides"),
+    "mode": ("rollback", False, "which returns to the records before the last run, whatever the mode"),
+}
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,8 @@ class Options:
                     f"source_gone: found {region}, expected regions of the inventory ({', '.join(self.regions)}): "
                     "correct it"
                 )
+        check_waived(self.waive)
+        refuse_ignored(asdict(self))
         if self.discovery == "clients" and not (self.client_ids or self.client_ids_file):
             raise RefusedError(
                 "discovery clients: found neither client_ids nor client_ids_file, expected one of them: "
@@ -109,4 +121,28 @@ class Options:
         if bool(self.probe_certificate) != bool(self.probe_private_key):
             raise RefusedError(
                 "probe_certificate: found one of certificate and private key, expected both or neither: correct it"
+            )
+
+    def passed_over(self) -> list[str]:
+        """What to say of values that have no effect in this run, and do not keep it from being made in an emergency."""
+        if self.approve and not self.require_approval:
+            return ["approve: the token was not compared with the plan, since failover_require_approval is false"]
+        return []
+
+
+def refuse_ignored(values: Mapping[str, object]) -> None:
+    """Refuse values that another option keeps from having any effect.
+
+    Args:
+        values: options by name; those that a module does not have are left out.
+
+    Raises:
+        RefusedError: names both.
+    """
+    for ignored, (name, expected, why) in IGNORED_UNLESS.items():
+        value = values.get(ignored)
+        if value not in (None, "", []) and values[name] != expected:
+            raise RefusedError(
+                f"{ignored}: found {one_line(value)} with {name} {one_line(values[name])}, {why}: set {name} to "
+                f"{one_line(expected)}, or leave {ignored} away"
             )

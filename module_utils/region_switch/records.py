@@ -28,7 +28,7 @@ def ensure_records(parameters: dict[str, Any], check_mode: bool) -> Result:
         AwsError: AWS refused, or did not answer.
     """
     zone, ttl = parameters["hosted_zone_id"], parameters["ttl"]
-    modes = check(parameters["modes"], parameters["endpoints"], parameters["regions"], None, ttl)
+    modes = check(parameters["modes"], parameters["endpoints"], parameters["regions"], record_ttl=ttl)
     _, regions = desired(modes, parameters["mode"])
     aws = Aws(parameters["regions"])
     targets = {region: describe_data_endpoint(aws.iot[region]) for region in aws.regions}

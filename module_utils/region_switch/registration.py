@@ -80,7 +80,8 @@ def ensure_clients(iot: AwsClient, parameters: dict[str, Any], check_mode: bool)
         parameters: `clients` (`[{"client_id", "endpoint", "policy", "required"}]`; None for the endpoint makes no
             thing, None for the policy takes that of all), `directory`, `policy`, `endpoint_attribute`; `issue`:
             whether a certificate that does not exist yet is issued here; `issuing_region`: where that is done
-            otherwise; `restore`: client IDs of those that get back what somebody took from them, or `*`.
+            otherwise; `restore`: client IDs of those that get back what somebody took from them, or `*`; `foretold`:
+            clients whose signing request a step before would have made anew, in check mode.
 
     Returns:
         `{"changed", "region", "left_out": {client ID: reason}, "awaiting": [client ID], "diff"}`; `awaiting` are those
@@ -198,6 +199,8 @@ def _ensure_client(setup: Setup, client: Client) -> Result:
         RefusedError: why the client is left out.
     """
     name = client["client_id"]
+    if setup.check_mode and name in setup.parameters["foretold"]:
+        return {"changed": True, **_thing(setup, client, check_mode=True)["diff"]}
     files = _files(setup.directory, name)
     if files.key is None:
         path = setup.directory / f"{name}.csr"

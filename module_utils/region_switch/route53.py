@@ -94,7 +94,7 @@ def _record_sets(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if not isinstance(entries, list) or not all(
         isinstance(entry, Mapping) and isinstance(entry.get("Name"), str) for entry in entries
     ):
-        raise _unreadable("ListResourceRecordSets", answer, "record sets with names")
+        raise unreadable("ListResourceRecordSets", answer, "record sets with names")
     return entries
 
 
@@ -106,7 +106,7 @@ def simple_cname(entry: Mapping[str, Any]) -> Record | None:
     return None
 
 
-def _unreadable(operation: str, answer: object, expected: str) -> SwitchError:
+def unreadable(operation: str, answer: object, expected: str) -> SwitchError:
     return SwitchError(
         f"{operation}: found {one_line(answer)} answered, expected {expected}: check AWS_ENDPOINT_URL, then run again"
     )
@@ -269,7 +269,7 @@ def _status(answer: Mapping[str, Any]) -> str:
     match answer:
         case {"ChangeInfo": {"Status": str(status)}}:
             return status
-    raise _unreadable("GetChange", answer, "the status of the change")
+    raise unreadable("GetChange", answer, "the status of the change")
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def get_hosted_zone(route53: AwsClient, zone: str) -> HostedZone:
         case {"DelegationSet": {"NameServers": [*names]}} if all(isinstance(name, str) for name in names):
             servers = [plain(name) for name in names]
         case {"DelegationSet": _}:
-            raise _unreadable("GetHostedZone", answer, "the zone's name servers")
+            raise unreadable("GetHostedZone", answer, "the zone's name servers")
         case _:
             servers = []
     match answer.get("HostedZone"):

@@ -96,7 +96,7 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
     root = Path(options.reports_directory)
     folder.check(root)
     mode, desired, notes, expected = _desired(options, root)
-    notes += folder.foreign(root)
+    notes += [*folder.foreign(root), *options.passed_over()]
     aws = Aws(options.regions)
     if check_mode:
         return _noting(notes, lambda: _preview(aws, options, mode, desired, expected, runtime))

@@ -212,6 +212,16 @@ def _said_once(reasons: Iterable[tuple[str, str]]) -> list[str]:
     return [reason.replace("\0", " and ".join(named)) for reason, named in regions.items()]
 
 
+def requests_to_be_made(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the client IDs of the devices that would make a new signing request, where check mode foretells it."""
+    foretold = []
+    for host in hosts:
+        identity = hostvars[host].get("__mqtt_client_identity") or {}
+        if identity.get("changed") and identity.get("csr") is None:
+            foretold.append(str(hostvars[host].get("mqtt_client_id", host)))
+    return foretold
+
+
 def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, Any]) -> str:
     """Return why a device does not run the client as deployed; "" where it does.
 
@@ -251,6 +261,7 @@ class FilterModule:
             "left_out_of_deployment": left_out_of_deployment,
             "left_out_of_setup": left_out_of_setup,
             "name_fault": name_fault,
+            "requests_to_be_made": requests_to_be_made,
             "superseded_certificates": superseded_certificates,
             "unanswered": unanswered,
             "why_it_failed": why_it_failed,

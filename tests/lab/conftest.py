@@ -52,9 +52,9 @@ class PlaybookRun:
 
     @property
     def changed(self) -> int:
-        return sum(
-            int(word.split("=")[1]) for word in self.recap.replace(";", " ").split() if word.startswith("changed=")
-        )
+        counts = [word for word in self.recap.replace(";", " ").split() if word.startswith("changed=")]
+        assert counts, f"no recap, which says nothing of what changed: {self.output}"
+        return sum(int(word.split("=")[1]) for word in counts)
 
 
 def wait_for(what: str, probe: Callable[[], Found | None], timeout: float = 60.0) -> Found:

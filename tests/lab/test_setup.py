@@ -30,11 +30,18 @@ def test_setup_does_not_undo_a_move(fleet: dict[str, str]) -> None:
     assert summary()["outcome"] == "unchanged"
 
 
-def test_check_mode_passes_on_a_fleet_that_is_set_up(fleet: dict[str, str]) -> None:
+def test_check_mode_looks_at_everything_of_a_fleet_that_is_set_up(fleet: dict[str, str], stand_in: StandIn) -> None:
+    last = stand_in.last_request()
+
     run = run_playbook("setup.yml", "--check", "--diff")
 
     assert run.returncode == 0, run.error
     assert run.changed == 0, run.output
+    # That it tells what it finds is seen in tests/modules/test_setup_check.py.
+    asked = [(each["operation"], each["region"]) for each in stand_in.get(f"requests?after={last}")]
+    for operation in ("GetIndexingConfiguration", "DescribeDomainConfiguration", "GetPolicy", "DescribeCertificate"):
+        for region in ("us-east-1", "ap-northeast-1"):
+            assert (operation, region) in asked
 
 
 def test_private_keys_are_readable_by_their_owner_only(fleet: dict[str, str]) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import boto3
 import pytest
-from ansible.module_utils.region_switch import caller
+import yaml
+from ansible.module_utils.region_switch import account, caller
+from ansible.module_utils.region_switch.aws import Aws
+from ansible.module_utils.region_switch.errors import AwsError, RefusedError
 
-from .conftest import AwsApi
-from .modules import error_of, run_ok
+from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi
+from .modules import error_of, last_request, run_ok
+from .test_setup_modules import ATS, upsert
 
 REGION, OTHER = "us-east-1", "ap-northeast-1"
 MODULE = "failover_inventory_info"
@@ -88,3 +93,154 @@ def test_nobody_is_asked_where_no_hint_is_given_or_the_inventory_is_wrong(aws_ap
     run_ok(MODULE, INVENTORY)
 
     assert "GetCallerIdentity" not in aws_api.operations()
+
+
+SETUP: dict[str, Any] = {
+    **ASKING,
+    "modes": {"1": {"mqtt1.example.com": REGION}, "2": {"mqtt1.example.com": OTHER}},
+    "hosted_zone_id": HOSTED_ZONE_ID,
+    "setup": {"initial_mode": "1", "issuing_region": REGION, "regions": [REGION, OTHER]},
+}
+
+
+def setup(**changes: Any) -> dict[str, Any]:
+    """Options for a check before a setup; `endpoints` and `regions` also make the table."""
+    endpoints, regions = changes.get("endpoints", SETUP["endpoints"]), changes.get("regions", SETUP["regions"])
+    modes = {str(number): dict.fromkeys(endpoints, region) for number, region in enumerate(regions, 1)}
+    asked = {"initial_mode": "1", "issuing_region": regions[0], "regions": regions}
+    return {**SETUP, "modes": modes, "setup": asked, **changes}
+
+
+def zone(name: str, private: bool = False) -> str:
+    """Make a hosted zone."""
+    more: dict[str, Any] = {"VPC": {"VPCRegion": REGION, "VPCId": "vpc-0f3a"}} if private else {}
+    made = boto3.client("route53").create_hosted_zone(
+        Name=name, CallerReference=name, HostedZoneConfig={"Comment": "", "PrivateZone": private}, **more
+    )
+    return str(made["HostedZone"]["Id"]).rpartition("/")[2]
+
+
+def test_inventory_that_fits_the_account_is_taken_and_nothing_is_written(aws_api: AwsApi) -> None:
+    after = last_request(aws_api)
+
+    assert run_ok(MODULE, SETUP)["caller"]["account"] == aws_api.account_id
+    upsert("mqtt1.example.com", ATS[OTHER])
+    made = last_request(aws_api)
+    run_ok(MODULE, setup(hosted_zone_id=f"/hostedzone/{HOSTED_ZONE_ID}"))
+
+    assert aws_api.writes(after) == ["ChangeResourceRecordSets"]
+    assert aws_api.writes(made) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"hosted_zone_id": "Z0123456789EXAMPLE"}, "hosted_zone_id: found no hosted zone Z0123456789EXAMPLE in this"),
+        (
+            {"endpoints": ["mqtt1.example.org"]},
+            f"endpoint mqtt1.example.org: found the hosted zone {HOSTED_ZONE_ID} of e",
+        ),
+        ({"endpoints": ["mqtt1.notexample.com"]}, "endpoint mqtt1.notexample.com: found the hosted zone"),
+        (
+            {"endpoints": ["example.com"]},
+            f"endpoint example.com: found the apex of the hosted zone {HOSTED_ZONE_ID}, where",
+        ),
+        ({"endpoints": ["EXAMPLE.com"]}, "endpoint example.com: found the apex of the hosted zone"),
+    ],
+)
+def test_inventory_that_does_not_fit_the_account_is_refused(
+    aws_api: AwsApi, changes: dict[str, Any], found: str
+) -> None:
+    after = last_request(aws_api)
+
+    assert error_of(MODULE, setup(**changes)).startswith(found)
+    assert aws_api.writes(after) == []
+
+
+def test_private_zone_is_refused(aws_api: AwsApi) -> None:
+    private = zone("example.com", private=True)
+
+    assert error_of(MODULE, setup(hosted_zone_id=private)).startswith(
+        f"hosted_zone_id: found {private}, the private zone example.com, which devices do not ask, expected the public"
+    )
+
+
+@pytest.mark.parametrize("private", [True, False, None])
+def test_endpoints_are_names_in_a_public_zone(private: bool | None) -> None:
+    if private is None:
+        # The final dot and the case of names say nothing.
+        account.check_endpoints("Z1", "example.com", False, ["MQTT.example.com.", "a.b.example.com"])
+        return
+    with pytest.raises(RefusedError, match="private zone" if private else "apex"):
+        account.check_endpoints("Z1", "example.com", private, ["example.com"])
+
+
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        (
+            {"Type": "CNAME", "ResourceRecords": [{"Value": "broker.example.net"}]},
+            "record mqtt1.example.com: found broker",
+        ),
+        (
+            {"Type": "A", "ResourceRecords": [{"Value": "192.0.2.1"}]},
+            "record mqtt1.example.com: found 1 record set(s) of type A",
+        ),
+    ],
+)
+def test_record_that_is_not_ours_is_found_before_anything_is_made(
+    aws_api: AwsApi, record: dict[str, Any], found: str
+) -> None:
+    changes = [{"Action": "CREATE", "ResourceRecordSet": {"Name": "mqtt1.example.com", "TTL": 0, **record}}]
+    boto3.client("route53").change_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID, ChangeBatch={"Changes": changes})
+
+    assert error_of(MODULE, SETUP).startswith(found)
+
+
+def test_region_that_does_not_answer_is_passed_over_and_one_that_refuses_is_named(aws_api: AwsApi) -> None:
+    aws_api.faults({"operation": "DescribeEndpoint", "region": OTHER, "kind": "error", "status": 503})
+    run_ok(MODULE, SETUP)
+
+    denied = {"status": 403, "code": "UnrecognizedClientException"}
+    aws_api.faults({"operation": "DescribeEndpoint", "region": OTHER, "kind": "error", **denied})
+    assert error_of(MODULE, SETUP).startswith("region ap-northeast-1: found UnrecognizedClientException (")
+    # Another region is set up.
+    run_ok(MODULE, {**SETUP, "setup": {**SETUP["setup"], "regions": [REGION]}})
+
+
+def test_region_that_there_is_not_is_named_with_the_one_that_is_meant(aws_api: AwsApi) -> None:
+    aws_api.faults({"operation": "DescribeEndpoint", "region": "us-est-1", "kind": "error", "status": 503})
+
+    error = error_of(MODULE, setup(regions=[REGION, "us-est-1"]))
+
+    assert error.startswith(
+        "region us-est-1: found none that AWS IoT is known to be in and no answer from it, expected"
+    )
+    assert "such as us-east-1 or us-west-1:" in error
+
+
+def test_wrong_setting_of_a_setup_is_refused_before_aws_is_asked(aws_api: AwsApi) -> None:
+    asked = {"initial_mode": "9", "issuing_region": REGION, "regions": [REGION]}
+
+    assert error_of(MODULE, {**SETUP, "setup": asked}).startswith(
+        "dns_records_initial_mode: found '9', expected one of"
+    )
+    assert aws_api.operations() == []
+
+
+def test_calls_of_the_labs_inventory_go_past_a_proxy(aws_api: AwsApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = yaml.safe_load((REPOSITORY / "inventory" / "lab" / "group_vars" / "all" / "lab.yml").read_text())
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert "found no region that answers" in error_of(MODULE, ASKING)
+
+    for name, value in variables["aws_environment"].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_api.url)
+
+    run_ok(MODULE, ASKING)
+    with pytest.raises(AwsError) as nobody:
+        Aws([REGION]).data[REGION].call("GetConnection", clientId="nobody")
+    assert nobody.value.not_found

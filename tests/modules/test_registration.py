@@ -115,6 +115,32 @@ def test_client_that_is_not_issued_yet_is_named_elsewhere(known: None, aws_api: 
     assert "expected the certificate that the issuing region made" in done["left_out"]["one"]
 
 
+def test_check_foretells_clients_whose_request_or_certificate_is_still_to_be_made(
+    known: None, aws_api: AwsApi, tmp_path: Path
+) -> None:
+    write_csr(tmp_path, "one")
+    before = last_request(aws_api)
+    asked = clients(tmp_path, "one", "two", "three", region=OTHER, monitor="monitor")
+
+    foretold = run_ok("iot_clients", {**asked, "foretold": ["two", "monitor"]}, check=True)
+
+    assert foretold["changed"]
+    # Another region is going to issue the first, and nothing is going to make the third's request.
+    assert set(foretold["left_out"]) == {"three"}
+    assert aws_api.writes(before) == []
+    # A run believes files only.
+    assert "found no " in error_of("iot_clients", {**asked, "foretold": ["two", "monitor"]})
+
+
+def test_check_foretells_a_certificate_for_a_new_request(known: None, aws_api: AwsApi, tmp_path: Path) -> None:
+    write_csr(tmp_path, "one")
+    asked = clients(tmp_path, "one", issue=True)
+    run_ok("iot_clients", asked)
+
+    assert not run_ok("iot_clients", asked, check=True)["changed"]
+    assert run_ok("iot_clients", {**asked, "foretold": ["one"]}, check=True)["changed"]
+
+
 def test_second_run_of_many_reads_little(known: None, aws_api: AwsApi, tmp_path: Path) -> None:
     names = [f"device-{number}" for number in range(20)]
     for name in names:

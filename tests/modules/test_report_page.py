@@ -214,6 +214,9 @@ def test_secrets_are_in_neither_journal_nor_page(aws_api: AwsApi, options: dict[
 
     done = run_ok("iot_region_switch", {**options, "mode": "3", **more})
 
+    assert (
+        "approve: the token was not compared with the plan, since failover_require_approval is false" in done["lines"]
+    )
     for name in ("journal.jsonl", "report.html"):
         text = (Path(done["report"]) / name).read_text()
         assert [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet import left_out_of_deployment, left_out_of_setup, why_it_failed
+from fleet import left_out_of_deployment, left_out_of_setup, requests_to_be_made, why_it_failed
 
 ON = {"unreachable": False, "csr": "PEM"}
 OFF = {"unreachable": True, "msg": "timed out"}
@@ -88,3 +88,17 @@ def test_deployment_needs_a_client_that_is_connected(
 ) -> None:
     assert left_out_of_deployment(identity, installed).startswith(reason)
     assert bool(left_out_of_deployment(identity, installed)) == bool(reason)
+
+
+def test_requests_that_check_mode_foretells_are_those_of_devices_that_would_make_a_new_one() -> None:
+    foretold = {"changed": True, "csr": None}
+    hostvars = {
+        "edge1": {"__mqtt_client_identity": foretold, "mqtt_client_id": "pump"},
+        "edge2": {"__mqtt_client_identity": foretold},
+        "edge3": {"__mqtt_client_identity": {**foretold, "csr": "PEM"}},
+        "edge4": {"__mqtt_client_identity": {**foretold, "changed": False}},
+        "edge5": {"__mqtt_client_identity": OFF},
+        "edge6": {},
+    }
+
+    assert requests_to_be_made(list(hostvars), hostvars) == ["pump", "edge2"]

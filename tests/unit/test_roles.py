@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.parsing.convert_bool import boolean
+from jinja2.nativetypes import NativeEnvironment
 
 ROLES = sorted(path for path in (Path(__file__).parent.parent.parent / "roles").iterdir() if path.is_dir())
 
 # Names of the inventory's own that a role takes as they are.
 SHARED = {"failover_modes"}
+# Read by the check of arguments alone: a filter in the value refuses devices that are wrong.
+CHECKED_ONLY = {"validate_inventory_clients"}
 
 
 def documented(role: Path) -> set[str]:
@@ -35,6 +39,48 @@ def test_argument_specs_match_defaults(role: Path) -> None:
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_variables_carry_the_name_of_their_role(role: Path) -> None:
     assert [name for name in documented(role) if not name.startswith(role.name)] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_variable_of_a_role_is_without_effect(role: Path) -> None:
+    """What a role takes is read by its tasks, by the way of other variables or not."""
+    files = [path for folder in ("tasks", "templates", "vars") for path in (role / folder).rglob("*") if path.is_file()]
+    lines = (role / "defaults" / "main.yml").read_text().splitlines()
+    values = [line.partition(": ")[2] for line in lines if not line.startswith("#")]
+    read = set(re.findall(r"\w+", "\n".join([*(path.read_text() for path in files), *values])))
+
+    assert documented(role) - SHARED - CHECKED_ONLY - read == set()
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({}, None),
+        ({"mqtt_client_purge": "true", "mqtt_client_state": "absent"}, None),
+        ({"mqtt_client_socket_group": "meters"}, None),
+        ({"mqtt_client_socket": ""}, None),
+        (
+            {"mqtt_client_purge": "true"},
+            "mqtt_client_purge: found true while the client is installed",
+        ),
+        (
+            {"mqtt_client_socket": "", "mqtt_client_socket_group": "meters"},
+            "mqtt_client_socket_group: found meters",
+        ),
+    ],
+)
+def test_option_of_the_client_that_another_would_pass_over_is_refused(
+    variables: dict[str, str], named: str | None
+) -> None:
+    role = ROLES[0].parent / "mqtt_client"
+    environment = NativeEnvironment()
+    environment.filters["bool"] = boolean
+    usual = yaml.safe_load((role / "defaults" / "main.yml").read_text())
+    template = yaml.safe_load((role / "vars" / "main.yml").read_text())["__mqtt_client_passed_over"]
+
+    found = environment.from_string(template).render({**usual, **variables})
+
+    assert [line[: len(named or "")] for line in found] == ([named] if named else [])
 
 
 PLAYBOOKS = sorted((ROLES[0].parent.parent / "playbooks").glob("*.yml"))

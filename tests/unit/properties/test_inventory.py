@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.inventory import check
+from ansible.module_utils.region_switch.inventory import check, check_setup
 from ansible.module_utils.region_switch.modes import desired, name_of, normalise
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -22,6 +22,7 @@ GOOD: dict[str, Any] = {
     "regions": REGIONS,
     "resolvers": ["192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353"],
     "record_ttl": 60,
+    "hosted_zone_id": "Z0123456789EXAMPLE",
 }
 TARGETS = st.fixed_dictionaries({endpoint: st.sampled_from(REGIONS) for endpoint in ENDPOINTS})
 # Nearly right tables: most of what operators get wrong is one entry.
@@ -90,7 +91,18 @@ def test_name_of_a_table_is_a_mode_that_has_it(modes: dict[str, dict[str, str]],
         ("endpoints", "mqtt1.example.com", "endpoints: found 'mqtt1.example.com', expected a list of DNS names"),
         ("endpoints", ["mqtt1..com"], "endpoints: found 'mqtt1..com', expected DNS names"),
         ("endpoints", [], "endpoints: found none"),
+        (
+            "endpoints",
+            ["mqtt1.example.com."],
+            "endpoints: found mqtt1.example.com., expected mqtt1.example.com, without",
+        ),
         ("regions", ["US East"], "regions: found 'US East', expected AWS Regions"),
+        ("regions", ["us-east-1a"], "regions: found 'us-east-1a', expected AWS Regions such as us-east-1"),
+        ("regions", ["us-east-1-bos-1"], "regions: found 'us-east-1-bos-1', expected AWS Regions"),
+        ("regions", ["use1-az1"], "regions: found 'use1-az1', expected AWS Regions"),
+        ("hosted_zone_id", "ZXXXXXXXXXXXXX", "hosted_zone_id: found the sample's placeholder ZXXXXXXXXXXXXX, expected"),
+        ("hosted_zone_id", 12, "hosted_zone_id: found 12, expected"),
+        ("hosted_zone_id", "example.com", "hosted_zone_id: found 'example.com', expected"),
         ("resolvers", ["192.0.2.53", "resolver.example.com"], "resolver resolver.example.com: found no IP address"),
         ("resolvers", ["192.0.2.53:0"], "DNS server 192.0.2.53:0: found"),
         ("resolvers", "192.0.2.53", "resolvers: found '192.0.2.53', expected addresses"),
@@ -104,6 +116,84 @@ def test_name_of_a_table_is_a_mode_that_has_it(modes: dict[str, dict[str, str]],
 def test_refusal_names_what_is_wrong(name: str, value: object, found: str) -> None:
     with pytest.raises(RefusedError) as refused:
         check(**{**GOOD, name: value})
+
+    assert str(refused.value).startswith(found)
+
+
+@pytest.mark.parametrize(
+    "region", ["us-east-1", "us-gov-west-1", "us-isob-east-1", "cn-north-1", "eusc-de-east-1", "ap-southeast-5"]
+)
+def test_names_of_regions_are_taken(region: str) -> None:
+    assert check(**{**GOOD, "modes": {"1": dict.fromkeys(ENDPOINTS, region)}, "regions": [region]})
+
+
+@pytest.mark.parametrize("zone", ["Z0123456789EXAMPLE", "/hostedzone/Z0123456789EXAMPLE"])
+def test_hosted_zones_are_taken(zone: str) -> None:
+    assert check(**{**GOOD, "hosted_zone_id": zone})
+
+
+ARN = "arn:aws:acm:{}:123456789012:certificate/0f3a"
+TABLE = {mode: dict.fromkeys(ENDPOINTS, REGIONS[0]) for mode in ("one", "two")}
+SETUP: dict[str, Any] = {
+    "table": TABLE,
+    "regions": REGIONS,
+    "initial_mode": "two",
+    "issuing_region": REGIONS[0],
+    "validation_arns": {REGIONS[0]: {ENDPOINTS[0].upper(): ARN.format(REGIONS[0])}, REGIONS[1]: {}},
+}
+
+
+def test_setup_points_endpoints_where_the_initial_mode_says() -> None:
+    assert check_setup(**SETUP) == TABLE["two"]
+
+
+@given(st.sampled_from(["initial_mode", "issuing_region"]), ANYTHING)
+def test_any_setting_of_a_setup_is_right_or_refused(name: str, value: object) -> None:
+    with refused_at_most():
+        check_setup(**{**SETUP, name: value})
+
+
+@given(ANYTHING)
+def test_any_validation_certificates_are_right_or_refused(value: object) -> None:
+    with refused_at_most():
+        check_setup(**{**SETUP, "validation_arns": {REGIONS[0]: value}})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        (
+            "initial_mode",
+            "1",
+            "dns_records_initial_mode: found '1', expected one of one, two, to which endpoints without",
+        ),
+        ("issuing_region", "eu-west-1", "iot_issuing_region: found 'eu-west-1', expected one of "),
+        (
+            "table",
+            {"1": {"cmd.iot.example.com": REGIONS[0], "cmd-iot.example.com": REGIONS[0]}},
+            "endpoints: found cmd.iot.example.com and cmd-iot.example.com, whose domain configurations would both be "
+            "named cmd-iot-example-com, expected",
+        ),
+        (
+            "table",
+            {"1": {f"{'a' * 60}.{'b' * 60}.example": REGIONS[0]}},
+            f"endpoint {'a' * 60}.{'b' * 60}.example: found 129",
+        ),
+        (
+            "validation_arns",
+            {REGIONS[1]: {"mqtt9.example.com": ARN.format(REGIONS[1])}},
+            f"iot_region_validation_certificate_arns of {REGIONS[1]}: found endpoint 'mqtt9.example.com', expected one",
+        ),
+        (
+            "validation_arns",
+            {REGIONS[1]: {ENDPOINTS[0]: ARN.format(REGIONS[0])}},
+            f"iot_region_validation_certificate_arns of {REGIONS[1]}: found '{ARN.format(REGIONS[0])}', expected",
+        ),
+    ],
+)
+def test_setup_that_would_fail_late_is_refused(name: str, value: object, found: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        check_setup(**{**SETUP, name: value})
 
     assert str(refused.value).startswith(found)
 

@@ -1,0 +1,115 @@
+"""Whether the account is the one that the inventory describes, asked before anything is written. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+
+import botocore.session
+
+from . import route53
+from .aws import Aws, AwsClient, describe_data_endpoint
+from .errors import AwsError, RefusedError
+from .route53 import plain
+
+
+def check(aws: Aws, asked: Sequence[str], zone: str, wanted: Mapping[str, str], ttl: int) -> None:
+    """Return when setting up would find zone, regions and records as it needs them.
+
+    A region that is there and does not answer is no fault of the inventory: setting it up fails by itself.
+
+    Args:
+        aws: clients of every region of the inventory.
+        asked: the regions that are to be set up.
+        zone: ID of the hosted zone.
+        wanted: `{endpoint: region}`, where endpoints without a record are to be pointed.
+        ttl: of the records, in seconds.
+
+    Raises:
+        RefusedError: zone, region or record are not as expected.
+        AwsError: AWS refuses to be read.
+    """
+    with ThreadPoolExecutor(max_workers=len(asked) + 1) as pool:
+        asking = {region: pool.submit(_host, aws.probing[region], region) for region in asked}
+        check_endpoints(zone, *_zone(aws.route53, zone), list(wanted))
+        hosts = {region: host for region, answer in asking.items() if (host := answer.result())}
+    records = route53.read_records(aws.route53, zone, wanted)
+    if set(hosts) >= set(aws.regions):
+        targets = {name: hosts[region] for name, region in wanted.items()}
+        route53.setup_changes(records, targets, hosts.values(), ttl)
+
+
+def check_endpoints(zone: str, name: str, private: bool, endpoints: Sequence[str]) -> None:
+    """Return where each endpoint can be a CNAME that devices find in the zone. No I/O.
+
+    Raises:
+        RefusedError: a private zone, an endpoint that is outside of it or is its apex, where no CNAME may be
+            (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-choosing-alias-non-alias.html).
+    """
+    if private:
+        raise RefusedError(
+            f"hosted_zone_id: found {zone}, the private zone {name}, which devices do not ask, expected the public "
+            "zone of the endpoints: correct it in the inventory"
+        )
+    for endpoint in endpoints:
+        if plain(endpoint) == name:
+            raise RefusedError(
+                f"endpoint {endpoint}: found the apex of the hosted zone {zone}, where no CNAME may be, expected a "
+                f"name such as mqtt.{name}: correct iot_endpoints"
+            )
+        if not plain(endpoint).endswith(f".{name}"):
+            raise RefusedError(
+                f"endpoint {endpoint}: found the hosted zone {zone} of {name}, expected one that the endpoint is in: "
+                "correct hosted_zone_id or iot_endpoints"
+            )
+
+
+def _zone(client: AwsClient, zone: str) -> tuple[str, bool]:
+    """The name of a hosted zone, and whether it is private."""
+    try:
+        answer = client.call("GetHostedZone", Id=zone)
+    except AwsError as error:
+        if error.not_found:
+            raise RefusedError(
+                f"hosted_zone_id: found no hosted zone {zone} in this account, expected that of the endpoints: correct "
+                "it in the inventory, or use other credentials"
+            ) from error
+        raise
+    match answer:
+        case {"HostedZone": {"Name": str(name), "Config": {"PrivateZone": bool(private)}}}:
+            return plain(name), private
+        case {"HostedZone": {"Name": str(name)}}:
+            return plain(name), False
+    raise route53.unreadable("GetHostedZone", answer, "a hosted zone with its name")
+
+
+def _host(iot: AwsClient, region: str) -> str | None:
+    """The region's endpoint, None where it does not answer for now."""
+    try:
+        return describe_data_endpoint(iot)
+    except AwsError as error:
+        if error.denied:
+            raise RefusedError(
+                f"region {region}: found {error.code} ({error.text}), expected an answer to DescribeEndpoint: enable "
+                "the region for this account, allow iot:DescribeEndpoint, or correct the group 'regions'"
+            ) from error
+        known = _known_regions()
+        if error.temporary and region in known:
+            return None
+        if region in known:
+            raise
+        alike = " or ".join(sorted(get_close_matches(region, known, n=2)))
+        raise RefusedError(
+            f"region {region}: found none that AWS IoT is known to be in and no answer from it, expected one such as "
+            f"{alike or 'us-east-1'}: correct the hosts of the group 'regions'"
+        ) from error
+
+
+def _known_regions() -> list[str]:
+    session = botocore.session.get_session()
+    return [
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("iot", partition_name=partition)
+    ]

@@ -1,0 +1,73 @@
+"""What `setup.yml --check` says is what the run then does; and a run limited to a region."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import boto3
+
+from .conftest import HOSTED_ZONE_ID, AwsApi
+from .modules import last_request
+from .playbooks import DEVICE, ENDPOINT, Fleet, Run, add_request, make_fleet
+
+REGION, OTHER = "us-east-1", "ap-northeast-1"
+DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+
+
+def foretold(aws_api: AwsApi, fleet: Fleet) -> Run:
+    """Assert that a check writes nothing, and says what the run then changes."""
+    last, files = last_request(aws_api), fleet.files()
+    check = fleet.play("setup.yml", "--check")
+    assert check.returncode == 0, check.output
+    assert aws_api.writes(last) == []
+    assert fleet.files() == files
+
+    run = fleet.play("setup.yml")
+
+    assert run.returncode == 0, run.output
+    assert check.changed == run.changed
+    return run
+
+
+def tasks(run: Run) -> set[str]:
+    return {line.partition(" [")[0] for line in run.changed}
+
+
+def drift(fleet: Fleet) -> None:
+    """Change what a setup has made, by other hands: a policy, the index, a client, the record, files."""
+    iot, route53 = boto3.client("iot", region_name=REGION), boto3.client("route53")
+    iot.create_policy_version(policyName="mqtt-fleet-device", policyDocument=json.dumps(DENY), setAsDefault=True)
+    iot.update_indexing_configuration(thingIndexingConfiguration={"thingIndexingMode": "OFF"})
+    iot.update_thing(thingName=DEVICE, attributePayload={"attributes": {"mqtt_endpoint": "mqtt9.example.com"}})
+    (record,) = [
+        each
+        for each in route53.list_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID)["ResourceRecordSets"]
+        if each["Type"] == "CNAME"
+    ]
+    changes = [{"Action": "UPSERT", "ResourceRecordSet": {**record, "TTL": 300}}]
+    route53.change_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID, ChangeBatch={"Changes": changes})
+    (principal,) = iot.list_thing_principals(thingName=DEVICE)["principals"]
+    iot.detach_policy(policyName="mqtt-fleet-device", target=principal)
+    (fleet.certificates / "clients" / "fleet-monitor.csr").unlink()
+    (fleet.certificates / f"{ENDPOINT}.crt").unlink()
+
+
+def test_check_says_what_the_run_changes_on_a_new_inventory_and_after_drift(aws_api: AwsApi, tmp_path: Path) -> None:
+    fleet = make_fleet(tmp_path, regions=[REGION])
+    add_request(fleet)
+
+    made = foretold(aws_api, fleet)
+    assert {task.partition(" : ")[0] for task in tasks(made)} == {"pki", "iot_region", "dns_records"}
+
+    drift(fleet)
+    mended = foretold(aws_api, fleet)
+    assert tasks(mended) == {
+        "pki : Create the signing requests of the clients",
+        "pki : Create the certificates of the servers",
+        "iot_region : Index the connectivity of things",
+        "iot_region : Import the server certificates",
+        "iot_region : Create the policies",
+        "iot_region : Issue the certificates of the clients, and make them known",
+        "dns_records : Create the records",
+    }

@@ -1,0 +1,28 @@
+"""Names of checks, by which findings are waived."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.region_switch.errors import RefusedError
+from ansible.module_utils.region_switch.findings import CHECKS, check_waived
+
+ENGINE = Path(__file__).parents[3] / "module_utils" / "region_switch"
+
+
+def test_every_check_can_be_waived_and_nothing_else() -> None:
+    text = "".join(path.read_text() for path in ENGINE.glob("*.py"))
+    found = set(re.findall(r"(?:_blocking|Finding|unanswered)\(\s*\"(\w+)\"", text))
+    bounds = set(re.findall(r"^            \"(\w+)\", ", (ENGINE / "approval.py").read_text(), re.MULTILINE))
+
+    assert bounds == {"max_clients", "max_endpoints", "share"}
+    assert found | bounds == CHECKS
+    check_waived(CHECKS)
+
+
+@pytest.mark.parametrize("name", ["Quota", "", "all", "quota "])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(RefusedError, match=r"^waive: found .*, expected the name of a check such as "):
+        check_waived([name])
