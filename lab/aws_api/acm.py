@@ -1,8 +1,8 @@
-"""ACM with certificate chains as they were imported, and re-imports refused as documented."""
+"""ACM with certificate chains as they were imported, and re-imports refused and lists filtered as documented."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -15,6 +15,10 @@ from lab.aws_api.errors import AwsError
 
 if TYPE_CHECKING:
     from lab.aws_api.stand_in import StandIn
+
+
+# Source: https://docs.aws.amazon.com/acm/latest/APIReference/API_Filters.html
+LISTED_BY_DEFAULT = ("RSA_1024", "RSA_2048")
 
 
 def key_algorithm(certificate: x509.Certificate) -> str:
@@ -33,6 +37,18 @@ class AcmResponse(AWSCertificateManagerResponse):  # type: ignore[misc]
     def __init__(self, stand_in: StandIn) -> None:
         super().__init__()
         self._stand_in = stand_in
+
+    def list_certificates(self) -> ActionResult:
+        """Without key types asked for, only RSA keys up to 2048 bits are listed, where there is a name."""
+        summaries: list[dict[str, Any]] = super().list_certificates()._result["CertificateSummaryList"]
+        unasked = not (self._get_param("Includes") or {}).get("keyTypes")
+        listed = [_named(each) for each in summaries]
+        if unasked:
+            listed = [each for each in listed if each["KeyAlgorithm"] in LISTED_BY_DEFAULT and "DomainName" in each]
+        return ActionResult({"CertificateSummaryList": listed})
+
+    def describe_certificate(self) -> ActionResult:
+        return ActionResult({"Certificate": _named(super().describe_certificate()._result["Certificate"])})
 
     def import_certificate(self) -> ActionResult:
         given = self._get_param("CertificateArn")
@@ -64,3 +80,11 @@ class AcmResponse(AWSCertificateManagerResponse):  # type: ignore[misc]
         if self._stand_in.uses_certificate(self.region, arn):
             raise AwsError("ResourceInUseException", f"Certificate {arn} is in use by a domain configuration")
         return super().delete_certificate()
+
+
+def _named(certificate: dict[str, Any]) -> dict[str, Any]:
+    """A description, or an entry of the list, in which what there is not is left out."""
+    names = certificate.get("SubjectAlternativeNames") or []
+    summaries = {"SubjectAlternativeNameSummaries": names, "HasAdditionalSubjectAlternativeNames": False}
+    found = certificate | summaries
+    return found if found.get("DomainName") else {key: value for key, value in found.items() if key != "DomainName"}

@@ -17,7 +17,7 @@ REGION_OPTION: dict[str, Any] = {
 STATE_OPTION: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 
 # What a result holds for people to read; the rest is data, which stays as it is.
-_FOR_PEOPLE = ("diff", "lines", "msg")
+_FOR_PEOPLE = ("diff", "lines", "msg", "warnings")
 
 Result = dict[str, Any]
 

@@ -65,6 +65,19 @@ def client_id_fault(value: object, longest: int = LONGEST_CLIENT_ID) -> str:
     )
 
 
+def server_certificate_regions(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, object]]:
+    """Return `[{"name": Region, "server_certificate_arns": {endpoint: ARN}}]`, one per host of the group regions."""
+    return [
+        {
+            "name": hostvars[host].get("iot_region_name", host),
+            "server_certificate_arns": hostvars[host].get("iot_region_server_certificate_arns") or {},
+        }
+        for host in hosts
+    ]
+
+
 def superseded_certificates(directory: str, client_id: str) -> list[str]:
     """Return the files of a client's certificates that have a successor, in the folder of signing requests.
 
@@ -139,6 +152,7 @@ class FilterModule:
             "edge_clients": edge_clients,
             "left_out_of_deployment": left_out_of_deployment,
             "left_out_of_setup": left_out_of_setup,
+            "server_certificate_regions": server_certificate_regions,
             "superseded_certificates": superseded_certificates,
             "unanswered": unanswered,
         }
