@@ -27,10 +27,11 @@ options:
       - AWS requires it where the server certificate is from a private CA. Used at creation only.
     type: str
   status:
-    description: Whether devices are served under the name.
+    description:
+      - Whether devices are served under the name.
+      - Where it is not given, one that exists keeps its status, and a new one is V(ENABLED).
     type: str
     choices: [ENABLED, DISABLED]
-    default: ENABLED
   update:
     description: Whether one that exists is changed where it differs. Without, what differs is told.
     type: bool
@@ -94,7 +95,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "domain_name": {"type": "str"},
     "server_certificate_arn": {"type": "str"},
     "validation_certificate_arn": {"type": "str"},
-    "status": {"type": "str", "choices": ["ENABLED", "DISABLED"], "default": "ENABLED"},
+    "status": {"type": "str", "choices": ["ENABLED", "DISABLED"]},
     "update": {"type": "bool", "default": True},
     "tls_security_policy": {"type": "str"},
     "authentication_type": {

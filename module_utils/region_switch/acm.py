@@ -180,7 +180,7 @@ def _arn_refusal(acm: AwsClient, endpoint: str, arn: str) -> Refusal | None:
     what = f"iot_region_server_certificate_arns of {endpoint} in {acm.region}"
     if arn.split(":")[2:4] != ["acm", acm.region]:
         return Refusal(what, f"'{arn}'", f"the ARN of an ACM certificate in {acm.region}", "correct it in host_vars")
-    if acm.find("DescribeCertificate", CertificateArn=arn) is None:
+    if acm.find("GetCertificate", CertificateArn=arn) is None:
         return Refusal(what, f"'{arn}', which ACM does not have", "one that it has", "correct it in host_vars")
     return None
 

@@ -47,7 +47,7 @@ def ensure_domain_configuration(iot: AwsClient, parameters: dict[str, Any], chec
     adopted = _of_domain(iot, parameters["domain_name"]) if current is None else None
     found = current or adopted
     before = _state(found) if found else {}
-    difference = changes(before, _wanted(parameters))
+    difference = changes(before, _wanted(parameters, new=found is None))
     if found is None:
         return _created(iot, parameters, difference, check_mode)
     name = found.get("domainConfigurationName", name)
@@ -96,10 +96,12 @@ def refuse_fixed(name: str, before: dict[str, Any], difference: dict[str, Any]) 
             )
 
 
-def _wanted(parameters: dict[str, Any]) -> dict[str, Any]:
+def _wanted(parameters: dict[str, Any], *, new: bool) -> dict[str, Any]:
     keys = ("domain_name", "server_certificate_arn", "status", "tls_security_policy")
     wanted = {key: parameters[key] for key in (*keys, "authentication_type", "application_protocol")}
-    return {**wanted, "domain_name": plain(wanted["domain_name"]) if wanted["domain_name"] else None}
+    # One that somebody DISABLED stays so where nothing else is asked for.
+    status = wanted["status"] or ("ENABLED" if new else None)
+    return {**wanted, "status": status, "domain_name": plain(wanted["domain_name"]) if wanted["domain_name"] else None}
 
 
 def _state(found: dict[str, Any]) -> dict[str, Any]:

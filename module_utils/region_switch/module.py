@@ -17,7 +17,7 @@ REGION_OPTION: dict[str, Any] = {
 STATE_OPTION: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 
 # What a result holds for people to read; the rest is data, which stays as it is.
-_FOR_PEOPLE = ("diff", "lines", "msg", "warnings")
+_FOR_PEOPLE = ("diff", "lines", "msg")
 
 Result = dict[str, Any]
 
@@ -35,7 +35,7 @@ def run_module(
 ) -> None:
     """Run a module: `action(parameters, check_mode)` returns its result, at least `{"changed": bool}`.
 
-    A SwitchError becomes the module's one-line failure. A result may carry `diff`.
+    A SwitchError becomes the module's one-line failure. A result may carry `diff`, and `warnings`, which Ansible shows.
     """
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **constraints)
     try:
@@ -45,6 +45,8 @@ def run_module(
     except SwitchError as error:
         module.fail_json(msg=str(error))
     else:
+        for line in result.pop("warnings", []):
+            module.warn(printable(line))
         module.exit_json(**for_people(result))
 
 
