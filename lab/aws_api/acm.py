@@ -1,4 +1,4 @@
-"""ACM with certificate chains as they were imported, and re-imports refused and lists filtered as documented."""
+"""ACM with certificate chains as they were imported, and re-imports refused as documented."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ from lab.aws_api.errors import AwsError
 
 if TYPE_CHECKING:
     from lab.aws_api.stand_in import StandIn
-
-
-# Source: https://docs.aws.amazon.com/acm/latest/APIReference/API_Filters.html
-LISTED_BY_DEFAULT = ("RSA_1024", "RSA_2048")
 
 
 def key_algorithm(certificate: x509.Certificate) -> str:
@@ -39,13 +35,10 @@ class AcmResponse(AWSCertificateManagerResponse):  # type: ignore[misc]
         self._stand_in = stand_in
 
     def list_certificates(self) -> ActionResult:
-        """Without key types asked for, only RSA keys up to 2048 bits are listed, where there is a name."""
+        """Kinder than ACM, which without key types asked for lists RSA keys up to 2048 bits only
+        (https://docs.aws.amazon.com/acm/latest/APIReference/API_Filters.html)."""
         summaries: list[dict[str, Any]] = super().list_certificates()._result["CertificateSummaryList"]
-        unasked = not (self._get_param("Includes") or {}).get("keyTypes")
-        listed = [_named(each) for each in summaries]
-        if unasked:
-            listed = [each for each in listed if each["KeyAlgorithm"] in LISTED_BY_DEFAULT and "DomainName" in each]
-        return ActionResult({"CertificateSummaryList": listed})
+        return ActionResult({"CertificateSummaryList": [_named(each) for each in summaries]})
 
     def describe_certificate(self) -> ActionResult:
         return ActionResult({"Certificate": _named(super().describe_certificate()._result["Certificate"])})
