@@ -48,7 +48,7 @@ class Served:
 
     @property
     def where(self) -> str:
-        return f"{self.endpoint} in {self.region} ({self.arn})"
+        return f"{self.endpoint} in {self.region} ({self.arn or 'no certificate'})"
 
 
 @dataclass(frozen=True)

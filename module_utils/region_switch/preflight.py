@@ -359,7 +359,7 @@ def _target_findings(door: Door, settings: Settings, now: float) -> list[Finding
     if (left := (certificate.not_after - now) / DAY) < settings.certificate_days:
         expected = f"{settings.certificate_days:g} days or more"
         found = f"a certificate that ends in {left:.1f} days"
-        advice = "renew it under the same ARN in ACM, in every region"
+        advice = "run setup.yml, which renews what it made; renew one of your own under its ARN in ACM, in every region"
         findings.append(_blocking("server_certificate", region, endpoint, found, expected, advice))
     if door.refusal:
         expected = "CONNECT and PUBLISH of the probe accepted"

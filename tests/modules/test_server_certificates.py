@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from ansible.module_utils.region_switch import acm as acm_module
 from botocore.config import Config
 from cryptography import x509
@@ -20,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .conftest import REGIONS, AwsApi
+from .conftest import REGIONS, REPOSITORY, AwsApi
 from .modules import last_request, run
 
 ENDPOINTS = ["mqtt1.example.com", "mqtt2.example.com"]
@@ -715,3 +719,56 @@ def test_end_that_is_none_is_said_first(aws_api: AwsApi, checkout: Make, text: s
 
     assert error.startswith("pki_server_not_after: found ")
     assert aws_api.requests() == []
+
+
+def test_roles_take_certificates_from_variables_and_show_no_key(aws_api: AwsApi, tmp_path: Path) -> None:
+    authority = certificate("Example Corp Issuing CA")
+    pair = certificate(SECOND, authority)
+    (tmp_path / "ca.key").write_text(key_pem(authority))
+    (tmp_path / "server.key").write_text(key_pem(pair))
+    inventory = {
+        "certs_directory": str(tmp_path / "certs"),
+        "iot_endpoints": ENDPOINTS,
+        "iot_clients": [],
+        "fleet_monitor_client_id": "fleet-monitor",
+        "iot_region_caller": {"account": "123456789012", "arn": "arn:aws:iam::123456789012:user/operator"},
+        "pki_ca_certificate": pem(authority),
+        "pki_ca_private_key": f"{{{{ lookup('ansible.builtin.file', '{tmp_path}/ca.key') }}}}",
+        "pki_server_certificates": [
+            {
+                "endpoint": SECOND,
+                "certificate": pem(pair) + pem(authority),
+                "private_key": f"{{{{ lookup('ansible.builtin.file', '{tmp_path}/server.key') }}}}",
+            }
+        ],
+    }
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    hosts = {
+        "all": {"vars": inventory | local, "hosts": {"localhost": {}}, "children": {"regions": {"hosts": {HOME: {}}}}}
+    }
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    plays = [("localhost", "pki"), ("regions", "iot_region")]
+    playbook = [{"hosts": each, "gather_facts": False, "roles": [role]} for each, role in plays]
+    (tmp_path / "playbook.yml").write_text(yaml.safe_dump(playbook))
+
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).parent / "ansible-playbook"),
+            "-vvv",
+            "-i",
+            tmp_path / "hosts.yml",
+            tmp_path / "playbook.yml",
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert served(SECOND) == pair[0]
+    served(FIRST).verify_directly_issued_by(authority[0])
+    for private in (key_pem(authority), key_pem(pair)):
+        assert private.splitlines()[1] not in done.stdout + done.stderr
