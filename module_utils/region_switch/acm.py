@@ -27,6 +27,7 @@ KEY_TYPES = (
 # (https://docs.aws.amazon.com/acm/latest/userguide/acm-limits.html).
 IMPORT_ATTEMPTS = 30
 IMPORT_INTERVAL = 2.0
+# DescribeDomainConfiguration is asked for each, ten times a second at most.
 ATTEMPTS = 8
 
 
@@ -293,8 +294,17 @@ def refuse(refusals: Sequence[Refusal]) -> None:
         raise RefusedError("; ".join(lines))
 
 
+def importer(region: str) -> AwsClient:
+    """A client that sends one request a call: an import whose answer is lost and that is sent again makes a second
+    certificate, and those that come too early count against the quota."""
+    return AwsClient("acm", region, attempts=1)
+
+
 def bring(acm: AwsClient, endpoint: str, material: Material, served: Served | None) -> str:
     """Import the certificate, in the place of the one that is served, and return its ARN.
+
+    Args:
+        acm: of `importer`.
 
     Raises:
         AwsError: ACM refuses, or takes no import for a minute.

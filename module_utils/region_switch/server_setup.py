@@ -149,7 +149,8 @@ def _states(
 
     def ask(region: Mapping[str, Any]) -> State | AwsError:
         try:
-            return _state(region["name"], endpoints, region["server_certificate_arns"] or {})
+            client = AwsClient("acm", region["name"], attempts=acm.ATTEMPTS)
+            return _state(client, endpoints, region["server_certificate_arns"] or {})
         except AwsError as error:
             if error.uncertain and not error.unreadable:
                 return error
@@ -161,9 +162,8 @@ def _states(
     return {each["name"]: (each["server_certificate_arns"] or {}, state) for each, state in pairs}
 
 
-def _state(region: str, endpoints: Sequence[str], arns: Mapping[str, str]) -> State:
-    iot = AwsClient("iot", region, attempts=acm.ATTEMPTS)
-    return acm.region_state(iot, AwsClient("acm", region, attempts=acm.ATTEMPTS), endpoints, arns)
+def _state(client: AwsClient, endpoints: Sequence[str], arns: Mapping[str, str]) -> State:
+    return acm.region_state(AwsClient("iot", client.region, attempts=acm.ATTEMPTS), client, endpoints, arns)
 
 
 def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
@@ -183,8 +183,8 @@ def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     now = dt.datetime.now(dt.UTC)
     region, arns = parameters["region"], parameters["server_certificate_arns"] or {}
     pki = read_pki(parameters, [{"name": region, "server_certificate_arns": arns}], now, signing=False)
-    client = AwsClient("acm", region)
-    found, refusals = _state(region, pki.endpoints, arns)
+    client = AwsClient("acm", region, attempts=acm.ATTEMPTS)
+    found, refusals = _state(client, pki.endpoints, arns)
     mine = [endpoint for endpoint in pki.endpoints if endpoint not in arns]
     decisions = {endpoint: pki.decide(endpoint, found.get(endpoint), now) for endpoint in mine}
     acm.refuse([*refusals, *(each for each in decisions.values() if isinstance(each, Refusal))])
@@ -192,14 +192,14 @@ def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     for endpoint in pki.endpoints:
         decision = decisions.get(endpoint)
         if isinstance(decision, Decision):
-            _bring(client, pki, found.get(endpoint), endpoint, decision, result, check_mode)
+            _bring(region, pki, found.get(endpoint), endpoint, decision, result, check_mode)
         else:
             result["certificates"].append({"endpoint": endpoint, "arn": arns[endpoint], "own": False})
     return result
 
 
 def _bring(
-    client: AwsClient,
+    region: str,
     pki: Pki,
     served: Served | None,
     endpoint: str,
@@ -211,7 +211,7 @@ def _bring(
     offered = material(pki.folder, endpoint, pki.given.get(endpoint), pki.authority)
     if decision.action == acm.IMPORT:
         if not check_mode:
-            arn = acm.bring(client, endpoint, offered, served)
+            arn = acm.bring(acm.importer(region), endpoint, offered, served)
         present = served.certificate if served else None
         result["changed"] = True
         result["diff"]["before"][endpoint] = present.described() if present else ""
