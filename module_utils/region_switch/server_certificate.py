@@ -214,7 +214,7 @@ def server_extensions(endpoint: str) -> list[tuple[x509.ExtensionType, bool]]:
     """What an endpoint's certificate says, each with whether it is critical."""
     return [
         # https://datatracker.ietf.org/doc/html/rfc5280#section-4.1.2.6: critical where the subject is empty.
-        (x509.SubjectAlternativeName([x509.DNSName(endpoint)]), len(endpoint) > LONGEST_COMMON_NAME),
+        (x509.SubjectAlternativeName([x509.DNSName(endpoint.rstrip("."))]), len(endpoint) > LONGEST_COMMON_NAME),
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_usage(digital_signature=True, key_encipherment=True), True),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
@@ -250,6 +250,7 @@ def _builder(
 
 
 def _name(common_name: str) -> x509.Name:
+    common_name = common_name.rstrip(".")
     # https://datatracker.ietf.org/doc/html/rfc5280#appendix-A.1: ub-common-name. The DNS name is what is looked at.
     if not common_name or len(common_name) > LONGEST_COMMON_NAME:
         return x509.Name([])

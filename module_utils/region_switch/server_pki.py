@@ -91,14 +91,16 @@ def read_given(entries: Sequence[Mapping[str, Any]], endpoints: Collection[str],
     for entry in entries:
         endpoint = entry["endpoint"]
         what = f"pki_server_certificates of {endpoint}"
-        if endpoint not in endpoints or endpoint in given:
+        if endpoint not in endpoints:
             known = ", ".join(endpoints)
-            raise RefusedError(f"{what}: found it once too often, expected each of {known} once at most: correct it")
+            raise RefusedError(f"{what}: found an endpoint that is none, expected one of {known}: correct it")
+        if endpoint in given:
+            raise RefusedError(f"{what}: found two, expected one for each endpoint: remove the other")
         first, *rest = read_certificates(what, entry["certificate"].encode())
         rest += read_certificates(f"{what}, chain", entry["chain"].encode()) if entry.get("chain") else []
         key = read_key(f"{what}, private_key", entry["private_key"].encode())
         _check_given(what, endpoint, first, key, now)
-        given[endpoint] = Given(first, "".join(each.pem for each in rest), key_pem(key))
+        given[endpoint] = Given(first, _chain(rest), key_pem(key))
     return given
 
 
@@ -216,7 +218,7 @@ def read_authority(folder: Folder, own: OwnAuthority, signing: bool) -> Authorit
         if key is not None and public_key(key) not in folder.made():
             raise _foreign_file(folder.path / "ca.key", "a private key")
         return None
-    certificate = read_certificates(folder.path / "ca.crt", content)[0]
+    certificate, *above = read_certificates(folder.path / "ca.crt", content)
     if certificate.public_key not in folder.made():
         raise _foreign_file(folder.path / "ca.crt", f"a certificate of {certificate.subject}")
     if key is not None and public_key(key) != certificate.public_key:
@@ -224,11 +226,16 @@ def read_authority(folder: Folder, own: OwnAuthority, signing: bool) -> Authorit
             f"{folder.path / 'ca.key'}: found the key of another CA, expected that of ca.crt beside it: restore it "
             "from a backup"
         )
-    return Authority(certificate, content.decode("utf-8", "replace"), key, made=True)
+    return Authority(certificate, _chain([certificate, *above]), key, made=True)
+
+
+def _chain(certificates: Sequence[Certificate]) -> str:
+    """PEM without the text that may stand around it."""
+    return "".join(each.pem for each in certificates)
 
 
 def _given_authority(folder: Folder, own: OwnAuthority) -> Authority:
-    certificate = read_certificates("pki_ca_certificate", own.certificate.encode())[0]
+    certificate, *above = read_certificates("pki_ca_certificate", own.certificate.encode())
     name = "pki_ca_private_key"
     key = read_key(name, own.private_key.encode(), own.passphrase) if own.private_key else None
     if key is not None and public_key(key) != certificate.public_key:
@@ -243,14 +250,14 @@ def _given_authority(folder: Folder, own: OwnAuthority) -> Authority:
             "certs_directory"
         )
     made = folder.marked is not None and certificate.public_key in folder.marked
-    return Authority(certificate, own.certificate.rstrip() + "\n", key, made)
+    return Authority(certificate, _chain([certificate, *above]), key, made)
 
 
 def _foreign_file(path: Path, what: str) -> RefusedError:
     options = "pki_ca_certificate and pki_ca_private_key" if path.stem == "ca" else "pki_server_certificates"
     return RefusedError(
         f"{path}: found {what}, not known to be of setup.yml's making, expected its own or none: name yours in "
-        f"{options}, or another folder in certs_directory"
+        f"{options}, or another folder in certs_directory, or restore {MARKER} if it is lost"
     )
 
 
@@ -402,7 +409,7 @@ def _due(local: Local, served: Sequence[Served | None], end: dt.datetime, offere
         return True, None
     return False, (
         f"{certificate.subject}: its certificate ends on {certificate.not_after:%Y-%m-%d}, and a new one would end no "
-        "later: see pki_server_not_after, and when the CA ends"
+        "later: see pki_server_not_after, pki_server_renew_days, and when the CA ends"
     )
 
 
@@ -478,7 +485,7 @@ class Writer:
 
     def _create(self, name: str, content: bytes, what: str, mode: int) -> None:
         self._note(name, "", what)
-        self._write(name, content, mode, lambda temporary, path: os.link(temporary, path))
+        self._write(name, content, mode, _place_new)
 
     def _replace(self, name: str, content: bytes, _what: str, mode: int) -> None:
         self._write(name, content, mode, lambda temporary, path: temporary.replace(path))
@@ -504,3 +511,16 @@ class Writer:
             raise RefusedError(
                 f"{path}: found {error.strerror}, expected to write it: make room or correct the folder, then run again"
             ) from error
+
+
+def _place_new(temporary: Path, path: Path) -> None:
+    """Give a file its name, unless another has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A filesystem without hard links.
+        if os.path.lexists(path):
+            raise
+        temporary.replace(path)
