@@ -86,9 +86,13 @@ class Certificate:
     def days_left(self, now: dt.datetime) -> float:
         return (self.not_after - now) / dt.timedelta(days=1)
 
+    @property
+    def validity(self) -> str:
+        return f"from {self.not_before:%Y-%m-%d} to {self.not_after:%Y-%m-%d}"
+
     def described(self) -> str:
         """As a message shows it."""
-        return f"serial {self.parsed.serial_number:x}, from {self.not_before:%Y-%m-%d} to {self.not_after:%Y-%m-%d}"
+        return f"serial {self.parsed.serial_number:x}, {self.validity}"
 
 
 def read_certificates(name: object, text: bytes) -> list[Certificate]:

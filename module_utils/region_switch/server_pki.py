@@ -442,13 +442,13 @@ class Writer:
         """Make the CA; a key that a run before left without its certificate is taken."""
         key = self._key("ca.key")
         certificate = make_authority(key, self._folder.common_name, self._terms.authority_end, self._terms.now)
-        self._create("ca.crt", certificate.pem.encode(), certificate.described(), 0o644)
+        self._create("ca.crt", certificate.pem.encode(), certificate.validity, 0o644)
         return Authority(certificate, certificate.pem, key, made=True)
 
     def keep_authority(self, authority: Authority) -> None:
         """Write ca.crt, which devices and checks read, where the inventory gives the CA."""
         if self._folder.file("ca.crt") is None:
-            self._create("ca.crt", authority.chain.encode(), authority.certificate.described(), 0o644)
+            self._create("ca.crt", authority.chain.encode(), authority.certificate.validity, 0o644)
 
     def issue(self, endpoint: str, authority: Authority) -> None:
         """Make an endpoint's certificate, with the key that it has: a new one would part it from what ACM has, and
@@ -461,9 +461,11 @@ class Writer:
         end = min(self._terms.end, authority.certificate.not_after)
         made = make_server_certificate(key, endpoint, authority.certificate, authority.key, end, self._terms.now)
         old = self._folder.certificate(f"{endpoint}.crt")
-        write = self._create if old is None else self._replace
-        self._note(f"{endpoint}.crt", old.described() if old else "", made.described())
-        write(f"{endpoint}.crt", made.pem.encode(), made.described(), 0o644)
+        if old is None:
+            self._create(f"{endpoint}.crt", made.pem.encode(), made.validity, 0o644)
+        else:
+            self._note(f"{endpoint}.crt", old.validity, made.validity)
+            self._replace(f"{endpoint}.crt", made.pem.encode(), 0o644)
 
     def _key(self, name: str) -> PrivateKey:
         present = self._folder.key(name)
@@ -472,22 +474,20 @@ class Writer:
         key = make_key(self._terms.key_type)
         self._made.add(public_key(key))
         if not self._check:
-            self._folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             marker = json.dumps({"public_keys": sorted(self._made)}, indent=2) + "\n"
-            self._replace(MARKER, marker.encode(), "", 0o644)
+            self._replace(MARKER, marker.encode(), 0o644)
         self._create(name, key_pem(key), "private key", 0o600)
         return key
 
     def _note(self, name: str, before: str, after: str) -> None:
         path = str(self._folder.path / name)
-        self.before.setdefault(path, before)
-        self.after[path] = after
+        self.before[path], self.after[path] = before, after
 
     def _create(self, name: str, content: bytes, what: str, mode: int) -> None:
         self._note(name, "", what)
         self._write(name, content, mode, _place_new)
 
-    def _replace(self, name: str, content: bytes, _what: str, mode: int) -> None:
+    def _replace(self, name: str, content: bytes, mode: int) -> None:
         self._write(name, content, mode, lambda temporary, path: temporary.replace(path))
 
     def _write(self, name: str, content: bytes, mode: int, place: Callable[[Path, Path], object]) -> None:

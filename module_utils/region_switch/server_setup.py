@@ -32,6 +32,11 @@ from .server_pki import (
 SECRETS = ("private_key", "private_key_passphrase")
 
 
+State = tuple[dict[str, Served], list[Refusal]]
+# Per region: the operator's own ARNs, and its state or why it does not say.
+States = Mapping[str, tuple[Mapping[str, str], State | AwsError]]
+
+
 @dataclass(frozen=True)
 class Pki:
     """What the inventory and the folder have.
@@ -99,16 +104,7 @@ def ensure_folder(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     offered = terms(parameters, now)
     pki = read_pki(parameters, parameters["regions"], now, signing=True)
     states = _states(parameters["regions"], pki.endpoints)
-    refusals = [refusal for _, found in states.values() if isinstance(found, tuple) for refusal in found[1]]
-    served: dict[str, list[Served | None]] = {endpoint: [] for endpoint in pki.endpoints}
-    for arns, found in states.values():
-        for endpoint in pki.endpoints:
-            if endpoint in arns or not isinstance(found, tuple):
-                continue
-            served[endpoint].append(found[0].get(endpoint))
-            decision = pki.decide(endpoint, found[0].get(endpoint), now)
-            refusals += [decision] if isinstance(decision, Refusal) else []
-    acm.refuse(refusals)
+    served = _served(pki, states, now)
     to_do = work(pki.folder, pki.authority, pki.managed, served, offered)
     silent = {region: found for region, (_, found) in states.items() if isinstance(found, AwsError)}
     if to_do.authority and silent:
@@ -126,6 +122,25 @@ def ensure_folder(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     }
 
 
+def _served(pki: Pki, states: States, now: dt.datetime) -> dict[str, list[Served | None]]:
+    """Per endpoint, what each region that answers has; not where it has an ARN of the operator's.
+
+    Raises:
+        RefusedError: something of somebody else's would be imported over.
+    """
+    refusals = [refusal for _, found in states.values() if isinstance(found, tuple) for refusal in found[1]]
+    served: dict[str, list[Served | None]] = {endpoint: [] for endpoint in pki.endpoints}
+    for arns, found in states.values():
+        for endpoint in pki.endpoints:
+            if endpoint in arns or not isinstance(found, tuple):
+                continue
+            served[endpoint].append(found[0].get(endpoint))
+            decision = pki.decide(endpoint, found[0].get(endpoint), now)
+            refusals += [decision] if isinstance(decision, Refusal) else []
+    acm.refuse(refusals)
+    return served
+
+
 def _write(writer: Writer, pki: Pki, make_authority: bool, issue: Sequence[str]) -> None:
     authority = writer.authority() if make_authority else pki.authority
     if authority is None:
@@ -135,12 +150,7 @@ def _write(writer: Writer, pki: Pki, make_authority: bool, issue: Sequence[str])
         writer.issue(endpoint, authority)
 
 
-State = tuple[dict[str, Served], list[Refusal]]
-
-
-def _states(
-    regions: Sequence[Mapping[str, Any]], endpoints: Sequence[str]
-) -> dict[str, tuple[Mapping[str, str], State | AwsError]]:
+def _states(regions: Sequence[Mapping[str, Any]], endpoints: Sequence[str]) -> States:
     """Each region's ARNs and state, or why a region that is gone does not say.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from ansible.module_utils.region_switch.server_certificate import (
     make_key,
     make_server_certificate,
     public_key,
+    read_certificates,
+    read_key,
 )
 
 NOW = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
@@ -176,6 +179,16 @@ def test_end_that_is_none_is_refused(text: str) -> None:
 )
 def test_names_that_cover_the_endpoint(names: str, covered: bool) -> None:
     assert covers(issue(9, name=names), "MQTT1.example.com.") == covered
+
+
+@pytest.mark.parametrize(
+    "dress", [lambda pem: pem.replace("\n", "\r\n"), lambda pem: f"\ufeffBag Attributes: x\n{pem}"]
+)
+def test_text_around_pem_is_no_part_of_it(dress: Callable[[str], str]) -> None:
+    pem, key = CA.pem, key_pem(KEY).decode()
+
+    assert [each.pem for each in read_certificates("x", (dress(pem) + dress(NEW.pem)).encode())] == [pem, NEW.pem]
+    assert public_key(read_key("x", dress(key).encode(), "a passphrase without need")) == public_key(KEY)
 
 
 def test_newer_is_later_and_longer() -> None:
