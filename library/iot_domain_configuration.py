@@ -8,6 +8,8 @@ description:
   - Creates, updates, enables, disables or deletes a domain configuration.
   - AWS cannot change the server certificate or the domain name of an existing one; the module refuses that
     instead of deleting what devices use.
+  - One that AWS has for O(domain_name) under another name is taken as it is, whatever O(name) says. What differs is
+    told, and not changed.
 options:
   name:
     description: Name of the domain configuration.
@@ -30,6 +32,10 @@ options:
       - Where it is not given, one that exists keeps its status, and a new one is V(ENABLED).
     type: str
     choices: [ENABLED, DISABLED]
+  update:
+    description: Whether one that exists is changed where it differs. Without, what differs is told.
+    type: bool
+    default: true
   tls_security_policy:
     description: TLS security policy. Its default differs between regions.
     type: str
@@ -61,7 +67,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 name:
-  description: Name of the domain configuration.
+  description: Name of the domain configuration, also where it is another than O(name).
   returned: always
   type: str
 arn:
@@ -90,6 +96,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "server_certificate_arn": {"type": "str"},
     "validation_certificate_arn": {"type": "str"},
     "status": {"type": "str", "choices": ["ENABLED", "DISABLED"]},
+    "update": {"type": "bool", "default": True},
     "tls_security_policy": {"type": "str"},
     "authentication_type": {
         "type": "str",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -34,6 +34,15 @@ class AcmResponse(AWSCertificateManagerResponse):  # type: ignore[misc]
         super().__init__()
         self._stand_in = stand_in
 
+    def list_certificates(self) -> ActionResult:
+        """Kinder than ACM, which without key types asked for lists RSA keys up to 2048 bits only
+        (https://docs.aws.amazon.com/acm/latest/APIReference/API_Filters.html)."""
+        summaries: list[dict[str, Any]] = super().list_certificates()._result["CertificateSummaryList"]
+        return ActionResult({"CertificateSummaryList": [_named(each) for each in summaries]})
+
+    def describe_certificate(self) -> ActionResult:
+        return ActionResult({"Certificate": _named(super().describe_certificate()._result["Certificate"])})
+
     def import_certificate(self) -> ActionResult:
         given = self._get_param("CertificateArn")
         replaced: CertBundle | None = self.acm_backend._certificates.get(given) if given else None
@@ -64,3 +73,11 @@ class AcmResponse(AWSCertificateManagerResponse):  # type: ignore[misc]
         if self._stand_in.uses_certificate(self.region, arn):
             raise AwsError("ResourceInUseException", f"Certificate {arn} is in use by a domain configuration")
         return super().delete_certificate()
+
+
+def _named(certificate: dict[str, Any]) -> dict[str, Any]:
+    """A description, or an entry of the list, in which what there is not is left out."""
+    names = certificate.get("SubjectAlternativeNames") or []
+    summaries = {"SubjectAlternativeNameSummaries": names, "HasAdditionalSubjectAlternativeNames": False}
+    found = certificate | summaries
+    return found if found.get("DomainName") else {key: value for key, value in found.items() if key != "DomainName"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from .aws import AwsClient
@@ -10,29 +11,73 @@ from .module import Result, changes
 from .route53 import plain
 
 
+def configuration_name(endpoint: str) -> str:
+    """The name that setup gives to an endpoint's domain configuration."""
+    return endpoint.replace(".", "-")
+
+
+def described(iot: AwsClient, name: str) -> dict[str, Any] | None:
+    """A domain configuration's description; None where there is none."""
+    return iot.find("DescribeDomainConfiguration", domainConfigurationName=name)
+
+
+def configurations(iot: AwsClient) -> Iterator[dict[str, Any]]:
+    """The descriptions of a region's domain configurations, but for AWS's own."""
+    for each in iot.pages("ListDomainConfigurations", "domainConfigurations", ("nextMarker", "marker")):
+        name = each["domainConfigurationName"]
+        if not name.lower().startswith("iot:") and (found := described(iot, name)) is not None:
+            yield found
+
+
 def ensure_domain_configuration(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
     """Make the domain configuration present as given, or absent.
+
+    One that AWS has for the domain name under another name is taken as it is: nothing of it is changed.
 
     Raises:
         RefusedError: a change that AWS cannot make to an existing configuration.
     """
     name = parameters["name"]
-    current = iot.find("DescribeDomainConfiguration", domainConfigurationName=name)
-    before = _state(current) if current else {}
+    current = described(iot, name)
     if parameters["state"] == "absent":
+        before = _state(current) if current else {}
         if current and not check_mode:
             _delete(iot, name, before)
         return _result(name, None, before, {})
-    difference = changes(before, _wanted(parameters, new=current is None))
+    adopted = _of_domain(iot, parameters["domain_name"]) if current is None else None
+    found = current or adopted
+    before = _state(found) if found else {}
+    difference = changes(before, _wanted(parameters, new=found is None))
+    if found is None:
+        return _created(iot, parameters, difference, check_mode)
+    name = found.get("domainConfigurationName", name)
+    refuse_fixed(name, before, difference)
+    arn = found.get("domainConfigurationArn")
+    if adopted or not parameters["update"]:
+        return {**_result(name, arn, before, before), "warnings": _left(iot.region, name, before, difference)}
     after = {**before, **difference}
-    answer = current or {}
-    if current is not None:
-        refuse_fixed(name, before, difference)
-        if difference and not check_mode:
-            iot.call("UpdateDomainConfiguration", domainConfigurationName=name, **_update(after))
-    elif not check_mode:
-        answer = _create(iot, name, parameters, after)
-    return _result(name, answer.get("domainConfigurationArn"), before, after)
+    if difference and not check_mode:
+        iot.call("UpdateDomainConfiguration", domainConfigurationName=name, **_update(after))
+    return _result(name, arn, before, after)
+
+
+def _of_domain(iot: AwsClient, domain_name: str | None) -> dict[str, Any] | None:
+    wanted = plain(domain_name or "")
+    return next((each for each in configurations(iot) if wanted and plain(each.get("domainName", "")) == wanted), None)
+
+
+def _created(iot: AwsClient, parameters: dict[str, Any], state: dict[str, Any], check_mode: bool) -> Result:
+    name = parameters["name"]
+    answer = {} if check_mode else _create(iot, name, parameters, state)
+    return _result(name, answer.get("domainConfigurationArn"), {}, state)
+
+
+def _left(region: str, name: str, before: dict[str, Any], difference: dict[str, Any]) -> list[str]:
+    return [
+        f"domain configuration {name} in {region}: its {key.replace('_', ' ')} is {before.get(key)}, not {wanted}, and "
+        "is left as it is, since setup.yml did not make it"
+        for key, wanted in difference.items()
+    ]
 
 
 def refuse_fixed(name: str, before: dict[str, Any], difference: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def run_module(
 ) -> None:
     """Run a module: `action(parameters, check_mode)` returns its result, at least `{"changed": bool}`.
 
-    A SwitchError becomes the module's one-line failure. A result may carry `diff`.
+    A SwitchError becomes the module's one-line failure. A result may carry `diff`, and `warnings`, which Ansible shows.
     """
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **constraints)
     try:
@@ -45,6 +45,8 @@ def run_module(
     except SwitchError as error:
         module.fail_json(msg=str(error))
     else:
+        for line in result.pop("warnings", []):
+            module.warn(printable(line))
         module.exit_json(**for_people(result))
 
 

@@ -14,7 +14,7 @@ from .admission import Admission, ControlPlane, Route
 from .aws import Aws, AwsClient
 from .errors import AwsError, SwitchError
 from .findings import Finding, unanswered
-from .probe import ProbeError, ServerCertificate
+from .probe import ProbeError, ProbeFileError, ServerCertificate
 from .route53 import Record, plain
 
 WORKERS = 16
@@ -131,7 +131,9 @@ class _Checks:
         self._changing = [record for _, record in sorted(question.records.items())] if changing else []
         files = (settings.probe_certificate, settings.probe_private_key)
         self._missing = [file for file in files if file and not Path(file).is_file()]
-        self._own = (None, None) if self._missing else files
+        self._no_ca = probe.file_problem(settings.ca_file, None, None)
+        self._unusable = None if self._missing else probe.file_problem(None, *files)
+        self._own = (None, None) if self._missing or self._unusable else files
 
     def jobs(self) -> list[tuple[str, str, Job]]:
         """The checks that ask AWS, each with the name and the region of what it looks at."""
@@ -156,12 +158,18 @@ class _Checks:
         for endpoint in sorted({endpoint for endpoint, _ in self._question.pairs}):
             if record := self._question.records.get(endpoint):
                 findings += _ttl_findings(record, self._settings.record_ttl)
-        if self.pairs and not all(self._own):
+        if self.pairs and self._no_ca:
+            findings.append(_unusable("server_certificate", self._no_ca))
+        if self.pairs and self._unusable:
+            findings.append(_unusable("mqtt_probe", self._unusable))
+        elif self.pairs and not all(self._own):
             findings.append(_no_probe(self._missing))
         return findings
 
     def doors(self) -> list[tuple[str, str]]:
         """(endpoint, region) of every server certificate to look at: the targets', and what they are compared with."""
+        if self._no_ca:
+            return []
         moving = {endpoint for endpoint, _ in self.pairs}
         sources = {(endpoint, self._question.sources.get(endpoint, "")) for endpoint in moving}
         return sorted({*self.pairs, *(source for source in sources if source[1] in self._living)})
@@ -306,6 +314,12 @@ def _no_probe(missing: Sequence[str]) -> Finding:
     return Finding("mqtt_probe", bool(missing), "", "", found, "one that connects and publishes", advice)
 
 
+def _unusable(check: str, problem: ProbeFileError) -> Finding:
+    """A file on the controller is nothing that a region could put right."""
+    advice = f"correct the file that {problem.option} names"
+    return _blocking(check, "", "", problem.problem, "files that this user can read, without a passphrase", advice)
+
+
 def _protected(name: str, comment: str) -> Finding:
     advice = "remove the protection (DeleteResourceRecordSetProtections) for the move"
     return _blocking("record_protection", "", name, f"a protected record ({comment})", "none", advice)
@@ -357,7 +371,7 @@ def _target_findings(door: Door, settings: Settings, now: float) -> list[Finding
     if (left := (certificate.not_after - now) / DAY) < settings.certificate_days:
         expected = f"{settings.certificate_days:g} days or more"
         found = f"a certificate that ends in {left:.1f} days"
-        advice = "renew it under the same ARN in ACM, in every region"
+        advice = "run setup.yml, which renews what it made; renew one of your own under its ARN in ACM, in every region"
         findings.append(_blocking("server_certificate", region, endpoint, found, expected, advice))
     if door.refusal:
         expected = "CONNECT and PUBLISH of the probe accepted"

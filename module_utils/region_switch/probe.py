@@ -44,6 +44,18 @@ class ProbeError(SwitchError):
         )
 
 
+class ProbeFileError(ProbeError):
+    """A file of this machine cannot be used: nothing was asked of the endpoint.
+
+    Attributes:
+        option: the variable that names the file.
+    """
+
+    def __init__(self, place: str, problem: str, option: str) -> None:
+        self.option = option
+        super().__init__(place, problem)
+
+
 @dataclass(frozen=True)
 class ServerCertificate:
     """The certificate that a server showed, chain, name and dates verified.
@@ -174,12 +186,44 @@ def _context(
             context.load_verify_locations(ca_file)
         else:
             context.load_default_certs()
-        if certificate:
-            context.load_cert_chain(certificate, private_key)
     except OSError as error:
-        files = ", ".join(file for file in (ca_file, certificate, private_key) if file)
-        raise ProbeError(place, f"no usable PEM in {files} ({_words(error)})") from error
+        problem = f"no usable PEM in {ca_file} ({_words(error)})"
+        raise ProbeFileError(place, problem, "failover_ca_file") from error
+    if certificate:
+        _load_own(context, place, certificate, private_key)
     return context
+
+
+def _load_own(context: ssl.SSLContext, place: str, certificate: str, private_key: str | None) -> None:
+    asked: list[str] = []
+
+    def passphrase() -> str:
+        # Without this, OpenSSL asks at the terminal.
+        asked.append(place)
+        return ""
+
+    key = private_key or certificate
+    try:
+        context.load_cert_chain(certificate, private_key, passphrase)
+    except OSError as error:
+        if asked:
+            problem = f"an encrypted private key in {key}"
+            raise ProbeFileError(place, problem, "failover_probe_private_key") from error
+        if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+            problem = f"the private key of another certificate than {certificate} in {key}"
+            raise ProbeFileError(place, problem, "failover_probe_private_key") from error
+        option = "failover_probe_certificate and failover_probe_private_key"
+        problem = f"no usable PEM in {certificate}, {key} ({_words(error)})"
+        raise ProbeFileError(place, problem, option) from error
+
+
+def file_problem(ca_file: str | None, certificate: str | None, private_key: str | None) -> ProbeFileError | None:
+    """Why a file cannot be used; None where all can."""
+    try:
+        _context("files", ca_file, certificate, private_key)
+    except ProbeFileError as error:
+        return error
+    return None
 
 
 def _words(error: Exception) -> str:

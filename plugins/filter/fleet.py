@@ -151,6 +151,19 @@ def certificates_alone(text: str, name: str) -> str:
     return "\n".join(blocks)
 
 
+def server_certificate_regions(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, object]]:
+    """Return `[{"name": Region, "server_certificate_arns": {endpoint: ARN}}]`, one per host of the group regions."""
+    return [
+        {
+            "name": hostvars[host].get("iot_region_name", host),
+            "server_certificate_arns": hostvars[host].get("iot_region_server_certificate_arns") or {},
+        }
+        for host in hosts
+    ]
+
+
 def superseded_certificates(directory: str, client_id: str) -> list[str]:
     """Return the files of a client's certificates that have a successor, in the folder of signing requests.
 
@@ -262,6 +275,7 @@ class FilterModule:
             "left_out_of_setup": left_out_of_setup,
             "name_fault": name_fault,
             "requests_to_be_made": requests_to_be_made,
+            "server_certificate_regions": server_certificate_regions,
             "superseded_certificates": superseded_certificates,
             "unanswered": unanswered,
             "why_it_failed": why_it_failed,

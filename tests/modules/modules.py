@@ -8,6 +8,7 @@ import json
 from contextlib import redirect_stdout
 from typing import Any
 
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 from .conftest import AwsApi
@@ -18,6 +19,8 @@ def run(name: str, parameters: dict[str, Any], check: bool = False) -> dict[str,
     arguments = {**parameters, "_ansible_check_mode": check, "_ansible_diff": True}
     printed = io.StringIO()
     module = importlib.import_module(name)
+    # A process runs one module; here, those of the runs before would be shown again.
+    warnings._global_warnings.clear()
     with patch_module_args(arguments), redirect_stdout(printed):
         try:
             module.main()

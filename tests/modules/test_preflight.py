@@ -18,6 +18,7 @@ from ansible.module_utils.region_switch import admission, preflight, probe, quot
 from ansible.module_utils.region_switch.aws import Aws
 from ansible.module_utils.region_switch.findings import Finding
 from ansible.module_utils.region_switch.preflight import Question, Settings
+from cryptography.hazmat.primitives import serialization
 
 from .address_server import address_server
 from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi
@@ -355,6 +356,48 @@ def test_probes_certificate_that_is_missing(ready: World) -> None:
     finding = only(ready.reasons())
 
     assert (finding.check, finding.found) == ("mqtt_probe", "no file /nowhere/probe.key")
+
+
+def encrypt(settings: Settings, tmp_path: Path) -> Settings:
+    key = serialization.load_pem_private_key(Path(str(settings.probe_private_key)).read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"once upon")
+    file = tmp_path / "locked.key"
+    file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
+    return replace(settings, probe_private_key=str(file))
+
+
+def of_another(settings: Settings, tmp_path: Path) -> Settings:
+    return replace(settings, probe_private_key=str(tmp_path / f"{ENDPOINT}.key"))
+
+
+def garble(option: str) -> Callable[[Settings, Path], Settings]:
+    def change(settings: Settings, tmp_path: Path) -> Settings:
+        (tmp_path / "garbage").write_text("no PEM")
+        return replace(settings, **{option: str(tmp_path / "garbage")})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "found", "option"),
+    [
+        (encrypt, "mqtt_probe", "an encrypted private key in ", "failover_probe_private_key"),
+        (of_another, "mqtt_probe", "the private key of another certificate than ", "failover_probe_private_key"),
+        (garble("probe_private_key"), "mqtt_probe", "no usable PEM in ", "failover_probe_certificate and failover"),
+        (garble("probe_certificate"), "mqtt_probe", "no usable PEM in ", "failover_probe_certificate and failover"),
+        (garble("ca_file"), "server_certificate", "no usable PEM in ", "failover_ca_file"),
+    ],
+)
+def test_file_that_the_probe_cannot_use_is_blamed_on_no_region(
+    ready: World, tmp_path: Path, change: Callable[[Settings, Path], Settings], check: str, found: str, option: str
+) -> None:
+    ready.settings = change(ready.settings, tmp_path)
+
+    finding = only(ready.reasons())
+
+    assert (finding.check, finding.region, finding.endpoint) == (check, "", "")
+    assert finding.found.startswith(found)
+    assert finding.advice.startswith(f"correct the file that {option}")
 
 
 @pytest.mark.parametrize(("ttl", "blocking"), [(60, False), (301, True)])
