@@ -61,6 +61,9 @@ options:
     description:
       - Client IDs of those that get back what somebody took from them (the status ACTIVE, the policy, the thing, or a
         new certificate in the place of one that was turned off); V(*) stands for all.
+    type: list
+    elements: str
+    default: []
   foretold:
     description: Client IDs whose signing request a step before would have made anew. Read in check mode only.
     type: list

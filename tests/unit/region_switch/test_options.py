@@ -15,6 +15,7 @@ ALWAYS = {
     "dns_timeout", "dns_policy", "sweep", "discovery", "endpoint_attribute", "unmapped_clients",
     "subscriptions_per_client", "delete_connection_rate", "preflight", "require_approval", "max_clients",
     "max_endpoints", "min_share", "max_share", "reports_directory", "ledger", "rollback", "run_id",
+    "operator", "source_gone",
 }  # fmt: skip
 # Of a step that can be switched off as a whole: {option: (the step, its value when it is off)}. They may stand in an
 # inventory for the runs that have the step.
