@@ -37,6 +37,11 @@ CHUNK = 1 << 16
 OPERATIONS = {"DELETE": "DeleteConnection", "GET": "GetConnection"}
 PER_CLIENT = {"SearchIndex", "GetConnection", "DeleteConnection"}
 
+_ZONE = """<?xml version="1.0"?>
+<GetHostedZoneResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HostedZone><Id>/hostedzone/Z1</Id>
+<Name>example.com.</Name><CallerReference>x</CallerReference><Config><PrivateZone>false</PrivateZone></Config>
+</HostedZone><DelegationSet><NameServers><NameServer>ns-1.awsdns-1.com</NameServer></NameServers></DelegationSet>
+</GetHostedZoneResponse>"""
 _RECORDS = f"""<?xml version="1.0"?>
 <ListResourceRecordSetsResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><ResourceRecordSets>
 <ResourceRecordSet><Name>{ENDPOINT}.</Name><Type>CNAME</Type><TTL>0</TTL>
@@ -117,6 +122,9 @@ class Account:
 
     def _GetCallerIdentity(self, *_: object) -> tuple[int, str]:  # noqa: N802 - AWS's name
         return 200, _CALLER
+
+    def _GetHostedZone(self, *_: object) -> tuple[int, str]:  # noqa: N802
+        return 200, _ZONE
 
     def _DescribeEndpoint(self, region: str, *_: object) -> tuple[int, Any]:  # noqa: N802
         return 200, {"endpointAddress": HOSTS[region]}
