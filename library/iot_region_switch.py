@@ -211,7 +211,9 @@ options:
     type: path
     required: true
   ledger:
-    description: SQLite ledger of messages that the monitor of the fleet writes.
+    description:
+      - SQLite ledger of messages that the monitor of the fleet writes. One that nobody keeps is told, and so is an
+        empty path.
     type: path
 extends_documentation_fragment:
   - region_switch

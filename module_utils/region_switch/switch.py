@@ -21,6 +21,7 @@ from . import (
     history,
     html_report,
     ledger,
+    ledger_state,
     modes,
     preflight,
     report,
@@ -184,7 +185,7 @@ def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Findi
     found += dns_gate.check(plan.servers, current, options.dns_policy)
     if options.preflight:
         found += preflight.check(aws, _settings(options), _question(plan, roster))
-    return found
+    return found + ledger_state.unkept(options.ledger, MACHINE.now())
 
 
 def _settings(options: Options) -> preflight.Settings:
@@ -724,6 +725,8 @@ class Run:
                 self.notes += ledger.told_apart(tally.implausible())
                 return
             self.runtime.sleep(LEDGER_INTERVAL)
+        if not any(each.check == ledger_state.CHECK for each in self.findings):
+            self.findings += ledger_state.unkept(self.options.ledger, self.runtime.now())
 
     def _stragglers(self) -> str | None:
         if self.options.sweep == "none":

@@ -1,0 +1,43 @@
+"""Print what a host is, as the monitor's installation needs to know it; or one line of what it lacks, and end with 1."""
+
+import json
+import platform
+import re
+import subprocess
+import sys
+
+# LoadCredential= is of systemd 247 (https://www.freedesktop.org/software/systemd/man/systemd.exec.html).
+OLDEST_SYSTEMD, OLDEST_PYTHON = 247, (3, 9)
+
+
+def systemd():
+    """Its version; 0 where there is none."""
+    try:
+        said = subprocess.run(["systemctl", "--version"], stdout=subprocess.PIPE, universal_newlines=True, check=False)
+    except OSError:
+        return 0
+    found = re.search(r"systemd (\d+)", said.stdout)
+    return int(found.group(1)) if found else 0
+
+
+def lacking():
+    """What the host lacks, and what to do; "" where it has all."""
+    python = ".".join(map(str, sys.version_info[:2]))
+    if sys.version_info < OLDEST_PYTHON:
+        return f"found Python {python}, expected 3.9 or newer: name a newer one in fleet_monitor_python"
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        return f"found Python {python} without venv, expected it: install it (Debian: python3-venv)"
+    if (version := systemd()) < OLDEST_SYSTEMD:
+        return f"found systemd {version or 'missing'}, expected 247 or newer: name another host in the group monitors"
+    return ""
+
+
+if problem := lacking():
+    sys.stderr.write(problem + "\n")
+    sys.exit(1)
+sys.stdout.write(
+    json.dumps({"python": ".".join(map(str, sys.version_info[:2])), "machine": platform.machine()}) + "\n"
+)
