@@ -1,4 +1,4 @@
-"""Print what a host is, as the monitor's installation needs to know it; or one line of what it lacks, and end with 1."""
+"""Print what a host is, as the monitor's installation needs it; or one line of what it lacks, and end with 1."""
 
 import json
 import platform
@@ -13,7 +13,7 @@ OLDEST_SYSTEMD, OLDEST_PYTHON = 247, (3, 9)
 def systemd():
     """Its version; 0 where there is none."""
     try:
-        said = subprocess.run(["systemctl", "--version"], stdout=subprocess.PIPE, universal_newlines=True, check=False)
+        said = subprocess.run(["systemctl", "--version"], stdout=subprocess.PIPE, text=True, check=False)
     except OSError:
         return 0
     found = re.search(r"systemd (\d+)", said.stdout)
@@ -30,8 +30,9 @@ def lacking():
         import venv  # noqa: F401
     except ImportError:
         return f"found Python {python} without venv, expected it: install it (Debian: python3-venv)"
-    if (version := systemd()) < OLDEST_SYSTEMD:
-        return f"found systemd {version or 'missing'}, expected 247 or newer: name another host in the group monitors"
+    version = systemd()
+    if version < OLDEST_SYSTEMD:
+        return f"found systemd {version or 'missing'}, expected 247 or newer: put another host into the group monitors"
     return ""
 
 
