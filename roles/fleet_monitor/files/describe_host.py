@@ -39,6 +39,4 @@ def lacking():
 if problem := lacking():
     sys.stderr.write(problem + "\n")
     sys.exit(1)
-sys.stdout.write(
-    json.dumps({"python": ".".join(map(str, sys.version_info[:2])), "machine": platform.machine()}) + "\n"
-)
+sys.stdout.write(json.dumps({"python": ".".join(map(str, sys.version_info[:2])), "machine": platform.machine()}) + "\n")
