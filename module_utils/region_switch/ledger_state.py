@@ -11,7 +11,6 @@ from pathlib import Path
 from .findings import Finding
 from .ledger import open_ledger
 
-CHECK = "message_figures"
 # Seconds in which a fleet that sends says something.
 QUIET = 60.0
 NO_FIGURES = "without it a move counts neither loss nor gaps"
@@ -75,7 +74,7 @@ def _missing(path: str, error: OSError) -> Finding:
 
 
 def _found(found: str, expected: str, advice: str) -> Finding:
-    return Finding(CHECK, False, "", "", found, expected, advice)
+    return Finding("message_figures", False, "", "", found, expected, advice)
 
 
 def _read(path: Path) -> LedgerState:

@@ -725,7 +725,7 @@ class Run:
                 self.notes += ledger.told_apart(tally.implausible())
                 return
             self.runtime.sleep(LEDGER_INTERVAL)
-        if not any(each.check == ledger_state.CHECK for each in self.findings):
+        if not any(each.check == "message_figures" for each in self.findings):
             self.findings += ledger_state.unkept(self.options.ledger, self.runtime.now())
 
     def _stragglers(self) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2 import Environment
 
 ROLES = sorted(path for path in (Path(__file__).parent.parent.parent / "roles").iterdir() if path.is_dir())
 
@@ -35,6 +36,17 @@ def test_argument_specs_match_defaults(role: Path) -> None:
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_variables_carry_the_name_of_their_role(role: Path) -> None:
     assert [name for name in documented(role) if not name.startswith(role.name)] == []
+
+
+@pytest.mark.parametrize(
+    ("modes", "expected"),
+    [({"0": {}, "1": {}}, "1"), ({0: {}, 1: {}}, "1"), ({"normal": {}, "dublin": {}}, "normal"), ({"10": {}}, "10")],
+)
+def test_names_without_a_record_get_mode_1_or_the_first_of_the_table(modes: dict[Any, Any], expected: str) -> None:
+    role = next(role for role in ROLES if role.name == "dns_records")
+    default = yaml.safe_load((role / "defaults" / "main.yml").read_text())["dns_records_initial_mode"]
+
+    assert Environment(autoescape=True).from_string(default).render(dns_records_modes=modes) == expected
 
 
 PLAYBOOKS = sorted((ROLES[0].parent.parent / "playbooks").glob("*.yml"))

@@ -1,6 +1,7 @@
 """Print what a host is, as the monitor's installation needs it; or one line of what it lacks, and end with 1."""
 
 import json
+import os
 import platform
 import re
 import subprocess
@@ -30,13 +31,26 @@ def lacking():
         import venv  # noqa: F401
     except ImportError:
         return f"found Python {python} without venv, expected it: install it (Debian: python3-venv)"
+    another = "put another host into the group monitors"
+    # As sd_booted(3) does.
+    if not os.path.isdir("/run/systemd/system"):  # noqa: PTH112
+        return f"found no systemd running, expected it: {another}"
     version = systemd()
     if version < OLDEST_SYSTEMD:
-        return f"found systemd {version or 'missing'}, expected 247 or newer: put another host into the group monitors"
+        return f"found systemd {version}, expected {OLDEST_SYSTEMD} or newer: {another}"
     return ""
 
 
-if problem := lacking():
-    sys.stderr.write(problem + "\n")
-    sys.exit(1)
-sys.stdout.write(json.dumps({"python": ".".join(map(str, sys.version_info[:2])), "machine": platform.machine()}) + "\n")
+def main():
+    """Print it, and return the exit code."""
+    problem = lacking()
+    if problem:
+        sys.stderr.write(problem + "\n")
+        return 1
+    described = {"python": ".".join(map(str, sys.version_info[:2])), "machine": platform.machine()}
+    sys.stdout.write(json.dumps(described) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
