@@ -81,6 +81,10 @@ options:
     type: list
     elements: str
     default: []
+  ledger:
+    description:
+      - SQLite ledger that the fleet's monitor writes. One that nobody keeps is told, and so is an empty path.
+    type: path
 extends_documentation_fragment:
   - region_switch.info
 requirements: [boto3, cryptography, dnspython, paho-mqtt]
@@ -136,7 +140,7 @@ checked_at:
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible.module_utils.region_switch import findings, modes, readiness
+from ansible.module_utils.region_switch import findings, ledger_state, modes, readiness
 from ansible.module_utils.region_switch.aws import Aws
 from ansible.module_utils.region_switch.module import run_module
 from ansible.module_utils.region_switch.preflight import Settings
@@ -158,6 +162,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "mqtt_port": {"type": "int", "default": 8883},
     "index": {"type": "bool", "default": True},
     "waive": {"type": "list", "elements": "str", "default": []},
+    "ledger": {"type": "path"},
 }
 
 
@@ -177,8 +182,9 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
         index=parameters["index"],
         default_endpoint=parameters["default_endpoint"],
     )
-    checked_at = datetime.now(UTC).isoformat(timespec="seconds")
+    now = datetime.now(UTC)
     found = readiness.assess(Aws(parameters["regions"]), settings, table, parameters["name_servers"])
+    found += ledger_state.unkept(parameters["ledger"], now.timestamp())
     reasons = len(findings.in_force(found, parameters["waive"]))
     return {
         "changed": False,
@@ -186,7 +192,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
         "findings": findings.as_dicts(found),
         "lines": findings.table(found, parameters["waive"]),
         "reasons": reasons,
-        "checked_at": checked_at,
+        "checked_at": now.isoformat(timespec="seconds"),
     }
 
 

@@ -227,7 +227,9 @@ options:
     type: path
     required: true
   ledger:
-    description: SQLite ledger of messages that the monitor of the fleet writes.
+    description:
+      - SQLite ledger of messages that the monitor of the fleet writes. One that nobody keeps is told, and so is an
+        empty path.
     type: path
   operator:
     description: Who begins the run, for its report, beside the user and the caller that AWS knows.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 import queue
 import random
 import signal
@@ -12,7 +13,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from mqtt_fleet import log
 from mqtt_fleet.config import ConfigError, is_text, read_object, require_file
 from mqtt_fleet.ledger import Arrival, ForgedError, Ledger, LedgerError, MessageError, parse
+from mqtt_fleet.notify import notify, watchdog_interval
 from mqtt_fleet.paho_transport import NamedContext
 from mqtt_fleet.reconnect import ReconnectPolicy
 from mqtt_fleet.resolve import addresses
@@ -43,6 +45,8 @@ PRUNE_INTERVAL = 0.2
 PRUNE_ROWS = 200
 # Seconds until a ledger that could not be written, such as on a full disk, is tried again.
 RETRY_SECONDS = 1.0
+# Between two looks at what systemd is to be told.
+STATUS_SECONDS = 1.0
 # What is no message of its client's is logged so often, however much of it comes.
 LOG_SECONDS = 10.0
 KEEP_ALIVE = 30
@@ -69,6 +73,7 @@ class MonitorConfig:
     """The monitor's configuration.
 
     Attributes:
+        ca: PEM file of the CAs that the regions' own host names are verified against; None: the system's.
         resolvers: addresses of DNS servers; empty: the system's.
         retention_hours: what arrived longer ago is deleted.
         connections: per region; more than one share the messages among them, since AWS IoT Core passes on 100 messages
@@ -79,7 +84,7 @@ class MonitorConfig:
     client_id: str
     certificate: Path
     private_key: Path
-    ca: Path
+    ca: Path | None
     resolvers: tuple[str, ...]
     regions: tuple[RegionEndpoint, ...]
     retention_hours: float = 24.0
@@ -134,15 +139,19 @@ class Stop:
 Item = Subscribed | Arrived | Ignored | Stop
 
 
-def load(path: Path) -> MonitorConfig:
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> MonitorConfig:
     """Read and validate a configuration file.
+
+    Relative paths in it are relative to a directory of systemd's where that is set, else to the file's own: CA,
+    certificate and key to $CREDENTIALS_DIRECTORY, the ledger to $STATE_DIRECTORY.
 
     Raises:
         ConfigError: names the key that is missing or wrong, or the file that does not exist.
     """
     content = read_object(path)
-    texts = {key: _text(content, key) for key in ("ledger", "client_id", "certificate", "private_key", "ca")}
-    files = {key: Path(texts[key]) for key in ("certificate", "private_key", "ca")}
+    credentials, state = (
+        Path(environment.get(name, path.parent)) for name in ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY")
+    )
     resolvers = content.get("resolvers", [])
     if not isinstance(resolvers, list) or not all(isinstance(entry, str) for entry in resolvers):
         raise ConfigError(f"resolvers: found {resolvers!r}, expected a list of addresses")
@@ -150,13 +159,15 @@ def load(path: Path) -> MonitorConfig:
     if not isinstance(regions, dict) or not regions:
         raise ConfigError(f"regions: found {regions!r}, expected an object with at least one region")
     return MonitorConfig(
-        ledger=Path(texts["ledger"]),
-        client_id=texts["client_id"],
+        ledger=state / _text(content, "ledger"),
+        client_id=_text(content, "client_id"),
+        certificate=credentials / _text(content, "certificate"),
+        private_key=credentials / _text(content, "private_key"),
+        ca=credentials / _text(content, "ca") if content.get("ca", "") != "" else None,
         resolvers=tuple(resolvers),
         regions=tuple(_region(name, entry) for name, entry in regions.items()),
         retention_hours=_hours(content.get("retention_hours", MonitorConfig.retention_hours)),
         connections=_connections(content.get("connections", MonitorConfig.connections)),
-        **files,
     )
 
 
@@ -236,7 +247,10 @@ class RegionSubscriber:
         context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
         context.server_name = self._region.host
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_verify_locations(self._config.ca)
+        if self._config.ca:
+            context.load_verify_locations(self._config.ca)
+        else:
+            context.load_default_certs()
         context.load_cert_chain(self._config.certificate, self._config.private_key)
         return context
 
@@ -311,18 +325,44 @@ def read(message: MQTTMessage, region: str, acknowledge: Callable[[], object]) -
         return Ignored("message_ignored", topic, str(error), acknowledge)
 
 
+class Manager:
+    """The service manager: told of the status when it differs, and that the monitor still works."""
+
+    def __init__(self) -> None:
+        self._watchdog = watchdog_interval()
+        self._next_watchdog = -math.inf
+        self._next_status = -math.inf
+        self._status = ""
+
+    def tell(self, status: str, now: float) -> None:
+        """Tell what there is to tell; `now` by a monotonic clock, in seconds."""
+        if now >= self._next_watchdog and self._watchdog < math.inf:
+            self._next_watchdog = now + self._watchdog
+            notify("WATCHDOG=1")
+        if status != self._status and now >= self._next_status:
+            self._next_status = now + STATUS_SECONDS
+            self._status = status
+            notify(f"READY=1\nSTATUS={status}")
+
+
 class Writer:
     """Writes what the regions report into the ledger, and keeps it from growing for ever."""
 
     def __init__(
-        self, ledger: Ledger, items: queue.SimpleQueue[Item], retention: float = math.inf, connections: int = 1
+        self,
+        ledger: Ledger,
+        items: queue.SimpleQueue[Item],
+        retention: float = math.inf,
+        connections: int = 1,
+        regions: Sequence[str] = (),
     ) -> None:
         """`retention` in seconds: older arrivals are deleted; `connections` per region."""
         self._ledger = ledger
         self._items = items
         self._retention = retention
         self._connections = connections
-        self._live: dict[str, set[int]] = {}
+        self._live: dict[str, set[int]] = {region: set() for region in regions}
+        self._manager = Manager()
         self._since_pruned = 0
         self._next_prune = 0.0
         kinds = ("message_ignored", "message_forged", "message_retained")
@@ -335,6 +375,7 @@ class Writer:
             batch = self._next_batch()
             self._keep_writing(batch)
             self._prune()
+            self._manager.tell(self.status(), time.monotonic())
             running = not any(isinstance(item, Stop) for item in batch)
             self._tell_ignored(time.monotonic() if running else math.inf)
 
@@ -360,6 +401,8 @@ class Writer:
                 if not failed:
                     log.event(LOGGER, "ledger_failed", logging.ERROR, reason=str(error))
                 failed = True
+                # To try again is what it shall do: being started anew would not make room.
+                self._manager.tell(f"the ledger cannot be written, {self.status()}", time.monotonic())
                 if any(isinstance(item, Stop) for item in batch):
                     return
                 batch += self._stop_within(RETRY_SECONDS)
@@ -406,6 +449,13 @@ class Writer:
             live.add(subscribed.connection)
         self._ledger.set_subscription(subscribed.region, subscribed.since if len(live) == self._connections else None)
 
+    def status(self) -> str:
+        """Where the subscription is live, for people."""
+        live = [region for region, connections in self._live.items() if len(connections) == self._connections]
+        missing = [region for region in self._live if region not in live]
+        text = f"subscribed in {len(live)} of {len(self._live)} regions"
+        return text + (f", not in {', '.join(missing)}" if missing else "")
+
     def _prune(self) -> None:
         now = time.monotonic()
         if now < self._next_prune:
@@ -434,7 +484,9 @@ def monitor(config: MonitorConfig, items: queue.SimpleQueue[Item]) -> None:
     ]
     for subscriber in subscribers:
         subscriber.start()
-    Writer(ledger, items, 3600 * config.retention_hours, config.connections).run()
+    names = [region.name for region in config.regions]
+    Writer(ledger, items, 3600 * config.retention_hours, config.connections, names).run()
+    notify("STOPPING=1")
     for subscriber in subscribers:
         subscriber.stop()
         ledger.set_subscription(subscriber.region_name, None)
@@ -461,7 +513,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load(options.config)
         for key in ("ca", "certificate", "private_key"):
-            require_file(key, getattr(config, key))
+            if file := getattr(config, key):
+                require_file(key, file)
         monitor(config, items)
     except (ConfigError, LedgerError) as error:
         sys.stderr.write(f"mqtt_fleet.monitor: {printable(str(error))}\n")

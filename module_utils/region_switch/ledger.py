@@ -115,13 +115,11 @@ def read(path: Path, since: float) -> Arrivals | None:
 def _first_row(path: Path, since: float) -> int:
     """The row that arrived first since then; 0 where there is none: nobody writes the ledger, or not any more."""
     query = "SELECT rowid FROM message WHERE arrived_at >= ? ORDER BY arrived_at LIMIT 1"
-    if not path.exists():
-        return 0
     try:
         with closing(open_ledger(path)) as connection:
             found = connection.execute(query, (since,)).fetchone()
     except sqlite3.DatabaseError:
-        # Made, but not yet filled by its writer; or damaged.
+        # There is none, or it may not be read; made, but not yet filled by its writer; or damaged.
         return 0
     return int(found[0]) if found else 0
 
@@ -524,7 +522,7 @@ def timeline(path: Path, since: float, until: float, buckets: int) -> list[tuple
         `(epoch seconds at which the part begins, {region: messages})` for each part, in order; a region without a
         message in a part is not named there. Empty where there is no ledger.
     """
-    if until <= since or buckets < 1 or not path.exists():
+    if until <= since or buckets < 1:
         return []
     width = (until - since) / buckets
     query = (

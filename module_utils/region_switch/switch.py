@@ -24,6 +24,7 @@ from . import (
     hosted_zone,
     html_report,
     ledger,
+    ledger_state,
     modes,
     preflight,
     report,
@@ -204,7 +205,8 @@ def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Findi
     found += dns_gate.check(plan.servers, current, options.dns_policy)
     if options.preflight:
         found += preflight.check(aws, _settings(options), _question(plan, roster))
-    return [_naming_way_out(finding, options, plan) for finding in found]
+    found = [_naming_way_out(finding, options, plan) for finding in found]
+    return found + ledger_state.unkept(options.ledger, MACHINE.now())
 
 
 def _nobody(options: Options, plan: Plan, roster: Roster) -> list[Finding]:
@@ -907,6 +909,8 @@ class Run:
                 self.notes += ledger.told_apart(tally.implausible())
                 return
             self.runtime.sleep(LEDGER_INTERVAL)
+        if not any(each.check == "message_figures" for each in self.findings):
+            self.findings += ledger_state.unkept(self.options.ledger, self.runtime.now())
 
     def _stragglers(self) -> str | None:
         if self.options.sweep == "none":

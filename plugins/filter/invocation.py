@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import yaml
 
 CONTROLLER = "localhost"
 SHOWN = 3
+# The groups of what some playbooks work on.
+_GROUPS = {"devices": "edge", "monitors": "monitors"}
 
 # What the inventory names for all playbooks, or for some: none of a role's own.
 SHARED_VARIABLES = {
@@ -58,10 +61,10 @@ def run_fault(
     end well and have done nothing.
 
     Args:
-        kind: `move`, `look`, `setup` or `devices`.
+        kind: `move`, `look`, `setup`, `devices` or `monitors`.
         limit: what `--limit` says; "" for none.
         hosts: the hosts that it leaves.
-        groups: `regions` and `edge`, each with all its hosts.
+        groups: `regions`, `edge` and `monitors`, each with all its hosts.
         tags, skip_tags: as `ansible_run_tags` and `ansible_skip_tags` have them.
     """
     if list(tags) not in ([], ["all"]) or skip_tags:
@@ -71,9 +74,10 @@ def run_fault(
             if names and list(names) != ["all"]
         )
         return f"tags: found {found}, expected none, since no part of this playbook is a run of it: run again without"
-    if kind == "devices" and not groups.get("edge"):
+    if kind in _GROUPS and not groups.get(_GROUPS[kind]):
         return (
-            "devices: found none in the group 'edge', expected at least one: name your inventory with -i, or add them"
+            f"{kind}: found none in the group '{_GROUPS[kind]}', expected at least one: name your inventory with -i, or "
+            "add them"
         )
     if not limit:
         return ""
@@ -112,18 +116,18 @@ def _setup_fault(found: str, hosts: set[str], groups: Mapping[str, Sequence[str]
     )
 
 
-def _devices_fault(found: str, hosts: set[str], groups: Mapping[str, Sequence[str]]) -> str:
-    devices = groups.get("edge", [])
-    if hosts.intersection(devices):
+def _members_fault(kind: str, found: str, hosts: set[str], groups: Mapping[str, Sequence[str]]) -> str:
+    if hosts.intersection(groups.get(_GROUPS[kind], [])):
         return ""
-    return f"{found}, which names no device of the group 'edge', expected none or devices: {_ONCE_MORE}"
+    return f"{found}, which names no host of the group '{_GROUPS[kind]}', expected none or {kind}: {_ONCE_MORE}"
 
 
 _LIMITS: dict[str, Callable[[str, set[str], Mapping[str, Sequence[str]]], str]] = {
     "move": _move_fault,
     "look": _look_fault,
     "setup": _setup_fault,
-    "devices": _devices_fault,
+    "devices": partial(_members_fault, "devices"),
+    "monitors": partial(_members_fault, "monitors"),
 }
 
 

@@ -708,6 +708,58 @@ def test_messages_are_counted_from_the_beginning_of_a_run_that_paused(
     assert done["summary"]["messages"]["received"] == 1
 
 
+def figures(result: dict[str, Any]) -> list[str]:
+    """What a result says of a ledger that nobody keeps."""
+    return [line for line in result["lines"] if "message_figures" in line]
+
+
+def test_ledger_that_nobody_keeps_is_told_before_a_move_and_after_it(
+    aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
+) -> None:
+    move = {**options, "mode": "3", "ledger": str(tmp_path / "ledger.sqlite")}
+    expected = f"note    message_figures: found no ledger {tmp_path}/ledger.sqlite, expected the monitor's"
+
+    (told,) = figures(run_ok("iot_region_switch", move, check=True))
+    assert told.startswith(expected)
+    assert figures(run_ok("iot_region_switch", {**options, "mode": "3"}, check=True)) == []
+    (told,) = figures(run_ok("iot_region_switch", move))
+    assert told.startswith(expected)
+    (told,) = figures(run_ok("iot_region_switch", {**options, "mode": "1", "ledger": ""}, check=True))
+    assert told.startswith("note    message_figures: found no ledger named")
+
+
+def test_monitor_that_stops_during_a_move_is_told(aws_api: AwsApi, options: dict[str, Any], tmp_path: Path) -> None:
+    kept = Ledger(tmp_path / "ledger.sqlite")
+    move = {**options, "mode": "3", "ledger": str(tmp_path / "ledger.sqlite")}
+    now = time.time()
+    kept.add([Arrival("client_01", "stream", 1, OLD, now, now)])
+    kept.set_subscription(OLD, now)
+    paused = run_ok("iot_region_switch", {**move, "pause_after_dns": True})
+    assert figures(paused) == []
+    kept.close()
+    (tmp_path / "ledger.sqlite").unlink()
+    done = run_ok("iot_region_switch", {**move, "run_id": paused["run_id"]})
+
+    assert (done["outcome"], done["summary"]["messages"]) == ("moved", None)
+    assert len(figures(done)) == 1
+
+
+def test_readiness_tells_of_a_ledger_that_nobody_keeps(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    names = ("modes", "endpoints", "regions", "hosted_zone_id", "resolvers", "ca_file")
+    asked = {name: options[name] for name in names if name in options}
+    silent = run_ok("iot_readiness_info", asked)
+    told = run_ok("iot_readiness_info", {**asked, "ledger": ""})
+
+    assert figures(silent) == []
+    assert len(figures(told)) == 1
+    assert (told["ready"], told["reasons"]) == (silent["ready"], silent["reasons"])
+    assert [each["blocking"] for each in told["findings"] if each["check"] == "message_figures"] == [False]
+
+
+def test_endpoints_of_regions(aws_api: AwsApi) -> None:
+    assert run_ok("iot_endpoint_info", {"regions": [OLD, NEW]})["endpoints"] == ATS
+
+
 def test_who_sends_numbers_that_nobody_can_have_published_is_told(
     aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
 ) -> None:

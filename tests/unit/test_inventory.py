@@ -54,9 +54,18 @@ def test_sample_has_every_variable_of_the_lab_that_is_not_the_labs_own() -> None
     lab = read("lab", "group_vars", "all", "fleet.yml")
     sample = read("sample", "group_vars", "all", "fleet.yml")
 
-    assert set(sample) == set(lab)
+    own = read("lab", "group_vars", "all", "lab.yml")
+    assert set(sample) - {"failover_ledger"} == set(lab)
+    assert "failover_ledger" in own
     assert sample["failover_modes"] == lab["failover_modes"]
     assert sample["certs_directory"] != lab["certs_directory"]
+
+
+def test_sample_names_the_ledger_that_the_monitor_writes_on_the_controller() -> None:
+    role = yaml.safe_load((INVENTORIES.parent / "roles" / "fleet_monitor" / "vars" / "main.yml").read_text())
+
+    assert read("sample", "group_vars", "all", "fleet.yml")["failover_ledger"] == role["__fleet_monitor_ledger"]
+    assert list(read("sample", "hosts.yml")["all"]["children"]["monitors"]["hosts"]) == ["localhost"]
 
 
 def test_edge_clients_take_the_host_name_for_client_id() -> None:

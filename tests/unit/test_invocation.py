@@ -24,8 +24,12 @@ from .properties.anything import ANYTHING
 REPOSITORY = Path(__file__).parent.parent.parent
 ROLES = REPOSITORY / "roles"
 PLAYBOOKS = sorted((REPOSITORY / "playbooks").glob("*.yml"))
-GROUPS = {"regions": ["us-east-1", "ap-northeast-1"], "edge": ["edge1", "edge2", "edge3", "edge4", "edge5"]}
-ALL = ["localhost", *GROUPS["regions"], *GROUPS["edge"]]
+GROUPS = {
+    "regions": ["us-east-1", "ap-northeast-1"],
+    "edge": ["edge1", "edge2", "edge3", "edge4", "edge5"],
+    "monitors": ["watch1"],
+}
+ALL = ["localhost", *GROUPS["regions"], *GROUPS["edge"], *GROUPS["monitors"]]
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda playbook: playbook.stem)
@@ -38,7 +42,7 @@ def test_every_playbook_checks_first_how_it_is_run(playbook: Path) -> None:
     assert (role["role"], role["run_once"]) == ("validate_run", True)
 
 
-@pytest.mark.parametrize("kind", ["move", "look", "setup", "devices"])
+@pytest.mark.parametrize("kind", ["move", "look", "setup", "devices", "monitors"])
 def test_run_of_everything_is_right(kind: str) -> None:
     assert run_fault(kind, "", ["localhost"], GROUPS) == ""
     assert run_fault(kind, "all", ALL, GROUPS, ["all"], []) == ""
@@ -56,6 +60,7 @@ def test_run_of_everything_is_right(kind: str) -> None:
         ("setup", ["localhost", "us-east-1", "edge1"]),
         ("setup", ["localhost"]),
         ("devices", ["edge1"]),
+        ("monitors", ["watch1"]),
     ],
 )
 def test_limit_that_leaves_what_the_playbook_is_for_is_right(kind: str, hosts: list[str]) -> None:
@@ -74,7 +79,8 @@ def test_limit_that_leaves_what_the_playbook_is_for_is_right(kind: str, hosts: l
         ("look", ["us-east-1"], "leaves out localhost, where everything is looked at"),
         ("setup", ["edge1"], "names no region, expected none or regions such as us-east-1, ap-northeast-1"),
         ("setup", ["localhost", "edge1"], "names no region"),
-        ("devices", ["localhost", "us-east-1"], "names no device of the group 'edge'"),
+        ("devices", ["localhost", "us-east-1"], "names no host of the group 'edge', expected none or devices"),
+        ("monitors", ["edge1"], "names no host of the group 'monitors', expected none or monitors"),
     ],
 )
 def test_limit_that_leaves_out_what_the_playbook_is_for_is_refused(kind: str, hosts: list[str], named: str) -> None:
@@ -94,6 +100,7 @@ def test_part_of_a_playbook_is_refused() -> None:
 def test_playbook_for_devices_needs_devices() -> None:
     assert run_fault("devices", "", ["localhost"], {"edge": []}).startswith("devices: found none in the group 'edge'")
     assert run_fault("devices", "", ["localhost"], {}).startswith("devices: found none")
+    assert run_fault("monitors", "", ["localhost"], GROUPS | {"monitors": []}).startswith("monitors: found none")
 
 
 def test_controller_is_localhost_or_the_first_region_of_the_run() -> None:

@@ -101,8 +101,18 @@ def test_commands_of_the_readme_name_playbooks_that_exist() -> None:
         if word.endswith(".yml")
     }
 
-    assert {"setup.yml", "failover.yml", "playbooks/deploy_clients.yml"} <= named
+    assert {"setup.yml", "failover.yml", "playbooks/deploy_clients.yml", "playbooks/deploy_monitor.yml"} <= named
     assert named <= set(PLAYBOOKS)
+
+
+def test_readme_moves_production_only_with_a_plan_that_was_read() -> None:
+    """As the sample inventory wants it: a move without a token is refused."""
+    sample = yaml.safe_load((REPOSITORY / "inventory/sample/group_vars/all/fleet.yml").read_text())
+    moves = [text for text in code("README.md") if re.search(r"inventory/production \S*(failover|rollback)\.yml", text)]
+
+    assert sample["failover_require_approval"]
+    assert len(moves) >= 2
+    assert [text for text in moves if "--check" not in text and "approve=" not in text] == []
 
 
 @pytest.mark.parametrize("variable", ["iot_endpoints", "failover_modes", "hosted_zone_id", "dns_resolvers"])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.parsing.convert_bool import boolean
+from jinja2 import Environment
 from jinja2.nativetypes import NativeEnvironment
 
 ROLES = sorted(path for path in (Path(__file__).parent.parent.parent / "roles").iterdir() if path.is_dir())
@@ -81,6 +82,17 @@ def test_option_of_the_client_that_another_would_pass_over_is_refused(
     found = environment.from_string(template).render({**usual, **variables})
 
     assert [line[: len(named or "")] for line in found] == ([named] if named else [])
+
+
+@pytest.mark.parametrize(
+    ("modes", "expected"),
+    [({"0": {}, "1": {}}, "1"), ({0: {}, 1: {}}, "1"), ({"normal": {}, "dublin": {}}, "normal"), ({"10": {}}, "10")],
+)
+def test_names_without_a_record_get_mode_1_or_the_first_of_the_table(modes: dict[Any, Any], expected: str) -> None:
+    role = next(role for role in ROLES if role.name == "dns_records")
+    default = yaml.safe_load((role / "defaults" / "main.yml").read_text())["dns_records_initial_mode"]
+
+    assert Environment(autoescape=True).from_string(default).render(dns_records_modes=modes) == expected
 
 
 PLAYBOOKS = sorted((ROLES[0].parent.parent / "playbooks").glob("*.yml"))

@@ -39,7 +39,8 @@ def test_example_of_the_monitor_is_a_valid_configuration(tmp_path: Path) -> None
     assert all(f".iot.{region.name}.amazonaws.com" in region.host for region in config.regions)
     fleet = yaml.safe_load((REPOSITORY / "inventory/sample/group_vars/all/fleet.yml").read_text())
     assert config.client_id == fleet["fleet_monitor_client_id"]
-    assert f"failover_ledger: {json.loads(example[1])['ledger']}" in section("The monitor")
+    assert json.loads(example[1])["ledger"] == fleet["failover_ledger"]
+    assert f"`{fleet['failover_ledger']}`" in section("The monitor")
 
 
 def test_every_key_of_the_summary_is_explained() -> None:

@@ -1,0 +1,66 @@
+"""Every filter is documented, as ansible-doc shows it, with what the filter takes and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent.parent
+FOLDER = REPOSITORY / "plugins" / "filter"
+FILTERS: dict[str, Callable[..., Any]] = {
+    name: function
+    for path in sorted(FOLDER.glob("*.py"))
+    for name, function in importlib.import_module(path.stem).FilterModule().filters().items()
+}
+
+
+def documented(name: str) -> Any:
+    return yaml.safe_load((FOLDER / f"{name}.yml").read_text())
+
+
+def test_every_filter_has_a_page_and_every_page_a_filter() -> None:
+    assert FILTERS
+    assert {path.stem for path in FOLDER.glob("*.yml")} == set(FILTERS)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_page_names_what_the_filter_takes(name: str) -> None:
+    page = documented(name)["DOCUMENTATION"]
+    _, *parameters = inspect.signature(FILTERS[name]).parameters.values()
+
+    assert page["name"] == name
+    assert [each for each in page["options"] if each != "_input"] == [each.name for each in parameters]
+    assert page.get("positional", "") == ", ".join(each.name for each in parameters)
+    required = {each.name for each in parameters if each.default is inspect.Parameter.empty} | {"_input"}
+    assert {key for key, option in page["options"].items() if option.get("required")} == required
+    defaults = {each.name: each.default for each in parameters if each.name not in required}
+    assert {key: option["default"] for key, option in page["options"].items() if "default" in option} == defaults
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_page_says_what_comes_out_and_shows_a_use(name: str) -> None:
+    page = documented(name)
+
+    assert {"description", "type"} <= set(page["RETURN"]["_value"])
+    assert f"| {name}" in page["EXAMPLES"]
+    assert yaml.safe_load(page["EXAMPLES"])
+
+
+def test_ansible_doc_shows_each() -> None:
+    """One process for all: each takes a second."""
+    command = [str(Path(sys.executable).parent / "ansible-doc"), "--json", "--type", "filter", *FILTERS]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert set(shown) == set(FILTERS)
+    assert all(each["doc"]["short_description"] and each["examples"] and each["return"] for each in shown.values())
