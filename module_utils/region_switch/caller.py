@@ -68,7 +68,7 @@ def identify(regions: Sequence[str], hint: str, client: Callable[[str], AwsClien
 def arn(regions: Sequence[str], client: Callable[[str], AwsClient] = sts_client) -> str | None:
     """Return the caller's ARN, asked in all regions at once, so that one that is gone costs no time; None where none
     says it: a run may go on without."""
-    pool = ThreadPoolExecutor(max_workers=len(regions))
+    pool = ThreadPoolExecutor(max_workers=max(len(regions), 1))
     try:
         # Made here: boto3 makes clients in one thread only.
         clients = [client(region) for region in regions]

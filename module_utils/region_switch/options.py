@@ -89,6 +89,11 @@ class Options:
     operator: str | None
     source_gone: list[str] = field(default_factory=list)
 
+    @property
+    def asked(self) -> list[str]:
+        """The regions but for those that are not to be asked."""
+        return [region for region in self.regions if region not in self.source_gone]
+
     def check(self) -> None:
         """Refuse values that cannot be meant.
 

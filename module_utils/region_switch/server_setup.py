@@ -180,7 +180,8 @@ def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     """Bring the endpoints' certificates into ACM of one region.
 
     Args:
-        parameters: of `read_pki`, with `region` and its `server_certificate_arns`.
+        parameters: of `read_pki`, with `region` and its `server_certificate_arns`; `foretold`: endpoints whose
+            certificate a step before would have issued, in check mode.
 
     Returns:
         `{"changed", "certificates": [{"endpoint", "arn", "own"}], "warnings": [line], "diff"}`; `own`: setup imported
@@ -197,6 +198,10 @@ def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     found, refusals = _state(client, pki.endpoints, arns)
     mine = [endpoint for endpoint in pki.endpoints if endpoint not in arns]
     decisions = {endpoint: pki.decide(endpoint, found.get(endpoint), now) for endpoint in mine}
+    if check_mode:
+        decisions |= {
+            each: Decision(acm.IMPORT) for each in _issued_anew(pki, found, decisions, parameters["foretold"])
+        }
     acm.refuse([*refusals, *(each for each in decisions.values() if isinstance(each, Refusal))])
     result: Result = {"changed": False, "certificates": [], "warnings": [], "diff": {"before": {}, "after": {}}}
     for endpoint in pki.endpoints:
@@ -206,6 +211,19 @@ def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
         else:
             result["certificates"].append({"endpoint": endpoint, "arn": arns[endpoint], "own": False})
     return result
+
+
+def _issued_anew(
+    pki: Pki, found: Mapping[str, Served], decisions: Mapping[str, Decision | Refusal], foretold: Sequence[str]
+) -> list[str]:
+    """The endpoints whose certificate would be another by now, if the step before were no check."""
+    return [
+        endpoint
+        for endpoint in foretold
+        if (served := found.get(endpoint))
+        and isinstance(decisions.get(endpoint), Decision)
+        and acm.is_setups(served, material(pki.folder, endpoint, pki.given.get(endpoint), pki.authority))
+    ]
 
 
 def _bring(

@@ -334,7 +334,7 @@ def _sign(options: Options, token: str, runtime: Runtime) -> None:
     """Note who made a plan that waits for approval, where that can be kept."""
     if options.require_approval:
         with suppress(SwitchError):
-            maker = who.here(options.operator, runtime.caller(options.regions))
+            maker = who.here(options.operator, runtime.caller(options.asked))
             approved_plan.sign(Path(options.reports_directory), token, maker)
 
 
@@ -452,7 +452,7 @@ class Run:
                 if self.options.run_id:
                     self._land(self._read_again(desired))
                 else:
-                    summary.by = who.here(self.options.operator, self.runtime.caller(self.options.regions)).as_dict()
+                    summary.by = who.here(self.options.operator, self.runtime.caller(self.options.asked)).as_dict()
                     self.journal.write(
                         "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired,
                         number=self.number, rollback=self.options.rollback, by=summary.by,
