@@ -76,8 +76,8 @@ def run_fault(
         return f"tags: found {found}, expected none, since no part of this playbook is a run of it: run again without"
     if kind in _GROUPS and not groups.get(_GROUPS[kind]):
         return (
-            f"{kind}: found none in the group '{_GROUPS[kind]}', expected at least one: name your inventory with -i, or "
-            "add them"
+            f"{kind}: found none in the group '{_GROUPS[kind]}', expected at least one: name your inventory with -i, "
+            "or add them"
         )
     if not limit:
         return ""
