@@ -83,8 +83,8 @@ class Fleet:
         path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}, sort_keys=False))
 
 
-def make_fleet(folder: Path, regions: Sequence[str] = REGIONS) -> Fleet:
-    """An inventory of one endpoint and one device, with these regions."""
+def make_fleet(folder: Path, resolver: str, regions: Sequence[str] = REGIONS) -> Fleet:
+    """An inventory of one endpoint and one device, with this resolver and these regions."""
     fleet = Fleet(folder)
     shutil.copytree(REPOSITORY / "inventory" / "sample", fleet.inventory)
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -99,6 +99,7 @@ def make_fleet(folder: Path, regions: Sequence[str] = REGIONS) -> Fleet:
         iot_endpoints=[ENDPOINT],
         failover_modes={str(number): {ENDPOINT: region} for number, region in enumerate(regions, 1)},
         hosted_zone_id=HOSTED_ZONE_ID,
+        dns_resolvers=[resolver],
         certs_directory=str(fleet.certificates),
         reports_directory=str(folder / "reports"),
         failover_require_approval=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ import yaml
 from .conftest import AwsApi
 from .modules import last_request
 from .playbooks import DEVICE, ENDPOINT, Fleet, add_request, make_fleet
+from .zone_server import zone_server
 
 REGION, OTHER = "us-east-1", "ap-northeast-1"
 SETUP, MOVE = ["setup.yml"], ["failover.yml", "-e", "mode=1"]
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Fleet:
-    return make_fleet(tmp_path)
+def fleet(tmp_path: Path, aws_api: AwsApi) -> Iterator[Fleet]:
+    with zone_server() as resolver:
+        yield make_fleet(tmp_path, resolver)
 
 
 def refused(aws_api: AwsApi, fleet: Fleet, *arguments: str) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi
 from .modules import last_request
 from .test_setup_modules import OTHER, REGION, write_csr
+from .zone_server import zone_server
 
 ENDPOINT = "mqtt1.example.com"
 NAMES = ("pump-1", "pump-2")
@@ -41,6 +43,7 @@ class Operator:
 
     folder: Path
     aws_api: AwsApi
+    resolver: str
 
     @property
     def clients(self) -> Path:
@@ -76,7 +79,7 @@ class Operator:
             "fleet_monitor_client_id": "monitor",
             "hosted_zone_id": HOSTED_ZONE_ID,
             "dns_record_ttl": 0,
-            "dns_resolvers": [],
+            "dns_resolvers": [self.resolver],
             "certs_directory": str(self.folder / "certs"),
             "reports_directory": str(self.folder / "reports"),
         }
@@ -101,12 +104,13 @@ class Operator:
 
 
 @pytest.fixture
-def operator(aws_api: AwsApi, tmp_path: Path) -> Operator:
-    found = Operator(tmp_path, aws_api)
-    found.clients.mkdir(parents=True)
-    for name in NAMES:
-        write_csr(found.clients, name)
-    return found
+def operator(aws_api: AwsApi, tmp_path: Path) -> Iterator[Operator]:
+    with zone_server() as resolver:
+        found = Operator(tmp_path, aws_api, resolver)
+        found.clients.mkdir(parents=True)
+        for name in NAMES:
+            write_csr(found.clients, name)
+        yield found
 
 
 def test_what_somebody_turned_off_is_as_before_and_told(operator: Operator) -> None:
