@@ -49,6 +49,11 @@ options:
     description: Common name of the CA that M(server_certificates) makes.
     type: str
     required: true
+  foretold:
+    description: Endpoints that M(server_certificates) would issue a certificate for; only check mode heeds it.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - region_switch
   - region_switch.region
@@ -96,6 +101,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "server_certificate_arns": {"type": "dict"},
     "ca_certificate": {"type": "str"},
     "ca_common_name": {"type": "str", "required": True},
+    "foretold": {"type": "list", "elements": "str", "default": []},
     "region": REGION_OPTION,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,8 @@ def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     """Bring the endpoints' certificates into ACM of one region.
 
     Args:
-        parameters: of `read_pki`, with `region` and its `server_certificate_arns`.
+        parameters: of `read_pki`, with `region` and its `server_certificate_arns`, and `foretold`: endpoints whose
+            certificates check mode did not issue.
 
     Returns:
         `{"changed", "certificates": [{"endpoint", "arn", "own"}], "warnings": [line], "diff"}`; `own`: setup imported
@@ -202,7 +203,8 @@ def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     for endpoint in pki.endpoints:
         decision = decisions.get(endpoint)
         if isinstance(decision, Decision):
-            _bring(region, pki, found.get(endpoint), endpoint, decision, result, check_mode)
+            foretold = check_mode and endpoint in parameters["foretold"]
+            _bring(region, pki, found.get(endpoint), endpoint, decision, result, check_mode, foretold)
         else:
             result["certificates"].append({"endpoint": endpoint, "arn": arns[endpoint], "own": False})
     return result
@@ -216,9 +218,12 @@ def _bring(
     decision: Decision,
     result: Result,
     check_mode: bool,
+    foretold: bool,
 ) -> None:
     arn = served.arn if served else None
     offered = material(pki.folder, endpoint, pki.given.get(endpoint), pki.authority)
+    if foretold and served is not None and acm.is_setups(served, offered):
+        decision, offered = Decision(acm.IMPORT), replace(offered, certificate=None)
     if decision.action == acm.IMPORT:
         if not check_mode:
             arn = acm.bring(acm.importer(region), endpoint, offered, served)

@@ -65,7 +65,7 @@ def test_check_says_what_the_run_changes_on_a_new_inventory_and_after_drift(aws_
 
     assert tasks(mended) == {
         "pki : Create the signing requests of the clients",
-        "pki : Create the certificates of the servers",
+        "pki : Create the CA and the certificates of the servers",
         "iot_region : Index the connectivity of things",
         "iot_region : Import the server certificates",
         "iot_region : Create the policies",
