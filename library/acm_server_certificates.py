@@ -50,7 +50,7 @@ options:
     type: str
     required: true
   foretold:
-    description: Endpoints whose certificate a step before would have issued. Read in check mode only.
+    description: Endpoints that M(server_certificates) would issue a certificate for; only check mode heeds it.
     type: list
     elements: str
     default: []

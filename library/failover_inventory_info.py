@@ -33,8 +33,11 @@ options:
   setup:
     description:
       - Where it is given, what setting up needs is checked as well, before it writes anything. Each endpoint has to be
-        in the hosted zone, which is public, to have a name of its own as domain configuration, and no record that is
-        not ours; each region has to be one and to admit the caller. One that does not answer for now is passed over.
+        in the hosted zone, to have a name of its own as domain configuration, and no record that is not ours; each
+        region has to be one and to admit the caller. One that does not answer for now is passed over.
+      - The hosted zone has to be one that O(resolvers) ask, as far as they tell. It is public, the name servers that
+        they know for it are its own, and no endpoint is below a delegation in it. Without O(resolvers) none is asked,
+        with an empty list the system's are.
       - O(hosted_zone_id) and O(record_ttl) are required with it.
     type: dict
     suboptions:
@@ -55,6 +58,11 @@ options:
         description: "Per region the ARNs of public certificates: V({region: {endpoint: ARN}})."
         type: dict
         default: {}
+      waive:
+        description: V([hosted_zone]) takes a hosted zone that resolvers do not ask.
+        type: list
+        elements: str
+        default: []
   caller_hint:
     description:
       - Where it is given, AWS is asked who is calling once the inventory is right, in one region after the other, 8
@@ -132,6 +140,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "issuing_region": {"type": "raw", "required": True},
             "regions": {"type": "list", "elements": "str", "required": True},
             "validation_certificate_arns": {"type": "dict", "default": {}},
+            "waive": {"type": "list", "elements": "str", "default": []},
         },
     },
     "caller_hint": {"type": "str"},
@@ -149,8 +158,15 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     if parameters["caller_hint"] is not None:
         result["caller"] = asdict(identify(parameters["regions"], parameters["caller_hint"]))
     if setup:
-        aws = Aws(parameters["regions"])
-        account.check(aws, setup["regions"], parameters["hosted_zone_id"], wanted, int(parameters["record_ttl"]))
+        account.check(
+            Aws(parameters["regions"]),
+            setup["regions"],
+            parameters["hosted_zone_id"],
+            wanted,
+            int(parameters["record_ttl"]),
+            parameters["resolvers"],
+            setup["waive"],
+        )
     return result
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 
 import botocore.session
 
-from . import route53
+from . import hosted_zone, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
 from .errors import AwsError, RefusedError
+from .hosted_zone import Zone
 from .route53 import plain
 
 
-def check(aws: Aws, asked: Sequence[str], zone: str, wanted: Mapping[str, str], ttl: int) -> None:
+def check(
+    aws: Aws,
+    asked: Sequence[str],
+    zone: str,
+    wanted: Mapping[str, str],
+    ttl: int,
+    resolvers: Sequence[str] | None = None,
+    waived: Collection[str] = (),
+) -> None:
     """Return when setting up would find zone, regions and records as it needs them.
 
     A region that is there and does not answer is no fault of the inventory: setting it up fails by itself.
@@ -25,6 +34,8 @@ def check(aws: Aws, asked: Sequence[str], zone: str, wanted: Mapping[str, str], 
         zone: ID of the hosted zone.
         wanted: `{endpoint: region}`, where endpoints without a record are to be pointed.
         ttl: of the records, in seconds.
+        resolvers: who is asked which name servers the zone has, none for the system's; None: nobody.
+        waived: names of checks; `hosted_zone` takes a zone that resolvers do not ask.
 
     Raises:
         RefusedError: zone, region or record are not as expected.
@@ -32,7 +43,9 @@ def check(aws: Aws, asked: Sequence[str], zone: str, wanted: Mapping[str, str], 
     """
     with ThreadPoolExecutor(max_workers=len(asked) + 1) as pool:
         asking = {region: pool.submit(_host, aws.probing[region], region) for region in asked}
-        check_endpoints(zone, *_zone(aws.route53, zone), list(wanted))
+        found = _zone(aws.route53, zone, wanted)
+        check_endpoints(found, wanted)
+        hosted_zone.refuse_unasked(found, resolvers, waived)
         hosts = {region: host for region, answer in asking.items() if (host := answer.result())}
     records = route53.read_records(aws.route53, zone, wanted)
     if set(hosts) >= set(aws.regions):
@@ -40,35 +53,32 @@ def check(aws: Aws, asked: Sequence[str], zone: str, wanted: Mapping[str, str], 
         route53.setup_changes(records, targets, hosts.values(), ttl)
 
 
-def check_endpoints(zone: str, name: str, private: bool, endpoints: Sequence[str]) -> None:
-    """Return where each endpoint can be a CNAME that devices find in the zone. No I/O.
+def check_endpoints(zone: Zone, endpoints: Iterable[str]) -> None:
+    """Return where each endpoint can be a CNAME in the zone. No I/O.
 
     Raises:
-        RefusedError: a private zone, an endpoint that is outside of it or is its apex, where no CNAME may be
+        RefusedError: an endpoint that is outside of it or is its apex, where no CNAME may be
             (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-choosing-alias-non-alias.html).
+        SwitchError: AWS did not say the zone's name.
     """
-    if private:
-        raise RefusedError(
-            f"hosted_zone_id: found {zone}, the private zone {name}, which devices do not ask, expected the public "
-            "zone of the endpoints: correct it in the inventory"
-        )
+    if not zone.name:
+        raise route53.unreadable("GetHostedZone", {}, "a hosted zone with its name")
     for endpoint in endpoints:
-        if plain(endpoint) == name:
+        if plain(endpoint) == zone.name:
             raise RefusedError(
-                f"endpoint {endpoint}: found the apex of the hosted zone {zone}, where no CNAME may be, expected a "
-                f"name such as mqtt.{name}: correct iot_endpoints"
+                f"endpoint {endpoint}: found the apex of the hosted zone {zone.id}, where no CNAME may be, expected a "
+                f"name such as mqtt.{zone.name}: correct iot_endpoints"
             )
-        if not plain(endpoint).endswith(f".{name}"):
+        if not plain(endpoint).endswith(f".{zone.name}"):
             raise RefusedError(
-                f"endpoint {endpoint}: found the hosted zone {zone} of {name}, expected one that the endpoint is in: "
-                "correct hosted_zone_id or iot_endpoints"
+                f"endpoint {endpoint}: found the hosted zone {zone.id} of {zone.name}, expected one that the endpoint "
+                "is in: correct hosted_zone_id or iot_endpoints"
             )
 
 
-def _zone(client: AwsClient, zone: str) -> tuple[str, bool]:
-    """The name of a hosted zone, and whether it is private."""
+def _zone(client: AwsClient, zone: str, endpoints: Iterable[str]) -> Zone:
     try:
-        answer = client.call("GetHostedZone", Id=zone)
+        return hosted_zone.read(client, zone, endpoints)
     except AwsError as error:
         if error.not_found:
             raise RefusedError(
@@ -76,12 +86,6 @@ def _zone(client: AwsClient, zone: str) -> tuple[str, bool]:
                 "it in the inventory, or use other credentials"
             ) from error
         raise
-    match answer:
-        case {"HostedZone": {"Name": str(name), "Config": {"PrivateZone": bool(private)}}}:
-            return plain(name), private
-        case {"HostedZone": {"Name": str(name)}}:
-            return plain(name), False
-    raise route53.unreadable("GetHostedZone", answer, "a hosted zone with its name")
 
 
 def _host(iot: AwsClient, region: str) -> str | None:

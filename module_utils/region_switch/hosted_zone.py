@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from . import dns_gate, route53
 from .aws import AwsClient
 from .dns_gate import Policy, Server
-from .findings import Finding
+from .errors import RefusedError
+from .findings import Finding, in_force
 from .route53 import plain
 
 _CORRECT = "name the delegated zone in hosted_zone_id, or correct the delegation"
@@ -74,6 +75,20 @@ def check(zone: Zone, servers: Sequence[Server], named: bool, policy: Policy = "
     if zone.private:
         return [_private(zone), *found]
     return [*found, *_delegation(zone, [server for server in servers if server.recursive], named, policy)]
+
+
+def refuse_unasked(zone: Zone, resolvers: Sequence[str] | None, waived: Collection[str]) -> None:
+    """Return where a zone is one that devices' resolvers ask, as far as is known, or where that is waived.
+
+    Args:
+        resolvers: their addresses, none for the system's; None where nobody is to be asked.
+
+    Raises:
+        RefusedError: it is private, another zone of its name is delegated, or an endpoint is below a delegation.
+    """
+    servers = [] if resolvers is None else dns_gate.servers((), resolvers)
+    if reasons := in_force(check(zone, servers, named=True), waived):
+        raise RefusedError("; ".join(finding.line() for finding in reasons))
 
 
 def _private(zone: Zone) -> Finding:

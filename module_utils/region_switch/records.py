@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import dns_gate, hosted_zone
+from . import hosted_zone
 from .aws import Aws, describe_data_endpoint
-from .errors import RefusedError
-from .findings import in_force
 from .inventory import check
 from .modes import desired
 from .module import Result
@@ -24,7 +22,7 @@ def ensure_records(parameters: dict[str, Any], check_mode: bool) -> Result:
         `{"changed", "records": {name: target}, "diff"}`.
 
     Raises:
-        RefusedError: the inventory is wrong, or a record points at none of its regions.
+        RefusedError: the inventory is wrong, resolvers do not ask the zone, or a record points at none of its regions.
         AwsError: AWS refused, or did not answer.
     """
     zone, ttl = parameters["hosted_zone_id"], parameters["ttl"]
@@ -33,7 +31,8 @@ def ensure_records(parameters: dict[str, Any], check_mode: bool) -> Result:
     aws = Aws(parameters["regions"])
     targets = {region: describe_data_endpoint(aws.iot[region]) for region in aws.regions}
     wanted = {name: targets[region] for name, region in regions.items()}
-    _refuse_unasked(aws, parameters, list(wanted))
+    found = hosted_zone.read(aws.route53, zone, wanted)
+    hosted_zone.refuse_unasked(found, parameters["resolvers"], parameters["waive"])
     current = read_records(aws.route53, zone, wanted)
     changes, after = setup_changes(current, wanted, targets.values(), ttl)
     if changes and not check_mode:
@@ -43,17 +42,3 @@ def ensure_records(parameters: dict[str, Any], check_mode: bool) -> Result:
     before = {name: {"value": record.value, "ttl": record.ttl} for name, record in current.items() if record}
     diff = {"before": before, "after": {name: {"value": value, "ttl": ttl} for name, value in after.items()}}
     return {"changed": bool(changes), "records": after, "diff": diff}
-
-
-def _refuse_unasked(aws: Aws, parameters: dict[str, Any], endpoints: list[str]) -> None:
-    """Return where the zone is one that devices' resolvers ask, as far as is known.
-
-    Raises:
-        RefusedError: it is private, another zone of its name is delegated, or an endpoint is below a delegation.
-    """
-    zone = hosted_zone.read(aws.route53, parameters["hosted_zone_id"], endpoints)
-    resolvers = parameters["resolvers"]
-    servers = [] if resolvers is None else dns_gate.servers((), resolvers)
-    found = hosted_zone.check(zone, servers, named=True)
-    if reasons := in_force(found, parameters["waive"]):
-        raise RefusedError("; ".join(finding.line() for finding in reasons))

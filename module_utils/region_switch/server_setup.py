@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +180,8 @@ def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     """Bring the endpoints' certificates into ACM of one region.
 
     Args:
-        parameters: of `read_pki`, with `region` and its `server_certificate_arns`; `foretold`: endpoints whose
-            certificate a step before would have issued, in check mode.
+        parameters: of `read_pki`, with `region` and its `server_certificate_arns`, and `foretold`: endpoints whose
+            certificates check mode did not issue.
 
     Returns:
         `{"changed", "certificates": [{"endpoint", "arn", "own"}], "warnings": [line], "diff"}`; `own`: setup imported
@@ -198,32 +198,16 @@ def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     found, refusals = _state(client, pki.endpoints, arns)
     mine = [endpoint for endpoint in pki.endpoints if endpoint not in arns]
     decisions = {endpoint: pki.decide(endpoint, found.get(endpoint), now) for endpoint in mine}
-    if check_mode:
-        decisions |= {
-            each: Decision(acm.IMPORT) for each in _issued_anew(pki, found, decisions, parameters["foretold"])
-        }
     acm.refuse([*refusals, *(each for each in decisions.values() if isinstance(each, Refusal))])
     result: Result = {"changed": False, "certificates": [], "warnings": [], "diff": {"before": {}, "after": {}}}
     for endpoint in pki.endpoints:
         decision = decisions.get(endpoint)
         if isinstance(decision, Decision):
-            _bring(region, pki, found.get(endpoint), endpoint, decision, result, check_mode)
+            foretold = check_mode and endpoint in parameters["foretold"]
+            _bring(region, pki, found.get(endpoint), endpoint, decision, result, check_mode, foretold)
         else:
             result["certificates"].append({"endpoint": endpoint, "arn": arns[endpoint], "own": False})
     return result
-
-
-def _issued_anew(
-    pki: Pki, found: Mapping[str, Served], decisions: Mapping[str, Decision | Refusal], foretold: Sequence[str]
-) -> list[str]:
-    """The endpoints whose certificate would be another by now, if the step before were no check."""
-    return [
-        endpoint
-        for endpoint in foretold
-        if (served := found.get(endpoint))
-        and isinstance(decisions.get(endpoint), Decision)
-        and acm.is_setups(served, material(pki.folder, endpoint, pki.given.get(endpoint), pki.authority))
-    ]
 
 
 def _bring(
@@ -234,9 +218,12 @@ def _bring(
     decision: Decision,
     result: Result,
     check_mode: bool,
+    foretold: bool,
 ) -> None:
     arn = served.arn if served else None
     offered = material(pki.folder, endpoint, pki.given.get(endpoint), pki.authority)
+    if foretold and served is not None and acm.is_setups(served, offered):
+        decision, offered = Decision(acm.IMPORT), replace(offered, certificate=None)
     if decision.action == acm.IMPORT:
         if not check_mode:
             arn = acm.bring(acm.importer(region), endpoint, offered, served)

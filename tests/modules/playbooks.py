@@ -84,7 +84,7 @@ class Fleet:
 
 
 def make_fleet(folder: Path, resolver: str, regions: Sequence[str] = REGIONS) -> Fleet:
-    """An inventory of one endpoint and one device, with these regions and a resolver that knows the zone."""
+    """An inventory of one endpoint and one device, with this resolver and these regions."""
     fleet = Fleet(folder)
     shutil.copytree(REPOSITORY / "inventory" / "sample", fleet.inventory)
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}

@@ -9,11 +9,13 @@ import pytest
 import yaml
 from ansible.module_utils.region_switch import account, caller
 from ansible.module_utils.region_switch.aws import Aws
-from ansible.module_utils.region_switch.errors import AwsError, RefusedError
+from ansible.module_utils.region_switch.errors import AwsError, RefusedError, SwitchError
+from ansible.module_utils.region_switch.hosted_zone import Zone
 
-from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi
+from .conftest import HOSTED_ZONE_ID, NAME_SERVERS, REPOSITORY, AwsApi
 from .modules import error_of, last_request, run_ok
 from .test_setup_modules import ATS, upsert
+from .zone_server import zone_server
 
 REGION, OTHER = "us-east-1", "ap-northeast-1"
 MODULE = "failover_inventory_info"
@@ -96,7 +98,7 @@ def test_nobody_is_asked_where_no_hint_is_given_or_the_inventory_is_wrong(aws_ap
 
 
 SETUP: dict[str, Any] = {
-    **ASKING,
+    **{name: value for name, value in ASKING.items() if name != "resolvers"},
     "modes": {"1": {"mqtt1.example.com": REGION}, "2": {"mqtt1.example.com": OTHER}},
     "hosted_zone_id": HOSTED_ZONE_ID,
     "setup": {"initial_mode": "1", "issuing_region": REGION, "regions": [REGION, OTHER]},
@@ -157,22 +159,47 @@ def test_inventory_that_does_not_fit_the_account_is_refused(
     assert aws_api.writes(after) == []
 
 
-def test_private_zone_is_refused(aws_api: AwsApi) -> None:
-    private = zone("example.com", private=True)
+@pytest.mark.parametrize("private", [True, False])
+def test_zone_that_resolvers_do_not_ask_is_refused_before_anything_is_made(aws_api: AwsApi, private: bool) -> None:
+    other = zone("example.com", private)
+    after = last_request(aws_api)
 
-    assert error_of(MODULE, setup(hosted_zone_id=private)).startswith(
-        f"hosted_zone_id: found {private}, the private zone example.com, which devices do not ask, expected the public"
+    with zone_server() as resolver:
+        error = error_of(MODULE, setup(hosted_zone_id=other, resolvers=[resolver]))
+        waived = {**SETUP["setup"], "waive": ["hosted_zone"]}
+        run_ok(MODULE, {**SETUP, "hosted_zone_id": other, "resolvers": [resolver], "setup": waived})
+        run_ok(MODULE, {**SETUP, "resolvers": [resolver]})
+
+    found = f"the private zone {other}" if private else f"{', '.join(NAME_SERVERS)} for the name servers of this zone"
+    assert error.startswith(f"hosted_zone (example.com): found {found}")
+    assert aws_api.writes(after) == []
+
+
+def test_endpoint_below_a_delegation_is_refused_before_anything_is_made(aws_api: AwsApi) -> None:
+    servers = [{"Value": "ns1.example.net."}]
+    delegation = {"Name": "iot.example.com", "Type": "NS", "TTL": 60, "ResourceRecords": servers}
+    boto3.client("route53").change_resource_record_sets(
+        HostedZoneId=HOSTED_ZONE_ID, ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": delegation}]}
     )
+    after = last_request(aws_api)
+
+    error = error_of(MODULE, setup(endpoints=["mqtt.a.iot.example.com", "mqtt1.example.com"]))
+
+    assert error == (
+        "hosted_zone (mqtt.a.iot.example.com): found iot.example.com delegated to other name servers, expected a zone "
+        "that is asked for it: name the zone of iot.example.com in hosted_zone_id"
+    )
+    assert aws_api.writes(after) == []
 
 
-@pytest.mark.parametrize("private", [True, False, None])
-def test_endpoints_are_names_in_a_public_zone(private: bool | None) -> None:
-    if private is None:
-        # The final dot and the case of names say nothing.
-        account.check_endpoints("Z1", "example.com", False, ["MQTT.example.com.", "a.b.example.com"])
-        return
-    with pytest.raises(RefusedError, match="private zone" if private else "apex"):
-        account.check_endpoints("Z1", "example.com", private, ["example.com"])
+def test_endpoints_are_names_in_the_zone() -> None:
+    # The final dot and the case of names say nothing.
+    account.check_endpoints(Zone("Z1", "example.com"), ["MQTT.example.com.", "a.b.example.com"])
+
+    with pytest.raises(RefusedError, match="apex"):
+        account.check_endpoints(Zone("Z1", "example.com"), ["example.com"])
+    with pytest.raises(SwitchError, match="GetHostedZone: found"):
+        account.check_endpoints(Zone("Z1", ""), ["example.com"])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ SETUP, MOVE = ["setup.yml"], ["failover.yml", "-e", "mode=1"]
 
 
 @pytest.fixture
-def fleet(aws_api: AwsApi, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, aws_api: AwsApi) -> Iterator[Fleet]:
     with zone_server() as resolver:
         yield make_fleet(tmp_path, resolver)
 

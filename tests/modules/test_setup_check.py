@@ -62,12 +62,13 @@ def test_check_says_what_the_run_changes_on_a_new_inventory_and_after_drift(aws_
 
         drift(fleet)
         mended = foretold(aws_api, fleet)
-        assert tasks(mended) == {
-            "pki : Create the signing requests of the clients",
-            "pki : Create the CA and the certificates of the servers",
-            "iot_region : Index the connectivity of things",
-            "iot_region : Import the server certificates",
-            "iot_region : Create the policies",
-            "iot_region : Issue the certificates of the clients, and make them known",
-            "dns_records : Create the records",
-        }
+
+    assert tasks(mended) == {
+        "pki : Create the signing requests of the clients",
+        "pki : Create the CA and the certificates of the servers",
+        "iot_region : Index the connectivity of things",
+        "iot_region : Import the server certificates",
+        "iot_region : Create the policies",
+        "iot_region : Issue the certificates of the clients, and make them known",
+        "dns_records : Create the records",
+    }

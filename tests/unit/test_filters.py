@@ -42,7 +42,12 @@ def test_page_names_what_the_filter_takes(name: str) -> None:
     assert page.get("positional", "") == ", ".join(each.name for each in parameters)
     required = {each.name for each in parameters if each.default is inspect.Parameter.empty} | {"_input"}
     assert {key for key, option in page["options"].items() if option.get("required")} == required
-    defaults = {each.name: each.default for each in parameters if each.name not in required}
+    # YAML has lists for what is a tuple in Python.
+    defaults = {
+        each.name: list(each.default) if isinstance(each.default, tuple) else each.default
+        for each in parameters
+        if each.name not in required
+    }
     assert {key: option["default"] for key, option in page["options"].items() if "default" in option} == defaults
 
 
