@@ -20,6 +20,7 @@ CHECKS = frozenset(
         "hosted_zone",
         "max_clients",
         "max_endpoints",
+        "message_figures",
         "mqtt_probe",
         "no_clients",
         "permission",
