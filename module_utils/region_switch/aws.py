@@ -147,7 +147,8 @@ def _no_answer(operation: str, region: str, error: BotoCoreError) -> AwsError:
     for each in (error, error.kwargs.get("error")):
         if isinstance(each, UnreadableError):
             return AwsError(operation, region, UNREADABLE, answers.OK, str(each))
-    return AwsError(operation, region, "NoAnswer", 0, str(error))
+    # Operation and region say more than the address that botocore puts behind a timeout.
+    return AwsError(operation, region, "NoAnswer", 0, str(error).partition(" on endpoint URL: ")[0])
 
 
 class DataClient(AwsClient):

@@ -42,10 +42,16 @@ def approved(variables: dict[str, object]) -> str:
     return json.dumps({**variables, "approve": token[1]})
 
 
-@pytest.mark.parametrize(("policy", "records"), [("wait", NEW_REGION), ("abort", OLD_REGION)])
+@pytest.fixture
+def policy() -> str:
+    """What is done about a device whose resolver never answers right; `make soak` has the other one."""
+    return "abort"
+
+
 def test_device_that_would_go_back_stops_the_move_before_anyone_is_disconnected(
-    fleet: dict[str, str], stand_in: StandIn, policy: str, records: topology.Node
+    fleet: dict[str, str], stand_in: StandIn, policy: str
 ) -> None:
+    records = {"wait": NEW_REGION, "abort": OLD_REGION}[policy]
     failover("1")
     last = stand_in.last_request()
     bounded = {"failover_dns_timeout": 5, "failover_dns_policy": policy, "failover_require_approval": True}

@@ -7,7 +7,9 @@ import io
 import json
 from contextlib import redirect_stdout
 from typing import Any
+from unittest import mock
 
+from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
@@ -21,7 +23,9 @@ def run(name: str, parameters: dict[str, Any], check: bool = False) -> dict[str,
     module = importlib.import_module(name)
     # A process runs one module; here, those of the runs before would be shown again.
     warnings._global_warnings.clear()
-    with patch_module_args(arguments), redirect_stdout(printed):
+    # Where another test has loaded Ansible's own side, warnings would go to its screen.
+    on_a_host = mock.patch.object(_internal, "is_controller", False)
+    with on_a_host, patch_module_args(arguments), redirect_stdout(printed):
         try:
             module.main()
         except SystemExit:

@@ -276,7 +276,7 @@ def test_answer_that_is_none_of_delete_connection_is_an_error(
 @pytest.mark.parametrize("client_id", ENDLESS)
 def test_answer_that_trickles_ends(both: tuple[AwsClient, AwsClient], server: Server, client_id: str) -> None:
     for client in both:
-        with pytest.raises(AwsError, match=r"found NoAnswer \(Read timeout on endpoint URL"):
+        with pytest.raises(AwsError, match=r"found NoAnswer \(Read timeout\)"):
             get(client, client_id)
 
 

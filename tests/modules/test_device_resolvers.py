@@ -123,7 +123,8 @@ def test_devices_that_cannot_be_asked_are_told_in_one_line_and_passed_over(tmp_p
     [line] = [line for line in done.stdout.splitlines() if "could not be asked: " in line]
     assert all(f"{name} (" in line for name in ("edge1", "edge2", "edge4")), line
     assert "edge4 (ssh: Could not resolve hostname" in line
-    assert "edge1 (ssh: connect to host 127.0.0.1 port 1: Connection refused)" in line
+    # What ssh says, or, where it ended first, what Ansible says of it.
+    assert re.search(r"edge1 \((ssh: connect to host 127.0.0.1 port 1: Connection refused|[^)]*Broken pipe)\)", line)
     assert "went on" in done.stdout
     # No block of errors for each, and nothing of a template.
     assert re.search(r"UNREACHABLE|fatal|ERROR|\{\{", done.stdout) is None, done.stdout

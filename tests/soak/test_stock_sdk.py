@@ -17,7 +17,7 @@ import pytest
 
 from lab import device, topology
 
-from .conftest import StandIn, failover, wait_for
+from ..lab.conftest import StandIn, failover, wait_for
 
 DEVICE = topology.DEVICES[0]
 CLIENT_ID = "client_01"
@@ -27,7 +27,7 @@ CREDENTIALS = "/etc/mqtt-client"
 UNIT = "mqtt-client.service"
 STOCK_UNIT = "stock-sdk-client.service"
 REMOTE_SCRIPT = "/root/stock_sdk_client.py"
-SCRIPT = Path(__file__).with_name("stock_sdk_client.py")
+SCRIPT = Path(__file__).parent.parent / "lab" / "stock_sdk_client.py"
 
 
 def on_device(*command: str, text: str | None = None) -> str:
