@@ -89,7 +89,7 @@ test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at 
 	@$(MAKE) --no-print-directory lint
 	@[ "$$(id -u)" != 0 ] || python -m lab install
 	@python -m tests.side_by_side "$(LAB_TESTS) --group 1" "python -m lab.world $(LAB_TESTS) --group 2" \
-		"nice -n 5 $(OTHER_TESTS)"
+		"nice -n 10 $(OTHER_TESTS)"
 
 lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ruff check .
