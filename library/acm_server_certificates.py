@@ -19,26 +19,6 @@ options:
     type: list
     elements: str
     required: true
-  server_certificates:
-    description: Server certificates of the operator's own, imported instead of those of O(directory).
-    type: list
-    elements: dict
-    suboptions:
-      endpoint:
-        description: The endpoint.
-        type: str
-        required: true
-      certificate:
-        description: PEM of the certificate; its chain may follow.
-        type: str
-        required: true
-      chain:
-        description: PEM of the chain.
-        type: str
-      private_key:
-        description: PEM of the private key.
-        type: str
-        required: true
   server_certificate_arns:
     description: "Certificates of the operator's own in ACM, which nothing is imported for: V({endpoint: ARN})."
     type: dict
@@ -56,6 +36,7 @@ options:
     default: []
 extends_documentation_fragment:
   - region_switch
+  - region_switch.server_certificates
   - region_switch.region
 requirements: [boto3, cryptography]
 author: The maintainers of this repository
@@ -83,21 +64,12 @@ certificates:
 from typing import Any
 
 from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
-from ansible.module_utils.region_switch.server_setup import ensure_region
+from ansible.module_utils.region_switch.server_setup import SERVER_CERTIFICATES_OPTION, ensure_region
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "directory": {"type": "path", "required": True},
     "endpoints": {"type": "list", "elements": "str", "required": True},
-    "server_certificates": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "endpoint": {"type": "str", "required": True},
-            "certificate": {"type": "str", "required": True},
-            "chain": {"type": "str"},
-            "private_key": {"type": "str", "required": True, "no_log": True},
-        },
-    },
+    "server_certificates": SERVER_CERTIFICATES_OPTION,
     "server_certificate_arns": {"type": "dict"},
     "ca_certificate": {"type": "str"},
     "ca_common_name": {"type": "str", "required": True},

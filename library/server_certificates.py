@@ -33,26 +33,6 @@ options:
       server_certificate_arns:
         description: "Certificates of the operator's own in ACM there: V({endpoint: ARN})."
         type: dict
-  server_certificates:
-    description: Server certificates of the operator's own. None is made for their endpoints.
-    type: list
-    elements: dict
-    suboptions:
-      endpoint:
-        description: The endpoint.
-        type: str
-        required: true
-      certificate:
-        description: PEM of the certificate; its chain may follow.
-        type: str
-        required: true
-      chain:
-        description: PEM of the chain.
-        type: str
-      private_key:
-        description: PEM of the private key.
-        type: str
-        required: true
   ca_certificate:
     description: PEM of a CA of the operator's own, followed by those above it; C(ca.crt) is written from it.
     type: str
@@ -85,6 +65,7 @@ options:
     default: 60
 extends_documentation_fragment:
   - region_switch
+  - region_switch.server_certificates
 requirements: [boto3, cryptography]
 author: The maintainers of this repository
 """
@@ -109,7 +90,7 @@ issued:
 from typing import Any
 
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.server_setup import ensure_folder
+from ansible.module_utils.region_switch.server_setup import SERVER_CERTIFICATES_OPTION, ensure_folder
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "directory": {"type": "path", "required": True},
@@ -120,16 +101,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "required": True,
         "options": {"name": {"type": "str", "required": True}, "server_certificate_arns": {"type": "dict"}},
     },
-    "server_certificates": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "endpoint": {"type": "str", "required": True},
-            "certificate": {"type": "str", "required": True},
-            "chain": {"type": "str"},
-            "private_key": {"type": "str", "required": True, "no_log": True},
-        },
-    },
+    "server_certificates": SERVER_CERTIFICATES_OPTION,
     "ca_certificate": {"type": "str"},
     "ca_private_key": {"type": "str", "no_log": True},
     "ca_private_key_passphrase": {"type": "str", "no_log": True},

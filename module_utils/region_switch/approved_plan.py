@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from . import approval, folder
 from .approval import Difference
@@ -29,16 +30,8 @@ def keep(reports: Path, token: str, roster: Roster) -> None:
         RefusedError: the folder of reports may not be used.
         StorageError: it cannot be written.
     """
-    folder.claim(reports)
-    plans = reports / FOLDER
-    try:
-        if not plans.exists():
-            folder.make(plans)
-        with folder.replacing(_path(reports, token)) as file:
-            file.writelines(map(approval.line, roster.leaving()))
-        _forget(plans, "*.jsonl")
-    except OSError as error:
-        raise failed(plans, error) from error
+    with _kept(reports, _path(reports, token)) as file:
+        file.writelines(map(approval.line, roster.leaving()))
 
 
 def sign(reports: Path, token: str, maker: Who) -> None:
@@ -48,16 +41,8 @@ def sign(reports: Path, token: str, maker: Who) -> None:
         RefusedError: the folder of reports may not be used.
         StorageError: it cannot be written.
     """
-    folder.claim(reports)
-    plans = reports / MAKERS
-    try:
-        if not plans.exists():
-            folder.make(plans)
-        with folder.replacing(plans / f"{token}.json") as file:
-            file.write(json.dumps({"at": timestamp(), **maker.as_dict()}))
-        _forget(plans, "*.json")
-    except OSError as error:
-        raise failed(plans, error) from error
+    with _kept(reports, reports / MAKERS / f"{token}.json") as file:
+        file.write(json.dumps({"at": timestamp(), **maker.as_dict()}))
 
 
 def maker(reports: Path, token: str) -> dict[str, Any] | None:
@@ -91,9 +76,25 @@ def differences(reports: Path, token: str, roster: Roster) -> Mapping[str, Diffe
         return None
 
 
-def _forget(plans: Path, names: str) -> None:
-    for old in sorted(plans.glob(names), key=lambda path: path.lstat().st_mtime)[:-KEPT]:
-        old.unlink(missing_ok=True)
+@contextmanager
+def _kept(reports: Path, path: Path) -> Iterator[IO[str]]:
+    """Write a file of a folder in that of the reports, of whose files the newest are kept.
+
+    Raises:
+        RefusedError: the folder of reports may not be used.
+        StorageError: it cannot be written.
+    """
+    folder.claim(reports)
+    plans = path.parent
+    try:
+        if not plans.exists():
+            folder.make(plans)
+        with folder.replacing(path) as file:
+            yield file
+        for old in sorted(plans.glob(f"*{path.suffix}"), key=lambda each: each.lstat().st_mtime)[:-KEPT]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise failed(plans, error) from error
 
 
 def _path(reports: Path, token: str) -> Path:

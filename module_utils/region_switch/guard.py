@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from . import probe, route53
 from .aws import Aws
-from .errors import AwsError, RecordsChangedError, SwitchError
+from .errors import RecordsChangedError, SwitchError
 from .evacuation import Guard, Witness
 from .preflight import Settings
 from .probe import ProbeError
@@ -35,23 +35,13 @@ def look_at_records(aws: Aws, zone: str, plan: Plan, when: str) -> None:
     Raises:
         RecordsChangedError: somebody else has changed them since they were read or switched.
     """
-    try:
-        found = route53.read_records(aws.route53, zone, list(plan.desired))
-    except AwsError as error:
-        # Route 53 that does not answer changes no record either.
-        if error.temporary:
-            return
-        raise
-    wrong = [
-        f"{name} = {record.value if (record := found[name]) else 'no record'}"
-        for name, region in plan.desired.items()
-        if (record := found[name]) is None or record.value != plan.targets[region]
-    ]
-    if wrong:
+    expected = {name: plan.targets[region] for name, region in plan.desired.items()}
+    if differing := route53.differing(aws.route53, zone, expected):
+        shown = ", ".join(f"{name} = {value}" for name, value in differing.wrong.items())
         raise RecordsChangedError(
-            f"records changed by someone else {when}: found {', '.join(wrong)}, expected them as the mode says; nobody "
+            f"records changed by someone else {when}: found {shown}, expected them as the mode says; nobody "
             "else is disconnected: find out who moves them, then run again",
-            {name: record.value if record else None for name, record in found.items()},
+            differing.found,
         )
 
 

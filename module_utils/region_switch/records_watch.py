@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import cycle
 
 from . import route53
 from .aws import Aws
-from .errors import AwsError, RecordsChangedError, RefusedError
-from .route53 import Record, plain
+from .errors import RecordsChangedError
+from .route53 import Differing, NoCnameError, plain
 from .runtime import MACHINE, Runtime
 
 # Route 53 takes five requests a second from an account, whoever sends them, and GetChange has two of them
@@ -50,7 +50,7 @@ class RecordsWatch:
             return
         self._due = self._runtime.monotonic() + PAUSE
         name = next(self._names, None)
-        if name is not None and self._wrong(self._read([name])):
+        if name is not None and self._differing([name]):
             self.look_at_all()
 
     def look_at_all(self) -> None:
@@ -59,24 +59,15 @@ class RecordsWatch:
         Raises:
             RecordsChangedError, AwsError: as `look`.
         """
-        found = self._read(list(self._expected))
-        if not (wrong := self._wrong(found)):
+        if not (differing := self._differing(self._expected)):
             return
-        shown = ", ".join(f"{name} = {record.value if (record := found[name]) else 'no record'}" for name in wrong)
-        targets = ", ".join(sorted({self._expected[name] for name in wrong}))
-        values = {name: record.value if record else None for name, record in found.items()}
-        raise RecordsChangedError(_changed(f"{shown}, expected {targets}"), values)
+        shown = ", ".join(f"{name} = {value}" for name, value in differing.wrong.items())
+        targets = ", ".join(sorted({self._expected[name] for name in differing.wrong}))
+        raise RecordsChangedError(_changed(f"{shown}, expected {targets}"), differing.found)
 
-    def _read(self, names: list[str]) -> dict[str, Record | None]:
+    def _differing(self, names: Iterable[str]) -> Differing | None:
+        expected = {name: self._expected[name] for name in names}
         try:
-            return route53.read_records(self._aws.route53, self._zone, names)
-        except AwsError as error:
-            # Route 53 that does not answer says nothing against the records.
-            if error.temporary:
-                return {}
-            raise
-        except RefusedError as error:
+            return route53.differing(self._aws.route53, self._zone, expected)
+        except NoCnameError as error:
             raise RecordsChangedError(_changed(str(error).partition(": replace")[0])) from error
-
-    def _wrong(self, found: Mapping[str, Record | None]) -> list[str]:
-        return [name for name, record in found.items() if record is None or record.value != self._expected[name]]

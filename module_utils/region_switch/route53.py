@@ -65,6 +65,39 @@ def _read(route53: AwsClient, zone: str, name: str) -> Record | None:
     return record
 
 
+@dataclass(frozen=True)
+class Differing:
+    """Records that are not as somebody left them.
+
+    Attributes:
+        wrong: `{name: host name, or "no record"}`, of those alone.
+        found: `{name: host name}` of all, None where there is no record.
+    """
+
+    wrong: Mapping[str, str]
+    found: Mapping[str, str | None]
+
+
+def differing(route53: AwsClient, zone: str, expected: Mapping[str, str]) -> Differing | None:
+    """Compare records with `{name: host name}`; None where all are so, or Route 53 does not answer for now.
+
+    Route 53 that does not answer says nothing against the records.
+
+    Raises:
+        NoCnameError: a name has other records.
+        AwsError: Route 53 refuses to be read.
+    """
+    try:
+        records = read_records(route53, zone, list(expected))
+    except AwsError as error:
+        if error.temporary:
+            return None
+        raise
+    found = {name: record.value if record else None for name, record in records.items()}
+    wrong = {name: value or "no record" for name, value in found.items() if value != plain(expected[name])}
+    return Differing(wrong, found) if wrong else None
+
+
 class NoCnameError(RefusedError):
     """A name that has other records than one simple CNAME.
 

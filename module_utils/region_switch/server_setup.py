@@ -29,8 +29,18 @@ from .server_pki import (
     work,
 )
 
-SECRETS = ("private_key", "private_key_passphrase")
+SERVER_CERTIFICATES_OPTION = {
+    "type": "list",
+    "elements": "dict",
+    "options": {
+        "endpoint": {"type": "str", "required": True},
+        "certificate": {"type": "str", "required": True},
+        "chain": {"type": "str"},
+        "private_key": {"type": "str", "required": True, "no_log": True},
+    },
+}
 
+_AUTHORITY_PARTS = ("certificate", "private_key", "private_key_passphrase")
 
 State = tuple[dict[str, Served], list[Refusal]]
 # Per region: the operator's own ARNs, and its state or why it does not say.
@@ -80,7 +90,7 @@ def read_pki(
     managed = [each for each in endpoints if each not in given and not all(each in owned for owned in arns)]
     authority = None
     if managed or parameters["ca_certificate"]:
-        own = OwnAuthority(*(parameters.get(f"ca_{each}") or "" for each in ("certificate", *SECRETS)))
+        own = OwnAuthority(*(parameters.get(f"ca_{each}") or "" for each in _AUTHORITY_PARTS))
         authority = read_authority(folder, own, signing)
     for endpoint in managed:
         read_local(folder, endpoint, authority)

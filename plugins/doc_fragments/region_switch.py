@@ -44,3 +44,27 @@ options:
     choices: [present, absent]
     default: present
 """
+
+    SERVER_CERTIFICATES = r"""
+options:
+  server_certificates:
+    description: Server certificates of the operator's own, imported for their endpoints; none is made for these.
+    type: list
+    elements: dict
+    suboptions:
+      endpoint:
+        description: The endpoint.
+        type: str
+        required: true
+      certificate:
+        description: PEM of the certificate; its chain may follow.
+        type: str
+        required: true
+      chain:
+        description: PEM of the chain.
+        type: str
+      private_key:
+        description: PEM of the private key.
+        type: str
+        required: true
+"""

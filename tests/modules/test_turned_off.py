@@ -10,6 +10,8 @@ from typing import Any
 import boto3
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.unit.region_switch.test_pem import authority, device, text
 
@@ -242,14 +244,16 @@ def test_one_key_of_two_clients_is_told_of_both_and_holds_up_no_other(aws_api: A
 
 def test_file_with_a_private_key_is_not_sent(aws_api: AwsApi, tmp_path: Path) -> None:
     request = write_csr(tmp_path, "one")
-    key = "-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\n"
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()  # fmt: skip
     request.write_text(key + request.read_text())
 
     done = set_up(tmp_path, REGION)
 
     assert f"{request}: found a private key in it" in done["left_out"]["one"]
     assert aws_api.writes() == ["CreatePolicy"] * 4
-    assert "MIGH" not in json.dumps(done)
+    assert key.splitlines()[1] not in json.dumps(done)
 
 
 def test_request_is_read_behind_a_byte_order_mark_and_words(aws_api: AwsApi, tmp_path: Path) -> None:
