@@ -24,12 +24,27 @@ from awscrt.io import ClientBootstrap, DefaultHostResolver, EventLoopGroup
 from awsiot import mqtt5_client_builder
 
 from mqtt_fleet.config import Config
-from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Received, Report
+from mqtt_fleet.transport import (
+    Acknowledged,
+    Cause,
+    Connected,
+    Disconnected,
+    PublishRefused,
+    Received,
+    Report,
+    Subscribed,
+)
 from mqtt_fleet.tunnel import Tunnel
 
 # Longer than any connection lives after it failed.
 NEVER_RECONNECT_MS = 3_600_000
 PING_TIMEOUT_MS = 10_000
+# MQTT 5, 3.14.2.1: what a broker says that ends one connection on purpose: normal, administrative action, use another
+# server, server moved. What AWS says to DeleteConnection is not documented; "administrative action" is on its list.
+ADMINISTRATIVE = (0x00, 0x98, 0x9C, 0x9D)
+TAKEN_OVER = 0x8E
+# The SDK's errors for a packet that it does not send; the others tell that the connection has ended.
+NOT_SENT = ("VALIDATION", "ENCODE", "INVALID_ARGUMENT")
 
 
 class AwsIotSdkConnection:
@@ -93,13 +108,21 @@ class AwsIotSdkConnection:
         token = next(self._tokens)
         if client := self._client:
             packet = mqtt5.PublishPacket(topic=topic, payload=payload, qos=mqtt5.QoS.AT_LEAST_ONCE)
-            client.publish(packet).add_done_callback(lambda result: self._on_published(token, result))
+            try:
+                client.publish(packet).add_done_callback(lambda result: self._on_published(token, result))
+            # What the SDK raises has no common class.
+            except Exception as error:  # noqa: BLE001
+                self._report(PublishRefused(token, None, f"AWS IoT SDK: {error}"))
         return token
 
     def subscribe(self, topic: str) -> None:
         if client := self._client:
             subscription = mqtt5.Subscription(topic_filter=topic, qos=mqtt5.QoS.AT_LEAST_ONCE)
-            client.subscribe(mqtt5.SubscribePacket(subscriptions=[subscription]))
+            packet = mqtt5.SubscribePacket(subscriptions=[subscription])
+            try:
+                client.subscribe(packet).add_done_callback(lambda result: self._on_subscribed(topic, result))
+            except Exception as error:  # noqa: BLE001
+                self._report(Subscribed(topic, f"AWS IoT SDK: {error}"))
 
     def close(self, timeout: float = 0.0) -> None:
         if client := self._client:
@@ -111,10 +134,10 @@ class AwsIotSdkConnection:
         # The SDK's object refers to this one's methods: only dropping it here frees both.
         self._client = None
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, cause: Cause = Cause.LOST) -> None:
         if client := self._client:
             client.stop()
-        self._report(Disconnected(reason))
+        self._report(Disconnected(reason, cause))
 
     def _on_success(self, data: mqtt5.LifecycleConnectSuccessData) -> None:
         peers = _peers(self._config.port)
@@ -125,25 +148,46 @@ class AwsIotSdkConnection:
 
     def _on_failure(self, data: mqtt5.LifecycleConnectFailureData) -> None:
         problem = self._tunnel.problem if self._tunnel else ""
-        self._end(problem or str(data.exception))
+        if packet := data.connack_packet:
+            self._end(f"CONNACK: {packet.reason_code!r}", Cause.REFUSED)
+        else:
+            self._end(problem or str(data.exception))
 
     def _on_disconnection(self, data: mqtt5.LifecycleDisconnectData) -> None:
-        packet = data.disconnect_packet
-        self._end(f"DISCONNECT: {packet.reason_code!r}" if packet else str(data.exception))
+        if packet := data.disconnect_packet:
+            self._end(f"DISCONNECT: {packet.reason_code!r}", _cause(packet.reason_code))
+        else:
+            self._end(str(data.exception))
 
     def _on_published(self, token: int, result: Future[mqtt5.PublishCompletionData]) -> None:
-        # A failure means that the connection is ending: its own event follows.
-        if result.exception() is not None:
+        if error := result.exception():
+            # Any other means that the connection is ending: its own event follows.
+            if any(word in str(error) for word in NOT_SENT):
+                self._report(PublishRefused(token, None, f"AWS IoT SDK: {error}"))
             return
-        puback = result.result().puback
-        if puback.reason_code >= mqtt5.PubackReasonCode.UNSPECIFIED_ERROR:
-            self._end(f"PUBACK: {puback.reason_code!r}")
+        code = result.result().puback.reason_code
+        if code >= mqtt5.PubackReasonCode.UNSPECIFIED_ERROR:
+            self._report(PublishRefused(token, int(code), f"PUBACK: {code!r}"))
             return
         self._report(Acknowledged(token))
+
+    def _on_subscribed(self, topic: str, result: Future[mqtt5.SubackPacket]) -> None:
+        if error := result.exception():
+            if any(word in str(error) for word in NOT_SENT):
+                self._report(Subscribed(topic, f"AWS IoT SDK: {error}"))
+            return
+        refused = [code for code in result.result().reason_codes if code >= mqtt5.SubackReasonCode.UNSPECIFIED_ERROR]
+        self._report(Subscribed(topic, f"SUBACK: {refused[0]!r}" if refused else ""))
 
     def _on_received(self, data: mqtt5.PublishReceivedData) -> None:
         packet = data.publish_packet
         self._report(Received(packet.topic, packet.payload or b""))
+
+
+def _cause(code: int) -> Cause:
+    if code == TAKEN_OVER:
+        return Cause.TAKEN_OVER
+    return Cause.CLOSED if code in ADMINISTRATIVE else Cause.LOST
 
 
 def _peers(port: int) -> dict[int, str]:

@@ -31,7 +31,7 @@ from mqtt_fleet.sources.submission import Hand, Refused, Rejected, Source, Submi
 from mqtt_fleet.sources.unix_socket import UnixSocket
 from mqtt_fleet.spool import Spool
 from mqtt_fleet.text import printable
-from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, connect
+from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, PublishRefused, Received, connect
 
 LOGGER = logging.getLogger("mqtt_fleet.client")
 CLOSE_TIMEOUT = 2.0
@@ -230,9 +230,9 @@ class Client:
                 self._on_acknowledged(message)
         elif isinstance(event, Connected):
             self._on_connected(event)
-        elif isinstance(event, Disconnected):
+        elif isinstance(event, (Disconnected, PublishRefused)):
             self._disconnect(event.reason)
-        else:
+        elif isinstance(event, Received):
             log.event(LOGGER, "command", topic=event.topic, bytes=len(event.payload))
 
     def _on_acknowledged(self, message: Message) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import ssl
 import threading
@@ -14,13 +15,36 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from mqtt_fleet.config import Config
 from mqtt_fleet.resolve import addresses
-from mqtt_fleet.transport import ALPN_PORT, ALPN_PROTOCOL, Acknowledged, Connected, Disconnected, Received, Report
+from mqtt_fleet.transport import (
+    ALPN_PORT,
+    ALPN_PROTOCOL,
+    Acknowledged,
+    Cause,
+    Connected,
+    Disconnected,
+    PublishRefused,
+    Received,
+    Report,
+    Subscribed,
+)
+
+
+class WatchedSocket(ssl.SSLSocket):
+    """Remembers whether the peer closed it in order, which paho tells like any other end."""
+
+    closed_in_order = False
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        received = super().recv(buflen, flags)
+        self.closed_in_order = self.closed_in_order or (buflen > 0 and not received)
+        return received
 
 
 class NamedContext(ssl.SSLContext):
     """A context that asks for, and verifies, one server name whatever address was connected to."""
 
     server_name = ""
+    sslsocket_class = WatchedSocket
 
     def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
         return super().wrap_socket(*arguments, **{**options, "server_hostname": self.server_name})
@@ -34,6 +58,10 @@ class PahoConnection:
         self._report = report
         self._closed = threading.Event()
         self._ended = threading.Event()
+        # Of what paho did not take: below its own numbers.
+        self._untaken = itertools.count(-1, -1)
+        self._subscriptions: dict[int | None, str] = {}
+        self._socket: object = None
         self._client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=config.client_id,
@@ -48,13 +76,24 @@ class PahoConnection:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
         self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
         threading.Thread(target=self._connect, name="connect", daemon=True).start()
 
     def publish(self, topic: str, payload: bytes) -> int:
-        return self._client.publish(topic, payload, qos=1).mid
+        try:
+            return self._client.publish(topic, payload, qos=1).mid
+        except (OSError, ValueError, TypeError) as error:
+            token = next(self._untaken)
+            self._report(PublishRefused(token, None, f"paho-mqtt: {error}"))
+            return token
 
     def subscribe(self, topic: str) -> None:
-        self._client.subscribe(topic, qos=1)
+        try:
+            _, mid = self._client.subscribe(topic, qos=1)
+        except (OSError, ValueError, TypeError) as error:
+            self._report(Subscribed(topic, f"paho-mqtt: {error}"))
+            return
+        self._subscriptions[mid] = topic
 
     def close(self, timeout: float = 0.0) -> None:
         self._closed.set()
@@ -94,13 +133,23 @@ class PahoConnection:
         self, client: Client, _: Any, flags: ConnectFlags, reason: ReasonCode, __: Properties | None
     ) -> None:
         if reason.is_failure:
-            self._report(Disconnected(f"CONNACK: {reason}"))
+            self._report(Disconnected(f"CONNACK: {reason}", Cause.REFUSED))
             return
+        self._socket = client.socket()
         self._report(Connected(flags.session_present, _peer(client)))
 
     def _on_disconnect(self, _: Client, __: Any, ___: DisconnectFlags, reason: ReasonCode, ____: Any) -> None:
         self._ended.set()
-        self._report(Disconnected(str(reason)))
+        # Kept from the CONNACK on: paho forgets the socket before it tells.
+        in_order = getattr(self._socket, "closed_in_order", False)
+        if in_order:
+            self._report(Disconnected("the broker closed the connection", Cause.CLOSED))
+        else:
+            self._report(Disconnected(str(reason)))
+
+    def _on_subscribe(self, _: Client, __: Any, mid: int, codes: list[ReasonCode], ___: Any) -> None:
+        refused = next((str(code) for code in codes if code.is_failure), "")
+        self._report(Subscribed(self._subscriptions.pop(mid, ""), refused))
 
     def _on_publish(self, _: Client, __: Any, mid: int, ___: ReasonCode, ____: Properties) -> None:
         self._report(Acknowledged(mid))

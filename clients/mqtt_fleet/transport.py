@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, Union
@@ -21,11 +22,29 @@ class Connected:
     address: str | None
 
 
+class Cause(enum.Enum):
+    """What ended a connection, as far as it matters for when to connect again.
+
+    Attributes:
+        CLOSED: the broker closed it on purpose: a DISCONNECT that is an administrative one, or, in MQTT 3.1.1, which
+            has none, an orderly close.
+        TAKEN_OVER: another connection uses the client ID (MQTT 5, 0x8E).
+        REFUSED: a CONNACK with a reason code.
+        LOST: anything else: nobody answers, or the connection broke.
+    """
+
+    CLOSED = "closed"
+    TAKEN_OVER = "taken_over"
+    REFUSED = "refused"
+    LOST = "lost"
+
+
 @dataclass(frozen=True)
 class Disconnected:
     """The connection ended, or never came to be."""
 
     reason: str
+    cause: Cause = Cause.LOST
 
 
 @dataclass(frozen=True)
@@ -36,6 +55,27 @@ class Acknowledged:
 
 
 @dataclass(frozen=True)
+class PublishRefused:
+    """The message of this token was not taken, and the connection goes on.
+
+    Attributes:
+        code: reason code of the PUBACK (MQTT 5, 0x80 and above); None: the library did not send it.
+    """
+
+    token: int
+    code: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Subscribed:
+    """The SUBACK for a topic filter; `reason`: why it was refused, or ""."""
+
+    topic: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Received:
     """A message of a subscription."""
 
@@ -43,7 +83,7 @@ class Received:
     payload: bytes
 
 
-Event = Union[Connected, Disconnected, Acknowledged, Received]
+Event = Union[Connected, Disconnected, Acknowledged, PublishRefused, Subscribed, Received]
 Report = Callable[[Event], None]
 
 
@@ -51,10 +91,10 @@ class Connection(Protocol):
     """One attempt and, if it succeeds, the connection. Events are reported from any thread."""
 
     def publish(self, topic: str, payload: bytes) -> int:
-        """Send at QoS 1; the token comes back in Acknowledged."""
+        """Send at QoS 1; the token comes back in Acknowledged or PublishRefused. Never raises."""
 
     def subscribe(self, topic: str) -> None:
-        """Subscribe at QoS 1."""
+        """Subscribe at QoS 1; answered by Subscribed. Never raises."""
 
     def close(self, timeout: float = 0.0) -> None:
         """End the connection, waiting at most `timeout` seconds for a proper DISCONNECT."""
