@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import network, topology
+from lab import mosquitto_plugin, network, topology
 from lab.errors import LabError
 
 MINIMUM_PYTHON = (3, 11)
@@ -31,6 +31,7 @@ PACKAGES = {
     "nsenter": "util-linux",
     "ssh": "openssh-client",
     "systemd-nspawn": "systemd-container",
+    "tcc": "tcc",
     "unbound": "unbound",
 }
 # What only the tests need: a browser that opens a report.
@@ -137,6 +138,7 @@ def missing_packages(facts: Facts, tests: bool = False) -> list[str]:
     path = program_path()
     wanted = {**PACKAGES, **(TEST_PACKAGES if tests else {})}
     missing = {package for program, package in wanted.items() if shutil.which(program, path=path) is None}
+    missing |= {package for header, package in mosquitto_plugin.HEADERS.items() if not header.exists()}
     keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     if "ubuntu" in facts.distribution and not keyring.exists():
         missing.add("debian-archive-keyring")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from lab import files, topology
+from lab import files, mosquitto_plugin, topology
 from lab.topology import Node
 
 # How long after a change each name server has it, and Route 53 calls it INSYNC; seconds.
@@ -97,10 +97,16 @@ def haproxy_file(node: Node, state: Path) -> File:
     return File(directory / "haproxy.cfg", content)
 
 
+def plugin_path(state: Path) -> Path:
+    """Return where the brokers' plugin is."""
+    return state / "regions" / mosquitto_plugin.NAME
+
+
 def mosquitto_file(node: Node, state: Path) -> File:
     """Return the configuration of a region's broker."""
     directory = state / "regions" / node.name
-    content = render("mosquitto.conf.j2", region=node.name, directory=directory)
+    plugin = plugin_path(state)
+    content = render("mosquitto.conf.j2", region=node.name, directory=directory, plugin=plugin)
     return File(directory / "mosquitto.conf", content)
 
 
@@ -156,6 +162,7 @@ def write_all(state: Path) -> None:
         rendered += [haproxy_file(node, state), mosquitto_file(node, state)]
     for file in rendered:
         files.write(file.path, file.content, file.mode)
+    mosquitto_plugin.build(plugin_path(state))
     for node in topology.REGIONS:
         _prepare_region(state / "regions" / node.name)
 

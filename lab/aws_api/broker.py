@@ -1,15 +1,18 @@
 """A region's broker: who is connected, read from Mosquitto's log, and how to cut a client off.
 
-Mosquitto has no call that disconnects a client, so its session is taken over: a second client with the same
-client ID makes the broker close the first one's connection (MQTT 3.1.1, 3.1.4-2). The log names the user of each
-client, which tells the take-over from the client itself.
+A plugin of ours disconnects a client. Mosquitto has no call that ends a session, so a persistent one is taken over: a
+second client with the same client ID that asks for a clean session (MQTT 3.1.1, 3.1.2-6). The log names the user of
+each client, which tells this from the client itself.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +20,13 @@ from pathlib import Path
 from paho.mqtt.client import Client, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
+from lab import mosquitto_plugin
 from lab.aws_api.connections import ConnectionTable, milliseconds
 
-TAKEOVER_USER = "DeleteConnection"
-TAKEOVER_TIMEOUT = 5.0
+USER = mosquitto_plugin.USER
+# No client ID of a device's: AWS IoT Core takes none that begins with $.
+OWN_CLIENT_IDS = map("$DeleteConnection-{}".format, itertools.count())
+TIMEOUT = 5.0
 READ_INTERVAL = 0.05
 
 _LINE = re.compile(r"(?P<stamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}): (?P<message>.*)")
@@ -38,6 +44,7 @@ _ENDS = (
     (" disconnected due to malformed packet.", "CLIENT_ERROR"),
     (" disconnected: session taken over.", "DUPLICATE_CLIENTID"),
     (" disconnected, not authorised.", "FORBIDDEN_ACCESS"),
+    (" been disconnected by administrative action.", "API_INITIATED_DISCONNECT"),
 )
 _OTHER_END = re.compile(r" (?:disconnected|been disconnected)(?: due to .*|: .*|, .*)?\.$")
 
@@ -108,7 +115,7 @@ class Broker:
         self._position = 0
         self._rest = b""
         self._holders: dict[str, str | None] = {}
-        self._takeovers: dict[str, int] = {}
+        self._cuts: dict[str, int] = {}
 
     def follow(self) -> None:
         """Read the log until the process ends."""
@@ -125,21 +132,37 @@ class Broker:
                     stamp, event = parsed
                     self._apply(event, _moment(stamp))
 
-    def cut(self, client_id: str, *, clean: bool) -> None:
-        """Close a client's connection and, where `clean`, end its session.
+    def cut(self, client_id: str, *, clean: bool, will: bool) -> None:
+        """Close a client's connection and, where `clean`, end its session; return when the log shows it.
 
-        Mosquitto publishes the will of a client whose session ends with it, or is ended here, and of no other: a
-        take-over has no say in it.
+        Args:
+            will: whether the client's will is published.
 
         Raises:
-            BrokerError: the broker did not answer or its log did not show the take-over.
+            BrokerError: the broker did not answer, or its log did not show it.
         """
-        before = self._takeovers.get(client_id, 0)
-        _take_over(self._socket, client_id, clean)
-        deadline = time.monotonic() + TAKEOVER_TIMEOUT
-        while self._takeovers.get(client_id, 0) == before:
+        connection = self.table.get(client_id)
+        if connection is not None and connection.connected:
+            before = self._cuts.get(client_id, 0)
+            with _client(self._socket, next(OWN_CLIENT_IDS)) as client:
+                request = f"{int(will)}{client_id}".encode()
+                _wait(
+                    client, client.publish(mosquitto_plugin.TOPIC, request, qos=1).is_published, f"cut of {client_id!r}"
+                )
+            self._await(lambda: self._cuts.get(client_id, 0) > before or not self._connected(client_id), client_id)
+        if clean and connection is not None and not connection.clean_session:
+            with _client(self._socket, client_id):
+                pass
+
+    def _connected(self, client_id: str) -> bool:
+        connection = self.table.get(client_id)
+        return connection is not None and connection.connected
+
+    def _await(self, seen: Callable[[], bool], client_id: str) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not seen():
             if time.monotonic() > deadline:
-                raise BrokerError(f"{self._log}: no trace of the take-over of {client_id!r}")
+                raise BrokerError(f"{self._log}: no trace of the disconnection of {client_id!r}")
             self.refresh()
 
     def _new_lines(self) -> list[str]:
@@ -160,15 +183,15 @@ class Broker:
             case Started():
                 self._holders.clear()
                 self.table.disconnect_all("CONNECTION_LOST", moment)
-            case Connected(client_id=client_id, user=user) if user == TAKEOVER_USER:
+            case Connected(client_id=client_id, user=user) if user == USER:
                 self._holders[client_id] = user
-                self._takeovers[client_id] = self._takeovers.get(client_id, 0) + 1
-                self.table.take_over(client_id, moment)
             case Connected():
                 self._holders[event.client_id] = event.user
                 self.table.connect(event.client_id, at=moment, clean_session=event.clean, keep_alive=event.keep_alive)
             case Ended():
-                if self._holders.pop(event.client_id, None) != TAKEOVER_USER:
+                if event.reason == "API_INITIATED_DISCONNECT":
+                    self._cuts[event.client_id] = self._cuts.get(event.client_id, 0) + 1
+                if self._holders.pop(event.client_id, None) != USER:
                     self.table.disconnect(event.client_id, event.reason, moment)
 
 
@@ -177,18 +200,25 @@ def _moment(stamp: datetime) -> int:
     return min(milliseconds(), int(stamp.timestamp() * 1000) + 999)
 
 
-def _take_over(socket_path: Path, client_id: str, clean: bool) -> None:
+@contextmanager
+def _client(socket_path: Path, client_id: str) -> Iterator[Client]:
+    """Be connected to the broker, with a clean session."""
     client = Client(
-        CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean, protocol=MQTTv311, transport="unix"
+        CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True, protocol=MQTTv311, transport="unix"
     )
-    client.username_pw_set(TAKEOVER_USER)
+    client.username_pw_set(USER)
     try:
         client.connect(str(socket_path))
     except OSError as error:
         raise BrokerError(f"{socket_path}: {error.strerror}") from error
-    deadline = time.monotonic() + TAKEOVER_TIMEOUT
-    while not client.is_connected():
-        if time.monotonic() > deadline:
-            raise BrokerError(f"{socket_path}: no CONNACK for {client_id!r} in {TAKEOVER_TIMEOUT:g} s")
-        client.loop(0.1)
+    _wait(client, client.is_connected, f"CONNACK for {client_id!r}")
+    yield client
     client.disconnect()
+
+
+def _wait(client: Client, done: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not done():
+        if time.monotonic() > deadline:
+            raise BrokerError(f"no {what} in {TIMEOUT:g} s")
+        client.loop(0.1)

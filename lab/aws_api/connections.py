@@ -74,14 +74,6 @@ class ConnectionTable:
             since = milliseconds() if at is None else at
             self._set(replace(connection, connected=False, disconnected_since=since, disconnect_reason=reason))
 
-    def take_over(self, client_id: str, at: int | None = None) -> None:
-        """Note that a client was disconnected by the API, which the broker sees as a second client of its ID."""
-        self.disconnect(client_id, "API_INITIATED_DISCONNECT", at)
-        with self._lock:
-            connection = self._connections.get(client_id)
-            if connection is not None and connection.disconnect_reason == "DUPLICATE_CLIENTID":
-                self._set(replace(connection, disconnect_reason="API_INITIATED_DISCONNECT"))
-
     def clean(self, client_id: str) -> None:
         """Note that a client's session is gone."""
         with self._lock:

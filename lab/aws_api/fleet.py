@@ -39,13 +39,13 @@ class Fleet:
             self.broker.refresh()
         return self.table.as_of(milliseconds() - int(lag * 1000)) if lag else list(self.table)
 
-    def delete(self, client_id: str, *, clean_session: bool) -> None:
+    def delete(self, client_id: str, *, clean_session: bool, prevent_will_message: bool = False) -> None:
         """Disconnect a client that has a connection or a session; return when it is cut off."""
         connection = self.table.get(client_id)
         if connection is None:
             return
         if self.broker is not None:
-            self.broker.cut(client_id, clean=clean_session or connection.clean_session)
+            self.broker.cut(client_id, clean=clean_session, will=not prevent_will_message)
         else:
             self.table.disconnect(client_id, "API_INITIATED_DISCONNECT")
         if clean_session:

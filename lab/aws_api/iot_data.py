@@ -62,7 +62,11 @@ class IotDataResponse(IoTDataPlaneResponse):  # type: ignore[misc]
         connection = fleet.look_up(client_id)
         if connection is None or not connection.has_session(milliseconds()):
             raise self._unknown(client_id)
-        fleet.delete(client_id, clean_session=self._flag("cleanSession"))
+        fleet.delete(
+            client_id,
+            clean_session=self._flag("cleanSession"),
+            prevent_will_message=self._flag("preventWillMessage"),
+        )
         return ""
 
     def get_connection(self) -> str:

@@ -13,7 +13,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -27,6 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
+
+from lab import mosquitto_plugin
 
 CLIENTS = Path(__file__).parent.parent.parent / "clients"
 BROKERS = {"us-east-1": "127.0.0.1", "ap-northeast-1": "127.0.0.2"}
@@ -96,10 +97,12 @@ class World:
         self.folder = folder
         self.authority = Authority(folder)
         self.port, self.plain_port = free_port(), free_port()
+        self.plugin = folder / mosquitto_plugin.NAME
         self.processes: list[subprocess.Popen[bytes]] = []
         self.brokers: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
+        mosquitto_plugin.build(self.plugin)
         for name in ("server", "client"):
             self.authority.issue(name)
         self.point("us-east-1")
@@ -122,7 +125,7 @@ class World:
         lines = ["user root", "per_listener_settings true", "log_dest stderr", f"listener {self.port} {address}"]
         lines += [f"cafile {self.folder}/ca.crt", f"certfile {self.folder}/server.crt"]
         lines += [f"keyfile {self.folder}/server.key", "require_certificate true", "allow_anonymous true"]
-        lines += [f"listener {self.plain_port} {address}", "allow_anonymous true"]
+        lines += [f"listener {self.plain_port} {address}", "allow_anonymous true", f"plugin {self.plugin}"]
         configuration = self.folder / f"{region}.conf"
         configuration.write_text("\n".join(lines) + "\n")
         with (self.folder / f"{region}.log").open("ab") as log:
@@ -169,13 +172,12 @@ class World:
         (self.folder / "hosts").write_text("\n".join([*fixed, f"{target} {ENDPOINT}"]) + "\n")
 
     def disconnect(self, region: str, client_id: str) -> None:
-        """Take the client's session over, which ends its connection."""
-        client = Client(CallbackAPIVersion.VERSION2, client_id=client_id)
-        taken = threading.Event()
-        client.on_connect = lambda *_: taken.set()
+        """Disconnect the client as DeleteConnection does."""
+        client = Client(CallbackAPIVersion.VERSION2)
+        client.username_pw_set(mosquitto_plugin.USER)
         client.connect(BROKERS[region], self.plain_port)
         client.loop_start()
-        assert taken.wait(TIMEOUT)
+        client.publish(mosquitto_plugin.TOPIC, f"0{client_id}".encode(), qos=1).wait_for_publish(TIMEOUT)
         client.disconnect()
         client.loop_stop()
 

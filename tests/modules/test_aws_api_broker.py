@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from lab import mosquitto_plugin
 from lab.aws_api.config import Region
 from lab.aws_api.connections import Connection
 from lab.aws_api.fleet import Fleet
@@ -26,8 +27,10 @@ pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not inst
 def directory(tmp_path: Path) -> Iterator[Path]:
     """Run a broker as the lab does: a socket and a log in a directory."""
     configuration = tmp_path / "mosquitto.conf"
+    plugin = tmp_path / mosquitto_plugin.NAME
+    mosquitto_plugin.build(plugin)
     configuration.write_text(
-        f"user root\nlistener 0 {tmp_path}/mosquitto.sock\nallow_anonymous true\n"
+        f"user root\nlistener 0 {tmp_path}/mosquitto.sock\nallow_anonymous true\nplugin {plugin}\n"
         f"log_dest file {tmp_path}/mosquitto.log\n"
         "log_type error\nlog_type notice\nlog_type information\nconnection_messages true\n"
         "log_timestamp true\nlog_timestamp_format %Y-%m-%dT%H:%M:%S%z\n"
@@ -65,6 +68,13 @@ def _loop_until(client: Client, *, connected: bool) -> None:
         client.loop(0.05)
 
 
+def _loop_for(client: Client, seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not seen():
+        assert time.monotonic() < deadline
+        client.loop(0.05)
+
+
 @pytest.mark.parametrize("client_id", ["client_01", "ü a as b"])
 @pytest.mark.parametrize("clean", [True, False])
 def test_client_is_cut_off_by_the_api(directory: Path, fleet: Fleet, client_id: str, clean: bool) -> None:
@@ -92,6 +102,54 @@ def test_client_that_comes_back_is_connected_and_keeps_its_session(directory: Pa
     assert connection is not None
     assert connection.connected
     assert present == [True]
+
+
+def test_session_that_the_api_ends_is_not_there_any_more(directory: Path, fleet: Fleet) -> None:
+    client = _connect(directory, "client_01", clean=False)
+    fleet.look_up("client_01")
+    fleet.delete("client_01", clean_session=True)
+    _loop_until(client, connected=False)
+    present = []
+    client.on_connect = lambda _client, _data, flags, *_: present.append(flags.session_present)
+    client.reconnect()
+    _loop_until(client, connected=True)
+    assert present == [False]
+
+
+def test_mqtt_5_client_is_told_that_it_was_an_administrative_action(directory: Path, fleet: Fleet) -> None:
+    client = Client(
+        CallbackAPIVersion.VERSION2, client_id="client_01", protocol=MQTTProtocolVersion.MQTTv5, transport="unix"
+    )
+    told = []
+    client.on_disconnect = lambda _client, _data, flags, reason, _: told.append(
+        (flags.is_disconnect_packet_from_server, reason.value)
+    )
+    client.connect(str(directory / "mosquitto.sock"))
+    _loop_until(client, connected=True)
+    fleet.look_up("client_01")
+    fleet.delete("client_01", clean_session=False)
+    _loop_for(client, lambda: bool(told))
+    assert told == [(True, 0x98)]
+
+
+@pytest.mark.parametrize("prevented", [True, False])
+def test_will_is_published_unless_the_call_prevents_it(directory: Path, fleet: Fleet, prevented: bool) -> None:
+    heard = []
+    listener = _connect(directory, "listener", clean=True)
+    listener.on_message = lambda _client, _data, message: heard.append(message.topic)
+    listener.on_subscribe = lambda *_: heard.append("subscribed")
+    listener.subscribe([("will/#", 1), ("after", 1)])
+    _loop_for(listener, lambda: heard == ["subscribed"])
+    client = Client(CallbackAPIVersion.VERSION2, client_id="client_01", transport="unix")
+    client.will_set("will/client_01", b"gone", qos=1)
+    client.connect(str(directory / "mosquitto.sock"))
+    _loop_until(client, connected=True)
+    fleet.look_up("client_01")
+    fleet.delete("client_01", clean_session=False, prevent_will_message=prevented)
+    # The broker keeps the order: a will would have come before it.
+    listener.publish("after", b"", qos=1)
+    _loop_for(listener, lambda: heard[-1] == "after")
+    assert heard[1:-1] == ([] if prevented else ["will/client_01"])
 
 
 def test_restarted_reader_knows_who_is_connected(directory: Path, fleet: Fleet) -> None:

@@ -29,6 +29,7 @@ STAMP = "2026-11-23T21:33:13+0000: "
         ("Client a closed its connection.", Ended("a", "CONNECTION_LOST")),
         ("Client a disconnected.", Ended("a", "CLIENT_INITIATED_DISCONNECT")),
         ("Client a disconnected due to protocol error.", Ended("a", "CLIENT_ERROR")),
+        ("Client a been disconnected by administrative action.", Ended("a", "API_INITIATED_DISCONNECT")),
     ],
 )
 def test_line_tells_of_a_connection(message: str, event: Event) -> None:
@@ -56,20 +57,21 @@ def _log(tmp_path: Path, *messages: str) -> None:
 
 
 CONNECT = "New client connected from /x:0 as client_01 (p2, c0, k30)."
-TAKE_OVER = "New client connected from /x:0 as client_01 (p2, c0, k60, u'DeleteConnection')."
+CUT = "Client client_01 been disconnected by administrative action."
+CLEANED = "New client connected from /x:0 as client_01 (p2, c1, k60, u'DeleteConnection')."
 REPLACED = "Client client_01 already connected, closing old connection."
 LEFT = "Client client_01 disconnected."
 
 
-def test_take_over_is_a_disconnection_by_the_api(tmp_path: Path, broker: Broker) -> None:
-    _log(tmp_path, CONNECT, REPLACED, TAKE_OVER, LEFT)
+def test_cut_is_a_disconnection_by_the_api(tmp_path: Path, broker: Broker) -> None:
+    _log(tmp_path, CONNECT, CUT, CLEANED, LEFT)
     broker.refresh()
     [connection] = list(broker.table)
     assert (connection.connected, connection.disconnect_reason) == (False, "API_INITIATED_DISCONNECT")
 
 
-def test_client_that_returns_during_the_take_over_is_connected(tmp_path: Path, broker: Broker) -> None:
-    _log(tmp_path, CONNECT, REPLACED, TAKE_OVER, REPLACED, CONNECT)
+def test_client_that_returns_while_its_session_is_ended_is_connected(tmp_path: Path, broker: Broker) -> None:
+    _log(tmp_path, CONNECT, CUT, CLEANED, REPLACED, CONNECT)
     broker.refresh()
     [connection] = list(broker.table)
     assert connection.connected is True

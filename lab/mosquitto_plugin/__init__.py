@@ -1,0 +1,36 @@
+"""The plugin that lets Mosquitto disconnect a client as DeleteConnection does, built where it is used."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from lab.errors import LabError
+
+NAME = "delete_connection.so"
+SOURCE = Path(__file__).parent / "delete_connection.c"
+# What the plugin's source and what it asks for say: a publish to this topic, by this user.
+TOPIC = "$CONTROL/delete-connection/v1"
+USER = "DeleteConnection"
+# Which file of which Debian package compiling it needs, beside the compiler.
+HEADERS = {
+    Path("/usr/include/mosquitto.h"): "libmosquitto-dev",
+    Path("/usr/include/mosquitto_plugin.h"): "mosquitto-dev",
+    Path("/usr/include/string.h"): "libc6-dev",
+}
+
+
+def build(plugin: Path) -> None:
+    """Compile the plugin, unless a newer one than its source is there.
+
+    Raises:
+        LabError: it cannot be compiled.
+    """
+    if plugin.exists() and plugin.stat().st_mtime >= SOURCE.stat().st_mtime:
+        return
+    unready = plugin.with_name(f"{plugin.name}.new")
+    command = ["tcc", "-shared", "-Wall", "-o", str(unready), str(SOURCE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"{SOURCE.name}: cannot be compiled: {' '.join(done.stderr.split())}")
+    unready.replace(plugin)
