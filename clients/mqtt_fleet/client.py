@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Union
 
@@ -24,6 +25,7 @@ from mqtt_fleet.metrics import Metrics, write
 from mqtt_fleet.notify import notify, watchdog_interval
 from mqtt_fleet.only_process import InUseError, only_process
 from mqtt_fleet.outbox import Message
+from mqtt_fleet.reconnect import MOST_TAKEN_OVER_WINDOW
 from mqtt_fleet.resolve import Lookup, is_address
 from mqtt_fleet.sources.heartbeat import Heartbeat
 from mqtt_fleet.sources.standard_input import StandardInput
@@ -31,7 +33,16 @@ from mqtt_fleet.sources.submission import Hand, Refused, Rejected, Source, Submi
 from mqtt_fleet.sources.unix_socket import UnixSocket
 from mqtt_fleet.spool import Spool
 from mqtt_fleet.text import printable
-from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, PublishRefused, Received, connect
+from mqtt_fleet.transport import (
+    Acknowledged,
+    Cause,
+    Connected,
+    Disconnected,
+    Event,
+    PublishRefused,
+    Subscribed,
+    connect,
+)
 
 LOGGER = logging.getLogger("mqtt_fleet.client")
 CLOSE_TIMEOUT = 2.0
@@ -43,8 +54,8 @@ PUBLISH_STATUS_SECONDS = 5.0
 DRAIN_SECONDS = 5.0
 MOVE_PAUSE = 60.0
 MOST_MOVE_PAUSE = 3600.0
-# Tells a process that takes the place of another how many attempts have failed.
-FAILURES_VARIABLE = "MQTT_FLEET_FAILURES"
+# Tells a process that takes the place of another over how many seconds it backs off.
+WINDOW_VARIABLE = "MQTT_FLEET_RECONNECT_WINDOW"
 
 
 class Stop:
@@ -108,7 +119,7 @@ class Client:
         metrics: what has been counted so far.
     """
 
-    def __init__(self, config: Config, open_connection: Open, clock: Clock | None = None, failures: int = 0) -> None:
+    def __init__(self, config: Config, open_connection: Open, clock: Clock | None = None, window: float = 0.0) -> None:
         self._config = config
         self._clock = clock or Clock()
         now = self._clock.monotonic()
@@ -116,7 +127,7 @@ class Client:
         self.metrics = Metrics()
         self._spool = Spool(config, self.metrics, self._clock)
         self._delivery = Delivery(config, self._spool, self.metrics, now)
-        self._link = Link(config, self.metrics, self._clock, open_connection, self._report, failures)
+        self._link = Link(config, self.metrics, self._clock, open_connection, self._report, window)
         self._heartbeat = Heartbeat(config.heartbeat_interval, now)
         self._mover = Mover(config)
         self._sources = sources(config, self._items.put)
@@ -143,8 +154,8 @@ class Client:
         """This is where the endpoint's name leads now; from any thread."""
         self._items.put(found)
 
-    def run(self) -> int | None:
-        """Work until stopped; return None, or, to be executed anew, how many attempts to connect have failed."""
+    def run(self) -> float | None:
+        """Work until stopped; return None, or, to be executed anew, the window that it backs off over in seconds."""
         log.event(
             LOGGER,
             "started",
@@ -161,7 +172,7 @@ class Client:
         while self._work():
             pass
         self._end()
-        return self._link.failures if self._link.restart_due else None
+        return self._link.window if self._link.restart_due else None
 
     def _work(self) -> bool:
         """Wait for the next thing to do and do it; False once that is to end."""
@@ -230,9 +241,13 @@ class Client:
                 self._on_acknowledged(message)
         elif isinstance(event, Connected):
             self._on_connected(event)
-        elif isinstance(event, (Disconnected, PublishRefused)):
+        elif isinstance(event, Disconnected):
+            self._disconnect(event.reason, event.cause)
+        elif isinstance(event, Subscribed):
+            self._link.subscribed(event)
+        elif isinstance(event, PublishRefused):
             self._disconnect(event.reason)
-        elif isinstance(event, Received):
+        else:
             log.event(LOGGER, "command", topic=event.topic, bytes=len(event.payload))
 
     def _on_acknowledged(self, message: Message) -> None:
@@ -252,8 +267,8 @@ class Client:
             self._lookups.look_now()
         self._say_status()
 
-    def _disconnect(self, reason: str, wait: float = 0.0, wanted: bool = False) -> None:
-        self._link.close(reason, wait, wanted)
+    def _disconnect(self, reason: str, cause: Cause = Cause.LOST, wait: float = 0.0, wanted: bool = False) -> None:
+        self._link.close(reason, cause, wait, wanted)
         self._delivery.end()
         self._mover.connected(None)
         self._leave_by = math.inf
@@ -274,7 +289,7 @@ class Client:
             self._delivery.holding = True
             self._leave_by = now + DRAIN_SECONDS
         if self._leave_by < math.inf and (self._delivery.idle or now >= self._leave_by):
-            self._disconnect("the endpoint's name leads elsewhere", CLOSE_TIMEOUT, wanted=True)
+            self._disconnect("the endpoint's name leads elsewhere", wait=CLOSE_TIMEOUT, wanted=True)
 
     def _report(self, number: int, event: Event) -> None:
         self._items.put(FromConnection(number, event))
@@ -369,20 +384,25 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     return 0
 
 
-def _run(config: Config, environment: Mapping[str, str]) -> int | None:
-    """Run until the client is stopped (None), or wants a new process (its failures so far)."""
+def _run(config: Config, environment: Mapping[str, str]) -> float | None:
+    """Run until the client is stopped (None), or wants a new process (the window that it backs off over)."""
     log.configure()
-    failures = environment.get(FAILURES_VARIABLE, "")
-    client = Client(config, connect, failures=int(failures) if failures.isdigit() else 0)
+    client = Client(config, connect, window=_seconds(environment.get(WINDOW_VARIABLE, "")))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: client.stop())
     return client.run()
 
 
-def execute_anew(configuration: Path, failures: int, execute: Callable[..., object] = os.execve) -> None:
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        return min(MOST_TAKEN_OVER_WINDOW, max(0.0, float(text)))
+    return 0.0
+
+
+def execute_anew(configuration: Path, window: float, execute: Callable[..., object] = os.execve) -> None:
     """Put a new process in the place of this one; only what is on disk stays."""
     command = [sys.executable, "-m", "mqtt_fleet.client", "--config", str(configuration)]
-    execute(sys.executable, command, {**os.environ, FAILURES_VARIABLE: str(failures)})
+    execute(sys.executable, command, {**os.environ, WINDOW_VARIABLE: str(window)})
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "keep_alive": (30, 1200),
     "connect_timeout": (1, 300),
     "reconnect_delay_cap": (1, 3600),
+    "fleet_size": (1, 100_000_000),
+    "connect_rate": (1, 1_000_000),
     "session_expiry": (0, 604800),
     "window": (1, 100),
     "outbox_max_bytes": (1 << 20, 1 << 40),
@@ -72,6 +74,8 @@ class Config:
         keep_alive: seconds.
         connect_timeout: seconds that name resolution, TCP, TLS and CONNACK may take together.
         reconnect_delay_cap: longest pause between two attempts in seconds.
+        fleet_size: devices of the account that connect to the Region which this one connects to.
+        connect_rate: CONNECTs per second that the Region takes of all of them.
         reconnect_by: "new_connection", or "process_restart", which executes the program anew.
         session_expiry: seconds the broker keeps the session of an absent client; 0: none.
         window: most QoS 1 messages in flight.
@@ -101,6 +105,8 @@ class Config:
     keep_alive: int = 30
     connect_timeout: float = 10.0
     reconnect_delay_cap: float = 30.0
+    fleet_size: int = 100
+    connect_rate: float = 100.0
     reconnect_by: str = "new_connection"
     session_expiry: int = 0
     window: int = 20
@@ -113,6 +119,11 @@ class Config:
     endpoint_watch_interval: float = 10.0
     endpoint_watch_jitter: float = 10.0
     metrics_file: Path | None = None
+
+    @property
+    def spread(self) -> float:
+        """Seconds that the Region needs for the CONNECTs of the whole fleet."""
+        return self.fleet_size / self.connect_rate
 
     @property
     def message_topic(self) -> str:

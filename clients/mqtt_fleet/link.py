@@ -12,8 +12,9 @@ from mqtt_fleet.clock import Clock, iso
 from mqtt_fleet.config import Config
 from mqtt_fleet.credentials import CredentialError, check, expiry_problem
 from mqtt_fleet.metrics import Metrics
-from mqtt_fleet.reconnect import ConnectRecord, ReconnectPolicy
-from mqtt_fleet.transport import Connected, Connection, Event, Report
+from mqtt_fleet.reconnect import CONNECT_SPACING, ConnectRecord, End, ReconnectPolicy
+from mqtt_fleet.subscription import Subscription
+from mqtt_fleet.transport import Cause, Connected, Connection, Event, Report, Subscribed
 
 LOGGER = logging.getLogger("mqtt_fleet.client")
 
@@ -28,6 +29,7 @@ class Link:
         up: whether the broker has accepted it.
         number: of the connection; what an abandoned one still says has another.
         restart_due: whether the next CONNECT is to come from a new process.
+        window: seconds that it backs off over, see `ReconnectPolicy`.
     """
 
     def __init__(
@@ -37,20 +39,25 @@ class Link:
         clock: Clock,
         open_connection: Open,
         report: Callable[[int, Event], None],
-        failures: int = 0,
+        window: float = 0.0,
     ) -> None:
-        """`failures`: of the process that this one takes the place of."""
+        """`window`: of the process that this one takes the place of."""
         self._config = config
         self._metrics = metrics
         self._clock = clock
         self._open = open_connection
         self._report = report
-        self._policy = ReconnectPolicy(config.reconnect_delay_cap)
+        self._policy = ReconnectPolicy(config.reconnect_delay_cap, config.spread)
         self._record = ConnectRecord(config.outbox.with_name(f"{config.outbox.name}.connect"), clock)
-        self.failures = failures
+        self.window = window
         self._opened_at = -math.inf
         self._connected_at = -math.inf
-        self._next_open = clock.monotonic() + self._policy.delay(0, self._record.age(), 0.0)
+        self._next_open = clock.monotonic() + self._policy.first_pause(
+            self._record.age(),
+            clock.since_boot(),
+            random.random(),  # noqa: S311 - spreads a fleet
+        )
+        self._subscription = Subscription(config.command_topic)
         self._delivered = True
         self._opened_before = False
         self.connection: Connection | None = None
@@ -61,7 +68,7 @@ class Link:
     def next(self) -> float:
         """When `keep` has something to do, by the monotonic clock."""
         if self.up:
-            return math.inf
+            return self._subscription.next()
         return self._deadline() if self.connection else self._next_open
 
     def _deadline(self) -> float:
@@ -70,6 +77,7 @@ class Link:
     def keep(self, now: float) -> str | None:
         """Open a connection when it is time; return why the present attempt is to be given up, or None."""
         if self.up:
+            self._subscribe(now)
             return None
         if self.connection:
             timeout = self._config.connect_timeout
@@ -117,39 +125,40 @@ class Link:
             seconds=round(self._clock.monotonic() - self._opened_at, 3),
             backlog=self._metrics.backlog,
         )
-        if self.connection and not event.session_present:
-            self.connection.subscribe(self._config.command_topic)
+        self._subscription.begin(self._connected_at)
+        self._subscribe(self._connected_at)
+
+    def _subscribe(self, now: float) -> None:
+        if self.connection:
+            self._subscription.keep(self.connection, now)
+
+    def subscribed(self, answer: Subscribed) -> None:
+        """The broker has answered a SUBSCRIBE."""
+        self._subscription.answered(answer, self._clock.monotonic())
 
     def delivered(self) -> bool:
         """A message was acknowledged; whether it was the connection's first."""
         first = not self._delivered
-        if first:
-            self._delivered = True
-            self.failures = 0
+        self._delivered = True
         return first
 
-    def close(self, reason: str, wait: float = 0.0, wanted: bool = False) -> None:
+    def close(self, reason: str, cause: Cause = Cause.LOST, wait: float = 0.0, wanted: bool = False) -> None:
         """Give the connection up and plan the next.
 
         Args:
             wait: seconds that a proper DISCONNECT may take.
-            wanted: the client leaves by itself: that is no failure.
+            wanted: the client leaves by itself: there is nothing to back off from.
         """
         if self.connection:
             self.connection.close(wait)
         was_up = self.up
-        # No acknowledged message since the CONNECT: the attempt led to nothing.
-        if not wanted and not (was_up and self._delivered):
-            self.failures += 1
         self._metrics.failures += not was_up
         self.connection = None
+        self._subscription.end()
         self.up = False
         self.number += 1
-        now = self._clock.monotonic()
-        # An attempt that failed may have sent its CONNECT just now.
-        since_connect = now - self._connected_at if was_up else 0.0
-        delay = self._policy.delay(self.failures, since_connect, random.random())  # noqa: S311
-        self._next_open = now + delay
+        delay = self._pause(cause, was_up, wanted)
+        self._next_open = self._clock.monotonic() + delay
         self._metrics.connected = False
         self._metrics.connection = f"not connected: {reason}"
         log.event(
@@ -160,3 +169,13 @@ class Link:
             next_connect_in=round(delay, 3),
             backlog=self._metrics.backlog,
         )
+
+    def _pause(self, cause: Cause, was_up: bool, wanted: bool) -> float:
+        now = self._clock.monotonic()
+        # An attempt that failed may have sent its CONNECT just now.
+        lasted = now - self._connected_at if was_up else None
+        if wanted:
+            return max(0.0, CONNECT_SPACING - (lasted or 0.0))
+        end = End(cause, lasted)
+        self.window = self._policy.widen(self.window, end)
+        return self._policy.pause(self.window, end, lasted or 0.0, random.random())  # noqa: S311 - spreads a fleet

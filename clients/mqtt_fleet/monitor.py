@@ -30,9 +30,10 @@ from mqtt_fleet.config import ConfigError, is_text, read_object, require_file
 from mqtt_fleet.ledger import Arrival, ForgedError, Ledger, LedgerError, MessageError, parse
 from mqtt_fleet.notify import notify, watchdog_interval
 from mqtt_fleet.paho_transport import NamedContext
-from mqtt_fleet.reconnect import ReconnectPolicy
+from mqtt_fleet.reconnect import End, ReconnectPolicy
 from mqtt_fleet.resolve import addresses
 from mqtt_fleet.text import printable
+from mqtt_fleet.transport import Cause
 
 LOGGER = logging.getLogger("mqtt_fleet.monitor")
 # A message's own topic, and one level below it; no message matches both.
@@ -209,7 +210,7 @@ class RegionSubscriber:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._subscribed_once = False
-        self._failures = 0
+        self._subscribed_at: float | None = None
         self._client = self._build()
         self._thread = threading.Thread(target=self._run, name=region.name, daemon=True)
 
@@ -256,9 +257,11 @@ class RegionSubscriber:
 
     def _run(self) -> None:
         policy = ReconnectPolicy(RECONNECT_CAP)
+        window = 0.0
         while not self._stopping.is_set():
             started = time.monotonic()
             self._ended.clear()
+            self._subscribed_at = None
             try:
                 self._connect()
                 self._client.loop_start()
@@ -266,9 +269,10 @@ class RegionSubscriber:
                 self._client.loop_stop()
             except (OSError, ValueError) as error:
                 log.event(LOGGER, "connect_failed", logging.WARNING, region=self._region.name, reason=str(error))
-            self._failures += 1
-            delay = policy.delay(self._failures - 1, time.monotonic() - started, random.random())  # noqa: S311
-            self._stopping.wait(delay)
+            now = time.monotonic()
+            end = End(Cause.LOST, None if self._subscribed_at is None else now - self._subscribed_at)
+            window = policy.widen(window, end)
+            self._stopping.wait(policy.pause(window, end, now - started, random.random()))  # noqa: S311
 
     def _connect(self) -> None:
         # Made anew for each connection: a renewed certificate is picked up.
@@ -296,7 +300,7 @@ class RegionSubscriber:
             log.event(LOGGER, "subscribe_refused", logging.ERROR, region=self._region.name, reason=str(refused[0]))
             return
         self._subscribed_once = True
-        self._failures = 0
+        self._subscribed_at = time.monotonic()
         self._report(Subscribed(self._region.name, time.time(), self._number))
 
     def _on_disconnect(

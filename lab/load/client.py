@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from lab.load import mqtt
 from mqtt_fleet.outbox import Message, payload
-from mqtt_fleet.reconnect import ReconnectPolicy
+from mqtt_fleet.reconnect import End, ReconnectPolicy
+from mqtt_fleet.transport import Cause
 
 CONNECT_TIMEOUT = 15.0
 # Spreads the first attempts of clients that were disconnected together; seconds.
@@ -90,17 +91,21 @@ class Client:
                 self._next_beat.cancel()
 
     async def _stay_connected(self) -> None:
-        failures = 0
+        window = 0.0
         while True:
             began = time.monotonic()
             self._ready = False
+            cause = Cause.LOST
             try:
                 await self._session()
             except (OSError, asyncio.IncompleteReadError, mqtt.ProtocolError) as error:
                 self._totals.failures[_reason(error)] += 1
-            failures = 0 if self._ready else failures + 1
+                cause = Cause.CLOSED if isinstance(error, asyncio.IncompleteReadError) else Cause.LOST
+            passed = time.monotonic() - began
+            end = End(cause, passed if self._ready else None)
+            window = self._policy.widen(window, end)
             jitter = random.random()  # noqa: S311
-            wait = self._policy.delay(failures, time.monotonic() - began, jitter)
+            wait = self._policy.pause(window, end, passed, jitter)
             await asyncio.sleep(max(wait, jitter * FIRST_JITTER))
 
     async def _session(self) -> None:

@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 
 from mqtt_fleet import client as client_module
-from mqtt_fleet import delivery, link
-from mqtt_fleet.client import FAILURES_VARIABLE, Client, execute_anew
+from mqtt_fleet import delivery, link, subscription
+from mqtt_fleet.client import WINDOW_VARIABLE, Client, execute_anew
 from mqtt_fleet.clock import Clock
 from mqtt_fleet.config import Config
 from mqtt_fleet.credentials import CredentialError
 from mqtt_fleet.outbox import Outbox
-from mqtt_fleet.reconnect import ConnectRecord
+from mqtt_fleet.reconnect import FIRST_WINDOW, ConnectRecord
 from mqtt_fleet.resolve import Lookup
-from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, Received, Report
+from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, Received, Report, Subscribed
 
 from .conditions import TIMEOUT, wait_until
 
@@ -188,11 +188,28 @@ def test_abandoned_connection_is_not_listened_to(stage: Stage) -> None:
     assert len(stage.connections) == 2
 
 
-@pytest.mark.parametrize(("session_present", "topics"), [(False, ["fleet/client_01/commands"]), (True, [])])
-def test_subscribes_where_the_broker_has_no_session(stage: Stage, session_present: bool, topics: list[str]) -> None:
+@pytest.mark.parametrize("session_present", [False, True])
+def test_subscribes_also_where_the_broker_has_a_session(stage: Stage, session_present: bool) -> None:
     connection = stage.start().connection(0, Connected(session_present, None), Received("topic", b"command"))
     wait_until(lambda: len(connection.sequences) == 5)
-    assert connection.subscribed == topics
+    assert connection.subscribed == ["fleet/client_01/commands"]
+
+
+def test_subscription_that_is_refused_is_said_and_made_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(subscription, "FIRST_PAUSE", 0.01)
+    topic = "fleet/client_01/commands"
+    connection = stage.start().connection(0, CONNECTED, Subscribed(topic, "SUBACK: Not authorized"))
+    wait_until(lambda: len(connection.subscribed) == 2)
+    connection.report(Subscribed(topic))
+    count = len(connection.sequences)
+    for token in range(1, 6):
+        connection.report(Acknowledged(token))
+    wait_until(lambda: len(connection.sequences) > count)
+    assert connection.closed == []
+    said = [vars(record)["fields"]["reason"] for record in caplog.records if record.message == "subscribe_failed"]
+    assert said == ["SUBACK: Not authorized"]
 
 
 def test_message_is_on_disk_while_there_is_no_connection(stage: Stage) -> None:
@@ -283,16 +300,16 @@ def test_every_connect_is_recorded(stage: Stage) -> None:
 def test_process_restart_is_asked_for_in_place_of_the_second_connection(stage: Stage) -> None:
     stage.start(reconnect_by="process_restart").connection(0, Disconnected("refused"))
     stage.thread.join(TIMEOUT)
-    assert stage.ended == [1]
+    assert stage.ended == [FIRST_WINDOW]
     assert len(stage.connections) == 1
 
 
-def test_executed_process_has_the_same_configuration_and_knows_the_failures() -> None:
+def test_executed_process_has_the_same_configuration_and_knows_its_window() -> None:
     executed: list[Any] = []
-    execute_anew(Path("/etc/client.json"), 7, lambda *arguments: executed.append(arguments))
+    execute_anew(Path("/etc/client.json"), 7.5, lambda *arguments: executed.append(arguments))
     _, command, environment = executed[0]
     assert command[1:] == ["-m", "mqtt_fleet.client", "--config", "/etc/client.json"]
-    assert environment[FAILURES_VARIABLE] == "7"
+    assert environment[WINDOW_VARIABLE] == "7.5"
 
 
 def test_bad_credentials_are_said_and_messages_kept_until_they_are_replaced(
