@@ -14,7 +14,7 @@ export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
 .PHONY: help venv lock drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak
 .PHONY: mutants clean
-.PHONY: bench bench-gap bench-curve bench-engine bench-client bench-overhead bench-page bench-fleet
+.PHONY: bench bench-gap bench-curve bench-engine bench-client bench-overhead bench-page bench-fleet bench-herd
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -134,6 +134,9 @@ bench-client: $(STAMP) ## what the client stores and drains, beside SQLite alone
 
 bench-overhead: $(STAMP) ## the playbooks with nothing to do, in the lab (root), beside an empty one
 	@python -m tests.bench.overhead
+
+bench-herd: $(STAMP) ## when 100,000 simulated clients connect again whose region was gone: a few minutes
+	@python -m tests.bench.herd
 
 bench-page: $(STAMP) ## write the benchmarks' tables and plots from docs/benchmarks.json again
 	@python -m tests.bench.page

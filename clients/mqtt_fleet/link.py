@@ -176,6 +176,6 @@ class Link:
         lasted = now - self._connected_at if was_up else None
         if wanted:
             return max(0.0, CONNECT_SPACING - (lasted or 0.0))
-        end = End(cause, lasted)
+        end = End(cause, lasted, 0.0 if was_up else now - self._opened_at)
         self.window = self._policy.widen(self.window, end)
         return self._policy.pause(self.window, end, lasted or 0.0, random.random())  # noqa: S311 - spreads a fleet

@@ -21,9 +21,9 @@ MOST_TAKEN_OVER_WINDOW = 900.0
 SOUND_SECONDS = 60.0
 # Each second connected takes so much off the next window.
 CREDIT = 0.5
-# Attempts while nobody answers are made at even intervals, which keeps a fleet as spread as its first ones were. They
-# vary by so much, which keeps apart what began together.
-VARIATION = 1.15
+# Attempts while nobody answers are made at intervals from 1 to HEADROOM times the spread: nearly even ones keep a fleet
+# as spread as its first attempts were.
+HEADROOM = 1.15
 # A device that has been up for less, and has sent no CONNECT yet, may be one of many that got their power back.
 BOOTING_SECONDS = 300.0
 
@@ -34,18 +34,20 @@ class End:
 
     Attributes:
         lasted: seconds since the CONNACK; None: there was none.
+        took: seconds that an attempt without one took.
     """
 
     cause: Cause
     lasted: float | None = None
+    took: float = 0.0
 
 
 @dataclass(frozen=True)
 class ReconnectPolicy:
     """When to connect again: at once after an orderly end, otherwise spread over what the region's quota needs.
 
-    With `spread` = fleet / quota, a fleet whose region is gone sends some 0.93 x the quota in CONNECTs a second, all
-    the time, and is back within 1.15 x spread of the region's return.
+    With `spread` = fleet / quota, a fleet whose region is gone sends CONNECTs at some 0.93 x the quota, all the time,
+    and is back within HEADROOM x spread of the region's return.
 
     Attributes:
         cap: longest window in seconds, unless `spread` is longer.
@@ -80,24 +82,38 @@ class ReconnectPolicy:
             jitter: random number from 0 to 1.
         """
         spacing = max(0.0, CONNECT_SPACING - since_connect)
-        low, high = self._range(window, end)
-        return spacing + low + jitter * (high - low)
+        return spacing + self._beside(spacing, window, end, jitter)
 
-    def _range(self, window: float, end: End) -> tuple[float, float]:
+    def _beside(self, spacing: float, window: float, end: End, jitter: float) -> float:
+        """Seconds beside the spacing."""
         if end.cause is Cause.TAKEN_OVER:
-            return window / 2, window
-        if end.lasted is None:
-            return max(self.spread, window / 2), max(VARIATION * self.spread, window)
-        if end.cause is Cause.CLOSED and not window:
-            # The broker's own pace spreads these, as DeleteConnection's does.
-            return 0.0, 0.0
-        return 0.0, max(self.spread, window)
+            return window / 2 + jitter * window / 2
+        if end.cause is Cause.CLOSED and end.lasted is not None:
+            # What the broker closes in order is spread by its own pace, as DeleteConnection's is.
+            return jitter * window
+        # The spread is that of CONNECTs: what has passed since the last one counts.
+        passed = spacing + end.took
+        low, high = self.spread - passed, HEADROOM * self.spread - passed
+        if low < window / 2:
+            low, high = window / 2, max(high, window)
+        return low + jitter * (high - low) if end.lasted is None else _first_of(low, high, jitter)
 
     def first_pause(self, since_connect: float, since_boot: float, jitter: float) -> float:
         """Seconds that a new process waits before its first CONNECT."""
         if since_connect < math.inf:
             return max(0.0, CONNECT_SPACING - since_connect)
-        return jitter * self.spread if since_boot < BOOTING_SECONDS else 0.0
+        return _first_of(self.spread, HEADROOM * self.spread, jitter) if since_boot < BOOTING_SECONDS else 0.0
+
+
+def _first_of(low: float, high: float, jitter: float) -> float:
+    """Seconds until the first of attempts at intervals from low to high, as if they had always gone on.
+
+    So a fleet sends as many CONNECTs in its first second as in any other (the residual life of a renewal process, whose
+    density is 1 - F, solved for a share of it).
+    """
+    mean, width = (low + high) / 2, high - low
+    beyond = jitter * mean - low
+    return jitter * mean if beyond <= 0 else high - math.sqrt(max(0.0, width**2 - 2 * width * beyond))
 
 
 class ConnectRecord:

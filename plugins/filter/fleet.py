@@ -18,6 +18,8 @@ _CLIENT_ID = re.compile(r"[a-zA-Z0-9:_-]+")
 LONGEST_CLIENT_ID = 128
 # What a device that makes its own signing request has at most: its common name (X.520, ub-common-name).
 LONGEST_COMMON_NAME = 64
+# Fewer devices need no spreading.
+SMALLEST_FLEET = 100
 # Names besides those of clients that an inventory may set.
 _NAMES = (
     "fleet_monitor_client_id",
@@ -262,6 +264,16 @@ def why_it_failed(result: Mapping[str, Any]) -> str:
     )
 
 
+def fleet_size(hosts: Sequence[str]) -> int:
+    """Return the number of hosts, rounded up to one digit and noughts.
+
+    It is in every client's configuration, which one host more must not change.
+    """
+    number = max(SMALLEST_FLEET, len(hosts))
+    step = 10 ** (len(str(number)) - 1)
+    return -(-number // step) * step
+
+
 class FilterModule:
     """Makes the filters known to Ansible."""
 
@@ -271,6 +283,7 @@ class FilterModule:
             "client_id_fault": client_id_fault,
             "client_list_fault": client_list_fault,
             "edge_clients": edge_clients,
+            "fleet_size": fleet_size,
             "left_out_of_deployment": left_out_of_deployment,
             "left_out_of_setup": left_out_of_setup,
             "name_fault": name_fault,

@@ -26,22 +26,23 @@ class Event:
 
 
 class RegionLog:
-    """What the lines of one region's log mean; keeps who holds each client ID, since DeleteConnection takes it over."""
+    """What the lines of one region's log mean; keeps who holds each client ID, since the API takes some over."""
 
     def __init__(self, region: str) -> None:
         self._region = region
         self._holders: dict[str, str | None] = {}
 
     def take(self, line: str, at: float) -> Event | None:
-        """Return what a line says of a client that is no take-over."""
+        """Return what a line says of a client that is not the API's own."""
         parsed = broker.parse(line)
         match parsed[1] if parsed else None:
             case broker.Connected(client_id=client_id, user=user):
                 self._holders[client_id] = user
-                return Event(at, self._region, client_id, KICKED if user == broker.TAKEOVER_USER else CONNECTED)
+                return None if user == broker.USER else Event(at, self._region, client_id, CONNECTED)
             case broker.Ended(client_id=client_id, reason=reason) if reason != "DUPLICATE_CLIENTID":
-                if self._holders.pop(client_id, None) != broker.TAKEOVER_USER:
-                    return Event(at, self._region, client_id, ENDED)
+                if self._holders.pop(client_id, None) != broker.USER:
+                    kind = KICKED if reason == "API_INITIATED_DISCONNECT" else ENDED
+                    return Event(at, self._region, client_id, kind)
         return None
 
 

@@ -24,6 +24,7 @@ PAGES: dict[Path, dict[str, Render]] = {
         "engine": tables.engine,
         "overhead": tables.overhead,
         "client": tables.client,
+        "herd": tables.herd,
     },
 }
 

@@ -150,10 +150,34 @@ def phases(figures: Figures) -> Figure | None:
     return figure
 
 
+def herd(figures: Figures) -> Figure | None:
+    """CONNECTs a second of a fleet whose region is gone for a while, with the quota."""
+    section = figures.get("herd")
+    if not section:
+        return None
+    quotas = sorted({run["quota"] for run in section["herds"]}, reverse=True)
+    figure = Figure(figsize=(8.2, 3.1), layout="constrained")
+    for axes, quota in zip(figure.subplots(1, len(quotas), sharey=True), quotas, strict=True):
+        runs = [run for run in section["herds"] if run["quota"] == quota]
+        for run, colour in zip(runs, COLOURS.values(), strict=True):
+            minutes = [place / 6 for place in range(len(run["curve"]))]
+            axes.step(minutes, run["curve"], color=colour, label=run["policy"], where="post")
+        axes.axhline(quota, linestyle="--", color="#667085", linewidth=1, label="quota")
+        axes.axvspan(0, section["outage"] / 60, color="#eaecf0", zorder=0)
+        axes.set_yscale("log")
+        axes.set_xlabel("minutes since the region was lost; grey: it is gone")
+        axes.set_title(f"{quota:g} CONNECTs per second", fontsize=9)
+        axes.grid(True, linewidth=0.5)
+    figure.axes[0].set_ylabel("CONNECTs, busiest second")
+    figure.axes[-1].legend(frameon=False, fontsize=8)
+    return figure
+
+
 PLOTS: dict[str, tuple[Callable[[Figures], Figure | None], str]] = {
     "bench-moves": (moves, "moves_"),
     "bench-curve": (curve, "curve"),
     "bench-phases": (phases, "moves_"),
+    "bench-herd": (herd, "herd"),
 }
 
 

@@ -291,3 +291,25 @@ def _landed(cell: Figures) -> str:
 def _newest(figures: Figures) -> Figures:
     found: Figures = next(figures[f"moves_{size}"]["machine"] for size in SIZES if f"moves_{size}" in figures)
     return found
+
+
+def herd(figures: Figures) -> str:
+    """What a fleet does whose region was gone."""
+    section = figures.get("herd")
+    if not section:
+        return MISSING
+    rows = [
+        [
+            f"{run['quota']:g}",
+            run["policy"],
+            f"{run['busiest']:,}",
+            f"{run['busiest'] / run['quota']:.3g} ×",
+            f"{run['refused']:,}",
+            f"{run['back']:,.0f} s",
+            f"{run['back'] / run['floor']:.3g} ×",
+        ]
+        for run in section["herds"]
+    ]
+    header = ["quota, CONNECTs per second", "attempts", "busiest second", "of the quota", "refused by the quota"]
+    header += ["all back after", "of N / quota"]
+    return _measured(header, rows, section)

@@ -55,6 +55,11 @@ def figures() -> dict[str, Any]:
         }}},
         "overhead": {"machine": machine, "playbooks": {
             "setup.yml": {"seconds": 13.59, "cpu": 17.06, "seconds_to_start": 17.11, "cpu_to_start": 21.33}}},
+        "herd": {"machine": machine, "outage": 600.0, "herds": [
+            {"policy": policy, "clients": 1000, "quota": 100.0, "busiest": busiest, "back": back, "floor": 10.0,
+             "refused": 0, "curve": [busiest] * 70}
+            for policy, busiest, back in [("spread", 98, 11.5), ("at once", 1000, 14.0)]
+        ]},
         "client": {"machine": machine,
                    "stored": [{"unanswered": 1000, "sqlite": 52422, "client": 16867, "share": 0.32}],
                    "drained": {"paho": {"sqlite": 9909, "client": 7503, "share": 0.76}},
@@ -103,6 +108,7 @@ def test_tables_show_each_cell_and_the_ratio_to_the_article() -> None:
     assert "| 1,000,000 | left out | killed | 500,000 | 5000 | 0.30 ms | 93 MiB |  |" in tables.fleet(found)
     assert "| 1,000,000 | left out | resumed | 500,007 | 4000 | 0.40 ms | 92 MiB | 7 |" in tables.fleet(found)
     assert "| engine | 275 µs | 3631 | 633 | 0.65 × |" in tables.engine(found)
+    assert "| 100 | spread | 98 | 0.98 × | 0 | 12 s | 1.15 × |" in tables.herd(found)
     assert "| setup.yml | 13.6 s | 17.1 s | 17.1 × | 21.3 × |" in tables.overhead(found)
     assert "| 1,000 | 52,422 | 16,867 | 0.32 |" in tables.client(found)
     assert "| paho | 9,909 | 7,503 | 0.76 | 30.9 MiB | 1.5 % of a core |" in tables.client(found)
@@ -185,14 +191,14 @@ def test_a_spread_says_how_many_values_it_is_of() -> None:
     assert analysis.spread([float(value) for value in range(101)]) == {"n": 101, "median": 50.0, "p95": 95.0}
 
 
-def test_a_broker_tells_clients_from_those_that_take_their_sessions_over() -> None:
+def test_a_broker_tells_clients_from_the_api_that_disconnects_them() -> None:
     log = RegionLog(OLD)
     stamp = "2026-11-25T01:00:00+0000: "
     lines = [
         "New client connected from 198.18.83.201:1 as c1 (p2, c1, k30).",
-        "Client c1 already connected, closing old connection.",
-        "New client connected from unix as c1 (p2, c1, k60, u'DeleteConnection').",
-        "Client c1 disconnected.",
+        "New client connected from unix as $DeleteConnection-0 (p2, c1, k60, u'DeleteConnection').",
+        "Client c1 been disconnected by administrative action.",
+        "Client $DeleteConnection-0 disconnected.",
         "New client connected from 198.18.83.201:2 as c1 (p2, c1, k30).",
         "Client c1 closed its connection.",
         "mosquitto says what has nothing to do with it",

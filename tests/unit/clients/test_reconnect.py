@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqtt_fleet.clock import Clock
-from mqtt_fleet.reconnect import CONNECT_SPACING, FIRST_WINDOW, VARIATION, ConnectRecord, End, ReconnectPolicy
+from mqtt_fleet.reconnect import CONNECT_SPACING, FIRST_WINDOW, HEADROOM, ConnectRecord, End, ReconnectPolicy
 from mqtt_fleet.transport import Cause
+
+from ...bench import herd
 
 elapsed = st.floats(min_value=0, max_value=1e6)
 jitter = st.floats(min_value=0, max_value=1)
@@ -43,7 +45,8 @@ def test_connection_that_the_broker_closed_in_order_is_made_again_at_once(lasted
 def test_connection_that_was_lost_is_made_again_at_any_time_of_what_the_fleet_needs(lasted: float) -> None:
     policy, end = ReconnectPolicy(spread=33.0), End(LOST, lasted)
     window = policy.widen(0.0, end)
-    assert [policy.pause(window, end, lasted, share) for share in (0.0, 0.5, 1.0)] == [0.0, 16.5, 33.0]
+    pauses = [policy.pause(window, end, lasted, share) for share in (0.0, 0.5, 1.0)]
+    assert pauses == [0.0, pytest.approx(0.5 * 33.0 * (1 + HEADROOM) / 2), pytest.approx(HEADROOM * 33.0)]
 
 
 @given(caps, spreads, windows, ends, elapsed, jitter)
@@ -63,12 +66,12 @@ def test_no_pause_is_longer_than_the_cap_or_the_spread_unless_another_client_has
     policy = ReconnectPolicy(cap, spread)
     sound = [end for end in history if end.cause is not TAKEN_OVER]
     for window, end in zip(windows_of(policy, sound), sound, strict=True):
-        assert policy.pause(window, end, math.inf, share) <= max(cap, FIRST_WINDOW, VARIATION * spread) + 1e-9
+        assert policy.pause(window, end, math.inf, share) <= max(cap, FIRST_WINDOW, HEADROOM * spread) + 1e-9
 
 
 def test_jitter_comes_on_top_of_the_spacing() -> None:
     end = End(LOST, 0.25)
-    assert ReconnectPolicy().pause(2.0, end, 0.25, 0.5) == 0.75 + 1.0
+    assert ReconnectPolicy().pause(2.0, end, 0.25, 0.5) == 0.75 + 0.75
 
 
 def test_attempts_that_fail_double_the_window_up_to_the_cap() -> None:
@@ -131,6 +134,25 @@ def test_two_devices_of_one_client_id_do_not_make_many_connects(cause: Cause, mo
     assert len(connects) / 10 <= most
 
 
+# A hundred thousand devices, at AWS's default quotas of CONNECTs in large and in small Regions.
+@pytest.mark.parametrize("quota", herd.QUOTAS)
+@pytest.mark.parametrize("took", [herd.REFUSED_SECONDS, herd.SILENT_SECONDS])
+def test_fleet_whose_region_goes_keeps_to_the_quota_and_is_back_soon_after_it(quota: float, took: float) -> None:
+    spread = herd.CLIENTS / quota
+    found = herd.simulate(ReconnectPolicy(spread=spread), herd.CLIENTS, quota, 60.0, took)
+    # By chance some second has more than the mean: four times its deviation.
+    mean = 2 / (1 + HEADROOM) * quota
+    assert found.busiest <= mean + 4 * math.sqrt(mean)
+    assert found.back <= 1.2 * spread
+    assert found.refused == 0
+
+
+def test_usual_policy_does_neither() -> None:
+    found = herd.simulate(herd.AtOnce(), 10_000, 300.0, 60.0)
+    assert found.busiest == 10_000
+    assert found.refused > 0
+
+
 def test_process_that_follows_another_keeps_the_spacing_alone() -> None:
     policy = ReconnectPolicy(spread=33.0)
     assert policy.first_pause(0.25, 10.0, 1.0) == 0.75
@@ -139,7 +161,7 @@ def test_process_that_follows_another_keeps_the_spacing_alone() -> None:
 
 def test_first_process_after_a_boot_is_one_of_many_that_got_their_power_back() -> None:
     policy = ReconnectPolicy(spread=33.0)
-    assert policy.first_pause(math.inf, 20.0, 0.5) == 16.5
+    assert policy.first_pause(math.inf, 20.0, 0.5) == pytest.approx(0.5 * 33.0 * (1 + HEADROOM) / 2)
     # A client that was installed on a running device.
     assert policy.first_pause(math.inf, 3600.0, 0.5) == 0.0
 
