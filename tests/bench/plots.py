@@ -157,7 +157,7 @@ def herd(figures: Figures) -> Figure | None:
         return None
     quotas = sorted({run["quota"] for run in section["herds"]}, reverse=True)
     figure = Figure(figsize=(8.2, 3.1), layout="constrained")
-    for axes, quota in zip(figure.subplots(1, len(quotas), sharey=True), quotas, strict=True):
+    for axes, quota in zip(figure.subplots(1, len(quotas), sharey=True, squeeze=False)[0], quotas, strict=True):
         runs = [run for run in section["herds"] if run["quota"] == quota]
         for run, colour in zip(runs, COLOURS.values(), strict=True):
             minutes = [place / 6 for place in range(len(run["curve"]))]
