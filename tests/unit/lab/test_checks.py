@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import checks, topology
+from lab import checks, mosquitto_plugin, topology
 from lab.errors import LabError
 
 FIT = checks.Facts(system="Linux", user_id=0, python=(3, 11), distribution=frozenset({"debian"}))
@@ -74,14 +74,19 @@ def test_every_region_has_a_socket_that_is_checked(tmp_path: Path) -> None:
         assert any(region.name in path.parts for path in paths)
 
 
-def test_missing_programs_are_named_by_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_programs_and_headers_are_named_by_their_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for program in (*checks.PACKAGES, *checks.TEST_PACKAGES):
         if program not in ("chromedriver", "knotd", "systemd-nspawn"):
             (tmp_path / program).write_text("", encoding="ascii")
             (tmp_path / program).chmod(0o755)
     monkeypatch.setattr(checks, "program_path", lambda: str(tmp_path))
-    assert checks.missing_packages(FIT) == ["knot", "systemd-container"]
-    assert checks.missing_packages(FIT, tests=True) == ["chromium-driver", "knot", "systemd-container"]
+    monkeypatch.setattr(
+        mosquitto_plugin, "HEADERS", {tmp_path / "ip": "iproute2-dev", tmp_path / "missing.h": "missing-dev"}
+    )
+    assert checks.missing_packages(FIT) == ["knot", "missing-dev", "systemd-container"]
+    assert checks.missing_packages(FIT, tests=True) == ["chromium-driver", "knot", "missing-dev", "systemd-container"]
 
 
 @pytest.mark.parametrize(
