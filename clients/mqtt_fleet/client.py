@@ -31,7 +31,7 @@ from mqtt_fleet.sources.submission import Hand, Refused, Rejected, Source, Submi
 from mqtt_fleet.sources.unix_socket import UnixSocket
 from mqtt_fleet.spool import Spool
 from mqtt_fleet.text import printable
-from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, PublishRefused, Received, connect
+from mqtt_fleet.transport import Acknowledged, Cause, Connected, Disconnected, Event, PublishRefused, Received, connect
 
 LOGGER = logging.getLogger("mqtt_fleet.client")
 CLOSE_TIMEOUT = 2.0
@@ -225,13 +225,15 @@ class Client:
 
     def _hear(self, event: Event, acknowledged: list[Message]) -> None:
         if isinstance(event, Acknowledged):
-            if message := self._delivery.acknowledged(event.token):
+            if message := self._delivery.acknowledged(event.token, self._clock.monotonic()):
                 acknowledged.append(message)
                 self._on_acknowledged(message)
         elif isinstance(event, Connected):
             self._on_connected(event)
-        elif isinstance(event, (Disconnected, PublishRefused)):
-            self._disconnect(event.reason)
+        elif isinstance(event, Disconnected):
+            self._disconnect(event.reason, cause=event.cause)
+        elif isinstance(event, PublishRefused):
+            self._delivery.refused(event, self._clock.monotonic())
         elif isinstance(event, Received):
             log.event(LOGGER, "command", topic=event.topic, bytes=len(event.payload))
 
@@ -246,15 +248,15 @@ class Client:
     def _on_connected(self, event: Connected) -> None:
         self._link.connected(event)
         if self._link.connection:
-            self._delivery.begin(self._link.connection)
+            self._delivery.begin(self._link.connection, self._clock.monotonic())
         self._mover.connected(event.address)
         if self._lookups:
             self._lookups.look_now()
         self._say_status()
 
-    def _disconnect(self, reason: str, wait: float = 0.0, wanted: bool = False) -> None:
+    def _disconnect(self, reason: str, wait: float = 0.0, wanted: bool = False, cause: Cause = Cause.LOST) -> None:
         self._link.close(reason, wait, wanted)
-        self._delivery.end()
+        self._delivery.end(self._clock.monotonic(), None if wanted else cause)
         self._mover.connected(None)
         self._leave_by = math.inf
         self._say_status()
@@ -263,7 +265,7 @@ class Client:
         if problem := self._link.keep(now):
             self._disconnect(problem)
         elif now - self._delivery.silent_since() >= MOST_SILENCE:
-            self._disconnect(f"no PUBACK within {MOST_SILENCE:g} s")
+            self._disconnect(f"no PUBACK, and nothing sent, within {MOST_SILENCE:g} s")
         elif self._link.up:
             self._move(now)
 
@@ -283,6 +285,7 @@ class Client:
         self._next_housekeeping = now + HOUSEKEEPING_SECONDS
         self._spool.keep_house()
         self._delivery.stored()
+        self._delivery.look(now)
         if now >= self._next_status:
             self._say_status()
             self._write_metrics()

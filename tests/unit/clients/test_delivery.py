@@ -33,6 +33,9 @@ class Broker:
     def subscribe(self, topic: str) -> None:
         pass
 
+    def traffic(self) -> None:
+        pass
+
     def close(self, timeout: float = 0.0) -> None:
         pass
 
