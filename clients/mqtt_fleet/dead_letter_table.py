@@ -6,7 +6,7 @@ Functions take the connection to the outbox's database and raise sqlite3.Error; 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mqtt_fleet.refusals import Suspect
@@ -101,6 +101,21 @@ def entries(database: sqlite3.Connection, beginning: int) -> list[Entry]:
     return [Entry(*row) for row in rows]
 
 
+def send_again(database: sqlite3.Connection, sequence: int, stored_at: float) -> int:
+    """Move one back into the outbox, as its newest; return its new number.
+
+    Args:
+        stored_at: time on the outbox's own clock.
+    """
+    cursor = database.execute(
+        "INSERT INTO message (sent_at, data, topic, stored_at) "
+        "SELECT sent_at, data, topic, ? FROM dead_letter WHERE sequence = ?",
+        (stored_at, sequence),
+    )
+    delete(database, sequence)
+    return int(cursor.lastrowid or 0)
+
+
 def delete(database: sqlite3.Connection, sequence: int) -> None:
     """Delete one."""
     database.execute("DELETE FROM dead_letter WHERE sequence = ?", (sequence,))
@@ -112,8 +127,13 @@ def suspects(database: sqlite3.Connection) -> dict[int, Suspect]:
     return {sequence: Suspect(*rest) for sequence, *rest in rows}
 
 
-def keep_suspects(database: sqlite3.Connection, known: Mapping[int, Suspect]) -> None:
-    """Replace what is kept."""
-    database.execute("DELETE FROM suspect")
+def keep_suspects(database: sqlite3.Connection, known: Mapping[int, Suspect], gone: Iterable[int]) -> None:
+    """Write down what has changed.
+
+    Args:
+        known: new or changed.
+        gone: numbers that nothing is known of any more.
+    """
     rows = [(sequence, each.ends, each.trials, each.strikes) for sequence, each in known.items()]
-    database.executemany("INSERT INTO suspect (sequence, ends, trials, strikes) VALUES (?, ?, ?, ?)", rows)
+    database.executemany("INSERT OR REPLACE INTO suspect (sequence, ends, trials, strikes) VALUES (?, ?, ?, ?)", rows)
+    database.executemany("DELETE FROM suspect WHERE sequence = ?", [(sequence,) for sequence in gone])

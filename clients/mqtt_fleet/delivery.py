@@ -14,7 +14,7 @@ from mqtt_fleet.metrics import Metrics
 from mqtt_fleet.outbox import Message, Range, payload
 from mqtt_fleet.pace import Pace, Throttle
 from mqtt_fleet.refusals import QUOTA_EXCEEDED, Refusals, Suspects
-from mqtt_fleet.spool import LOG_SECONDS, Spool
+from mqtt_fleet.spool import Spool
 from mqtt_fleet.topic import forbidden
 from mqtt_fleet.transport import Cause, Connection, PublishRefused
 
@@ -24,10 +24,14 @@ READ_AHEAD = 200
 # A broker from which nothing comes, and to which nothing moves, for so long is left: TCP may take a quarter of an hour
 # to notice.
 MOST_SILENCE = 30.0
+# After "quota exceeded" nothing is sent for so long; then what was refused, and what follows it.
+QUOTA_PAUSE = 0.5
 # Bytes of a message before which it is asked how much waits to be sent; small ones are not worth it.
 LARGE = 4096
 # While everything is refused: what is tried in a second.
 PROBE_RATE = 1.0
+REFUSAL_LOG_SECONDS = 60.0
+SAY_AGAIN = 600.0
 # A message that could not be set aside, on a full disk, is not sent for so long.
 ASIDE_RETRY = 60.0
 # Others are to be acknowledged before one is tried that may end the connection: all that there are, or so many; and the
@@ -64,7 +68,7 @@ class Delivery:
         self._refusals = Refusals()
         self._kept = spool.suspects()
         self._suspects = Suspects(self._kept)
-        self._refusals_logged = log.Tally(LOGGER, "publish_refused", LOG_SECONDS)
+        self._refusals_logged = log.Tally(LOGGER, "publish_refused", REFUSAL_LOG_SECONDS)
         self._connection: Connection | None = None
         self._stream = spool.stream
         self._in_flight: dict[int, _Sent] = {}
@@ -78,6 +82,9 @@ class Delivery:
         self._blocked = False
         self._began_at = 0.0
         self._carried = 0
+        self._said_at = -math.inf
+        # Nothing is sent before.
+        self._not_before = -math.inf
         # The highest number ever sent: what is sent again may arrive twice.
         self._reached = 0
         self._more = True
@@ -116,9 +123,10 @@ class Delivery:
 
     def _keep_suspects(self) -> None:
         """Write down what has changed, which a process that follows begins with."""
-        if self._suspects.known != self._kept:
-            self._kept = dict(self._suspects.known)
-            self._spool.keep_suspects(self._kept)
+        before, self._kept = self._kept, dict(self._suspects.known)
+        if before != self._kept:
+            changed = {sequence: known for sequence, known in self._kept.items() if before.get(sequence) != known}
+            self._spool.keep_suspects(changed, before.keys() - self._kept.keys())
 
     def _restart(self) -> None:
         if self._stream != self._spool.stream:
@@ -154,10 +162,10 @@ class Delivery:
 
     def next(self) -> float:
         """When the next message may leave; infinite while there is none, or no room."""
-        if self._connection is None or self.holding or self._blocked or self._full:
+        if self._connection is None or self._blocked or not self._possible:
             return math.inf
         ready = -math.inf if self._read or self._more else min([*self._again.values(), self._trial_at()])
-        return max(self._pace.next, ready)
+        return max(self._pace.next, self._not_before, ready)
 
     def silent_since(self) -> float:
         """When the oldest message in flight moved last; infinite when there is none."""
@@ -179,15 +187,15 @@ class Delivery:
         self._throttle.turn(now)
         probing = self._refusals.nothing_passes
         self._pace.change(min(self._throttle.rate, PROBE_RATE) if probing else self._throttle.rate, now)
-        while self._connection and not self.holding and not self._full and self._pace.allowed(now):
+        while self._connection and self._possible and now >= self._not_before and self._pace.allowed(now):
             message = self._choose(now)
             if message is None:
                 break
             self._publish(self._connection, message, now)
 
     @property
-    def _full(self) -> bool:
-        return self._alone is not None or len(self._in_flight) >= self._config.window
+    def _possible(self) -> bool:
+        return not self.holding and self._alone is None and len(self._in_flight) < self._config.window
 
     def _publish(self, connection: Connection, message: Message, now: float) -> None:
         topic = self._topic(message)
@@ -329,11 +337,13 @@ class Delivery:
         self._refusals_logged.add(now, 1, reason=event.reason, **fields)
         if event.code == QUOTA_EXCEEDED:
             self._throttle.refused(now)
+            self._not_before = now + QUOTA_PAUSE
             self._again[message.sequence] = now
             return
         passed = not self._refusals.nothing_passes
         pause = self._refusals.refused(message.sequence, event.code)
-        if passed and self._refusals.nothing_passes:
+        if passed and self._refusals.nothing_passes and now - self._said_at >= SAY_AGAIN:
+            self._said_at = now
             log.event(LOGGER, "every_publish_refused", logging.ERROR, reason=event.reason, kept=self._spool.backlog)
         if pause is None:
             self._set_aside(message, event.code, event.reason, now)

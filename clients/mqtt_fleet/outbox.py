@@ -242,10 +242,10 @@ class Outbox:
         with self._errors():
             return dead_letter_table.suspects(self._database)
 
-    def keep_suspects(self, known: Mapping[int, Suspect]) -> None:
-        """Replace what is kept, in a transaction of its own."""
+    def keep_suspects(self, known: Mapping[int, Suspect], gone: Iterable[int] = ()) -> None:
+        """Add to what is kept, and remove from it, in a transaction of its own."""
         with self.transaction(durable=False):
-            dead_letter_table.keep_suspects(self._database, known)
+            dead_letter_table.keep_suspects(self._database, known, gone)
 
     def changed_elsewhere(self) -> bool:
         """Whether another process has written since the last call; `count` and `bytes` are right afterwards."""

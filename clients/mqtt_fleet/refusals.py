@@ -16,6 +16,8 @@ QUOTA_EXCEEDED = 0x97
 # Refusals with others accepted in between, after which a message is set aside.
 MOST_PERMANENT = 2
 MOST_REFUSALS = 5
+# Of these the others have to be accepted so many times as often as refused, where the code says nothing for good.
+PASSING_SHARE = 3
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 300.0
 # So many refusals in a row, and nothing accepted: it is not the messages.
@@ -64,7 +66,8 @@ class Refusals:
         accepted, refused = self._accepted - known.accepted, self._refused - known.refused
         permanent = code in PERMANENT
         # A broker that refuses this and that, but not for good, is in trouble itself.
-        if known.times == 0 or (accepted and (permanent or accepted >= refused)):
+        others_pass = accepted >= (1 if permanent else PASSING_SHARE * max(1, refused))
+        if known.times == 0 or others_pass:
             known.times += 1
         known.tries += 1
         self._refused += 1

@@ -54,6 +54,7 @@ class Spool:
         self._refusals = log.Tally(LOGGER, "refused", LOG_SECONDS)
         self._drops_logged = log.Tally(LOGGER, "dropped", LOG_SECONDS)
         self._aside_logged = log.Tally(LOGGER, "set_aside", LOG_SECONDS)
+        self._deletions_logged = log.Tally(LOGGER, "dead_letters_deleted", LOG_SECONDS)
         self.stream = ""
         self._open()
 
@@ -127,7 +128,9 @@ class Spool:
             return False
         self._metrics.dropped["refused"] += 1
         fields = {"sequence": message.sequence, "topic": message.topic, "bytes": message.size, "reason": reason}
-        self._aside_logged.add(self._clock.monotonic(), 1, **fields, older_deleted=gone)
+        self._aside_logged.add(self._clock.monotonic(), 1, **fields)
+        if gone:
+            self._deletions_logged.add(self._clock.monotonic(), gone, most_bytes=self._most_dead_bytes)
         return True
 
     def _move(self, outbox: Outbox, message: Message, letter: DeadLetter) -> int:
@@ -138,9 +141,9 @@ class Spool:
         """What earlier connections and processes have shown of messages that may end connections."""
         return self._attempt(lambda outbox: outbox.suspects()) or {}
 
-    def keep_suspects(self, known: Mapping[int, Suspect]) -> None:
+    def keep_suspects(self, known: Mapping[int, Suspect], gone: Iterable[int]) -> None:
         """Keep it for the process that may follow; without it, it is found out again."""
-        self._attempt(lambda outbox: outbox.keep_suspects(known))
+        self._attempt(lambda outbox: outbox.keep_suspects(known, gone))
 
     def keep_house(self) -> None:
         """Drop what is too old, remove what could not be, and count; to be called every second or so."""
@@ -159,6 +162,7 @@ class Spool:
         self._refusals.flush(self._clock.monotonic())
         self._drops_logged.flush(self._clock.monotonic())
         self._aside_logged.flush(self._clock.monotonic())
+        self._deletions_logged.flush(self._clock.monotonic())
 
     def _make_room(self) -> None:
         """Get the reserve back, from the outbox's own space if need be."""
