@@ -182,6 +182,11 @@ class AwsIotSdkConnection:
                 self._report(PublishRefused(token, None, f"AWS IoT SDK: {error}"))
             return
         code = result.result().puback.reason_code
+        if code is None:
+            # What the SDK makes of a code that MQTT 5 has not for a PUBACK, such as 0x95.
+            unspecified = int(mqtt5.PubackReasonCode.UNSPECIFIED_ERROR)
+            self._report(PublishRefused(token, unspecified, "PUBACK: a reason code that MQTT 5 does not have for it"))
+            return
         if code >= mqtt5.PubackReasonCode.UNSPECIFIED_ERROR:
             self._report(PublishRefused(token, int(code), f"PUBACK: {code!r}"))
             return
@@ -192,7 +197,9 @@ class AwsIotSdkConnection:
             if any(word in str(error) for word in NOT_SENT):
                 self._report(Subscribed(topic, f"AWS IoT SDK: {error}"))
             return
-        refused = [code for code in result.result().reason_codes if code >= mqtt5.SubackReasonCode.UNSPECIFIED_ERROR]
+        # None: a code that the SDK does not know.
+        codes = result.result().reason_codes
+        refused = [code for code in codes if code is None or code >= mqtt5.SubackReasonCode.UNSPECIFIED_ERROR]
         self._report(Subscribed(topic, f"SUBACK: {refused[0]!r}" if refused else ""))
 
     def _on_received(self, data: mqtt5.PublishReceivedData) -> None:

@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     parser.add_argument("--all", action="store_true", help="send or delete all of them")
     parser.add_argument("action", choices=DO)
     parser.add_argument("sequence", nargs="*", type=int, help="numbers, as list shows them")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if options.action != "list" and options.all == bool(options.sequence):
         parser.error(f"{options.action}: expected numbers, or --all")
     try:
