@@ -25,7 +25,7 @@ from mqtt_fleet.credentials import CredentialError
 from mqtt_fleet.outbox import Outbox
 from mqtt_fleet.reconnect import ConnectRecord
 from mqtt_fleet.resolve import Lookup
-from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, Received, Report
+from mqtt_fleet.transport import Acknowledged, Connected, Disconnected, Event, PublishRefused, Received, Report
 
 from .conditions import TIMEOUT, wait_until
 
@@ -175,6 +175,19 @@ def test_in_flight_messages_are_sent_again_first_and_in_order(stage: Stage) -> N
     assert second.sequences == [2, 3, 4, 5, 6]
     assert stage.client
     assert stage.client.metrics.resent in (4, 5)
+
+
+def test_refused_publish_keeps_the_connection_and_the_others_flow(stage: Stage) -> None:
+    connection = stage.start().connection(0, CONNECTED)
+    wait_until(lambda: connection.sequences == [1, 2, 3, 4, 5])
+    connection.report(PublishRefused(2, 0x87, "PUBACK: not authorized"))
+    for token in (1, 3, 4, 5):
+        connection.report(Acknowledged(token))
+    connection.acknowledging = True
+    # It is tried once more.
+    wait_until(lambda: 2 in connection.sequences[5:])
+    assert connection.closed == []
+    assert len(stage.connections) == 1
 
 
 def test_abandoned_connection_is_not_listened_to(stage: Stage) -> None:
