@@ -25,7 +25,7 @@ READ_AHEAD = 200
 # to notice.
 MOST_SILENCE = 30.0
 # After "quota exceeded" nothing is sent for so long; then what was refused, and what follows it.
-QUOTA_PAUSE = 0.5
+QUOTA_PAUSE = 0.1
 # Bytes of a message before which it is asked how much waits to be sent; small ones are not worth it.
 LARGE = 4096
 # While everything is refused: what is tried in a second.
@@ -74,6 +74,8 @@ class Delivery:
         self._in_flight: dict[int, _Sent] = {}
         self._read: deque[Message] = deque()
         self._sent_up_to = 0
+        # Sent before their turn, which is still to come.
+        self._ahead: set[int] = set()
         # Refused, by number, and when to send each again.
         self._again: dict[int, float] = {}
         # Number of the message that goes alone, while it is in flight.
@@ -95,6 +97,8 @@ class Delivery:
         """A connection is there: begin with the oldest message."""
         self._connection = connection
         self._began_at = now
+        # Elsewhere, or by now, it may be taken.
+        self._again = dict.fromkeys(self._again, now)
         self._progress.begin()
         self._restart()
 
@@ -144,6 +148,7 @@ class Delivery:
         self._carried = 0
         self._read.clear()
         self._sent_up_to = 0
+        self._ahead.clear()
         self._more = True
         self._untold = tuple(self._spool.dropped())
         self.holding = False
@@ -243,14 +248,18 @@ class Delivery:
         while (message := self._peek()) is not None and self._fits(message):
             self._read.popleft()
             self._sent_up_to = message.sequence
-            if letter := forbidden(self._topic(message)):
-                self._set_aside(message, None, f"topic: found {letter}, for which brokers close the connection", now)
-            elif not self._postponed(message.sequence):
+            if not self._postponed(message.sequence) and self._sendable(message, now):
                 return message
         return None
 
+    def _sendable(self, message: Message, now: float) -> bool:
+        """Whether its topic is one; an earlier release did not look when it was stored."""
+        if letter := forbidden(self._topic(message)):
+            self._set_aside(message, None, f"topic: found {letter}, for which brokers close the connection", now)
+        return not letter
+
     def _postponed(self, sequence: int) -> bool:
-        return sequence in self._again or self._suspects.waits(sequence)
+        return sequence in self._again or sequence in self._ahead or self._suspects.waits(sequence)
 
     def _take_again(self, now: float) -> Message | None:
         for sequence in sorted(number for number, at in self._again.items() if at <= now):
@@ -258,12 +267,18 @@ class Delivery:
             if message is None:
                 del self._again[sequence]
                 self._refusals.forget(sequence)
-            elif self._fits(message):
-                del self._again[sequence]
-                return message
-            else:
+            elif not self._fits(message):
                 break
+            else:
+                del self._again[sequence]
+                self._note_ahead(sequence)
+                if self._sendable(message, now):
+                    return message
         return None
+
+    def _note_ahead(self, sequence: int) -> None:
+        if sequence > self._sent_up_to:
+            self._ahead.add(sequence)
 
     def _trial_at(self) -> float:
         """When to try the message that may end the connection, if nothing else is there to be sent."""
@@ -278,6 +293,7 @@ class Delivery:
     def _take_trial(self) -> Message | None:
         while (sequence := self._suspects.next_trial()) is not None:
             if message := self._fetch(sequence):
+                self._note_ahead(sequence)
                 return message
             self._suspects.forget(sequence)
         return None

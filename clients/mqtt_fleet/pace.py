@@ -5,9 +5,9 @@ from __future__ import annotations
 # A broker that says "quota exceeded" is given less, down to one message in ten seconds, and then more again.
 LOWEST_RATE = 0.1
 CUT = 0.5
-GROWTH = 1.2
-# What is accepted, and a tenth more, is never cut.
-HEADROOM = 1.1
+GROWTH = 1.5
+# What is accepted, and a quarter more, is never cut.
+HEADROOM = 1.25
 
 
 class Pace:

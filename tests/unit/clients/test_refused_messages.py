@@ -315,6 +315,26 @@ def test_link_that_breaks_before_a_large_message_has_left_is_no_evidence(device:
     assert len(device.arrived) > 100
 
 
+def test_such_a_topic_is_not_sent_where_it_cannot_be_set_aside(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device.spool, "move_to_dead_letters", lambda *_: False)
+    device.store("bad", topic="a\r")
+    device.store("good")
+    device.run(180)
+    assert device.attempts == 1
+    assert [message.sequence for message in device.spool.after(0, 100)] == [1]
+
+
+def test_refused_message_is_tried_at_once_on_another_connection(device: Device) -> None:
+    device.answer = bad(0x83)
+    device.store("bad")
+    device.run(300)
+    assert device.arrived == []
+    device.end(Cause.CLOSED)
+    device.answer = lambda _: ACCEPTED
+    device.run(3)
+    assert device.arrived == [1]
+
+
 @pytest.mark.parametrize("topic", ["temperature\r", "temp\ufffe", "\ufdd0", "a\x85b"])
 def test_topic_stored_by_an_earlier_release_is_set_aside_unsent(device: Device, topic: str) -> None:
     device.store("good")
@@ -342,7 +362,7 @@ def test_broker_over_its_quota_keeps_the_connection_gets_less_and_loses_no_order
     before = device.attempts
     device.run(60)
 
-    # Five a second pass; a tenth more than that is tried, and not the hundred that are configured.
+    # Five a second pass; a little more than that is tried, and not the hundred that are configured.
     assert device.connections == 1
     assert device.attempts - before < 60 * 8
     assert len(device.arrived) > 90 * 3
