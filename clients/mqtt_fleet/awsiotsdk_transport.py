@@ -24,6 +24,7 @@ from awscrt.io import ClientBootstrap, DefaultHostResolver, EventLoopGroup
 from awsiot import mqtt5_client_builder
 
 from mqtt_fleet.config import Config
+from mqtt_fleet.traffic import Traffic, traffic
 from mqtt_fleet.transport import (
     Acknowledged,
     Cause,
@@ -38,7 +39,6 @@ from mqtt_fleet.tunnel import Tunnel
 
 # Longer than any connection lives after it failed.
 NEVER_RECONNECT_MS = 3_600_000
-PING_TIMEOUT_MS = 10_000
 # MQTT 5, 3.14.2.1: what a broker says that ends one connection on purpose: normal, administrative action, use another
 # server, server moved. What AWS says to DeleteConnection is not documented; "administrative action" is on its list.
 ADMINISTRATIVE = (0x00, 0x98, 0x9C, 0x9D)
@@ -58,6 +58,8 @@ class AwsIotSdkConnection:
         self._earlier_sockets = set(_peers(config.port))
         self._client: mqtt5.Client | None = None
         self._tunnel: Tunnel | None = None
+        # The one that leads to the endpoint: its file descriptor and inode.
+        self._socket: tuple[int, int] | None = None
         try:
             self._client = self._build()
         except (AwsCrtError, OSError, ValueError) as error:
@@ -86,7 +88,8 @@ class AwsIotSdkConnection:
             http_proxy_options=proxy,
             client_bootstrap=ClientBootstrap(group, DefaultHostResolver(group)),
             keep_alive_interval_sec=config.keep_alive,
-            ping_timeout_ms=PING_TIMEOUT_MS,
+            # As long as may be: a PINGREQ waits, unsent, behind the messages on a slow link.
+            ping_timeout_ms=(config.keep_alive - 1) * 1000,
             connack_timeout_ms=int(config.connect_timeout * 1000),
             session_behavior=behavior.REJOIN_ALWAYS if persistent else behavior.CLEAN,
             session_expiry_interval_sec=config.session_expiry,
@@ -124,6 +127,17 @@ class AwsIotSdkConnection:
             except Exception as error:  # noqa: BLE001
                 self._report(Subscribed(topic, f"AWS IoT SDK: {error}"))
 
+    def traffic(self) -> Traffic | None:
+        if self._socket is None:
+            return None
+        number, inode = self._socket
+        try:
+            with socket.socket(fileno=os.dup(number)) as duplicate:
+                # The SDK may have closed its own, and the number be another's.
+                return traffic(duplicate) if os.fstat(duplicate.fileno()).st_ino == inode else None
+        except OSError:
+            return None
+
     def close(self, timeout: float = 0.0) -> None:
         if client := self._client:
             client.stop(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION))
@@ -141,7 +155,9 @@ class AwsIotSdkConnection:
 
     def _on_success(self, data: mqtt5.LifecycleConnectSuccessData) -> None:
         peers = _peers(self._config.port)
-        address = next((peers[inode] for inode in peers if inode not in self._earlier_sockets), None)
+        inode = next((inode for inode in peers if inode not in self._earlier_sockets), None)
+        number, address = peers[inode] if inode is not None else (0, None)
+        self._socket = None if inode is None else (number, inode)
         if self._tunnel:
             address = self._tunnel.peer
         self._report(Connected(data.connack_packet.session_present, address))
@@ -166,6 +182,11 @@ class AwsIotSdkConnection:
                 self._report(PublishRefused(token, None, f"AWS IoT SDK: {error}"))
             return
         code = result.result().puback.reason_code
+        if code is None:
+            # What the SDK makes of a code that MQTT 5 has not for a PUBACK, such as 0x95.
+            unspecified = int(mqtt5.PubackReasonCode.UNSPECIFIED_ERROR)
+            self._report(PublishRefused(token, unspecified, "PUBACK: a reason code that MQTT 5 does not have for it"))
+            return
         if code >= mqtt5.PubackReasonCode.UNSPECIFIED_ERROR:
             self._report(PublishRefused(token, int(code), f"PUBACK: {code!r}"))
             return
@@ -176,7 +197,9 @@ class AwsIotSdkConnection:
             if any(word in str(error) for word in NOT_SENT):
                 self._report(Subscribed(topic, f"AWS IoT SDK: {error}"))
             return
-        refused = [code for code in result.result().reason_codes if code >= mqtt5.SubackReasonCode.UNSPECIFIED_ERROR]
+        # None: a code that the SDK does not know.
+        codes = result.result().reason_codes
+        refused = [code for code in codes if code is None or code >= mqtt5.SubackReasonCode.UNSPECIFIED_ERROR]
         self._report(Subscribed(topic, f"SUBACK: {refused[0]!r}" if refused else ""))
 
     def _on_received(self, data: mqtt5.PublishReceivedData) -> None:
@@ -190,8 +213,9 @@ def _cause(code: int) -> Cause:
     return Cause.CLOSED if code in ADMINISTRATIVE else Cause.LOST
 
 
-def _peers(port: int) -> dict[int, str]:
-    """This process's TCP connections to a port, as {inode: "address:port"}: the SDK does not tell its peer."""
+def _peers(port: int) -> dict[int, tuple[int, str]]:
+    """This process's TCP connections to a port, as {inode: (file descriptor, "address:port")}."""
+    # The SDK tells neither.
     peers = {}
     for entry in Path("/proc/self/fd").iterdir():
         try:
@@ -200,7 +224,7 @@ def _peers(port: int) -> dict[int, str]:
                 continue
             with socket.socket(fileno=os.dup(int(entry.name))) as duplicate:
                 if duplicate.family in (socket.AF_INET, socket.AF_INET6) and duplicate.getpeername()[1] == port:
-                    peers[status.st_ino] = "{}:{}".format(*duplicate.getpeername()[:2])
+                    peers[status.st_ino] = int(entry.name), "{}:{}".format(*duplicate.getpeername()[:2])
         except OSError:
             continue
     return peers

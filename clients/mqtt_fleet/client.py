@@ -236,7 +236,7 @@ class Client:
 
     def _hear(self, event: Event, acknowledged: list[Message]) -> None:
         if isinstance(event, Acknowledged):
-            if message := self._delivery.acknowledged(event.token):
+            if message := self._delivery.acknowledged(event.token, self._clock.monotonic()):
                 acknowledged.append(message)
                 self._on_acknowledged(message)
         elif isinstance(event, Connected):
@@ -246,7 +246,7 @@ class Client:
         elif isinstance(event, Subscribed):
             self._link.subscribed(event)
         elif isinstance(event, PublishRefused):
-            self._disconnect(event.reason)
+            self._delivery.refused(event, self._clock.monotonic())
         else:
             log.event(LOGGER, "command", topic=event.topic, bytes=len(event.payload))
 
@@ -261,7 +261,7 @@ class Client:
     def _on_connected(self, event: Connected) -> None:
         self._link.connected(event)
         if self._link.connection:
-            self._delivery.begin(self._link.connection)
+            self._delivery.begin(self._link.connection, self._clock.monotonic())
         self._mover.connected(event.address)
         if self._lookups:
             self._lookups.look_now()
@@ -269,7 +269,7 @@ class Client:
 
     def _disconnect(self, reason: str, cause: Cause = Cause.LOST, wait: float = 0.0, wanted: bool = False) -> None:
         self._link.close(reason, cause, wait, wanted)
-        self._delivery.end()
+        self._delivery.end(self._clock.monotonic(), None if wanted else cause)
         self._mover.connected(None)
         self._leave_by = math.inf
         self._say_status()
@@ -278,7 +278,7 @@ class Client:
         if problem := self._link.keep(now):
             self._disconnect(problem)
         elif now - self._delivery.silent_since() >= MOST_SILENCE:
-            self._disconnect(f"no PUBACK within {MOST_SILENCE:g} s")
+            self._disconnect(f"no PUBACK, and nothing sent, within {MOST_SILENCE:g} s")
         elif self._link.up:
             self._move(now)
 
@@ -298,6 +298,7 @@ class Client:
         self._next_housekeeping = now + HOUSEKEEPING_SECONDS
         self._spool.keep_house()
         self._delivery.stored()
+        self._delivery.look(now)
         if now >= self._next_status:
             self._say_status()
             self._write_metrics()

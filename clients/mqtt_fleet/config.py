@@ -41,6 +41,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "session_expiry": (0, 604800),
     "window": (1, 100),
     "outbox_max_bytes": (1 << 20, 1 << 40),
+    "dead_letters_max_bytes": (1 << 20, 1 << 40),
     "outbox_max_age": (1, 31_536_000),
     "publish_rate": (1, 100_000),
     "endpoint_watch_interval": (1, 3600),
@@ -83,6 +84,7 @@ class Config:
         outbox_max_bytes: most bytes of messages in the outbox.
         outbox_max_age: seconds after which a message is dropped; 0: never.
         outbox_when_full: "refuse" the new message, or "drop_oldest".
+        dead_letters_max_bytes: most bytes of messages that were set aside because the broker never takes them.
         resolvers: addresses of DNS servers to ask in place of the system's resolver; empty: the system's.
         endpoint_watch: "off", "log" when the endpoint's name leads elsewhere, or "move" there.
         endpoint_watch_interval: seconds between two looks.
@@ -114,6 +116,7 @@ class Config:
     outbox_max_bytes: int = 64 << 20
     outbox_max_age: float = 0.0
     outbox_when_full: str = "refuse"
+    dead_letters_max_bytes: int = 4 << 20
     resolvers: tuple[str, ...] = ()
     endpoint_watch: str = "log"
     endpoint_watch_interval: float = 10.0

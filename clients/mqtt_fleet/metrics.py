@@ -21,6 +21,7 @@ class Metrics:
         connection: "connected to ADDRESS:PORT since TIME" or "not connected: REASON".
         refused, dropped: number of messages by reason.
         resent: messages published again, each of which may arrive twice.
+        publishes_refused: publishes answered with a reason code of 0x80 or above, or not sent by the library.
     """
 
     connection: str = "not connected: starting"
@@ -31,6 +32,7 @@ class Metrics:
     refused: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     resent: int = 0
+    publishes_refused: int = 0
     connects: int = 0
     failures: int = 0
     endpoint_moves: int = 0
@@ -59,6 +61,10 @@ class Metrics:
             "accepted_total": ("messages stored", self.accepted),
             "acknowledged_total": ("messages acknowledged by the broker", self.acknowledged),
             "resent_total": ("messages published again, which may arrive twice", self.resent),
+            "publishes_refused_total": (
+                "publishes that the broker, or the library, did not take",
+                self.publishes_refused,
+            ),
             "connects_total": ("connections", self.connects),
             "connect_failures_total": ("attempts to connect that failed", self.failures),
             "endpoint_moves_total": ("times the endpoint's name was found to lead elsewhere", self.endpoint_moves),

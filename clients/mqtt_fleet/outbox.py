@@ -7,11 +7,15 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
+
+from mqtt_fleet import dead_letter_table
+from mqtt_fleet.dead_letter_table import DeadLetter
+from mqtt_fleet.refusals import Suspect
 
 # Text is published as it is, bytes in base64; None: the message is its number and time.
 Data = Union[str, bytes, None]
@@ -80,6 +84,7 @@ class Outbox:
         """
         self._path = path
         self._synchronous = ""
+        self._version: int | None = None
         with self._errors():
             self._database = sqlite3.connect(path, isolation_level=None)
         try:
@@ -106,6 +111,7 @@ class Outbox:
         for name, kind in ADDED_COLUMNS.items():
             if name not in columns:
                 self._database.execute(f"ALTER TABLE message ADD COLUMN {name} {kind}")
+        dead_letter_table.prepare(self._database)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -222,6 +228,34 @@ class Outbox:
         self.count -= len(numbers)
         self.bytes -= size
         return len(numbers)
+
+    def set_aside(self, message: Message, letter: DeadLetter, most_bytes: int) -> int:
+        """Move a message to the dead letters, within a transaction; return how many older ones had to go for it."""
+        with self._errors():
+            gone = dead_letter_table.put(self._database, letter, most_bytes)
+            if self.after(message.sequence - 1, 1)[:1] == [message]:
+                self._drop([message.sequence], message.size)
+        return gone
+
+    def suspects(self) -> dict[int, Suspect]:
+        """What is kept of messages that may end connections, by sequence number."""
+        with self._errors():
+            return dead_letter_table.suspects(self._database)
+
+    def keep_suspects(self, known: Mapping[int, Suspect], gone: Iterable[int] = ()) -> None:
+        """Add to what is kept, and remove from it, in a transaction of its own."""
+        with self.transaction(durable=False):
+            dead_letter_table.keep_suspects(self._database, known, gone)
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another process has written since the last call; `count` and `bytes` are right afterwards."""
+        with self._errors():
+            (version,) = self._database.execute("PRAGMA data_version").fetchone()
+        changed = self._version not in (None, version)
+        self._version = version
+        if changed:
+            self.recount()
+        return changed
 
     def dropped(self, limit: int) -> list[Range]:
         """(first, last) of dropped numbers that no consumer was told of yet."""

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+# A broker that says "quota exceeded" is given less, down to one message in ten seconds, and then more again.
+LOWEST_RATE = 0.1
+CUT = 0.5
+GROWTH = 1.5
+# What is accepted, and a quarter more, is never cut.
+HEADROOM = 1.25
+
 
 class Pace:
     """A token bucket; times are the monotonic clock's."""
@@ -9,14 +16,27 @@ class Pace:
     def __init__(self, rate: float, now: float) -> None:
         """`rate` per second, evenly: there is room for a tenth of a second's at once, and for one at least."""
         self._rate = rate
-        self._most = max(1.0, rate / 10)
         self._tokens = self._most
+        self._at = now
+
+    @property
+    def _most(self) -> float:
+        return max(1.0, self._rate / 10)
+
+    def change(self, rate: float, now: float) -> None:
+        """From now on `rate` per second."""
+        if rate != self._rate:
+            self._fill(now)
+            self._rate = rate
+            self._tokens = min(self._most, self._tokens)
+
+    def _fill(self, now: float) -> None:
+        self._tokens = min(self._most, self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = now
 
     def allowed(self, now: float) -> int:
         """How many may leave now."""
-        self._tokens = min(self._most, self._tokens + max(0.0, now - self._at) * self._rate)
-        self._at = now
+        self._fill(now)
         # Sums of floats fall short of whole numbers.
         return int(self._tokens + 1e-9)
 
@@ -28,3 +48,41 @@ class Pace:
     def next(self) -> float:
         """When one may leave."""
         return self._at + max(0.0, 1 - self._tokens) / self._rate
+
+
+class Throttle:
+    """The rate that a broker with a quota lets pass: lower after a second with a refusal, higher after one without.
+
+    Attributes:
+        rate: publishes per second.
+    """
+
+    def __init__(self, most: float, now: float) -> None:
+        """`most`: the configured rate, which it begins with and never exceeds."""
+        self.rate = most
+        self._most = most
+        self._since = now
+        self._accepted = 0
+        self._refused = 0
+
+    def accepted(self) -> None:
+        self._accepted += 1
+
+    def refused(self, now: float) -> None:
+        """The broker says that its quota is exceeded."""
+        self.turn(now)
+        self._refused += 1
+
+    def turn(self, now: float) -> None:
+        """Draw the conclusion when a second is over."""
+        elapsed = now - self._since
+        if elapsed < 1:
+            return
+        if self._refused:
+            lower = max(self.rate * CUT, self._accepted / elapsed * HEADROOM)
+            self.rate = max(LOWEST_RATE, min(self.rate, lower))
+        else:
+            # The exponent is bounded because GROWTH ** 10000 overflows.
+            self.rate = min(self._most, self.rate * GROWTH ** min(int(elapsed), 100))
+        self._since = now
+        self._accepted = self._refused = 0

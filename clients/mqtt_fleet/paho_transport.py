@@ -15,6 +15,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from mqtt_fleet.config import Config
 from mqtt_fleet.resolve import addresses
+from mqtt_fleet.traffic import Traffic, traffic
 from mqtt_fleet.transport import (
     ALPN_PORT,
     ALPN_PROTOCOL,
@@ -94,6 +95,10 @@ class PahoConnection:
             self._report(Subscribed(topic, f"paho-mqtt: {error}"))
             return
         self._subscriptions[mid] = topic
+
+    def traffic(self) -> Traffic | None:
+        connection = self._socket
+        return traffic(connection) if isinstance(connection, socket.socket) else None
 
     def close(self, timeout: float = 0.0) -> None:
         self._closed.set()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from mqtt_fleet import log
 from mqtt_fleet.clock import Clock, iso
 from mqtt_fleet.config import Config
+from mqtt_fleet.dead_letter_table import DeadLetter
 from mqtt_fleet.metrics import Metrics
 from mqtt_fleet.outbox import Message, Outbox, OutboxDamagedError, OutboxError, Range
+from mqtt_fleet.refusals import Suspect
 from mqtt_fleet.reserve import Reserve
 from mqtt_fleet.sources.submission import Answer, Refused, Stored, Submission
 
@@ -37,6 +39,7 @@ class Spool:
         self._path = config.outbox
         self._most_bytes = config.outbox_max_bytes
         self._most_age = config.outbox_max_age
+        self._most_dead_bytes = config.dead_letters_max_bytes
         self._drops = config.outbox_when_full == "drop_oldest"
         self._metrics = metrics
         self._clock = clock
@@ -50,6 +53,8 @@ class Spool:
         self._unremoved: list[Message] = []
         self._refusals = log.Tally(LOGGER, "refused", LOG_SECONDS)
         self._drops_logged = log.Tally(LOGGER, "dropped", LOG_SECONDS)
+        self._aside_logged = log.Tally(LOGGER, "set_aside", LOG_SECONDS)
+        self._deletions_logged = log.Tally(LOGGER, "dead_letters_deleted", LOG_SECONDS)
         self.stream = ""
         self._open()
 
@@ -115,12 +120,38 @@ class Spool:
         """The broker has acknowledged the message that told."""
         self._attempt(lambda outbox: outbox.forget_dropped(told))
 
+    def move_to_dead_letters(self, message: Message, code: int | None, reason: str) -> bool:
+        """Move a message that the broker never takes to the dead letters; False where the disk does not let it."""
+        letter = DeadLetter(message.sequence, code, reason, self._clock.wall())
+        gone = self._attempt(lambda outbox: self._move(outbox, message, letter))
+        if gone is None:
+            return False
+        self._metrics.dropped["refused"] += 1
+        fields = {"sequence": message.sequence, "topic": message.topic, "bytes": message.size, "reason": reason}
+        self._aside_logged.add(self._clock.monotonic(), 1, **fields)
+        if gone:
+            self._deletions_logged.add(self._clock.monotonic(), gone, most_bytes=self._most_dead_bytes)
+        return True
+
+    def _move(self, outbox: Outbox, message: Message, letter: DeadLetter) -> int:
+        with outbox.transaction():
+            return outbox.set_aside(message, letter, self._most_dead_bytes)
+
+    def suspects(self) -> dict[int, Suspect]:
+        """What earlier connections and processes have shown of messages that may end connections."""
+        return self._attempt(lambda outbox: outbox.suspects()) or {}
+
+    def keep_suspects(self, known: Mapping[int, Suspect], gone: Iterable[int]) -> None:
+        """Keep it for the process that may follow; without it, it is found out again."""
+        self._attempt(lambda outbox: outbox.keep_suspects(known, gone))
+
     def keep_house(self) -> None:
         """Drop what is too old, remove what could not be, and count; to be called every second or so."""
         if self._outbox is None:
             self._open()
         self.commit([])
         self._make_room()
+        self._attempt(lambda outbox: outbox.changed_elsewhere())
         if self._most_age:
             oldest = self._now() - self._most_age
             self._count_dropped("age", self._attempt(lambda outbox: self._expire(outbox, oldest)) or 0)
@@ -130,6 +161,8 @@ class Spool:
         self._metrics.backlog_bytes = self._outbox.bytes if self._outbox else 0
         self._refusals.flush(self._clock.monotonic())
         self._drops_logged.flush(self._clock.monotonic())
+        self._aside_logged.flush(self._clock.monotonic())
+        self._deletions_logged.flush(self._clock.monotonic())
 
     def _make_room(self) -> None:
         """Get the reserve back, from the outbox's own space if need be."""

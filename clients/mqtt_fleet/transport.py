@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, Union
 
 from mqtt_fleet.config import Config
+from mqtt_fleet.traffic import Traffic
 
 # AWS IoT Core, "Device communication protocols": MQTT with a client certificate on port 443 needs this ALPN.
 ALPN_PORT = 443
@@ -95,6 +96,9 @@ class Connection(Protocol):
 
     def subscribe(self, topic: str) -> None:
         """Subscribe at QoS 1; answered by Subscribed. Never raises."""
+
+    def traffic(self) -> Traffic | None:
+        """How far the connection's bytes have come; None where it cannot be told."""
 
     def close(self, timeout: float = 0.0) -> None:
         """End the connection, waiting at most `timeout` seconds for a proper DISCONNECT."""

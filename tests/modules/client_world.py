@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -120,9 +120,11 @@ class World:
             "the monitor subscribed in both regions",
         )
 
-    def start_broker(self, region: str) -> None:
+    def start_broker(self, region: str, lines: Sequence[str] = (), listener_lines: Sequence[str] = ()) -> None:
+        """Begin a broker; `lines` more of its configuration, `listener_lines` for devices alone."""
         address = BROKERS[region]
-        lines = ["user root", "per_listener_settings true", "log_dest stderr", f"listener {self.port} {address}"]
+        lines = ["user root", "per_listener_settings true", "log_dest stderr", *lines]
+        lines += [f"listener {self.port} {address}", *listener_lines]
         lines += [f"cafile {self.folder}/ca.crt", f"certfile {self.folder}/server.crt"]
         lines += [f"keyfile {self.folder}/server.key", "require_certificate true", "allow_anonymous true"]
         lines += [f"listener {self.plain_port} {address}", "allow_anonymous true", f"plugin {self.plugin}"]

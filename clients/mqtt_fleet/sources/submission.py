@@ -10,14 +10,13 @@ from typing import Any, Protocol, Union
 
 from mqtt_fleet.outbox import Data
 from mqtt_fleet.text import shortened
+from mqtt_fleet.topic import LEVEL_FORBIDDEN, TOPIC_BYTES, forbidden
 
-# AWS IoT Core, "Message broker and protocol quotas": a publish request has at most 128 KiB, a topic
-# at most 256 bytes of UTF-8. The rest of the request: topic, number, time, dropped ranges.
+# AWS IoT Core, "Message broker and protocol quotas": a publish request has at most 128 KiB.
+# The rest of the request: topic, number, time, dropped ranges.
 PUBLISH_BYTES = 128 << 10
 REST_BYTES = 4096
 DATA_BYTES = PUBLISH_BYTES - REST_BYTES
-TOPIC_BYTES = 256
-TOPIC_FORBIDDEN = "/+#\0"
 # Characters of a wrong value that are told.
 MOST_SHOWN = 100
 KEYS = {"data", "data_base64", "topic"}
@@ -145,9 +144,12 @@ def check_topic(topic: Any, message_topic: str) -> str:
     Raises:
         InvalidMessageError: it is none.
     """
-    if not isinstance(topic, str) or not topic or set(topic) & set(TOPIC_FORBIDDEN):
-        raise InvalidMessageError("topic", f"topic: found {_shown(topic)}, expected one level without / + # and NUL")
-    size = len(f"{message_topic}/{_text('topic', topic)}".encode())
+    if not isinstance(topic, str) or not topic or set(topic) & set(LEVEL_FORBIDDEN):
+        raise InvalidMessageError("topic", f"topic: found {_shown(topic)}, expected one level without / + #")
+    _text("topic", topic)
+    if letter := forbidden(topic):
+        raise InvalidMessageError("topic", f"topic: found {letter}, for which brokers close the connection")
+    size = len(f"{message_topic}/{topic}".encode())
     if size > TOPIC_BYTES:
         raise InvalidMessageError("topic", f"topic: found {size} bytes as published, expected at most {TOPIC_BYTES}")
     return topic

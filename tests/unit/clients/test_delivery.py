@@ -15,6 +15,7 @@ from mqtt_fleet.delivery import Delivery
 from mqtt_fleet.metrics import Metrics
 from mqtt_fleet.sources.submission import Submission
 from mqtt_fleet.spool import Spool
+from mqtt_fleet.traffic import Traffic
 
 
 class Broker:
@@ -24,6 +25,7 @@ class Broker:
         self.tokens = itertools.count(1)
         self.sequences: list[int] = []
         self.unacknowledged: list[int] = []
+        self.taken = 0
 
     def publish(self, _: str, payload: bytes) -> int:
         self.sequences.append(json.loads(payload)["sequence"])
@@ -32,6 +34,9 @@ class Broker:
 
     def subscribe(self, topic: str) -> None:
         pass
+
+    def traffic(self) -> Traffic:
+        return Traffic(self.taken, 0)
 
     def close(self, timeout: float = 0.0) -> None:
         pass
@@ -110,3 +115,30 @@ def test_what_is_sent_again_is_counted(stage: Stage) -> None:
     stage.delivery.send(1.0)
     assert stage.metrics.resent == 10
     assert stage.delivery.silent_since() == 1.0
+
+
+def test_silence_begins_when_the_oldest_message_moves_no_more(stage: Stage) -> None:
+    stage.spool.commit([Submission("x" * 100_000)] * 2)
+    stage.delivery.begin(stage.broker)
+    stage.delivery.send(0.0)
+    # The second waits: the first shows whether the link is fast.
+    assert stage.broker.sequences == [1]
+    for second in range(1, 31):
+        stage.broker.taken += 3000
+        stage.delivery.look(float(second))
+    assert stage.delivery.silent_since() == 30.0
+    # The link is dead from here on.
+    for second in range(31, 60):
+        stage.delivery.look(float(second))
+    assert stage.delivery.silent_since() == 30.0
+
+
+def test_broker_that_takes_all_and_acknowledges_nothing_is_silent(stage: Stage) -> None:
+    stage.spool.commit([Submission("x" * 1000)])
+    stage.delivery.begin(stage.broker)
+    stage.delivery.send(0.0)
+    for second in range(1, 60):
+        stage.broker.taken += 31
+        stage.delivery.look(float(second))
+    # The message's bytes, and no PINGREQ after them.
+    assert stage.delivery.silent_since() < 40.0

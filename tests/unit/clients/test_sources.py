@@ -27,6 +27,7 @@ from mqtt_fleet.sources.submission import (
     Rejected,
     Stored,
     Submission,
+    check_topic,
     parse,
 )
 from mqtt_fleet.sources.unix_socket import LINE_BYTES, MOST_ANSWER_BYTES, MOST_CONNECTIONS, UnixSocket
@@ -73,6 +74,13 @@ def test_request_is_read(request_line: dict[str, object], data: object, topic: s
         (b'{"data": "x", "topic": "a#"}', "topic", "topic: found 'a#'"),
         (b'{"data": "x", "topic": ""}', "topic", "topic: found ''"),
         (b'{"data": "x", "topic": "a\\u0000"}', "topic", "topic: found"),
+        (b'{"data": "x", "topic": "temperature\\r"}', "topic", "topic: found U+000D, for which brokers close"),
+        (b'{"data": "x", "topic": "\\u001b[0m"}', "topic", "topic: found U+001B"),
+        (b'{"data": "x", "topic": "a\\u0085"}', "topic", "topic: found U+0085"),
+        (b'{"data": "x", "topic": "a\\ufffe"}', "topic", "topic: found U+FFFE"),
+        (b'{"data": "x", "topic": "\\ufdd0"}', "topic", "topic: found U+FDD0"),
+        (b'{"data": "x", "topic": "\\ud83f\\udfff"}', "topic", "topic: found U+1FFFF"),
+        (b'{"data": "x", "topic": "\\ud800"}', "malformed", "topic: found half of a surrogate pair"),
         (b'{"data": "x", "topic": 7}', "topic", "topic: found 7"),
         (b'{"data": "x", "topic": "' + b"t" * 240 + b'"}', "topic", "topic: found 265 bytes"),
         (b'{"data": "' + b"x" * DATA_BYTES + b'"}', "oversized", f"found {DATA_BYTES + 2} bytes"),
@@ -469,3 +477,19 @@ def test_line_of_standard_input_that_is_too_long_is_passed_over(pipe: Pipe, reci
     wait_until(lambda: len(recipient.stored) == 2)
     assert [item.data for item in recipient.stored] == ["after", "last"]
     assert [item.reason for item in recipient.rejected] == ["oversized", "oversized"]
+
+
+@pytest.mark.parametrize("client_id", ["device-1", "ä" * 64, "c" * 128])
+def test_topic_is_measured_in_bytes_as_it_is_published(client_id: str) -> None:
+    base = f"fleet/{client_id}/messages"
+    room = 256 - len(f"{base}/".encode())
+    letters, rest = divmod(room, 2)
+    topic = "ä" * letters + "a" * rest
+    assert check_topic(topic, base) == topic
+    with pytest.raises(InvalidMessageError, match="found 257 bytes as published, expected at most 256"):
+        check_topic(topic + "a", base)
+
+
+@pytest.mark.parametrize("topic", ["a b", "$x", "\ufeffa", "😀", "\ufdcf", "\ufdf0", "\ufffd", "\xa0"])
+def test_topic_that_brokers_take_is_taken(topic: str) -> None:
+    assert check_topic(topic, "fleet/c/messages") == topic
