@@ -33,6 +33,7 @@ class Attempt:
         self.peer = ""
         self.far = ""
         self.cancelled = threading.Event()
+        self._open = True
 
     def shakes_hands(self) -> None:
         """TCP is done, TLS begins."""
@@ -41,6 +42,18 @@ class Attempt:
     def asks_broker(self) -> None:
         """TLS is done, the CONNECT goes out."""
         self.at = f"CONNACK from {self.far}"
+
+    def succeeded(self, memory: Memory) -> None:
+        """The broker has accepted it."""
+        self._open = False
+        memory.worked(self.address)
+
+    def give_up(self, memory: Memory) -> None:
+        """Nothing comes of it; after `succeeded` this says nothing about the address."""
+        self.cancelled.set()
+        if self._open and self.address:
+            memory.failed(self.address)
+        self._open = False
 
     def phase(self) -> str:
         """What it waits for."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Union
 
 from mqtt_fleet import log
+from mqtt_fleet.attempt import MEMORY
 from mqtt_fleet.clock import Clock
 from mqtt_fleet.config import Config, ConfigError, load, require_credentials
 from mqtt_fleet.delivery import MOST_SILENCE, Delivery
@@ -131,7 +132,8 @@ class Client:
 
     def _make_lookups(self) -> Lookups | None:
         config = self._config
-        if config.endpoint_watch == "off" or is_address(config.endpoint):
+        # Where a proxy looks the name up, the answers here say nothing about the connection.
+        if config.endpoint_watch == "off" or config.proxy or is_address(config.endpoint):
             return None
         return Lookups(config.endpoint, config.port, config.resolvers, config.endpoint_watch_interval, self._items.put)
 
@@ -382,7 +384,7 @@ def _run(config: Config, environment: Mapping[str, str]) -> int | None:
 def execute_anew(configuration: Path, failures: int, execute: Callable[..., object] = os.execve) -> None:
     """Put a new process in the place of this one; only what is on disk stays."""
     command = [sys.executable, "-m", "mqtt_fleet.client", "--config", str(configuration)]
-    execute(sys.executable, command, {**os.environ, FAILURES_VARIABLE: str(failures)})
+    execute(sys.executable, command, {**os.environ, FAILURES_VARIABLE: str(failures), **MEMORY.variables()})
 
 
 if __name__ == "__main__":

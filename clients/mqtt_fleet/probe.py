@@ -11,6 +11,10 @@ from mqtt_fleet import tls
 from mqtt_fleet.attempt import Attempt, ConnectError
 from mqtt_fleet.config import Config
 
+DIAGNOSE_SECONDS = 3.0
+# AWS IoT Core closes so where the policy has no iot:Connect for the client ID.
+CLOSED_WITHOUT_CONNACK = "the broker closed the connection: may the certificate connect with this client ID?"
+
 
 def probe(config: Config, address: str, timeout: float) -> str:
     """Why no TLS connection with the endpoint's certificate can be made to an address; "" where it can.
@@ -35,3 +39,12 @@ def probe(config: Config, address: str, timeout: float) -> str:
     except ConnectError as error:
         return str(error)
     return str(attempt.error(problem)) if problem else ""
+
+
+def diagnose(config: Config, attempt: Attempt, said: str) -> str:
+    """Why an attempt failed in TLS, or before the CONNACK, of which the library said `said`; blocks.
+
+    In TLS 1.3 a broker refuses a client's certificate after the handshake, so that the library sees nothing but an end.
+    """
+    address = "" if config.proxy else attempt.address
+    return probe(config, address, DIAGNOSE_SECONDS) or str(attempt.error(said))
