@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 # Hands the memory to a process that takes the place of this one.
 FAILED_VARIABLE = "MQTT_FLEET_FAILED_ADDRESSES"
@@ -34,6 +36,8 @@ class Attempt:
         self.far = ""
         self.cancelled = threading.Event()
         self._open = True
+        self._lock = threading.Lock()
+        self._held: socket.socket | None = None
 
     def shakes_hands(self) -> None:
         """TCP is done, TLS begins."""
@@ -43,17 +47,29 @@ class Attempt:
         """TLS is done, the CONNECT goes out."""
         self.at = f"CONNACK from {self.far}"
 
+    def holds(self, connection: socket.socket) -> None:
+        """Its socket from now on, which is shut down when it is given up, whoever waits at it."""
+        with self._lock:
+            self._held = connection
+            if self.cancelled.is_set():
+                _shut(connection)
+
     def succeeded(self, memory: Memory) -> None:
         """The broker has accepted it."""
-        self._open = False
+        with self._lock:
+            self._open = False
+            self._held = None
         memory.worked(self.address)
 
     def give_up(self, memory: Memory) -> None:
         """Nothing comes of it; after `succeeded` this says nothing about the address."""
-        self.cancelled.set()
-        if self._open and self.address:
+        with self._lock:
+            self.cancelled.set()
+            fails, self._open = self._open, False
+            if self._held:
+                _shut(self._held)
+        if fails and self.address:
             memory.failed(self.address)
-        self._open = False
 
     def phase(self) -> str:
         """What it waits for."""
@@ -107,6 +123,11 @@ class Memory:
         """Environment of the next process."""
         with self._lock:
             return {FAILED_VARIABLE: ",".join(self._failed)}
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 # One for the process, since each connection is a new one.

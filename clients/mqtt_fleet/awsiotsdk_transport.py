@@ -39,10 +39,14 @@ from mqtt_fleet.tunnel import Tunnel
 # Longer than any connection lives after it failed.
 NEVER_RECONNECT_MS = 3_600_000
 PING_TIMEOUT_MS = 10_000
+# After the broker's last bytes; libraries answer in milliseconds.
+SILENCE_SECONDS = 1.0
 # MQTT 5, 3.14.2.1: what a broker says that ends one connection on purpose: normal, administrative action, use another
 # server, server moved. What AWS says to DeleteConnection is not documented; "administrative action" is on its list.
 ADMINISTRATIVE = (0x00, 0x98, 0x9C, 0x9D)
 TAKEN_OVER = 0x8E
+# The SDK's errors where it cannot use a certificate, a key or a CA file.
+FILE_ERRORS = ("TLS_CTX_ERROR", "INVALID_ARGUMENT", "AWS_ERROR_PEM", "FILE_VALIDATION")
 # The SDK's errors for a packet that it does not send; the others tell that the connection has ended.
 NOT_SENT = ("VALIDATION", "ENCODE", "INVALID_ARGUMENT")
 
@@ -55,6 +59,7 @@ class AwsIotSdkConnection:
         self._report = report
         self._tokens = itertools.count(1)
         self._stopped = threading.Event()
+        self._settled = threading.Event()
         self._up = False
         self._attempt = Attempt(config.endpoint)
         self._tunnel = Tunnel(config, self._attempt)
@@ -62,11 +67,12 @@ class AwsIotSdkConnection:
         try:
             self._client = self._build()
             self._client.start()
+            threading.Thread(target=self._watch_handshake, name="handshake", daemon=True).start()
         # What the SDK raises has no common class.
         except Exception as error:  # noqa: BLE001
             self._stopped.set()
             self._tunnel.close()
-            report(Disconnected(f"{config.endpoint}: AWS IoT SDK: {_said(error)}"))
+            report(Disconnected(f"{config.endpoint}: AWS IoT SDK: {_said(error)}{_files(config, error)}"))
 
     def _build(self) -> mqtt5.Client:
         config = self._config
@@ -128,6 +134,7 @@ class AwsIotSdkConnection:
 
     def close(self, timeout: float = 0.0) -> None:
         deadline = time.monotonic() + timeout
+        self._settled.set()
         if client := self._client:
             client.stop(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION))
         if timeout:
@@ -141,6 +148,7 @@ class AwsIotSdkConnection:
         self._client = None
 
     def _end(self, reason: str, cause: Cause = Cause.LOST) -> None:
+        self._settled.set()
         if client := self._client:
             client.stop()
         self._attempt.give_up(MEMORY)
@@ -148,6 +156,7 @@ class AwsIotSdkConnection:
 
     def _on_success(self, data: mqtt5.LifecycleConnectSuccessData) -> None:
         self._up = True
+        self._settled.set()
         self._attempt.succeeded(MEMORY)
         self._report(connected(self._config, self._attempt, data.connack_packet.session_present))
 
@@ -163,6 +172,21 @@ class AwsIotSdkConnection:
             why = threading.Thread(target=self._explain, args=(data.exception,), name="diagnose", daemon=True)
             why.start()
 
+    def _watch_handshake(self) -> None:
+        """Find out what is wrong where the SDK goes silent after the broker's certificate.
+
+        It says that it does not take one only after a random pause of 10 to 30 s (s2n-tls, usage guide, "Blinding"),
+        which is longer than an attempt lasts.
+        """
+        silence = min(SILENCE_SECONDS, self._config.connect_timeout / 5)
+        while not self._settled.wait(silence / 2):
+            heard = self._tunnel.heard_at
+            if heard and self._attempt.at.startswith("TLS") and time.monotonic() - heard >= silence:
+                problem = diagnose(self._config, self._attempt)
+                if problem and not self._settled.is_set():
+                    self._end(problem)
+                return
+
     def _explain(self, error: Exception) -> None:
         """Why there is no CONNACK."""
         said = f"AWS IoT SDK: {_said(error)}"
@@ -171,7 +195,7 @@ class AwsIotSdkConnection:
             return
         if self._attempt.at.startswith("CONNACK"):
             said = f"{CLOSED_WITHOUT_CONNACK} {said}"
-        self._end(diagnose(self._config, self._attempt, said))
+        self._end(diagnose(self._config, self._attempt) or str(self._attempt.error(said)))
 
     def _on_disconnection(self, data: mqtt5.LifecycleDisconnectData) -> None:
         if packet := data.disconnect_packet:
@@ -214,6 +238,14 @@ def words(code: int) -> str:
     """A reason code of MQTT 5 as text, such as "not authorized (0x87)"."""
     name = getattr(code, "name", "").lower().replace("_", " ")
     return f"{name} (0x{int(code):02x})".strip()
+
+
+def _files(config: Config, error: Exception) -> str:
+    """Which files the SDK may mean: it does not say, and takes less than OpenSSL does."""
+    if not any(word in str(error) for word in FILE_ERRORS):
+        return ""
+    names = (config.certificate, config.private_key, config.ca)
+    return ": it does not take one of " + ", ".join(str(name) for name in names)
 
 
 def _said(error: object) -> str:

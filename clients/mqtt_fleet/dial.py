@@ -36,10 +36,12 @@ def reach(config: Config, attempt: Attempt, deadline: float, address: str = "") 
         attempt.at = "name lookup"
         raw = Race(attempt, MEMORY).run(address or config.endpoint, config.port, config.resolvers, deadline)
         attempt.far = attempt.peer
+        attempt.holds(raw)
         return raw
     proxy = parse(config.proxy)
     attempt.at = f"name lookup of the proxy {proxy.host}"
     raw = Race(attempt, MEMORY, "the proxy ").run(proxy.host, proxy.port, config.resolvers, deadline)
+    attempt.holds(raw)
     target = peer(address or config.endpoint, config.port)
     attempt.at = f"CONNECT by the proxy {attempt.peer}"
     try:

@@ -177,7 +177,7 @@ class PahoConnection:
         if isinstance(problem, ssl.SSLError):
             self._attempt.shakes_hands()
             return str(self._attempt.error(tls.explain(self._config, problem)))
-        return diagnose(self._config, self._attempt, CLOSED_WITHOUT_CONNACK)
+        return diagnose(self._config, self._attempt) or str(self._attempt.error(CLOSED_WITHOUT_CONNACK))
 
     def _on_subscribe(self, _: Client, __: Any, mid: int, codes: list[ReasonCode], ___: Any) -> None:
         refused = next((str(code) for code in codes if code.is_failure), "")

@@ -41,10 +41,9 @@ def probe(config: Config, address: str, timeout: float) -> str:
     return str(attempt.error(problem)) if problem else ""
 
 
-def diagnose(config: Config, attempt: Attempt, said: str) -> str:
-    """Why an attempt failed in TLS, or before the CONNACK, of which the library said `said`; blocks.
+def diagnose(config: Config, attempt: Attempt) -> str:
+    """Why an attempt gets no further in TLS, or not to the CONNACK: what `probe` says of its address; blocks.
 
     In TLS 1.3 a broker refuses a client's certificate after the handshake, so that the library sees nothing but an end.
     """
-    address = "" if config.proxy else attempt.address
-    return probe(config, address, DIAGNOSE_SECONDS) or str(attempt.error(said))
+    return probe(config, "" if config.proxy else attempt.address, DIAGNOSE_SECONDS)

@@ -77,7 +77,7 @@ def secure(
     try:
         made = context(config)
         made.sslsocket_class = kind
-        return _secured(made, config.endpoint, raw, deadline)
+        return _secured(made, attempt, config.endpoint, raw, deadline)
     except (OSError, ValueError) as error:
         raw.close()
         MEMORY.failed(attempt.address)
@@ -86,9 +86,11 @@ def secure(
         raise attempt.error(explain(config, error, leaf)) from error
 
 
-def _secured(made: ssl.SSLContext, name: str, raw: socket.socket, deadline: float) -> ssl.SSLSocket:
+def _secured(made: ssl.SSLContext, attempt: Attempt, name: str, raw: socket.socket, deadline: float) -> ssl.SSLSocket:
     raw.setblocking(False)
     secured = made.wrap_socket(raw, server_hostname=name, do_handshake_on_connect=False)
+    # It has taken the descriptor over.
+    attempt.holds(secured)
     try:
         while True:
             try:
@@ -184,8 +186,9 @@ def _server_certificate(config: Config, address: str, deadline: float) -> bytes:
     unverified = context(config)
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
-    raw = reach(config, Attempt(config.endpoint), deadline, address)
-    with _secured(unverified, config.endpoint, raw, deadline) as secured:
+    attempt = Attempt(config.endpoint)
+    raw = reach(config, attempt, deadline, address)
+    with _secured(unverified, attempt, config.endpoint, raw, deadline) as secured:
         return secured.getpeercert(binary_form=True) or b""
 
 

@@ -36,6 +36,7 @@ class Tunnel:
     Attributes:
         port: on 127.0.0.1.
         problem: why there is no connection to the endpoint, or "".
+        heard_at: when the endpoint last sent something, by the monotonic clock, or None.
     """
 
     def __init__(self, config: Config, attempt: Attempt) -> None:
@@ -43,6 +44,7 @@ class Tunnel:
         self._attempt = attempt
         self._deadline = time.monotonic() + config.connect_timeout
         self.problem = ""
+        self.heard_at: float | None = None
         self._lock = threading.Lock()
         self._near: socket.socket | None = None
         self._flushed = threading.Event()
@@ -55,9 +57,11 @@ class Tunnel:
     def close(self) -> None:
         """End both connections; what the library has sent may be lost."""
         self._attempt.cancelled.set()
-        with self._lock, suppress(OSError):
-            if self._near:
-                self._near.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            for each in (self._listener, self._near):
+                with suppress(OSError):
+                    if each:
+                        each.shutdown(socket.SHUT_RDWR)
 
     def wait(self, timeout: float) -> None:
         """Until what the library sent is on its way, and the library has closed its end."""
@@ -91,7 +95,10 @@ class Tunnel:
             self._attempt.shakes_hands()
             near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            carry(near, far, FirstData(self._attempt.asks_broker), self._flushed.set)
+            carry(near, far, FirstData(self._attempt.asks_broker), self._hear, self._flushed.set)
+
+    def _hear(self, _: bytes) -> None:
+        self.heard_at = time.monotonic()
 
     def _check(self, head: bytes) -> None:
         words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
@@ -156,17 +163,24 @@ class Direction:
             self._waiting = memoryview(b"")
 
 
-def carry(near: socket.socket, far: socket.socket, see: Callable[[bytes], None], flushed: Callable[[], None]) -> None:
+def carry(
+    near: socket.socket,
+    far: socket.socket,
+    see: Callable[[bytes], None],
+    hear: Callable[[bytes], None],
+    flushed: Callable[[], None],
+) -> None:
     """Carry bytes between two sockets until both have ended, or the near one has and the far one does not follow.
 
     Args:
         see: given what comes from the near one.
+        hear: given what comes from the far one.
         flushed: called once the near one has ended and all that came from it was handed on.
     """
     near.setblocking(False)
     far.setblocking(False)
     out = Direction(near, far, see)
-    back = Direction(far, near, lambda _: None)
+    back = Direction(far, near, hear)
     end: float | None = None
     while not (out.over and back.over):
         if out.over and end is None:
