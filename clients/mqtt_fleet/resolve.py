@@ -95,7 +95,8 @@ def _ask(host: str, resolvers: Sequence[str]) -> Lookup:
     if not any(found for found, _ in answers.values()) and problems:
         raise problems[0]
     canonical = next((name for found, name in answers.values() if found), host)
-    addresses = tuple(address for found, _ in answers.values() for address in found)
+    # IPv4 first, for who takes the first.
+    addresses = tuple(address for family in sorted(answers) for address in answers[family][0])
     return Lookup(addresses, canonical, tuple(set(FAMILIES) - set(answers)))
 
 

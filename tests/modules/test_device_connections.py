@@ -173,6 +173,15 @@ def test_expired_certificate_of_the_broker_is_told_with_its_date(device: Device,
     assert reason.startswith(f"{ENDPOINT}: TLS with 127.0.0.1:{port}: certificate expired on {day}T")
 
 
+def test_expired_certificate_is_told_although_the_sdk_says_nothing(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What it does for 10 to 30 s, at random.
+    monkeypatch.setattr("mqtt_fleet.awsiotsdk_transport.AwsIotSdkConnection._on_failure", lambda *_: None)
+    with broker(device, -DAY) as port:
+        assert "certificate expired on " in device.refused(library="awsiotsdk", port=port)
+
+
 @LIBRARIES
 def test_broker_of_another_ca_or_name_is_told(device: Device, library: str, tmp_path: Path) -> None:
     with broker(device) as port:

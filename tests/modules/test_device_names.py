@@ -35,7 +35,7 @@ def test_both_families_are_found(server: str) -> None:
     with address_server({NAME: "192.0.2.1 2001:db8::1"}, server, 53):
         assert addresses_of(NAME, 8883, V4, [server]) == ["192.0.2.1"]
         assert addresses_of(NAME, 8883, V6, [server]) == ["2001:db8::1"]
-        assert look_up(NAME, 8883, [server]) == Lookup(("2001:db8::1", "192.0.2.1"), NAME)
+        assert look_up(NAME, 8883, [server]) == Lookup(("192.0.2.1", "2001:db8::1"), NAME)
 
 
 def test_family_that_the_name_has_not_is_none(server: str) -> None:
