@@ -35,6 +35,7 @@ class Device:
 
     config: Config
     authority: Authority
+    memory: Memory
     names: dict[int, list[str]] = field(default_factory=dict)
     events: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
     connections: list[Connection] = field(default_factory=list)
@@ -80,8 +81,8 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
         port=1,
         connect_timeout=TIMEOUT,
     )
-    made = Device(config, authority, {socket.AF_INET: ["127.0.0.1"], socket.AF_INET6: []})
     memory = Memory({})
+    made = Device(config, authority, memory, {socket.AF_INET: ["127.0.0.1"], socket.AF_INET6: []})
     for module in ("attempt", "dial", "tls", "paho_transport", "awsiotsdk_transport"):
         monkeypatch.setattr(f"mqtt_fleet.{module}.MEMORY", memory)
     monkeypatch.setattr(dial, "addresses_of", lambda _, __, family, ___: made.names[family])

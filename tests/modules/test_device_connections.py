@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import queue
 import shutil
 import socket
 import ssl
@@ -41,6 +42,9 @@ def test_first_address_that_is_dead_is_passed_over(device: Device, library: str)
     device.names = {V4: ["127.0.0.5", "127.0.0.1"], V6: []}
     with broker(device) as port, black_hole("127.0.0.5", port):
         assert device.connected(library=library, port=port).address == f"127.0.0.1:{port}"
+    # Next time it comes last.
+    assert device.memory.has_failed("127.0.0.5")
+    assert not device.memory.has_failed("127.0.0.1")
 
 
 @LIBRARIES
@@ -138,6 +142,27 @@ def wait_for(condition: object) -> None:
             return
         pause.wait(0.01)
     pytest.fail("condition not met")
+
+
+@LIBRARIES
+@pytest.mark.parametrize("proxied", [False, True])
+def test_attempt_that_is_given_up_leaves_no_connection_behind(device: Device, library: str, proxied: bool) -> None:
+    accepted: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
+
+    def accept() -> None:
+        accepted.put(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        port = listener.getsockname()[1]
+        device.config = replace(device.config, connect_timeout=300, proxy=f"http://127.0.0.1:{port}" if proxied else "")
+        hanging = device.connect(library=library, port=port)
+        with accepted.get(timeout=30) as theirs:
+            theirs.settimeout(30)
+            assert theirs.recv(10_000)
+            hanging.close()
+            while theirs.recv(10_000):
+                pass
 
 
 @LIBRARIES
