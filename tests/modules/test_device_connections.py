@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import queue
 import shutil
 import socket
@@ -35,6 +36,17 @@ def silent(address: str, port: int) -> Iterator[None]:
     with socket.create_server((address, port)) as listener:
         yield
         listener.close()
+
+
+def server_context(device: Device) -> ssl.SSLContext:
+    """TLS of a server with the endpoint's name."""
+    pair = device.authority.issue(ENDPOINT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    # The SDK talks to no server that wants no certificate.
+    context.load_verify_locations(device.config.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 @LIBRARIES
@@ -244,14 +256,36 @@ def test_code_of_a_connack_is_told_in_words(device: Device, library: str) -> Non
     assert device.events.empty()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="port 443 needs root")
+@LIBRARIES
+@pytest.mark.parametrize("proxied", [False, True])
+def test_port_443_is_asked_with_the_protocol_that_aws_wants(device: Device, library: str, proxied: bool) -> None:
+    context = server_context(device)
+    context.set_alpn_protocols(["x-amzn-mqtt-ca"])
+    protocols: queue.SimpleQueue[tuple[str | None, str | None]] = queue.SimpleQueue()
+    # Its own among the loopback addresses.
+    address = f"127.55.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+    device.names = {V4: [address], V6: []}
+    context.sni_callback = lambda _, name, __: names.append(name)
+    names: list[str | None] = []
+
+    def serve() -> None:
+        with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+            protocols.put((connection.selected_alpn_protocol(), names[0]))
+            connection.recv(1000)
+
+    with socket.create_server((address, 443)) as listener, connect_proxy(Proxy({ENDPOINT: address})) as proxy:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        device.connect(library=library, port=443, proxy=f"http://127.0.0.1:{proxy.port}" if proxied else "")
+        assert protocols.get(timeout=30) == ("x-amzn-mqtt-ca", ENDPOINT)
+        device.connections[-1].close()
+        thread.join()
+
+
 @LIBRARIES
 def test_end_without_a_connack_is_told(device: Device, library: str) -> None:
-    pair = device.authority.issue(ENDPOINT)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
-    # The SDK talks to no server that wants no certificate.
-    context.load_verify_locations(device.config.ca)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = server_context(device)
 
     def serve() -> None:
         while True:

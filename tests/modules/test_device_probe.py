@@ -17,6 +17,7 @@ from mqtt_fleet import attempt, tls
 from mqtt_fleet.config import Config
 from mqtt_fleet.probe import probe
 
+from .connect_proxy import Proxy, connect_proxy
 from .mqtt_server import Authority, Pair
 
 ENDPOINT = "mqtt1.example.com"
@@ -102,6 +103,19 @@ def test_address_with_the_endpoints_certificate_is_good_and_hears_no_mqtt(
     with broker(authority.issue(ENDPOINT), authority.file, version) as (port, said):
         assert probe(Config(**{**vars(config), "port": port}), ADDRESS, TIMEOUT) == ""
     assert said == [b""]
+
+
+def test_address_is_asked_through_the_proxy(config: Config, authority: Authority) -> None:
+    with (
+        broker(authority.issue(ENDPOINT), authority.file) as (port, _),
+        connect_proxy(Proxy({ADDRESS: ADDRESS})) as proxy,
+    ):
+        through = Config(**{**vars(config), "port": port, "proxy": f"http://127.0.0.1:{proxy.port}"})
+        assert probe(through, ADDRESS, TIMEOUT) == ""
+        proxy.status = "403 Forbidden"
+        said = f"{ENDPOINT}: CONNECT by the proxy 127.0.0.1:{proxy.port}: 403 Forbidden: "
+        assert probe(through, ADDRESS, TIMEOUT).startswith(said)
+    assert proxy.heads[0].startswith(f"CONNECT {ADDRESS}:{port} ")
 
 
 def test_expired_server_certificate_is_told_with_its_date(config: Config, authority: Authority) -> None:
