@@ -14,6 +14,7 @@ import itertools
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 
 from awscrt import mqtt5
 from awscrt.http import HttpProxyConnectionType, HttpProxyOptions
@@ -136,7 +137,9 @@ class AwsIotSdkConnection:
         deadline = time.monotonic() + timeout
         self._settled.set()
         if client := self._client:
-            client.stop(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION))
+            # It ends with the tunnel, whatever the SDK says.
+            with suppress(Exception):
+                client.stop(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION))
         if timeout:
             self._stopped.wait(timeout)
             self._tunnel.wait(max(0.0, deadline - time.monotonic()))
@@ -150,7 +153,8 @@ class AwsIotSdkConnection:
     def _end(self, reason: str, cause: Cause = Cause.LOST) -> None:
         self._settled.set()
         if client := self._client:
-            client.stop()
+            with suppress(Exception):
+                client.stop()
         self._attempt.give_up(MEMORY)
         self._report(Disconnected(reason, cause))
 
@@ -195,6 +199,9 @@ class AwsIotSdkConnection:
             return
         if self._attempt.at.startswith("CONNACK"):
             said = f"{CLOSED_WITHOUT_CONNACK} {said}"
+        else:
+            # s2n-tls then ends the handshake, in which OpenSSL sees nothing wrong.
+            said = f"{said}: does the broker ask for the client's certificate? The SDK wants it to"
         self._end(diagnose(self._config, self._attempt) or str(self._attempt.error(said)))
 
     def _on_disconnection(self, data: mqtt5.LifecycleDisconnectData) -> None:

@@ -6,6 +6,7 @@ import itertools
 import ssl
 import threading
 import time
+from contextlib import suppress
 from typing import Any, cast
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -90,7 +91,6 @@ class PahoConnection:
             # The outbox sends again what was in flight, on a connection of its own.
             reconnect_on_failure=False,
         )
-        self._client.connect_timeout = config.connect_timeout
         self._client.max_inflight_messages_set(config.window)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
@@ -121,7 +121,9 @@ class PahoConnection:
     def close(self, timeout: float = 0.0) -> None:
         self._closed.set()
         self._attempt.give_up(MEMORY)
-        self._client.disconnect()
+        # The connection ends whatever paho says.
+        with suppress(Exception):
+            self._client.disconnect()
         if timeout:
             self._ended.wait(timeout)
 
@@ -132,6 +134,7 @@ class PahoConnection:
             secured = tls.secure(config, self._attempt, self._deadline, kind=WatchedSocket)
             if self._closed.is_set():
                 secured.close()
+                self._ended.set()
                 return
             self._client.handed = secured
             self._socket = cast(WatchedSocket, secured)
@@ -144,7 +147,9 @@ class PahoConnection:
         except Exception as error:  # noqa: BLE001
             self._end(str(self._attempt.error(f"paho-mqtt: {type(error).__name__}: {error}")))
         if self._closed.is_set():
-            self._client.disconnect()
+            # Closed while it was begun.
+            with suppress(Exception):
+                self._client.disconnect()
 
     def _end(self, reason: str, cause: Cause = Cause.LOST) -> None:
         self._ended.set()
