@@ -4,45 +4,50 @@ The SDK's resolver remembers each address for 30 s whatever the record's TTL, an
 it does (aws-c-io, source/host_resolver.c, AWS_DEFAULT_DNS_TTL): a client that is disconnected right
 after its name moved would go back to where it came from. So every connection has an event loop
 group, a resolver and a bootstrap of its own, and the SDK's own reconnecting is kept from happening.
-Where DNS servers are to be asked directly, it goes through a `Tunnel`.
+It goes through a `Tunnel`, which chooses the address, since the SDK would stay with one that takes TCP and nothing
+more, and tells neither its peer nor what it waits for.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-import socket
-import stat
 import threading
+import time
 from concurrent.futures import Future
-from pathlib import Path
+from contextlib import suppress
 
 from awscrt import mqtt5
-from awscrt.exceptions import AwsCrtError
 from awscrt.http import HttpProxyConnectionType, HttpProxyOptions
 from awscrt.io import ClientBootstrap, DefaultHostResolver, EventLoopGroup
 from awsiot import mqtt5_client_builder
 
+from mqtt_fleet.attempt import MEMORY, Attempt
 from mqtt_fleet.config import Config
-from mqtt_fleet.traffic import Traffic, traffic
+from mqtt_fleet.probe import CLOSED_WITHOUT_CONNACK, diagnose
+from mqtt_fleet.text import printable
+from mqtt_fleet.traffic import Traffic
 from mqtt_fleet.transport import (
     Acknowledged,
     Cause,
-    Connected,
     Disconnected,
     PublishRefused,
     Received,
     Report,
     Subscribed,
+    connected,
 )
 from mqtt_fleet.tunnel import Tunnel
 
 # Longer than any connection lives after it failed.
 NEVER_RECONNECT_MS = 3_600_000
+# After the broker's last bytes; libraries answer in milliseconds.
+SILENCE_SECONDS = 1.0
 # MQTT 5, 3.14.2.1: what a broker says that ends one connection on purpose: normal, administrative action, use another
 # server, server moved. What AWS says to DeleteConnection is not documented; "administrative action" is on its list.
 ADMINISTRATIVE = (0x00, 0x98, 0x9C, 0x9D)
 TAKEN_OVER = 0x8E
+# The SDK's errors where it cannot use a certificate, a key or a CA file.
+FILE_ERRORS = ("TLS_CTX_ERROR", "INVALID_ARGUMENT", "AWS_ERROR_PEM", "FILE_VALIDATION")
 # The SDK's errors for a packet that it does not send; the others tell that the connection has ended.
 NOT_SENT = ("VALIDATION", "ENCODE", "INVALID_ARGUMENT")
 
@@ -55,28 +60,27 @@ class AwsIotSdkConnection:
         self._report = report
         self._tokens = itertools.count(1)
         self._stopped = threading.Event()
-        self._earlier_sockets = set(_peers(config.port))
+        self._settled = threading.Event()
+        self._up = False
+        self._attempt = Attempt(config.endpoint)
+        self._tunnel = Tunnel(config, self._attempt)
         self._client: mqtt5.Client | None = None
-        self._tunnel: Tunnel | None = None
-        # The one that leads to the endpoint: its file descriptor and inode.
-        self._socket: tuple[int, int] | None = None
         try:
             self._client = self._build()
-        except (AwsCrtError, OSError, ValueError) as error:
+            self._client.start()
+            threading.Thread(target=self._watch_handshake, name="handshake", daemon=True).start()
+        # What the SDK raises has no common class.
+        except Exception as error:  # noqa: BLE001
             self._stopped.set()
-            report(Disconnected(f"{type(error).__name__}: {error}"))
-            return
-        self._client.start()
+            self._tunnel.close()
+            report(Disconnected(f"{config.endpoint}: AWS IoT SDK: {_said(error)}{_files(config, error)}"))
 
     def _build(self) -> mqtt5.Client:
         config = self._config
         group = EventLoopGroup(1)
         persistent = config.session_expiry > 0
-        proxy = None
-        if config.resolvers:
-            self._tunnel = Tunnel(config)
-            tunneling = HttpProxyConnectionType.Tunneling
-            proxy = HttpProxyOptions("127.0.0.1", self._tunnel.port, connection_type=tunneling)
+        tunneling = HttpProxyConnectionType.Tunneling
+        proxy = HttpProxyOptions("127.0.0.1", self._tunnel.port, connection_type=tunneling)
         behavior = mqtt5.ClientSessionBehaviorType
         return mqtt5_client_builder.mtls_from_path(
             endpoint=config.endpoint,
@@ -128,52 +132,87 @@ class AwsIotSdkConnection:
                 self._report(Subscribed(topic, f"AWS IoT SDK: {error}"))
 
     def traffic(self) -> Traffic | None:
-        if self._socket is None:
-            return None
-        number, inode = self._socket
-        try:
-            with socket.socket(fileno=os.dup(number)) as duplicate:
-                # The SDK may have closed its own, and the number be another's.
-                return traffic(duplicate) if os.fstat(duplicate.fileno()).st_ino == inode else None
-        except OSError:
-            return None
+        return self._tunnel.traffic()
+
+    def phase(self) -> str:
+        return self._attempt.phase()
 
     def close(self, timeout: float = 0.0) -> None:
+        deadline = time.monotonic() + timeout
+        self._settled.set()
         if client := self._client:
-            client.stop(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION))
+            # It ends with the tunnel, whatever the SDK says.
+            with suppress(Exception):
+                client.stop(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION))
         if timeout:
             self._stopped.wait(timeout)
-        if tunnel := self._tunnel:
-            tunnel.close()
+            self._tunnel.wait(max(0.0, deadline - time.monotonic()))
+        # One that is up ends when the SDK closes its end, after its DISCONNECT.
+        if not self._up:
+            self._tunnel.close()
+        self._attempt.give_up(MEMORY)
         # The SDK's object refers to this one's methods: only dropping it here frees both.
         self._client = None
 
     def _end(self, reason: str, cause: Cause = Cause.LOST) -> None:
+        self._settled.set()
         if client := self._client:
-            client.stop()
+            with suppress(Exception):
+                client.stop()
+        self._attempt.give_up(MEMORY)
         self._report(Disconnected(reason, cause))
 
     def _on_success(self, data: mqtt5.LifecycleConnectSuccessData) -> None:
-        peers = _peers(self._config.port)
-        inode = next((inode for inode in peers if inode not in self._earlier_sockets), None)
-        number, address = peers[inode] if inode is not None else (0, None)
-        self._socket = None if inode is None else (number, inode)
-        if self._tunnel:
-            address = self._tunnel.peer
-        self._report(Connected(data.connack_packet.session_present, address))
+        self._up = True
+        self._settled.set()
+        self._attempt.succeeded(MEMORY)
+        self._report(connected(self._config, self._attempt, data.connack_packet.session_present))
 
     def _on_failure(self, data: mqtt5.LifecycleConnectFailureData) -> None:
-        problem = self._tunnel.problem if self._tunnel else ""
         if packet := data.connack_packet:
-            self._end(f"CONNACK: {packet.reason_code!r}", Cause.REFUSED)
+            self._attempt.asks_broker()
+            said = f": {printable(packet.reason_string)}" if packet.reason_string else ""
+            self._end(str(self._attempt.error(f"{words(packet.reason_code)}{said}")), Cause.REFUSED)
+        elif problem := self._tunnel.problem:
+            self._end(problem)
         else:
-            self._end(problem or str(data.exception))
+            # Not in the SDK's thread, since it takes time.
+            why = threading.Thread(target=self._explain, args=(data.exception,), name="diagnose", daemon=True)
+            why.start()
+
+    def _watch_handshake(self) -> None:
+        """Find out what is wrong where the SDK goes silent after the broker's certificate.
+
+        It says that it does not take one only after a random pause of 10 to 30 s (s2n-tls, usage guide, "Blinding"),
+        which is longer than an attempt lasts.
+        """
+        silence = min(SILENCE_SECONDS, self._config.connect_timeout / 5)
+        while not self._settled.wait(silence / 2):
+            heard = self._tunnel.heard_at
+            if heard and self._attempt.at.startswith("TLS") and time.monotonic() - heard >= silence:
+                problem = diagnose(self._config, self._attempt)
+                if problem and not self._settled.is_set():
+                    self._end(problem)
+                return
+
+    def _explain(self, error: Exception) -> None:
+        """Why there is no CONNACK."""
+        said = f"AWS IoT SDK: {_said(error)}"
+        if not self._attempt.far:
+            self._end(str(self._attempt.error(said)))
+            return
+        if self._attempt.at.startswith("CONNACK"):
+            said = f"{CLOSED_WITHOUT_CONNACK} {said}"
+        else:
+            # s2n-tls then ends the handshake, in which OpenSSL sees nothing wrong.
+            said = f"{said}: does the broker ask for the client's certificate? The SDK wants it to"
+        self._end(diagnose(self._config, self._attempt) or str(self._attempt.error(said)))
 
     def _on_disconnection(self, data: mqtt5.LifecycleDisconnectData) -> None:
         if packet := data.disconnect_packet:
-            self._end(f"DISCONNECT: {packet.reason_code!r}", _cause(packet.reason_code))
+            self._end(f"DISCONNECT: {words(packet.reason_code)}", _cause(packet.reason_code))
         else:
-            self._end(str(data.exception))
+            self._end(_said(data.exception))
 
     def _on_published(self, token: int, result: Future[mqtt5.PublishCompletionData]) -> None:
         if error := result.exception():
@@ -188,7 +227,7 @@ class AwsIotSdkConnection:
             self._report(PublishRefused(token, unspecified, "PUBACK: a reason code that MQTT 5 does not have for it"))
             return
         if code >= mqtt5.PubackReasonCode.UNSPECIFIED_ERROR:
-            self._report(PublishRefused(token, int(code), f"PUBACK: {code!r}"))
+            self._report(PublishRefused(token, int(code), f"PUBACK: {words(code)}"))
             return
         self._report(Acknowledged(token))
 
@@ -200,7 +239,7 @@ class AwsIotSdkConnection:
         # None: a code that the SDK does not know.
         codes = result.result().reason_codes
         refused = [code for code in codes if code is None or code >= mqtt5.SubackReasonCode.UNSPECIFIED_ERROR]
-        self._report(Subscribed(topic, f"SUBACK: {refused[0]!r}" if refused else ""))
+        self._report(Subscribed(topic, f"SUBACK: {words(refused[0])}" if refused else ""))
 
     def _on_received(self, data: mqtt5.PublishReceivedData) -> None:
         packet = data.publish_packet
@@ -213,18 +252,21 @@ def _cause(code: int) -> Cause:
     return Cause.CLOSED if code in ADMINISTRATIVE else Cause.LOST
 
 
-def _peers(port: int) -> dict[int, tuple[int, str]]:
-    """This process's TCP connections to a port, as {inode: (file descriptor, "address:port")}."""
-    # The SDK tells neither.
-    peers = {}
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            status = os.fstat(int(entry.name))
-            if not stat.S_ISSOCK(status.st_mode):
-                continue
-            with socket.socket(fileno=os.dup(int(entry.name))) as duplicate:
-                if duplicate.family in (socket.AF_INET, socket.AF_INET6) and duplicate.getpeername()[1] == port:
-                    peers[status.st_ino] = int(entry.name), "{}:{}".format(*duplicate.getpeername()[:2])
-        except OSError:
-            continue
-    return peers
+def words(code: int | None) -> str:
+    """A reason code of MQTT 5 as text, such as "not authorized (0x87)"."""
+    if code is None:
+        return "a reason code that MQTT 5 does not have for it"
+    name = getattr(code, "name", "").lower().replace("_", " ")
+    return f"{name} (0x{int(code):02x})".strip()
+
+
+def _files(config: Config, error: Exception) -> str:
+    """Which files the SDK may mean: it does not say, and takes less than OpenSSL does."""
+    if not any(word in str(error) for word in FILE_ERRORS):
+        return ""
+    names = (config.certificate, config.private_key, config.ca)
+    return ": it does not take one of " + ", ".join(str(name) for name in names)
+
+
+def _said(error: object) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

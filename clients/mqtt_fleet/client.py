@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, Union
 
 from mqtt_fleet import log
+from mqtt_fleet.attempt import MEMORY
 from mqtt_fleet.clock import Clock
 from mqtt_fleet.config import Config, ConfigError, load, require_credentials
 from mqtt_fleet.delivery import MOST_SILENCE, Delivery
@@ -142,7 +143,8 @@ class Client:
 
     def _make_lookups(self) -> Lookups | None:
         config = self._config
-        if config.endpoint_watch == "off" or is_address(config.endpoint):
+        # Where a proxy looks the name up, the answers here say nothing about the connection.
+        if config.endpoint_watch == "off" or config.proxy or is_address(config.endpoint):
             return None
         return Lookups(config.endpoint, config.port, config.resolvers, config.endpoint_watch_interval, self._items.put)
 
@@ -403,7 +405,7 @@ def _seconds(text: str) -> float:
 def execute_anew(configuration: Path, window: float, execute: Callable[..., object] = os.execve) -> None:
     """Put a new process in the place of this one; only what is on disk stays."""
     command = [sys.executable, "-m", "mqtt_fleet.client", "--config", str(configuration)]
-    execute(sys.executable, command, {**os.environ, WINDOW_VARIABLE: str(window)})
+    execute(sys.executable, command, {**os.environ, WINDOW_VARIABLE: str(window), **MEMORY.variables()})
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mqtt_fleet import proxy
+
 CREDENTIAL_KEYS = ("ca", "certificate", "private_key")
 # "" stands for none.
-OPTIONAL_PATH_KEYS = ("socket", "metrics_file")
+OPTIONAL_PATH_KEYS = ("socket", "metrics_file", "proxy_credentials")
 CHOICES = {
     "library": ("awsiotsdk", "paho"),
     "outbox_when_full": ("refuse", "drop_oldest"),
@@ -86,6 +88,8 @@ class Config:
         outbox_when_full: "refuse" the new message, or "drop_oldest".
         dead_letters_max_bytes: most bytes of messages that were set aside because the broker never takes them.
         resolvers: addresses of DNS servers to ask in place of the system's resolver; empty: the system's.
+        proxy: http://host:port of a proxy that leads to the endpoint by CONNECT; "": none.
+        proxy_credentials: file that holds user:password for it; None: it wants none.
         endpoint_watch: "off", "log" when the endpoint's name leads elsewhere, or "move" there.
         endpoint_watch_interval: seconds between two looks.
         endpoint_watch_jitter: longest random delay before a move in seconds.
@@ -118,6 +122,8 @@ class Config:
     outbox_when_full: str = "refuse"
     dead_letters_max_bytes: int = 4 << 20
     resolvers: tuple[str, ...] = ()
+    proxy: str = ""
+    proxy_credentials: Path | None = None
     endpoint_watch: str = "log"
     endpoint_watch_interval: float = 10.0
     endpoint_watch_jitter: float = 10.0
@@ -161,6 +167,8 @@ def require_credentials(config: Config) -> None:
     """
     for key in CREDENTIAL_KEYS:
         require_file(key, getattr(config, key))
+    if config.proxy_credentials:
+        require_file("proxy_credentials", config.proxy_credentials)
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -193,11 +201,14 @@ def parse(content: Mapping[str, Any], credentials: Path, state: Path, runtime: P
     if missing := sorted(required - set(content)):
         raise ConfigError(f"{missing[0]}: missing key")
     values = {key: _value(key, value) for key, value in content.items()}
-    folders = {**dict.fromkeys(CREDENTIAL_KEYS, credentials), "outbox": state, "metrics_file": state, "socket": runtime}
+    secret = (*CREDENTIAL_KEYS, "proxy_credentials")
+    folders = {**dict.fromkeys(secret, credentials), "outbox": state, "metrics_file": state, "socket": runtime}
     for key, folder in folders.items():
         if key in values:
             values[key] = folder / values[key] if values[key] else None
     _check_socket_path(values.get("socket"))
+    if values.get("proxy_credentials") and not values.get("proxy"):
+        raise ConfigError("proxy_credentials: found without proxy, expected the proxy that they are for")
     if not values.get("port"):
         values["port"] = 443 if values["library"] == "awsiotsdk" else 8883
     return Config(**values)
@@ -206,7 +217,7 @@ def parse(content: Mapping[str, Any], credentials: Path, state: Path, runtime: P
 def _value(key: str, value: Any) -> Any:
     if key in LIMITS:
         return _number(key, value)
-    special = {"standard_input": _switch, "socket_mode": _mode, "resolvers": _addresses}
+    special = {"standard_input": _switch, "socket_mode": _mode, "resolvers": _addresses, "proxy": _proxy}
     if key in special:
         return special[key](key, value)
     optional = key in OPTIONAL_PATH_KEYS
@@ -268,6 +279,18 @@ def _addresses(key: str, value: Any) -> tuple[str, ...]:
         except ValueError as error:
             raise ConfigError(f"{key}: found {json.dumps(entry)}, expected an IP address") from error
     return tuple(value)
+
+
+def _proxy(key: str, value: Any) -> str:
+    if not is_text(value):
+        raise ConfigError(f"{key}: found {json.dumps(value)}, expected a string")
+    if not value:
+        return ""
+    try:
+        proxy.parse(value)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
+    return str(value)
 
 
 def _number(key: str, value: Any) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,7 +28,7 @@ class EndpointWatch:
 
     def connected(self, address: str | None) -> None:
         """A connection to "address:port" began; None: nobody knows where, and nothing is noticed."""
-        self._address = (address or "").rpartition(":")[0]
+        self._address = (address or "").rpartition(":")[0].strip("[]")
         self._siblings.clear()
         self._canonical = None
         self._elsewhere = 0
@@ -37,7 +38,8 @@ class EndpointWatch:
 
     def leads_elsewhere(self, found: Lookup) -> bool:
         """Whether, after this look, the name is taken to lead elsewhere."""
-        if not self._address:
+        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
+        if not self._address or family in found.unanswered:
             return False
         if self._address in found.addresses:
             self._siblings.update(found.addresses)

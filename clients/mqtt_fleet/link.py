@@ -81,7 +81,9 @@ class Link:
             return None
         if self.connection:
             timeout = self._config.connect_timeout
-            return f"not connected within {timeout:g} s" if now >= self._deadline() else None
+            if now < self._deadline():
+                return None
+            return f"not connected within {timeout:g} s: {self.connection.phase()}"
         if now < self._next_open:
             return None
         if self._opened_before and self._config.reconnect_by == "process_restart":
@@ -115,12 +117,12 @@ class Link:
         self._metrics.connects += 1
         self._metrics.connected = True
         self._metrics.connection = (
-            f"connected to {event.address or 'an unknown address'} since {iso(self._clock.wall())}"
+            f"connected to {event.address or event.through or 'an unknown address'} since {iso(self._clock.wall())}"
         )
         log.event(
             LOGGER,
             "connected",
-            address=event.address,
+            address=event.address or event.through or None,
             session_present=event.session_present,
             seconds=round(self._clock.monotonic() - self._opened_at, 3),
             backlog=self._metrics.backlog,

@@ -1,42 +1,50 @@
-"""A connection through paho-mqtt (MQTT 3.1.1), to the addresses that the endpoint's name has at this moment."""
+"""A connection through paho-mqtt (MQTT 3.1.1), which is given TCP and TLS that are made already."""
 
 from __future__ import annotations
 
 import itertools
-import socket
 import ssl
 import threading
-from typing import Any
+import time
+from contextlib import suppress
+from typing import Any, cast
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from mqtt_fleet import tls
+from mqtt_fleet.attempt import MEMORY, Attempt, ConnectError
 from mqtt_fleet.config import Config
-from mqtt_fleet.resolve import addresses
+from mqtt_fleet.probe import CLOSED_WITHOUT_CONNACK, diagnose
 from mqtt_fleet.traffic import Traffic, traffic
 from mqtt_fleet.transport import (
-    ALPN_PORT,
-    ALPN_PROTOCOL,
     Acknowledged,
     Cause,
-    Connected,
     Disconnected,
     PublishRefused,
     Received,
     Report,
     Subscribed,
+    connected,
 )
 
 
 class WatchedSocket(ssl.SSLSocket):
-    """Remembers whether the peer closed it in order, which paho tells like any other end."""
+    """Remembers how it ended, which paho tells in the same words whatever it was."""
 
     closed_in_order = False
+    problem: OSError | None = None
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        received = super().recv(buflen, flags)
+        try:
+            received = super().recv(buflen, flags)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError as error:
+            self.problem = error
+            raise
         self.closed_in_order = self.closed_in_order or (buflen > 0 and not received)
         return received
 
@@ -51,6 +59,15 @@ class NamedContext(ssl.SSLContext):
         return super().wrap_socket(*arguments, **{**options, "server_hostname": self.server_name})
 
 
+class HandedClient(Client):
+    """Uses a connection that it is handed: paho-mqtt (2.2.0, client.py) has this method for it, and no public one."""
+
+    handed: ssl.SSLSocket
+
+    def _create_socket(self) -> ssl.SSLSocket:
+        return self.handed
+
+
 class PahoConnection:
     """See `transport.Connection`."""
 
@@ -62,8 +79,12 @@ class PahoConnection:
         # Of what paho did not take: below its own numbers.
         self._untaken = itertools.count(-1, -1)
         self._subscriptions: dict[int | None, str] = {}
-        self._socket: object = None
-        self._client = Client(
+        self._attempt = Attempt(config.endpoint)
+        self._deadline = time.monotonic() + config.connect_timeout
+        self._socket: WatchedSocket | None = None
+        self._up = False
+        self._refused = False
+        self._client = HandedClient(
             CallbackAPIVersion.VERSION2,
             client_id=config.client_id,
             clean_session=config.session_expiry == 0,
@@ -71,7 +92,6 @@ class PahoConnection:
             # The outbox sends again what was in flight, on a connection of its own.
             reconnect_on_failure=False,
         )
-        self._client.connect_timeout = config.connect_timeout
         self._client.max_inflight_messages_set(config.window)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
@@ -97,60 +117,76 @@ class PahoConnection:
         self._subscriptions[mid] = topic
 
     def traffic(self) -> Traffic | None:
-        connection = self._socket
-        return traffic(connection) if isinstance(connection, socket.socket) else None
+        return traffic(self._socket) if self._socket else None
+
+    def phase(self) -> str:
+        return self._attempt.phase()
 
     def close(self, timeout: float = 0.0) -> None:
         self._closed.set()
-        self._client.disconnect()
+        self._attempt.give_up(MEMORY)
+        # The connection ends whatever paho says.
+        with suppress(Exception):
+            self._client.disconnect()
         if timeout:
             self._ended.wait(timeout)
 
     def _connect(self) -> None:
         """Resolve, connect and shake hands, which blocks; then let paho's own thread do the rest."""
-        try:
-            self._client.tls_set_context(tls_context(self._config))
-            self._dial()
-        except (OSError, ValueError) as error:
-            self._ended.set()
-            self._report(Disconnected(f"{type(error).__name__}: {error}"))
-            return
-        self._client.loop_start()
-        if self._closed.is_set():
-            self._client.disconnect()
-
-    def _dial(self) -> None:
-        """Connect to the first address that takes the connection."""
         config = self._config
-        problem: Exception = OSError(f"{config.endpoint}: has no address")
-        for address in addresses(config.endpoint, config.port, config.resolvers):
+        try:
+            secured = tls.secure(config, self._attempt, self._deadline, kind=WatchedSocket)
             if self._closed.is_set():
-                break
-            try:
-                self._client.connect(address, config.port, keepalive=config.keep_alive)
-            except (OSError, ValueError) as error:
-                problem = error
-            else:
+                secured.close()
+                self._ended.set()
                 return
-        raise problem
+            self._client.handed = secured
+            self._socket = cast(WatchedSocket, secured)
+            self._attempt.asks_broker()
+            self._client.connect(self._attempt.address, config.port, keepalive=config.keep_alive)
+            self._client.loop_start()
+        except ConnectError as error:
+            self._end(str(error))
+        # What paho raises has no common class.
+        except Exception as error:  # noqa: BLE001
+            self._end(str(self._attempt.error(f"paho-mqtt: {type(error).__name__}: {error}")))
+        if self._closed.is_set():
+            # Closed while it was begun.
+            with suppress(Exception):
+                self._client.disconnect()
 
-    def _on_connect(
-        self, client: Client, _: Any, flags: ConnectFlags, reason: ReasonCode, __: Properties | None
-    ) -> None:
+    def _end(self, reason: str, cause: Cause = Cause.LOST) -> None:
+        self._ended.set()
+        self._attempt.give_up(MEMORY)
+        self._report(Disconnected(reason, cause))
+
+    def _on_connect(self, _: Client, __: Any, flags: ConnectFlags, reason: ReasonCode, ___: Properties | None) -> None:
         if reason.is_failure:
-            self._report(Disconnected(f"CONNACK: {reason}", Cause.REFUSED))
+            self._refused = True
+            self._end(str(self._attempt.error(str(reason).lower())), Cause.REFUSED)
             return
-        self._socket = client.socket()
-        self._report(Connected(flags.session_present, _peer(client)))
+        self._up = True
+        self._attempt.succeeded(MEMORY)
+        self._report(connected(self._config, self._attempt, flags.session_present))
 
     def _on_disconnect(self, _: Client, __: Any, ___: DisconnectFlags, reason: ReasonCode, ____: Any) -> None:
         self._ended.set()
-        # Kept from the CONNACK on: paho forgets the socket before it tells.
-        in_order = getattr(self._socket, "closed_in_order", False)
-        if in_order:
-            self._report(Disconnected("the broker closed the connection", Cause.CLOSED))
-        else:
-            self._report(Disconnected(str(reason)))
+        # Kept from the handshake on: paho forgets the socket before it tells.
+        seen = self._socket
+        problem = seen.problem if seen else None
+        if self._up and seen and seen.closed_in_order:
+            self._end("the broker closed the connection", Cause.CLOSED)
+        elif self._up:
+            self._end(tls.explain(self._config, problem) if isinstance(problem, ssl.SSLError) else str(reason))
+        elif not self._refused and not self._closed.is_set():
+            self._end(self._why(problem))
+
+    def _why(self, problem: OSError | None) -> str:
+        """Why there is no CONNACK."""
+        if isinstance(problem, ssl.SSLError):
+            self._attempt.shakes_hands()
+            return str(self._attempt.error(tls.explain(self._config, problem)))
+        return diagnose(self._config, self._attempt) or str(self._attempt.error(CLOSED_WITHOUT_CONNACK))
 
     def _on_subscribe(self, _: Client, __: Any, mid: int, codes: list[ReasonCode], ___: Any) -> None:
         refused = next((str(code) for code in codes if code.is_failure), "")
@@ -161,29 +197,3 @@ class PahoConnection:
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
         self._report(Received(message.topic, bytes(message.payload)))
-
-
-def tls_context(config: Config) -> ssl.SSLContext:
-    """Mutual TLS; the server is verified against the CA file and the endpoint's name.
-
-    Raises:
-        OSError: a file is missing, or key and certificate do not belong together (ssl.SSLError).
-    """
-    context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.server_name = config.endpoint
-    context.load_verify_locations(config.ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(config.certificate, config.private_key)
-    if config.port == ALPN_PORT:
-        context.set_alpn_protocols([ALPN_PROTOCOL])
-    return context
-
-
-def _peer(client: Client) -> str | None:
-    connection = client.socket()
-    if not isinstance(connection, socket.socket):
-        return None
-    try:
-        return "{}:{}".format(*connection.getpeername()[:2])
-    except OSError:
-        return None

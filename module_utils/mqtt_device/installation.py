@@ -6,6 +6,7 @@ It runs on the device, so that a device that loses its way to the controller in 
 from __future__ import annotations
 
 import grp
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,6 +166,8 @@ def _prepare(layout: Layout, wanted: Wanted, after: Files) -> None:
     try:
         for name in SETTINGS:
             write(staged / name, after[name], 0o400)
+        for name, path in _own_credentials(wanted.unit):
+            (staged / name).symlink_to(path)
         check_configuration(layout, wanted.release, staged)
     finally:
         shutil.rmtree(staged)
@@ -178,6 +181,20 @@ def _prepare(layout: Layout, wanted: Wanted, after: Files) -> None:
                 "correct the folder of node_exporter's textfile collector"
             )
         wanted.metrics_link.symlink_to(wanted.metrics_file)
+
+
+def _own_credentials(unit: str) -> list[tuple[str, Path]]:
+    """Credentials of the unit, as (name, file), that were on the device before.
+
+    Raises:
+        DeviceError: one is not there.
+    """
+    found = re.findall(r"^LoadCredential=([^:\n]+):(.+)$", unit, re.MULTILINE)
+    own = [(name, Path(path)) for name, path in found if name not in SETTINGS]
+    for name, path in own:
+        if not path.is_file():
+            raise DeviceError(f"{name}: found no file {path} on the device, expected it there: put it there")
+    return own
 
 
 def _replace(layout: Layout, service: Service, wanted: Wanted, after: Files) -> State:

@@ -12,10 +12,19 @@ import dns.message
 import dns.rdatatype
 import dns.rrset
 
+FAMILIES = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}
+
 
 @contextmanager
-def address_server(addresses: dict[str, str], address: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Yield the `address:port` of a resolver that knows the IPv4 addresses of these names and nothing else."""
+def address_server(
+    addresses: dict[str, str], address: str = "127.0.0.1", port: int = 0, silent: int = 0
+) -> Iterator[str]:
+    """Yield the `address:port` of a resolver that knows the addresses of these names and nothing else.
+
+    Args:
+        addresses: several are parted by spaces.
+        silent: family, of socket.AF_*, that it never answers for.
+    """
     stopped = threading.Event()
 
     def serve() -> None:
@@ -28,9 +37,12 @@ def address_server(addresses: dict[str, str], address: str = "127.0.0.1", port: 
             answer = dns.message.make_response(query)
             answer.flags |= dns.flags.RA
             asked = query.question[0]
-            known = addresses.get(asked.name.to_text().rstrip("."))
-            if known and asked.rdtype == dns.rdatatype.A:
-                answer.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "A", known))
+            kind = dns.rdatatype.to_text(asked.rdtype)
+            if FAMILIES.get(kind) == silent:
+                continue
+            known = addresses.get(asked.name.to_text().rstrip("."), "").split()
+            if fitting := [each for each in known if (":" in each) == (kind == "AAAA")]:
+                answer.answer.append(dns.rrset.from_text(asked.name, 0, "IN", kind, *fitting))
             listener.sendto(answer.to_wire(), peer)
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:

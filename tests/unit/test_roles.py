@@ -61,6 +61,10 @@ def test_no_variable_of_a_role_is_without_effect(role: Path) -> None:
         ({"mqtt_client_socket_group": "meters"}, None),
         ({"mqtt_client_socket": ""}, None),
         (
+            {"mqtt_client_proxy_credentials": "/etc/proxy"},
+            "mqtt_client_proxy_credentials: found /etc/proxy and no mqtt_client_proxy",
+        ),
+        (
             {"mqtt_client_purge": "true"},
             "mqtt_client_purge: found true while the client is installed",
         ),

@@ -18,6 +18,7 @@ import pytest
 
 from mqtt_fleet import client as client_module
 from mqtt_fleet import delivery, link, subscription
+from mqtt_fleet.attempt import Memory
 from mqtt_fleet.client import WINDOW_VARIABLE, Client, execute_anew
 from mqtt_fleet.clock import Clock
 from mqtt_fleet.config import Config
@@ -68,6 +69,9 @@ class PlayedConnection:
 
     def traffic(self) -> None:
         pass
+
+    def phase(self) -> str:
+        return "mqtt1.example.com: TLS with 192.0.2.1:8883: no answer"
 
     def close(self, timeout: float = 0.0) -> None:
         self.closed.append(timeout)
@@ -336,6 +340,31 @@ def test_executed_process_has_the_same_configuration_and_knows_its_window() -> N
     _, command, environment = executed[0]
     assert command[1:] == ["-m", "mqtt_fleet.client", "--config", "/etc/client.json"]
     assert environment[WINDOW_VARIABLE] == "7.5"
+
+
+def test_executed_process_knows_which_addresses_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory({})
+    memory.failed("192.0.2.1")
+    monkeypatch.setattr(client_module, "MEMORY", memory)
+    executed: list[Any] = []
+    execute_anew(Path("/etc/client.json"), 7, lambda *arguments: executed.append(arguments))
+    assert Memory(executed[0][2]).order(["192.0.2.1", "192.0.2.2"]) == ["192.0.2.2", "192.0.2.1"]
+
+
+def test_attempt_that_takes_too_long_is_told_with_what_it_waits_for(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.start(connect_timeout=0.05)
+    stage.connection(1)
+    reasons = [vars(record)["fields"]["reason"] for record in caplog.records if record.message == "connect_failed"]
+    assert reasons[0] == "not connected within 0.05 s: mqtt1.example.com: TLS with 192.0.2.1:8883: no answer"
+
+
+def test_endpoint_behind_a_proxy_is_not_looked_up(stage: Stage) -> None:
+    watching = replace(stage.config, endpoint_watch="log")
+    assert Client(watching, stage.open)._lookups
+    behind = replace(watching, proxy="http://proxy.example.com:3128", outbox=stage.path / "other")
+    assert Client(behind, stage.open)._lookups is None
 
 
 def test_bad_credentials_are_said_and_messages_kept_until_they_are_replaced(

@@ -51,6 +51,14 @@ def test_socket_and_metrics_are_under_runtime_and_state() -> None:
     assert parse(content(socket="", metrics_file=""), *FOLDERS).socket is None
 
 
+def test_proxy_and_its_credentials() -> None:
+    config = parse(content(proxy="http://proxy.example.com:3128", proxy_credentials="proxy"), *FOLDERS)
+    assert config.proxy == "http://proxy.example.com:3128"
+    assert config.proxy_credentials == CREDENTIALS / "proxy"
+    without = parse(content(proxy="", proxy_credentials=""), *FOLDERS)
+    assert (without.proxy, without.proxy_credentials) == ("", None)
+
+
 @pytest.mark.parametrize("key", ["port", "heartbeat_interval", "outbox_max_age", "endpoint_watch_jitter"])
 def test_zero_stands_for_none(key: str) -> None:
     parse(content(**{key: 0}), *FOLDERS)
@@ -101,6 +109,11 @@ def test_every_choice_is_taken() -> None:
         ("publish_rate", 0),
         ("resolvers", "198.51.100.53"),
         ("resolvers", ["ns1.example.com"]),
+        ("proxy", 7),
+        ("proxy", "proxy.example.com:3128"),
+        ("proxy", "https://proxy.example.com:3128"),
+        ("proxy_credentials", 7),
+        ("proxy_credentials", "without a proxy"),
         ("resolvers", [7]),
         ("endpoint_watch", "on"),
         ("endpoint_watch_interval", 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Sequence
 
@@ -52,8 +53,17 @@ def test_nothing_is_noticed_without_a_known_address() -> None:
 
 def test_address_of_version_six() -> None:
     watch = EndpointWatch(NAME)
-    watch.connected("2001:db8::1:8883")
+    watch.connected("[2001:db8::1]:8883")
     assert not watch.leads_elsewhere(Lookup(("2001:db8::1",), A))
+
+
+def test_look_without_an_answer_for_the_connections_family_says_nothing() -> None:
+    watch = EndpointWatch(NAME)
+    watch.connected("[2001:db8::1]:8883")
+    without = Lookup(("192.0.2.1",), A, (socket.AF_INET6,))
+    assert not any(watch.leads_elsewhere(without) for _ in range(5))
+    watch.connected("192.0.2.9:8883")
+    assert [watch.leads_elsewhere(without) for _ in range(2)] == [False, True]
 
 
 FILES = ("ca", "certificate", "private_key", "outbox")

@@ -170,6 +170,27 @@ def test_configuration_that_the_client_refuses_touches_nothing(
     assert not (layout.settings / "staged").exists()
 
 
+def test_credential_that_was_on_the_device_before_is_there_for_the_check(
+    layout: Layout, service: FakeService, first: Wanted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = tmp_path / "proxy"
+    wanted = replace(first, unit=f"{first.unit}LoadCredential=proxy_credentials:{secret}\n")
+    with pytest.raises(DeviceError, match=f"proxy_credentials: found no file {secret} on the device"):
+        deploy(layout, service, wanted, check_mode=False)
+    assert set(installed(layout)) == {"client.key"}
+    secret.write_text("user:secret\n")
+    seen: list[str] = []
+
+    def look(_: Layout, __: str, staged: Path) -> None:
+        seen.append((staged / "proxy_credentials").read_text())
+
+    monkeypatch.setattr(installation, "check_configuration", look)
+    deploy(layout, service, wanted, check_mode=False)
+
+    assert seen == ["user:secret\n"]
+    assert secret.exists()
+
+
 def test_certificate_of_another_key_touches_nothing(layout: Layout, service: FakeService, first: Wanted) -> None:
     other = replace(layout, settings=layout.settings.with_name("other"))
     asked = {"client_id": "client_01", "key_type": "ECC", "renew": False}
