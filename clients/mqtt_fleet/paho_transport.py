@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from mqtt_fleet import credentials, last_will
 from mqtt_fleet.config import Config
 from mqtt_fleet.resolve import addresses
 from mqtt_fleet.transport import (
@@ -70,6 +71,8 @@ class PahoConnection:
             # The outbox sends again what was in flight, on a connection of its own.
             reconnect_on_failure=False,
         )
+        if config.will_topic:
+            self._client.will_set(**last_will.paho_options(config))
         self._client.connect_timeout = config.connect_timeout
         self._client.max_inflight_messages_set(config.window)
         self._client.on_connect = self._on_connect
@@ -166,9 +169,8 @@ def tls_context(config: Config) -> ssl.SSLContext:
     """
     context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
     context.server_name = config.endpoint
-    context.load_verify_locations(config.ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(config.certificate, config.private_key)
+    credentials.load(context, config)
     if config.port == ALPN_PORT:
         context.set_alpn_protocols([ALPN_PROTOCOL])
     return context
