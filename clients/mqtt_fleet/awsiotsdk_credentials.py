@@ -69,8 +69,8 @@ def _said(config: Config, error: str) -> str:
         text = next(text for word, text in TOKEN_ERRORS.items() if word in error)
         return text.format(config=config, error=error)
     return (
-        f"private_key: {config.private_key} cannot be used by the AWS IoT SDK, with {config.certificate} and {config.ca}: "
-        f"{error}"
+        f"private_key: {config.private_key} cannot be used by the AWS IoT SDK, "
+        f"with {config.certificate} and {config.ca}: {error}"
     )
 
 

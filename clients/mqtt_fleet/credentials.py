@@ -11,6 +11,7 @@ from pathlib import Path
 from mqtt_fleet import pem, pkcs11, x509
 from mqtt_fleet.clock import iso
 from mqtt_fleet.config import Config
+from mqtt_fleet.handshake import signs
 from mqtt_fleet.pem import Block, PemError
 
 # OpenSSL's words for a key that is not the certificate's: another one, or one of another kind.
@@ -23,6 +24,7 @@ CERTIFICATE, TRUSTED = "CERTIFICATE", "TRUSTED CERTIFICATE"
 CERTIFICATE_LABELS = (CERTIFICATE, TRUSTED, "X509 CERTIFICATE")
 # What a provider of OpenSSL keeps elsewhere: tpm2-openssl, pkcs11-provider.
 PROVIDER_LABELS = ("TSS2 PRIVATE KEY", pkcs11.URI_LABEL)
+PROVIDER_BLOCKS = tuple(f"-----BEGIN {label}-----".encode() for label in PROVIDER_LABELS)
 # AWS IoT Core, "X.509 client certificates": keys that it takes.
 LEAST_RSA_BITS = 2048
 AWS_CURVES = ("P-256", "P-384", "P-521")
@@ -270,7 +272,7 @@ def pair_problem(config: Config) -> str | None:
                     f"{number + 1}, expected it first and its issuers behind it: put them in that order"
                 )
         return f"{name} does not match the certificate {config.certificate}: install the key it was issued for"
-    if found.private_key.startswith(tuple(f"-----BEGIN {label}".encode() for label in PROVIDER_LABELS)):
+    if found.private_key.startswith(PROVIDER_BLOCKS):
         return f"{name} cannot be used: {pkcs11.provider_problem()}"
     if getattr(error, "reason", "") in TOO_WEAK:
         key = key_of(config)
@@ -310,6 +312,8 @@ def _is_mismatch(error: OSError) -> bool:
 def _pair_error(certificate: bytes, private_key: bytes) -> OSError | None:
     try:
         load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, private_key)
+        if private_key.startswith(PROVIDER_BLOCKS):
+            return signs(lambda context: load_pair(context, certificate, private_key))
     # Mostly ssl.SSLError; where a provider leaves an errno behind, Python raises that.
     except OSError as error:
         return error

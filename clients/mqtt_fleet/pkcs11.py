@@ -110,8 +110,8 @@ def provider_problem() -> str:
     """Why OpenSSL has no key behind a block that leads to one: it does not tell itself."""
     if used := os.environ.get("OPENSSL_CONF"):
         return (
-            f"the providers of OPENSSL_CONF={used} found no such token or key, or the PIN was refused: "
-            "see docs/clients.md"
+            f"the providers of OPENSSL_CONF={used} found no such token or key, cannot sign with it, "
+            "or were refused with the PIN: see docs/clients.md"
         )
     return (
         f"OPENSSL_CONF is not set, so {ssl.OPENSSL_VERSION} has no provider for it: see docs/clients.md, "

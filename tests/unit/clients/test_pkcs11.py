@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from mqtt_fleet import credentials, pem, pkcs11, x509
 from mqtt_fleet.config import Config
+from mqtt_fleet.handshake import signs
 
-from .test_credentials import BEGIN, PEM, YEAR, certificate, ec
+from .test_credentials import BEGIN, PEM, YEAR, certificate, ec, private
 
 
 @pytest.fixture
@@ -114,6 +116,25 @@ def test_refused_pin_is_never_tried_again() -> None:
     pins.add("1234")
     pins.add(None, 5.0)
     assert (pins.due("1234"), pins.due(None), pins.due("4321")) == (False, False, True)
+
+
+def test_key_that_loads_but_does_not_sign_is_told(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a TPM's does with tpm2-openssl 1.1.1 and OpenSSL 3.0: its file is read, the handshake fails."""
+    monkeypatch.setattr(credentials, "load_pair", lambda *_: None)
+    assert (
+        "found no such token or key" in credentials.problems(config)[0]
+        or "no provider" in credentials.problems(config)[0]
+    )
+
+
+def test_handshake_with_ourselves_tells_whether_a_key_signs(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    made, secret = tmp_path / "made.crt", tmp_path / "made.key"
+    made.write_bytes(certificate(key, BEGIN, BEGIN + YEAR).public_bytes(PEM))
+    secret.write_bytes(private(key))
+    assert signs(lambda context: context.load_cert_chain(made, secret)) is None
+    # A server that has no key at all.
+    assert isinstance(signs(lambda _: None), ssl.SSLError)
 
 
 def test_keys_that_only_a_provider_can_use_are_named(config: Config) -> None:
