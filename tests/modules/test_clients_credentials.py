@@ -49,7 +49,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def check(world: World, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
     """What --check-config says to the client's configuration."""
-    command = [sys.executable, "-m", "mqtt_fleet.client", "--config", str(world.folder / "client.json")]
+    python = os.environ.get("CLIENT_PYTHON", sys.executable)
+    command = [python, "-m", "mqtt_fleet.client", "--config", str(world.folder / "client.json")]
     variables = {**os.environ, **(environment or {})}
     done = subprocess.run([*command, "--check-config"], capture_output=True, text=True, check=False, env=variables)
     return done.returncode, done.stderr
