@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import re
 import ssl
 from collections.abc import Sequence
@@ -41,6 +43,10 @@ OTHERS = {
 }
 
 
+# Configuration and digest of the files that passed.
+_PASSED: dict[Config, bytes] = {}
+
+
 class CredentialError(Exception):
     """A connection cannot even be tried with these files; one line that names key and file."""
 
@@ -63,11 +69,30 @@ class Credentials:
 def check(config: Config) -> None:
     """Refuse files that are missing, unreadable, of no use for the library, or do not belong together.
 
+    Files that have passed are not looked at again while their bytes are the same.
+
     Raises:
         CredentialError: see there.
     """
+    content = _digest(config)
+    if content is not None and _PASSED.get(config) == content:
+        return
     if found := problems(config):
         raise CredentialError(found[0])
+    if content is not None:
+        _PASSED[config] = content
+
+
+def _digest(config: Config) -> bytes | None:
+    """Stands for the bytes of all files; None where one cannot be read."""
+    total = hashlib.sha256()
+    for path in (config.ca, config.certificate, config.private_key, config.pkcs11_pin_file):
+        try:
+            content = pem.read(path) if path else b""
+        except PemError:
+            return None
+        total.update(hashlib.sha256(content).digest())
+    return total.digest()
 
 
 def problems(config: Config) -> list[str]:
@@ -172,24 +197,33 @@ def _wanted(key: str, path: Path, labels: Sequence[str]) -> list[Block]:
     """The blocks of a file that have one of these labels, or that are private keys."""
     try:
         content = pem.read(path)
-        found = pem.blocks(content)
+        found = _certificates(content) if labels else pem.blocks(content)
     except PemError as error:
         raise CredentialError(f"{key}: {path} {error}: install it again") from error
     if labels:
         fitting = [block for block in found if block.label in labels]
-        for number, block in enumerate(fitting, start=1):
-            try:
-                x509.public_key(block.content)
-            except (ValueError, IndexError) as error:
-                raise CredentialError(
-                    f"{key}: {path} holds a damaged certificate, number {number} in it: install it again"
-                ) from error
     else:
         fitting = [block for block in found if _is_key(block)]
     if not fitting:
         wanted = "a certificate" if labels else "a private key"
         raise CredentialError(f"{key}: {path} {_instead(path, content, found, wanted)}")
     return fitting
+
+
+@functools.lru_cache(maxsize=2)
+def _certificates(content: bytes) -> list[Block]:
+    """The blocks of a file, its certificates looked into: once, since a bundle of CAs has hundreds.
+
+    Raises:
+        PemError: it is damaged.
+    """
+    found = pem.blocks(content)
+    for number, block in enumerate((each for each in found if each.label in CERTIFICATE_LABELS), start=1):
+        try:
+            x509.public_key(block.content)
+        except (ValueError, IndexError) as error:
+            raise PemError(f"holds a damaged certificate, number {number} in it") from error
+    return found
 
 
 def _is_key(block: Block) -> bool:

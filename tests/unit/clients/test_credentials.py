@@ -279,6 +279,29 @@ def test_bundle_of_hundreds_of_certificates_passes(config: Config, library: str)
     check(replace(config, library=library))
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_files_that_passed_are_looked_at_again_when_they_change(
+    config: Config, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Config] = []
+    look = credentials.problems
+    monkeypatch.setattr(credentials, "problems", lambda own: looks.append(own) or look(own))
+    own = replace(config, library=library)
+    for _ in range(3):
+        check(own)
+    assert len(looks) == 1
+    good = config.private_key.read_bytes()
+    config.private_key.write_bytes(private(ec.generate_private_key(ec.SECP256R1())))
+    for _ in range(2):
+        with pytest.raises(CredentialError, match="does not match"):
+            check(own)
+    config.private_key.write_bytes(good)
+    check(own)
+    config.ca.unlink()
+    with pytest.raises(CredentialError, match=r"^ca: "):
+        check(own)
+
+
 def test_ca_file_in_which_nothing_is_valid_is_doubted(config: Config) -> None:
     assert ca_doubt(config, BEGIN.timestamp() + 1) is None
     assert "holds none that is valid at 2028" in str(ca_doubt(config, BEGIN.timestamp() + 2 * YEAR.total_seconds()))
