@@ -34,8 +34,13 @@ PACKAGES = {
     "tcc": "tcc",
     "unbound": "unbound",
 }
-# What only the tests need: a browser that opens a report.
-TEST_PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
+# What only the tests need: a browser that opens a report, a token for keys and the program that makes one in it.
+TEST_PACKAGES = {
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
+    "pkcs11-tool": "opensc",
+    "softhsm2-util": "softhsm2",
+}
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from contextlib import suppress
 from awscrt import mqtt5
 from awscrt.http import HttpProxyConnectionType, HttpProxyOptions
 from awscrt.io import ClientBootstrap, DefaultHostResolver, EventLoopGroup
-from awsiot import mqtt5_client_builder
 
+from mqtt_fleet import last_will
 from mqtt_fleet.attempt import MEMORY, Attempt
+from mqtt_fleet.awsiotsdk_credentials import client_builder
 from mqtt_fleet.config import Config
 from mqtt_fleet.probe import CLOSED_WITHOUT_CONNACK, diagnose
 from mqtt_fleet.text import printable
@@ -82,13 +83,11 @@ class AwsIotSdkConnection:
         tunneling = HttpProxyConnectionType.Tunneling
         proxy = HttpProxyOptions("127.0.0.1", self._tunnel.port, connection_type=tunneling)
         behavior = mqtt5.ClientSessionBehaviorType
-        return mqtt5_client_builder.mtls_from_path(
+        return client_builder(config)(
             endpoint=config.endpoint,
             port=config.port,
             client_id=config.client_id,
-            ca_filepath=str(config.ca),
-            cert_filepath=str(config.certificate),
-            pri_key_filepath=str(config.private_key),
+            **last_will.awsiotsdk_options(config),
             http_proxy_options=proxy,
             client_bootstrap=ClientBootstrap(group, DefaultHostResolver(group)),
             keep_alive_interval_sec=config.keep_alive,

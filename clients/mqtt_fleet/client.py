@@ -10,15 +10,16 @@ import queue
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Union
 
-from mqtt_fleet import log
+from mqtt_fleet import configuration_check, log
 from mqtt_fleet.attempt import MEMORY
 from mqtt_fleet.clock import Clock
-from mqtt_fleet.config import Config, ConfigError, load, require_credentials
+from mqtt_fleet.config import Config, ConfigError, load
 from mqtt_fleet.delivery import MOST_SILENCE, Delivery
 from mqtt_fleet.endpoint_watch import EndpointWatch, Lookups
 from mqtt_fleet.link import Link, Open
@@ -371,20 +372,29 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     try:
         config = load(options.config)
         if options.check_config:
-            require_credentials(config)
+            for doubt in configuration_check.doubts(config, time.time()):
+                say(f"warning: {doubt}")
+            if problems := configuration_check.problems(config):
+                raise ConfigError(*problems)
             return 0
     except ConfigError as error:
-        sys.stderr.write(f"mqtt_fleet.client: {printable(str(error))}\n")
+        for problem in error.args:
+            say(problem)
         return 2
     try:
         with only_process(config.outbox):
             ended = _run(config, environment)
     except InUseError as error:
-        sys.stderr.write(f"mqtt_fleet.client: {printable(str(error))}\n")
+        say(str(error))
         return 1
     if ended is not None:
         execute_anew(options.config, ended)
     return 0
+
+
+def say(line: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(f"mqtt_fleet.client: {printable(line)}\n")
 
 
 def _run(config: Config, environment: Mapping[str, str]) -> float | None:

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from mqtt_fleet import proxy
+from mqtt_fleet.host_name import host_problem
 
 CREDENTIAL_KEYS = ("ca", "certificate", "private_key")
 # "" stands for none.
 OPTIONAL_PATH_KEYS = ("socket", "metrics_file", "proxy_credentials")
+TOKEN_KEYS = ("pkcs11_module", "pkcs11_token_label", "pkcs11_key_label", "pkcs11_pin_file")
+OPTIONAL_TEXT_KEYS = (*OPTIONAL_PATH_KEYS, *TOKEN_KEYS, "will_topic", "will_payload")
 CHOICES = {
     "library": ("awsiotsdk", "paho"),
     "outbox_when_full": ("refuse", "drop_oldest"),
@@ -29,6 +32,9 @@ CLIENT_ID_LENGTH = 128
 CLIENT_ID_FORBIDDEN = "/+#"
 # sockaddr_un.sun_path without its NUL, unix(7), and without what a name has more while it is made.
 SOCKET_PATH_BYTES = 106
+# AWS IoT Core, "Message broker and protocol quotas": a topic. MQTT: a will has two bytes for its length.
+TOPIC_BYTES = 256
+WILL_PAYLOAD_BYTES = 65535
 
 # Key: (lowest, highest) accepted. Keep-alive as AWS IoT Core enforces it; 100 unacknowledged
 # QoS 1 publishes are the most it accepts per client, and 100 publishes a second per connection.
@@ -48,13 +54,19 @@ LIMITS: dict[str, tuple[float, float]] = {
     "publish_rate": (1, 100_000),
     "endpoint_watch_interval": (1, 3600),
     "endpoint_watch_jitter": (0, 3600),
+    # AWS IoT Core has no QoS 2.
+    "will_qos": (0, 1),
+    "will_delay": (0, 604800),
 }
 # 0 stands for none, or for the usual one.
 ZERO_KEYS = ("port", "heartbeat_interval", "outbox_max_age")
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text is one line that names the key."""
+    """The configuration cannot be used; each argument is one line that names the key."""
+
+    def __str__(self) -> str:
+        return "; ".join(str(problem) for problem in self.args)
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,6 @@ class Config:
         library: "awsiotsdk" or "paho".
         ca: CA file that the server's certificate is verified against.
         certificate: client certificate file.
-        private_key: its key file.
         outbox: SQLite file that holds what is not yet acknowledged.
         port: 443 (with ALPN) or 8883; 0 stands for the library's usual one.
         heartbeat_interval: seconds between two messages of the client's own; 0: none.
@@ -94,6 +105,13 @@ class Config:
         endpoint_watch_interval: seconds between two looks.
         endpoint_watch_jitter: longest random delay before a move in seconds.
         metrics_file: file for node_exporter's textfile collector; None: none.
+        private_key: the certificate's key file; None: the key is in a token, see `pkcs11_module`.
+        pkcs11_module: library of a PKCS#11 token that holds the key; "": none.
+        pkcs11_token_label, pkcs11_slot, pkcs11_key_label: which token and key; "", None: the only one there is.
+        pkcs11_pin_file: file with the token's PIN; None: it has a keypad or the like of its own.
+        will_topic: last level of the topic that the broker publishes to when the connection breaks; "": no will.
+        will_payload, will_qos, will_retain: of that message.
+        will_delay: seconds without a new connection after which it is published, MQTT 5 only.
     """
 
     client_id: str
@@ -101,7 +119,6 @@ class Config:
     library: str
     ca: Path
     certificate: Path
-    private_key: Path
     outbox: Path
     port: int = 0
     heartbeat_interval: float = 0.1
@@ -128,6 +145,17 @@ class Config:
     endpoint_watch_interval: float = 10.0
     endpoint_watch_jitter: float = 10.0
     metrics_file: Path | None = None
+    private_key: Path | None = None
+    pkcs11_module: str = ""
+    pkcs11_token_label: str = ""
+    pkcs11_slot: int | None = None
+    pkcs11_key_label: str = ""
+    pkcs11_pin_file: Path | None = None
+    will_topic: str = ""
+    will_payload: str = ""
+    will_qos: int = 1
+    will_retain: bool = False
+    will_delay: int = 0
 
     @property
     def spread(self) -> float:
@@ -159,18 +187,6 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     return parse(content, credentials, state, runtime)
 
 
-def require_credentials(config: Config) -> None:
-    """Refuse a configuration whose certificates or key cannot be read.
-
-    Raises:
-        ConfigError: names the key, the file and the reason.
-    """
-    for key in CREDENTIAL_KEYS:
-        require_file(key, getattr(config, key))
-    if config.proxy_credentials:
-        require_file("proxy_credentials", config.proxy_credentials)
-
-
 def read_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file.
 
@@ -196,13 +212,22 @@ def parse(content: Mapping[str, Any], credentials: Path, state: Path, runtime: P
     """
     known = {field.name for field in fields(Config)}
     required = {field.name for field in fields(Config) if field.default is MISSING}
-    if unknown := sorted(set(content) - known):
-        raise ConfigError(f"{unknown[0]}: unknown key, expected one of: {', '.join(sorted(known))}")
-    if missing := sorted(required - set(content)):
-        raise ConfigError(f"{missing[0]}: missing key")
-    values = {key: _value(key, value) for key, value in content.items()}
-    secret = (*CREDENTIAL_KEYS, "proxy_credentials")
-    folders = {**dict.fromkeys(secret, credentials), "outbox": state, "metrics_file": state, "socket": runtime}
+    if not content.get("pkcs11_module"):
+        required.add("private_key")
+    problems = [
+        f"{key}: unknown key, expected one of: {', '.join(sorted(known))}" for key in sorted(set(content) - known)
+    ]
+    problems += [f"{key}: missing key" for key in sorted(required - set(content))]
+    values = {}
+    for key in (key for key in content if key in known):
+        try:
+            values[key] = _value(key, content[key])
+        except ConfigError as error:
+            problems += error.args
+    if problems:
+        raise ConfigError(*problems)
+    secret = (*CREDENTIAL_KEYS, "pkcs11_pin_file", "proxy_credentials")
+    folders = {**dict.fromkeys(secret, credentials), "socket": runtime, "outbox": state, "metrics_file": state}
     for key, folder in folders.items():
         if key in values:
             values[key] = folder / values[key] if values[key] else None
@@ -211,16 +236,21 @@ def parse(content: Mapping[str, Any], credentials: Path, state: Path, runtime: P
         raise ConfigError("proxy_credentials: found without proxy, expected the proxy that they are for")
     if not values.get("port"):
         values["port"] = 443 if values["library"] == "awsiotsdk" else 8883
-    return Config(**values)
+    values["endpoint"] = values["endpoint"].lower()
+    config = Config(**values)
+    if found := [*token_problems(config), *will_problems(config)]:
+        raise ConfigError(*found)
+    return config
 
 
 def _value(key: str, value: Any) -> Any:
     if key in LIMITS:
         return _number(key, value)
-    special = {"standard_input": _switch, "socket_mode": _mode, "resolvers": _addresses, "proxy": _proxy}
+    special = {"standard_input": _switch, "will_retain": _switch, "socket_mode": _mode, "resolvers": _addresses}
+    special |= {"pkcs11_slot": _slot, "proxy": _proxy}
     if key in special:
         return special[key](key, value)
-    optional = key in OPTIONAL_PATH_KEYS
+    optional = key in OPTIONAL_TEXT_KEYS
     if not is_text(value) or not (value or optional):
         raise ConfigError(
             f"{key}: found {json.dumps(value)}, expected a string{'' if optional else ' that is not empty'}"
@@ -229,6 +259,8 @@ def _value(key: str, value: Any) -> Any:
         raise ConfigError(f"{key}: found {value!r}, expected one of: {', '.join(CHOICES[key])}")
     if key == "client_id":
         _check_client_id(value)
+    if key == "endpoint" and (problem := host_problem(value)):
+        raise ConfigError(f"endpoint: found {value!r}, {problem}")
     return value
 
 
@@ -241,6 +273,45 @@ def is_text(value: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def token_problems(config: Config) -> list[str]:
+    """What is contradictory about where the key is."""
+    if config.pkcs11_module:
+        found = []
+        if config.private_key:
+            found += ["private_key: found a file beside pkcs11_module, expected one place for the key: leave one away"]
+        if not config.pkcs11_module.startswith("/"):
+            found += [f"pkcs11_module: found {config.pkcs11_module!r}, expected the path of a library, from /"]
+        return found
+    given = [key for key in (*TOKEN_KEYS, "pkcs11_slot") if getattr(config, key) not in ("", None)]
+    return [f"{key}: found without pkcs11_module, expected it too: name the token's library" for key in given]
+
+
+def will_problems(config: Config) -> list[str]:
+    """What is wrong with the Last Will, or would be without effect."""
+    topic = config.will_topic
+    if not topic:
+        given = [key for key in ("will_payload", "will_retain", "will_delay") if getattr(config, key)]
+        return [f"{key}: found without will_topic, expected it too: name it, or leave this away" for key in given]
+    problems = []
+    whole = f"fleet/{config.client_id}/{topic}"
+    if not topic.isprintable() or set(topic) & set(CLIENT_ID_FORBIDDEN) or topic in ("messages", "commands"):
+        problems += [
+            f"will_topic: found {topic!r}, expected one level of printable text without / + #, not messages or commands"
+        ]
+    elif len(whole.encode()) > TOPIC_BYTES:
+        problems += [f"will_topic: found a topic of {len(whole.encode())} bytes, expected at most {TOPIC_BYTES}"]
+    if len(config.will_payload.encode()) > WILL_PAYLOAD_BYTES:
+        problems += [f"will_payload: found more than {WILL_PAYLOAD_BYTES} bytes, expected at most as many"]
+    if config.will_delay and config.library == "paho":
+        problems += ["will_delay: found with library paho, which speaks MQTT 3.1.1, expected 0: only MQTT 5 has it"]
+    elif config.will_delay > config.session_expiry:
+        problems += [
+            f"will_delay: found {config.will_delay} with session_expiry {config.session_expiry}, expected no more: "
+            "a will is published at the latest when the session ends"
+        ]
+    return problems
 
 
 def _check_client_id(value: str) -> None:
@@ -260,6 +331,12 @@ def _check_socket_path(path: Path | None) -> None:
 def _switch(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{key}: found {json.dumps(value)}, expected true or false")
+    return value
+
+
+def _slot(key: str, value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ConfigError(f"{key}: found {json.dumps(value)}, expected the number of a slot, or null")
     return value
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from mqtt_fleet import log
 from mqtt_fleet.clock import Clock, iso
 from mqtt_fleet.config import Config
-from mqtt_fleet.credentials import CredentialError, check, expiry_problem
+from mqtt_fleet.credentials import CredentialError, check, expiry_problem, key_doubt
 from mqtt_fleet.metrics import Metrics
 from mqtt_fleet.reconnect import CONNECT_SPACING, ConnectRecord, End, ReconnectPolicy
 from mqtt_fleet.subscription import Subscription
@@ -97,9 +97,10 @@ class Link:
         except CredentialError as error:
             self._opened_at = now
             return str(error)
-        if problem := expiry_problem(self._config, self._clock.wall()):
+        for problem in (expiry_problem(self._config, self._clock.wall()), key_doubt(self._config)):
             # The broker decides: the clock may be wrong.
-            log.event(LOGGER, "credentials", logging.ERROR, reason=problem)
+            if problem:
+                log.event(LOGGER, "credentials", logging.ERROR, reason=problem)
         self._opened_before = True
         self._opened_at = now
         self._record.note()

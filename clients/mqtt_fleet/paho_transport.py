@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from mqtt_fleet import tls
+from mqtt_fleet import last_will, tls
 from mqtt_fleet.attempt import MEMORY, Attempt, ConnectError
 from mqtt_fleet.config import Config
 from mqtt_fleet.probe import CLOSED_WITHOUT_CONNACK, diagnose
@@ -92,6 +92,8 @@ class PahoConnection:
             # The outbox sends again what was in flight, on a connection of its own.
             reconnect_on_failure=False,
         )
+        if config.will_topic:
+            self._client.will_set(**last_will.paho_options(config))
         self._client.max_inflight_messages_set(config.window)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect

@@ -10,6 +10,7 @@ import time
 from mqtt_fleet import tls
 from mqtt_fleet.attempt import Attempt, ConnectError
 from mqtt_fleet.config import Config
+from mqtt_fleet.credentials import only_sdk_has_key
 
 DIAGNOSE_SECONDS = 3.0
 # AWS IoT Core closes so where the policy has no iot:Connect for the client ID.
@@ -20,7 +21,8 @@ def probe(config: Config, address: str, timeout: float) -> str:
     """Why no TLS connection with the endpoint's certificate can be made to an address; "" where it can.
 
     TCP, through the proxy where one is configured, and TLS with the client's own certificate, whose refusal counts as
-    well. No MQTT is spoken: nobody's session is taken over, and no CONNECT counts against a quota.
+    well, but where its key is in a token that only the SDK can use. No MQTT is spoken: nobody's session is taken over,
+    and no CONNECT counts against a quota.
 
     Args:
         address: an IP address as `resolve.Lookup` has it; "": those that the name has at this moment.
@@ -35,7 +37,8 @@ def probe(config: Config, address: str, timeout: float) -> str:
     deadline = time.monotonic() + timeout
     try:
         with tls.secure(config, attempt, deadline, address) as secured:
-            problem = tls.late_refusal(config, secured, deadline)
+            # Without the client's certificate the broker has something to refuse.
+            problem = "" if only_sdk_has_key(config) else tls.late_refusal(config, secured, deadline)
     except ConnectError as error:
         return str(error)
     return str(attempt.error(problem)) if problem else ""

@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from mqtt_fleet import credentials
 from mqtt_fleet.attempt import MEMORY, Attempt
 from mqtt_fleet.clock import iso
 from mqtt_fleet.config import Config
-from mqtt_fleet.credentials import validity
 from mqtt_fleet.dial import reach
+from mqtt_fleet.x509 import validity
 
 # AWS IoT Core, "Device communication protocols": MQTT with a client certificate on port 443 needs this ALPN.
 ALPN_PORT = 443
@@ -52,10 +53,8 @@ def context(config: Config) -> ssl.SSLContext:
         OSError: a file is missing, or key and certificate do not belong together (ssl.SSLError).
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.load_verify_locations(config.ca)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    # A password would be asked for at the terminal.
-    made.load_cert_chain(config.certificate, config.private_key, password=lambda: b"")
+    credentials.load(made, config)
     if config.port == ALPN_PORT:
         made.set_alpn_protocols([ALPN_PROTOCOL])
     return made

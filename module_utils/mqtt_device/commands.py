@@ -17,12 +17,13 @@ class DeviceError(SwitchError):  # type: ignore[misc]
     """A device that cannot be, or is not, as it should: what was found, what was expected, what to do."""
 
 
-def run(command: Sequence[str], advice: str, text: str | None = None) -> str:
+def run(command: Sequence[str], advice: str, text: str | None = None, lines: int = 1) -> str:
     """Run a program and return what it printed.
 
     Args:
         advice: what to do when it fails.
         text: its standard input.
+        lines: most of its last lines that are told when it fails.
 
     Raises:
         DeviceError: it is not there, failed, or took longer than `TIMEOUT`.
@@ -37,7 +38,9 @@ def run(command: Sequence[str], advice: str, text: str | None = None) -> str:
         raise DeviceError(f"{command[0]}: found no end within {TIMEOUT:.0f} s, expected one: {advice}") from error
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["nothing said"]
-        raise DeviceError(f"{command[0]}: found exit code {done.returncode} ({said[-1]}), expected 0: {advice}")
+        raise DeviceError(
+            f"{command[0]}: found exit code {done.returncode} ({'; '.join(said[-lines:])}), expected 0: {advice}"
+        )
     return done.stdout
 
 

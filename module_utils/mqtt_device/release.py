@@ -18,6 +18,7 @@ from .layout import Layout
 PIP_INSTALL = ["-m", "pip", "--isolated", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
 PIP_INSTALL += ["--only-binary=:all:", "--require-hashes"]
 CHUNK = 1 << 20
+MOST_PROBLEMS = 10
 
 
 def install_release(layout: Layout, name: str, archive: Path | None, archive_digest: str | None) -> None:
@@ -92,7 +93,12 @@ def check_configuration(layout: Layout, name: str, staged: Path) -> None:
     environment = [f"PYTHONPATH={folder}", f"CREDENTIALS_DIRECTORY={staged}", f"STATE_DIRECTORY={staged}"]
     client = [str(folder / "venv/bin/python"), "-B", "-m", "mqtt_fleet.client"]
     check = ["--check-config", "--config", str(staged / "client.json")]
-    run(["env", *environment, f"RUNTIME_DIRECTORY={staged}", *client, *check], "nothing was changed")
+    # A problem a line.
+    run(
+        ["env", *environment, f"RUNTIME_DIRECTORY={staged}", *client, *check],
+        "nothing was changed",
+        lines=MOST_PROBLEMS,
+    )
 
 
 def named_release(unit: str | None) -> str | None:

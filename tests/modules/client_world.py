@@ -23,6 +23,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
@@ -63,23 +64,27 @@ class Authority:
         self._write(name, ec.generate_private_key(ec.SECP256R1()), days)
 
     def _write(self, name: str, key: ec.EllipticCurvePrivateKey, days: float) -> None:
+        self.certify(name, key.public_key(), days)
+        encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+        secret = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
+        (self._folder / f"{name}.key").write_bytes(secret)
+
+    def certify(self, name: str, key: CertificatePublicKeyTypes, days: float = 1) -> None:
+        """Write a certificate for a key that is elsewhere."""
         now = datetime.datetime.now(datetime.UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
             .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")]))
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=30))
             .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.BasicConstraints(name == "ca", None), critical=True)
             .add_extension(self._alternatives, critical=False)
         )
-        encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-        certificate = builder.sign(self._key, hashes.SHA256()).public_bytes(encoding)
+        certificate = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         (self._folder / f"{name}.crt").write_bytes(certificate)
-        secret = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
-        (self._folder / f"{name}.key").write_bytes(secret)
 
 
 def free_port() -> int:

@@ -145,17 +145,70 @@ def test_file_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
         load(path, {})
 
 
-def test_check_config_names_the_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_wrong_keys_are_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "client.json"
-    path.write_text(json.dumps(content()))
-    assert client.main(["--config", str(path), "--check-config"]) == 2
-    assert capsys.readouterr().err == (
-        f"mqtt_fleet.client: ca: {tmp_path / 'ca.crt'} cannot be read: No such file or directory\n"
-    )
-    for name in ("ca.crt", "client.crt", "client.key"):
-        (tmp_path / name).touch()
-    assert client.main(["--config", str(path), "--check-config"]) == 0
-    assert not (tmp_path / "outbox.sqlite").exists()
+    path.write_text(json.dumps(content(endpoint="a:8883", port=-1, surprise=1, client_id="a/b")))
+    for arguments in (["--config", str(path)], ["--config", str(path), "--check-config"]):
+        assert client.main(arguments) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert [line.split(": ")[1] for line in said] == ["surprise", "client_id", "endpoint", "port"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"will_topic": "a/b"}, "will_topic"),
+        ({"will_topic": "#"}, "will_topic"),
+        ({"will_topic": "a\x07"}, "will_topic"),
+        ({"will_topic": "messages"}, "will_topic"),
+        ({"will_topic": "commands"}, "will_topic"),
+        ({"will_topic": "x" * 245}, "will_topic"),
+        ({"will_topic": "ä" * 121}, "will_topic"),
+        ({"will_topic": "status", "will_payload": "x" * 65536}, "will_payload"),
+        ({"will_topic": "status", "will_qos": 2}, "will_qos"),
+        ({"will_topic": "status", "will_retain": 1}, "will_retain"),
+        ({"will_topic": "status", "will_delay": 30, "session_expiry": 60}, "will_delay"),
+        ({"will_topic": "status", "will_delay": 30, "library": "awsiotsdk"}, "will_delay"),
+        ({"will_topic": "status", "will_delay": 61, "library": "awsiotsdk", "session_expiry": 60}, "will_delay"),
+        ({"will_payload": "offline"}, "will_payload"),
+        ({"will_retain": True}, "will_retain"),
+        ({"will_delay": 5}, "will_delay"),
+        ({"pkcs11_module": "/usr/lib/token.so"}, "private_key"),
+        ({"pkcs11_pin_file": "pin"}, "pkcs11_pin_file"),
+        ({"pkcs11_slot": 0}, "pkcs11_slot"),
+        ({"pkcs11_slot": -1}, "pkcs11_slot"),
+        ({"pkcs11_slot": True}, "pkcs11_slot"),
+        ({"pkcs11_token_label": "device"}, "pkcs11_token_label"),
+        ({"pkcs11_module": 7}, "pkcs11_module"),
+    ],
+)
+def test_will_and_token_are_refused_where_they_would_do_nothing(changes: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{key}: "):
+        parse(content(**changes), *FOLDERS)
+
+
+def test_library_of_the_token_is_named_by_its_path() -> None:
+    token = content(pkcs11_module="opensc.so")
+    del token["private_key"]
+    with pytest.raises(ConfigError, match=r"^pkcs11_module: .* expected the path of a library, from /$"):
+        parse(token, *FOLDERS)
+
+
+def test_key_in_a_token_needs_no_file() -> None:
+    token = content(pkcs11_module="/usr/lib/token.so", pkcs11_slot=0, pkcs11_pin_file="pin", pkcs11_key_label="mqtt")
+    del token["private_key"]
+    config = parse(token, *FOLDERS)
+    assert (config.private_key, config.pkcs11_slot, config.pkcs11_pin_file) == (None, 0, CREDENTIALS / "pin")
+
+
+def test_will_that_can_be_had_is_taken() -> None:
+    will = {"will_topic": "status", "will_payload": "", "will_qos": 0, "will_retain": True}
+    assert parse(content(**will), *FOLDERS).will_topic == "status"
+    later = {**will, "library": "awsiotsdk", "will_delay": 60, "session_expiry": 60}
+    assert parse(content(**later), *FOLDERS).will_delay == 60
+    # What the role writes where none is asked for.
+    none = {"will_topic": "", "will_payload": "", "will_qos": 1, "will_retain": False, "will_delay": 0}
+    assert parse(content(**none), *FOLDERS).will_topic == ""
 
 
 @pytest.mark.parametrize(

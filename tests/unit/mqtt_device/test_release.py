@@ -145,3 +145,12 @@ def test_archive_that_holds_more_than_files_is_refused(
     assert sorted(path for path in layout.software.parent.rglob("*") if layout.releases not in path.parents) == sorted(
         [*outside, layout.releases]
     )
+
+
+def test_every_problem_of_a_configuration_is_told(layout: Layout, tmp_path: Path) -> None:
+    client = layout.releases / "a" / "venv/bin/python"
+    client.parent.mkdir(parents=True)
+    client.write_text("#!/bin/sh\necho 'ca: is empty' >&2\necho 'endpoint: found a:8883' >&2\nexit 2\n")
+    client.chmod(0o755)
+    with pytest.raises(DeviceError, match=r"\(ca: is empty; endpoint: found a:8883\), expected 0: nothing was changed"):
+        release.check_configuration(layout, "a", tmp_path)

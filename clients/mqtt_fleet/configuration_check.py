@@ -1,0 +1,96 @@
+"""`--check-config`: all that would keep the client from working, found before it is started."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from pathlib import Path
+
+from mqtt_fleet import credentials
+from mqtt_fleet.config import Config
+from mqtt_fleet.host_name import host_doubt
+
+# AWS IoT Core API, CreateThing.
+THING_NAME = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
+MODULES = {"awsiotsdk": ("awscrt", "awsiot"), "paho": ("paho.mqtt.client",)}
+READABLE_BY_ALL = 0o004
+
+
+def problems(config: Config) -> list[str]:
+    """What makes the configuration unusable, each in one line that names its key."""
+    missing = _missing_library(config)
+    found = [f"endpoint: found {config.endpoint!r}, {doubt}"] if (doubt := host_doubt(config.endpoint)) else []
+    found += [missing] if missing else credentials.problems(config)
+    found += _folder_problems(config)
+    return found + _pin_problems(config) + _proxy_problems(config)
+
+
+def doubts(config: Config, now: float) -> list[str]:
+    """What may be wrong, or will be; `now` in epoch seconds."""
+    found = [credentials.expiry_problem(config, now), credentials.ca_doubt(config, now), credentials.key_doubt(config)]
+    found += [_readable(config), _client_id_doubt(config)]
+    return [each for each in found if each]
+
+
+def _missing_library(config: Config) -> str | None:
+    for name in (*MODULES[config.library], *(("dns.resolver",) if config.resolvers else ())):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            return f"library: {config.library} cannot be imported: {error}: install requirements-{config.library}.txt"
+    return None
+
+
+def _folder_problems(config: Config) -> list[str]:
+    found = []
+    if config.outbox.is_dir():
+        found += [f"outbox: {config.outbox} is a folder, expected a file: name one in it"]
+    for key, path in (("outbox", config.outbox), ("socket", config.socket)):
+        if path is None:
+            continue
+        folder = path.parent
+        if not folder.is_dir():
+            found += [f"{key}: {folder} is no folder, expected one that can be written: make it, or name another"]
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            found += [f"{key}: {folder} cannot be written by this user: allow it, or name another"]
+    return found
+
+
+def _pin_problems(config: Config) -> list[str]:
+    path = config.pkcs11_pin_file
+    if path and _for_all(path):
+        return [f"pkcs11_pin_file: {path} can be read by every user: 'chmod 400 {path}'"]
+    return []
+
+
+def _proxy_problems(config: Config) -> list[str]:
+    path = config.proxy_credentials
+    if path is None:
+        return []
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return [f"proxy_credentials: {path} cannot be read: {error.strerror}: install it, or name no credentials"]
+    return [f"proxy_credentials: {path} can be read by every user: 'chmod 400 {path}'"] if _for_all(path) else []
+
+
+def _readable(config: Config) -> str | None:
+    path = config.private_key
+    return f"private_key: {path} can be read by every user: 'chmod 400 {path}'" if path and _for_all(path) else None
+
+
+def _for_all(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & READABLE_BY_ALL)
+    except OSError:
+        return False
+
+
+def _client_id_doubt(config: Config) -> str | None:
+    if THING_NAME.fullmatch(config.client_id):
+        return None
+    return (
+        f"client_id: found {config.client_id!r}, which is no name of a thing: the policy that setup.yml writes lets "
+        "only things connect, expected letters, digits or : _ -"
+    )
