@@ -35,7 +35,7 @@ class Delivery:
         self._metrics = metrics
         self._pace = Pace(config.publish_rate, now)
         self._connection: Connection | None = None
-        self._stream = spool.stream
+        self._file = spool.file
         self._in_flight: dict[int, _Sent] = {}
         self._read: deque[Message] = deque()
         self._sent_up_to = 0
@@ -56,7 +56,7 @@ class Delivery:
         self._restart()
 
     def _restart(self) -> None:
-        self._stream = self._spool.stream
+        self._file = self._spool.file
         self._in_flight.clear()
         self._read.clear()
         self._sent_up_to = 0
@@ -67,7 +67,7 @@ class Delivery:
     def stored(self) -> None:
         """There may be new messages in the outbox, and messages may have been dropped from it."""
         self._more = True
-        if self._spool.stream != self._stream:
+        if self._spool.file != self._file:
             # Another file with numbers of its own.
             self._reached = 0
             self._restart()
@@ -91,8 +91,9 @@ class Delivery:
         if self._connection is None or self.holding:
             return
         room = min(self._config.window - len(self._in_flight), self._pace.allowed(now))
-        while room > 0 and (message := self._take()):
-            body = payload(self._config.client_id, self._stream, message, self._untold)
+        # A file that was set aside just now took its messages along.
+        while room > 0 and (message := self._take()) and self._file == self._spool.file:
+            body = payload(self._config.client_id, *self._spool.published(message, self._untold))
             token = self._connection.publish(self._topic(message), body)
             self._in_flight[token] = _Sent(message, now, self._untold)
             self._pace.take()
