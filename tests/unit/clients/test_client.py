@@ -257,8 +257,8 @@ def test_dropped_numbers_are_told_by_the_next_message_until_it_is_acknowledged(s
 
 def test_process_that_follows_does_not_connect_within_the_same_second(stage: Stage) -> None:
     clock = Clock()
-    ConnectRecord(stage.path / "outbox.connect", clock).note()
     noted = time.monotonic()
+    ConnectRecord(stage.path / "outbox.connect", clock).note()
     stage.start().connection(0)
     # A lower bound: no load of the machine makes it shorter.
     assert stage.opened[0] - noted >= 0.999
