@@ -159,6 +159,11 @@ class Client:
 
     def run(self) -> float | None:
         """Work until stopped; return None, or, to be executed anew, the window that it backs off over in seconds."""
+        # First, so that programs find the socket at once: what they hand over waits until the outbox is open.
+        for source in self._sources:
+            source.start()
+        notify(f"READY=1\nSTATUS={self.metrics.status()}")
+        self._spool.open()
         log.event(
             LOGGER,
             "started",
@@ -167,11 +172,8 @@ class Client:
             stream=self._spool.stream,
             backlog=self._spool.backlog,
         )
-        for source in self._sources:
-            source.start()
         if self._lookups:
             self._lookups.start()
-        notify(f"READY=1\nSTATUS={self.metrics.status()}")
         while self._work():
             pass
         self._end()
@@ -257,7 +259,8 @@ class Client:
         now = self._clock.monotonic()
         if self._link.delivered():
             gap = None if self._delivered_at is None else round(now - self._delivered_at, 3)
-            log.event(LOGGER, "delivering", gap_seconds=gap, sequence=message.sequence)
+            numbered = self._spool.published(message, ()).message
+            log.event(LOGGER, "delivering", gap_seconds=gap, sequence=numbered.sequence)
         self._delivered_at = now
         self.metrics.last_acknowledged = self._clock.wall()
 

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# Epoch seconds of 2026-01-01T00:00:00Z, before any release of this package: a clock that is behind it was not set.
+EARLIEST = 1_767_225_600.0
 
 
 class Clock:
@@ -37,3 +39,8 @@ class Clock:
 def iso(seconds: float) -> str:
     """Epoch seconds as UTC, such as 2026-11-25T01:02:03Z."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def is_set(wall: float) -> bool:
+    """Whether a clock that says so was set: one without a battery begins in 1970, or when its software was built."""
+    return wall >= EARLIEST

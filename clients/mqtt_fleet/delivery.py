@@ -13,7 +13,7 @@ from mqtt_fleet.flight import ByteWindow, Progress
 from mqtt_fleet.metrics import Metrics
 from mqtt_fleet.outbox import Message, Range, payload
 from mqtt_fleet.pace import Pace, Throttle
-from mqtt_fleet.refusals import QUOTA_EXCEEDED, Refusals, Suspects
+from mqtt_fleet.refusals import QUOTA_EXCEEDED, Refusals, Suspect, Suspects
 from mqtt_fleet.spool import Spool
 from mqtt_fleet.topic import forbidden
 from mqtt_fleet.transport import Cause, Connection, PublishRefused
@@ -66,11 +66,12 @@ class Delivery:
         self._room = ByteWindow()
         self._progress = Progress()
         self._refusals = Refusals()
-        self._kept = spool.suspects()
+        # As those are of the file, which may not be open yet.
+        self._kept: dict[int, Suspect] = {}
         self._suspects = Suspects(self._kept)
         self._refusals_logged = log.Tally(LOGGER, "publish_refused", REFUSAL_LOG_SECONDS)
         self._connection: Connection | None = None
-        self._stream = spool.stream
+        self._file = 0
         self._in_flight: dict[int, _Sent] = {}
         self._read: deque[Message] = deque()
         self._sent_up_to = 0
@@ -133,9 +134,9 @@ class Delivery:
             self._spool.keep_suspects(changed, before.keys() - self._kept.keys())
 
     def _restart(self) -> None:
-        if self._stream != self._spool.stream:
+        if self._file != self._spool.file:
             # Another file with numbers of its own.
-            self._stream = self._spool.stream
+            self._file = self._spool.file
             self._reached = 0
             self._refusals = Refusals()
             self._kept = self._spool.suspects()
@@ -157,7 +158,7 @@ class Delivery:
         """There may be new messages in the outbox, and messages may have been dropped from it."""
         self._more = True
         self._blocked = False
-        if self._spool.stream != self._stream:
+        if self._spool.file != self._file:
             self._restart()
 
     @property
@@ -194,7 +195,8 @@ class Delivery:
         self._pace.change(min(self._throttle.rate, PROBE_RATE) if probing else self._throttle.rate, now)
         while self._connection and self._possible and now >= self._not_before and self._pace.allowed(now):
             message = self._choose(now)
-            if message is None:
+            # A file that was set aside just now took its messages along.
+            if message is None or self._file != self._spool.file:
                 break
             self._publish(self._connection, message, now)
 
@@ -204,7 +206,7 @@ class Delivery:
 
     def _publish(self, connection: Connection, message: Message, now: float) -> None:
         topic = self._topic(message)
-        body = payload(self._config.client_id, self._stream, message, self._untold)
+        body = payload(self._config.client_id, *self._spool.published(message, self._untold))
         size = len(topic) + len(body)
         traffic = connection.traffic() if self.idle or size >= LARGE else None
         end = self._progress.sent(size, traffic, now, first=self.idle)

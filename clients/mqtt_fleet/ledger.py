@@ -63,6 +63,8 @@ class Arrival:
     arrived_at: float
     # Numbers of the stream, (first, last), that the device has dropped: they are not coming, and not lost on the way.
     dropped: tuple[tuple[int, int], ...] = ()
+    # The same of other streams of the client: (stream, first, last).
+    dropped_in: tuple[tuple[str, int, int], ...] = ()
 
 
 def parse(topic: str, payload: bytes, region: str, arrived_at: float) -> Arrival:
@@ -72,7 +74,8 @@ def parse(topic: str, payload: bytes, region: str, arrived_at: float) -> Arrival
 
     Raises:
         MessageError: it is no JSON object with client_id, stream, sequence and sent_at of the right types, or with a
-            `dropped` that is no list of pairs of numbers; or one of them is longer or higher than any client's.
+            `dropped` that is no list of pairs of numbers, or a `dropped_in` that is no object of such lists; or one of
+            them is longer or higher than any client's.
         ForgedError: it names another client.
     """
     client_id = _client_id(topic)
@@ -84,6 +87,7 @@ def parse(topic: str, payload: bytes, region: str, arrived_at: float) -> Arrival
         arrival = Arrival(
             client_id, _stream(stream), _number(sequence), region, _seconds(sent_at), arrived_at,
             _ranges(body["dropped"]) if "dropped" in body else (),
+            _ranges_by_stream(body["dropped_in"]) if "dropped_in" in body else (),
         )  # fmt: skip
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MessageError(f"payload {payload[:80]!r}: {type(error).__name__}: {error}") from error
@@ -114,6 +118,15 @@ def _ranges(value: object) -> tuple[tuple[int, int], ...]:
     if any(first > last for first, last in ranges):
         raise ValueError("a range of dropped ends before it begins")
     return ranges
+
+
+def _ranges_by_stream(value: object) -> tuple[tuple[str, int, int], ...]:
+    if not isinstance(value, dict):
+        raise ValueError("dropped_in is no object")
+    found = tuple((_stream(stream), *ends) for stream, ranges in value.items() for ends in _ranges(ranges))
+    if len(found) > MOST_RANGES:
+        raise ValueError(f"dropped_in has more than {MOST_RANGES} ranges")
+    return found
 
 
 def _number(value: object) -> int:
@@ -159,6 +172,7 @@ class Ledger:
                 ((a.client_id, a.stream, a.sequence, a.region, a.sent_at, a.arrived_at) for a in arrivals),
             )
             told = [(a.client_id, a.stream, *ends, a.arrived_at) for a in arrivals for ends in a.dropped]
+            told += [(a.client_id, *ends, a.arrived_at) for a in arrivals for ends in a.dropped_in]
             # A device tells of a range until it knows that it was heard.
             database.executemany("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)", told)
             for client_id in {row[0] for row in told}:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 
 def notify(state: str) -> None:
@@ -28,3 +29,27 @@ def watchdog_interval(environment: Mapping[str, str] = os.environ) -> float:
     microseconds = environment.get("WATCHDOG_USEC", "")
     ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     return int(microseconds) / 2e6 if microseconds.isdigit() and int(microseconds) and ours else math.inf
+
+
+@contextmanager
+def busy(seconds: float) -> Iterator[None]:
+    """Feed the watchdog meanwhile, for so long at most, since the loop that feeds it stands still."""
+    interval = watchdog_interval()
+    if math.isinf(interval):
+        yield
+        return
+    done = threading.Event()
+
+    def feed() -> None:
+        for _ in range(math.ceil(seconds / interval)):
+            notify("WATCHDOG=1")
+            if done.wait(interval):
+                return
+
+    feeder = threading.Thread(target=feed, name="busy", daemon=True)
+    feeder.start()
+    try:
+        yield
+    finally:
+        done.set()
+        feeder.join()

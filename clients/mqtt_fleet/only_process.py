@@ -39,6 +39,9 @@ def only_process(outbox: Path) -> Iterator[None]:
                 f"outbox {outbox}: found process {holder or 'unknown'} using it, expected one client per outbox: stop "
                 "that one, or give this one a client ID and an outbox of its own"
             ) from None
+        except OSError:
+            # Some network file systems have no such locks: there a second process is not noticed.
+            pass
         with suppress(OSError):
             os.pwrite(lock, f"{os.getpid()}\n".ljust(PID_BYTES).encode("ascii"), 0)
         yield

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-# More than SQLite's log, which is copied into the database before it is begun anew.
+# More than SQLite's log in ordinary times, which is copied into the database before it is begun anew.
 RESERVE_BYTES = 1 << 20
 
 
@@ -15,23 +15,29 @@ class Reserve:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.held = False
+        self._bytes = 0
 
-    def take(self) -> str | None:
-        """Hold the space if it can be had; return why not, or None."""
-        if self.held:
+    @property
+    def held(self) -> bool:
+        return self._bytes > 0
+
+    def take(self, needed: int = 0) -> str | None:
+        """Hold RESERVE_BYTES, or what is needed if that is more; return why that cannot be had, or None."""
+        wanted = max(RESERVE_BYTES, needed)
+        if self._bytes == wanted:
             return None
         try:
-            with self._path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            with self._path.open("r+b" if self._path.exists() else "wb") as file:
+                file.truncate(wanted)
+                os.posix_fallocate(file.fileno(), 0, wanted)
         except OSError as error:
             self.release()
-            return f"{self._path.parent} has no {RESERVE_BYTES >> 10} KiB left: {error.strerror}"
-        self.held = True
+            return f"{self._path.parent} has no {wanted >> 10} KiB left: {error.strerror}"
+        self._bytes = wanted
         return None
 
     def release(self) -> None:
         """Give the space back."""
-        self.held = False
+        self._bytes = 0
         with suppress(OSError):
             self._path.unlink()

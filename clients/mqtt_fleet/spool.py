@@ -5,15 +5,28 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from mqtt_fleet import log
-from mqtt_fleet.clock import Clock, iso
+from mqtt_fleet.clock import Clock, is_set, iso
 from mqtt_fleet.config import Config
 from mqtt_fleet.dead_letter_table import DeadLetter
 from mqtt_fleet.metrics import Metrics
-from mqtt_fleet.outbox import Message, Outbox, OutboxDamagedError, OutboxError, Range
+from mqtt_fleet.notify import busy
+from mqtt_fleet.origin import Mark, Origin, Reached, changed_at, file_identity, machine_id
+from mqtt_fleet.outbox import (
+    MOST_REMOVED_AT_ONCE,
+    MOST_TRANSACTION_BYTES,
+    Message,
+    Outbox,
+    OutboxDamagedError,
+    OutboxError,
+    Published,
+    Range,
+    size,
+)
 from mqtt_fleet.refusals import Suspect
 from mqtt_fleet.reserve import Reserve
 from mqtt_fleet.sources.submission import Answer, Refused, Stored, Submission
@@ -24,6 +37,13 @@ RETRY_SECONDS = 5.0
 LOG_SECONDS = 10.0
 # More than one message tells of; the others come with the next one.
 MOST_DROPPED_RANGES = 20
+# Transactions of messages that are too old, each time that the house is kept.
+EXPIRY_STEPS = 50
+# How often it is noted how far the numbers have come, beside at the end.
+MARK_SECONDS = 60.0
+# What opening may take: a mebibyte a second is less than any card reads.
+OPENING_SECONDS = 60.0
+OPENING_BYTES_PER_SECOND = 1 << 20
 
 Result = TypeVar("Result")
 
@@ -31,12 +51,15 @@ Result = TypeVar("Result")
 class Spool:
     """Never raises for what a disk does: messages are refused and counted, and the next ones are tried again.
 
+    The outbox is opened by `open`, or by the first use.
+
     Attributes:
-        stream: random ID of the file in use; another one when a damaged file was set aside; "" while there is none.
+        file: another number for another file: when a damaged one was set aside, its numbers count from 1.
     """
 
     def __init__(self, config: Config, metrics: Metrics, clock: Clock) -> None:
         self._path = config.outbox
+        self._client_id = config.client_id
         self._most_bytes = config.outbox_max_bytes
         self._most_age = config.outbox_max_age
         self._most_dead_bytes = config.dead_letters_max_bytes
@@ -45,6 +68,11 @@ class Spool:
         self._clock = clock
         self._offset = 0.0
         self._outbox: Outbox | None = None
+        self._opened = False
+        self._mark = Mark(self._path.with_name(f"{self._path.name}.mark"))
+        self._marked_at = -math.inf
+        # Whether the device's clock was not set when a message was stored that may still wait.
+        self._undated = False
         # While it is not held, messages leave the outbox and none enters.
         self._reserve = Reserve(self._path.with_name(f"{self._path.name}.reserve"))
         self._problem = ""
@@ -55,50 +83,82 @@ class Spool:
         self._drops_logged = log.Tally(LOGGER, "dropped", LOG_SECONDS)
         self._aside_logged = log.Tally(LOGGER, "set_aside", LOG_SECONDS)
         self._deletions_logged = log.Tally(LOGGER, "dead_letters_deleted", LOG_SECONDS)
-        self.stream = ""
-        self._open()
+        self.file = 0
+
+    def open(self) -> None:
+        """Open the outbox, if that can be done: a large one takes its time, in which the service manager is told."""
+        if not self._opened:
+            self._opened = True
+            self._open()
+
+    @property
+    def stream(self) -> str:
+        """ID of the stream that the next message is in; "" while there is no outbox."""
+        return self._outbox.stream if self._outbox else ""
 
     @property
     def backlog(self) -> int:
         return self._outbox.count - len(self._unremoved) if self._outbox else 0
 
     def commit(self, submissions: Sequence[Submission], acknowledged: Iterable[Message] = ()) -> None:
-        """Store and remove in one transaction, and answer when it is on disk."""
+        """Store and remove, and answer when it is on disk; in as few transactions as SQLite's log has room for."""
         self._unremoved += acknowledged
+        for part in parts(submissions) or [[]]:
+            self._commit(part)
+        waiting = 0
+        while len(self._unremoved) not in (0, waiting):
+            waiting = len(self._unremoved)
+            self._commit(())
+
+    def _commit(self, submissions: Sequence[Submission]) -> None:
+        self.open()
         taken = submissions if self._reserve.held else ()
         answers: Sequence[Answer] | None = None
         if taken or self._unremoved:
             answers = self._attempt(lambda outbox: self._transaction(outbox, taken))
+        if answers is None and self._unremoved:
+            # In the space that was given for it just now, before anything else takes that.
+            self._attempt(lambda outbox: self._transaction(outbox, ()))
         if not answers:
             answers = [self._refusal(submission, "disk", self._problem) for submission in submissions]
         for submission, answer in zip(submissions, answers):
             self._count(answer)
             submission.answer(answer)
+        self._hold_log()
+
+    def _hold_log(self) -> None:
+        """Hold as much space as SQLite's log has, which grows while another process reads."""
+        if self._outbox and self._reserve.held and (problem := self._reserve.take(self._outbox.log_bytes())):
+            self._fail(OutboxError(f"outbox: {problem}"))
+            self._give_space(self._outbox)
 
     def _transaction(self, outbox: Outbox, submissions: Sequence[Submission]) -> list[Answer]:
         dropped = 0
         answers: list[Answer] = []
+        acknowledged = self._unremoved[:MOST_REMOVED_AT_ONCE]
         with outbox.transaction(durable=bool(submissions)):
-            outbox.remove(self._unremoved)
+            outbox.remove(acknowledged)
             for submission in submissions:
                 answer, made_room = self._put(outbox, submission)
                 answers.append(answer)
                 dropped += made_room
-        self._unremoved.clear()
+        del self._unremoved[: len(acknowledged)]
         self._count_dropped("full", dropped)
         return answers
 
     def _put(self, outbox: Outbox, submission: Submission) -> tuple[Answer, int]:
         """Store one message; return also how many were dropped for it."""
         message = Message(0, self._clock.wall(), submission.data, submission.topic)
-        missing = outbox.bytes + message.size - self._most_bytes
+        needed = message.size
+        missing = outbox.bytes + needed - self._most_bytes
         dropped = outbox.drop_oldest(missing) if missing > 0 and self._drops else 0
         waits = submission.batch and submission.batch.refused
-        if waits or outbox.bytes + message.size > self._most_bytes:
+        if waits or outbox.bytes + needed > self._most_bytes:
             text = f"the outbox holds {outbox.bytes} of {self._most_bytes} bytes"
             return self._refusal(submission, "full", text), dropped
+        self._undated |= not is_set(message.sent_at)
         stored = outbox.put(message.sent_at, message.data, message.topic, self._now())
-        return Stored(stored.sequence), dropped
+        return Stored(outbox.number(stored.sequence)), dropped
 
     @staticmethod
     def _refusal(submission: Submission, reason: str, text: str) -> Refused:
@@ -109,8 +169,22 @@ class Spool:
     def after(self, sequence: int, limit: int) -> list[Message]:
         """Messages with a higher number, in order, without those that are acknowledged."""
         acknowledged = {message.sequence for message in self._unremoved}
+        self._date()
         found = self._attempt(lambda outbox: outbox.after(sequence, limit + len(acknowledged))) or []
         return [message for message in found if message.sequence not in acknowledged][:limit]
+
+    def _date(self) -> None:
+        """Tell the outbox what time it is, once the device knows that, for what was stored before in this boot."""
+        self.open()
+        wall = self._clock.wall()
+        if self._undated and is_set(wall):
+            self._undated = False
+            self._attempt(lambda outbox: outbox.set_epoch(wall - self._now()))
+
+    def published(self, message: Message, dropped: Sequence[Range]) -> Published:
+        """What they are published as; see Outbox."""
+        found = self._attempt(lambda outbox: outbox.published(message, dropped))
+        return found or Published(self.stream, message, [], {})
 
     def dropped(self) -> list[Range]:
         """Numbers that are not coming, for the next message to tell."""
@@ -147,14 +221,21 @@ class Spool:
 
     def keep_house(self) -> None:
         """Drop what is too old, remove what could not be, and count; to be called every second or so."""
+        self.open()
         if self._outbox is None:
             self._open()
         self.commit([])
         self._make_room()
         self._attempt(lambda outbox: outbox.changed_elsewhere())
+        self._date()
+        self._note_reached()
         if self._most_age:
             oldest = self._now() - self._most_age
-            self._count_dropped("age", self._attempt(lambda outbox: self._expire(outbox, oldest)) or 0)
+            for _ in range(EXPIRY_STEPS):
+                dropped = self._attempt(lambda outbox: self._expire(outbox, oldest)) or 0
+                self._count_dropped("age", dropped)
+                if not dropped:
+                    break
         stored_at = self._attempt(lambda outbox: outbox.oldest_stored_at())
         self._metrics.oldest_age = 0.0 if stored_at is None else max(0.0, self._now() - stored_at)
         self._metrics.backlog = self.backlog
@@ -166,12 +247,14 @@ class Spool:
 
     def _make_room(self) -> None:
         """Get the reserve back, from the outbox's own space if need be."""
-        if self._outbox is None or self._reserve.held:
+        if self._outbox is None:
             return
-        self._attempt(lambda outbox: outbox.shrink())
-        if problem := self._reserve.take():
-            self._fail(OutboxError(f"outbox: {problem}"))
-        elif self._problem:
+        if not self._reserve.held:
+            self._attempt(lambda outbox: outbox.shrink())
+            if problem := self._reserve.take(self._outbox.log_bytes()):
+                self._fail(OutboxError(f"outbox: {problem}"))
+                return
+        if self._problem:
             self._problem = ""
             log.event(LOGGER, "outbox_works_again", backlog=self.backlog)
 
@@ -184,8 +267,16 @@ class Spool:
 
     def close(self) -> None:
         if self._outbox:
+            stream, highest = self._outbox.stream, self._outbox.highest
             self._outbox.close()
             self._outbox = None
+            self._mark.write(Reached(stream, highest, changed_at(self._path)))
+
+    def _note_reached(self) -> None:
+        now = self._clock.monotonic()
+        if self._outbox and now >= self._marked_at + MARK_SECONDS:
+            self._marked_at = now
+            self._mark.write(Reached(self._outbox.stream, self._outbox.highest))
 
     def _now(self) -> float:
         """Time on the outbox's own clock."""
@@ -197,27 +288,44 @@ class Spool:
             return
         self._retry_at = now + RETRY_SECONDS
         try:
-            self._use(Outbox(self._path))
+            self._use()
         except OutboxDamagedError as error:
             self._replace(error)
         except OutboxError as error:
             self._fail(error)
+            self._reserve.release()
 
-    def _use(self, outbox: Outbox) -> None:
+    def _use(self) -> None:
+        """Open the file, and see whether it is the one whose numbers go on.
+
+        Raises:
+            OutboxError, OutboxDamagedError: as Outbox does.
+        """
+        changed, reached = changed_at(self._path), self._mark.read()
+        with busy(OPENING_SECONDS + file_bytes(self._path) / OPENING_BYTES_PER_SECOND):
+            outbox = Outbox(self._path)
+        went_on = reached is not None and reached.precedes(outbox.stream, outbox.highest, changed)
+        outbox.claim(Origin(self._client_id, machine_id(), self._clock.boot_id, file_identity(self._path)), went_on)
         self._offset = outbox.offset(self._clock.boot_id, self._clock.since_boot())
         self._outbox = outbox
-        self.stream = outbox.stream
+        if outbox.exclusive:
+            log.event(LOGGER, "outbox_exclusive", logging.WARNING, path=str(self._path))
+        self.file += 1
+        self._undated = outbox.undated > 0
+        self._marked_at = -math.inf
+        self._note_reached()
+        # An earlier process left it, and its log is there to be copied.
+        self._reserve.take(outbox.log_bytes())
         self._make_room()
 
     def _replace(self, error: OutboxError) -> None:
         """Set the damaged file aside and begin a new one."""
         self.close()
-        self.stream = ""
         self._unremoved.clear()
         self._fail(error)
         try:
             aside = set_aside(self._path, self._clock.wall())
-            self._use(Outbox(self._path))
+            self._use()
         except OSError as failure:
             text = f"{error}, and cannot be set aside: {failure.strerror}"
             self._fail(OutboxError(text))
@@ -229,6 +337,7 @@ class Spool:
 
     def _attempt(self, work: Callable[[Outbox], Result]) -> Result | None:
         """Do it with the outbox there is, or with a new one where that turns out to be damaged."""
+        self.open()
         for _ in range(2):
             outbox = self._outbox
             if outbox is None:
@@ -239,9 +348,15 @@ class Spool:
                 self._replace(error)
             except OutboxError as error:
                 self._fail(error)
-                self._reserve.release()
+                self._give_space(outbox)
                 return None
         return None
+
+    def _give_space(self, outbox: Outbox) -> None:
+        """Use the reserve for what is in SQLite's log, before that takes the space to get longer."""
+        self._reserve.release()
+        with suppress(OutboxError):
+            outbox.checkpoint()
 
     def _fail(self, error: OutboxError) -> None:
         if str(error) != self._problem:
@@ -263,6 +378,28 @@ class Spool:
         if number:
             self._metrics.dropped[reason] += number
             self._drops_logged.add(self._clock.monotonic(), number, reason=reason)
+
+
+def parts(submissions: Sequence[Submission]) -> list[list[Submission]]:
+    """The same in order, each part so small that one transaction of it leaves SQLite's log in its bounds."""
+    found: list[list[Submission]] = []
+    room = 0
+    for submission in submissions:
+        needed = size(submission.data, submission.topic)
+        if not found or needed > room:
+            found.append([])
+            room = MOST_TRANSACTION_BYTES
+        found[-1].append(submission)
+        room -= needed
+    return found
+
+
+def file_bytes(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def set_aside(path: Path, now: float) -> Path:

@@ -105,6 +105,8 @@ class World:
         self.plugin = folder / mosquitto_plugin.NAME
         self.processes: list[subprocess.Popen[bytes]] = []
         self.brokers: dict[str, subprocess.Popen[bytes]] = {}
+        # Files and what they are to the programs, in turn.
+        self.seen_as = [str(folder / "hosts"), "/etc/hosts"]
 
     def start(self) -> None:
         mosquitto_plugin.build(self.plugin)
@@ -128,7 +130,8 @@ class World:
     def start_broker(self, region: str, lines: Sequence[str] = (), listener_lines: Sequence[str] = ()) -> None:
         """Begin a broker; `lines` more of its configuration, `listener_lines` for devices alone."""
         address = BROKERS[region]
-        lines = ["user root", "per_listener_settings true", "log_dest stderr", *lines]
+        # With a limit on its queue it drops what it has acknowledged when a subscriber is slower than the client.
+        lines = ["user root", "per_listener_settings true", "log_dest stderr", "max_queued_messages 0", *lines]
         lines += [f"listener {self.port} {address}", *listener_lines]
         lines += [f"cafile {self.folder}/ca.crt", f"certfile {self.folder}/server.crt"]
         lines += [f"keyfile {self.folder}/server.key", "require_certificate true", "allow_anonymous true"]
@@ -152,12 +155,12 @@ class World:
         """Run one program of the package with the hosts file in its own mount namespace."""
         path = self.folder / f"{module}.json"
         path.write_text(json.dumps(configuration))
-        script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
+        script = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" && shift 2 || exit; done; shift; exec "$@"'
         python = os.environ.get("CLIENT_PYTHON", sys.executable) if module == "client" else sys.executable
         command = [python, "-m", f"mqtt_fleet.{module}", "--config", str(path)]
         with (self.folder / f"{module}.log").open("ab") as log:
             process = subprocess.Popen(
-                ["unshare", "--mount", "sh", "-c", script, "sh", str(self.folder / "hosts"), *command],
+                ["unshare", "--mount", "sh", "-c", script, "sh", *self.seen_as, "--", *command],
                 env={**os.environ, "PYTHONPATH": str(CLIENTS)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from mqtt_fleet import client as client_module
-from mqtt_fleet import delivery, link, subscription
+from mqtt_fleet import delivery, link, notify, spool, subscription
 from mqtt_fleet.attempt import Memory
 from mqtt_fleet.client import WINDOW_VARIABLE, Client, execute_anew
 from mqtt_fleet.clock import Clock
@@ -304,8 +304,8 @@ def test_dropped_numbers_are_told_by_the_next_message_until_it_is_acknowledged(s
 
 def test_process_that_follows_does_not_connect_within_the_same_second(stage: Stage) -> None:
     clock = Clock()
-    ConnectRecord(stage.path / "outbox.connect", clock).note()
     noted = time.monotonic()
+    ConnectRecord(stage.path / "outbox.connect", clock).note()
     stage.start().connection(0)
     # A lower bound: no load of the machine makes it shorter.
     assert stage.opened[0] - noted >= 0.999
@@ -469,3 +469,47 @@ def test_damaged_outbox_is_set_aside_while_running(stage: Stage, caplog: pytest.
     connection.report(Acknowledged(1))
     aside = [path.name for path in stage.path.iterdir() if ".damaged-" in path.name and path.suffix != ".connect"]
     assert aside
+
+
+def test_programs_find_the_socket_and_the_watchdog_is_fed_while_a_large_outbox_is_opened(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(stage.path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    opened = threading.Event()
+
+    def open_slowly(path: Path) -> Outbox:
+        assert opened.wait(TIMEOUT)
+        return Outbox(path)
+
+    monkeypatch.setattr(spool, "Outbox", open_slowly)
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
+        manager.bind(str(stage.path / "notify"))
+        manager.settimeout(TIMEOUT)
+        stage.start(socket=stage.path / "s", heartbeat_interval=0)
+        said = [manager.recv(4096).decode() for _ in range(4)]
+        assert said[0].startswith("READY=1\n")
+        assert said[1:] == ["WATCHDOG=1"] * 3
+        answers: list[dict[str, Any]] = []
+        program = threading.Thread(target=lambda: answers.extend(stage.ask({"data": "x"}, {"data": "y"})))
+        program.start()
+        opened.set()
+        program.join(TIMEOUT)
+        assert answers == [{"sequence": 1}, {"sequence": 2}]
+
+
+def test_watchdog_is_fed_no_longer_than_an_outbox_may_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(TIMEOUT)
+        with notify.busy(0.03):
+            feeders = [thread for thread in threading.enumerate() if thread.name == "busy"]
+            for feeder in feeders:
+                feeder.join(TIMEOUT)
+        said = [manager.recv(4096).decode() for _ in range(3)]
+        assert said == ["WATCHDOG=1"] * 3
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(4096)

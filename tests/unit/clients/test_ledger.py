@@ -38,6 +38,15 @@ def test_client_and_ledger_agree_on_the_payload() -> None:
         assert parse(topic, body, "us-east-1", 2.5) == Arrival("client_01", "ab12", 7, "us-east-1", 1.5, 2.5)
 
 
+def test_client_and_ledger_agree_on_what_is_told_of_other_streams_and_of_an_unset_clock() -> None:
+    message = Message(7, 1.5, dated=False)
+    body = payload("client_01", "ab12", message, [(1, 2)], {"cd34": [(5, 6), (8, 8)], "ef56": [(1, 1)]})
+    assert json.loads(body)["sent_at_known"] is False
+    found = parse(TOPIC, body, "us-east-1", 2.5)
+    assert (found.sent_at, found.dropped) == (1.5, ((1, 2),))
+    assert found.dropped_in == (("cd34", 5, 6), ("cd34", 8, 8), ("ef56", 1, 1))
+
+
 def said(**changes: object) -> bytes:
     body = {"client_id": "client_01", "stream": "ab12", "sequence": 7, "sent_at": 1.0}
     return json.dumps({**body, **changes}).encode()
@@ -92,6 +101,12 @@ def test_client_id_of_aws_is_taken(client_id: str) -> None:
         {"dropped": [[0, 4]]},
         {"dropped": [[1, HIGHEST + 1]]},
         {"dropped": [[number, number] for number in range(1, 102)]},
+        {"dropped_in": None},
+        {"dropped_in": [[1, 2]]},
+        {"dropped_in": {"a b": [[1, 2]]}},
+        {"dropped_in": {"ab12": [[2, 1]]}},
+        {"dropped_in": {"ab12": {"1": 2}}},
+        {"dropped_in": {f"{number}": [[1, 2]] for number in range(101)}},
         {"data": "x" * (128 << 10)},
     ],
 )
@@ -193,10 +208,12 @@ def test_what_a_device_dropped_is_stored_once_however_often_it_is_told(tmp_path:
             "sequence": number,
             "sent_at": 1,
             "dropped": [[3, 5], [7, 7]],
+            "dropped_in": {"cd34": [[1, 2]]},
         }
         ledger.add([parse(TOPIC, json.dumps(body).encode(), "us-east-1", float(number))])
 
-    assert read(path, "SELECT * FROM dropped") == [("client_01", "ab12", 3, 5, 10.0), ("client_01", "ab12", 7, 7, 10.0)]
+    told = [("ab12", 3, 5), ("ab12", 7, 7), ("cd34", 1, 2)]
+    assert read(path, "SELECT * FROM dropped") == [("client_01", *each, 10.0) for each in told]
 
 
 def test_time_that_no_float_holds_is_stored(tmp_path: Path) -> None:

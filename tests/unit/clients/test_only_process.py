@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -57,3 +59,12 @@ def test_process_that_was_killed_keeps_nobody_out(tmp_path: Path) -> None:
 def test_where_no_lock_can_be_made_the_outbox_says_what_is_wrong(tmp_path: Path) -> None:
     with only_process(tmp_path / "missing folder" / "outbox"):
         pass
+
+
+def test_file_system_without_locks_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with only_process(tmp_path / "outbox"):
+        assert (tmp_path / "outbox.lock").read_text().strip() == str(os.getpid())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,9 @@ from mqtt_fleet import spool as spool_module
 from mqtt_fleet.clock import Clock
 from mqtt_fleet.config import Config
 from mqtt_fleet.metrics import Metrics
-from mqtt_fleet.outbox import Outbox
+from mqtt_fleet.outbox import Outbox, payload
 from mqtt_fleet.sources.submission import Answer, Refused, Stored, Submission
-from mqtt_fleet.spool import Spool, set_aside
+from mqtt_fleet.spool import Spool, parts, set_aside
 
 
 class SetClock(Clock):
@@ -305,3 +308,185 @@ def test_full_disk_at_the_start_is_no_damage(small_disk: Path) -> None:
     assert store(spool, "c") == [Stored(3)]
     assert numbers(spool) == [1, 2, 3]
     place.close()
+
+
+def test_full_disk_at_the_start_lets_go_what_is_kept(small_disk: Path) -> None:
+    place = Place(small_disk)
+    store(place.open(), *"abcd")
+    place.close()
+    (small_disk / "outbox.reserve").unlink()
+    take_everything(small_disk / "other")
+    place.clock.boot_id = "after a reboot"
+    spool = place.open()
+    assert numbers(spool) == [1, 2, 3, 4]
+    assert isinstance(store(spool, "e")[0], Refused)
+    assert numbers(spool) == [1, 2, 3, 4]
+    place.close()
+
+
+def test_large_messages_that_come_together_leave_the_log_short(place: Place) -> None:
+    spool = place.open()
+    assert store(spool, *[KILOBYTE * 100] * 60) == [Stored(number) for number in range(1, 61)]
+    log = place.folder / "outbox-wal"
+    assert log.stat().st_size < 1 << 20
+    # Nor is what is removed written once more.
+    spool.commit([], spool.after(0, 100))
+    assert log.stat().st_size < 1 << 20
+    assert numbers(spool) == []
+
+
+def test_burst_before_the_disk_is_full_leaves_and_is_removed(small_disk: Path) -> None:
+    place = Place(small_disk)
+    spool = place.open()
+    store(spool, *[KILOBYTE * 100] * 30)
+    take_everything(small_disk / "other")
+    while isinstance(store(spool, KILOBYTE)[0], Stored):
+        pass
+    take_everything(small_disk / "more")
+    for message in spool.after(0, 100_000):
+        spool.commit([], [message])
+    for _ in range(3):
+        spool.keep_house()
+    place.close()
+    assert kept_on_disk(small_disk) == []
+
+
+def test_parts_of_what_comes_together_keep_its_order_and_are_small() -> None:
+    submissions = [Submission("x" * size) for size in (10, 200_000, 200_000, 10, 10, 300_000, 10)]
+    found = parts(submissions)
+    assert [submission for part in found for submission in part] == submissions
+    assert [len(part) for part in found] == [2, 3, 1, 1]
+    assert parts([]) == []
+    assert len(parts([Submission("x")] * 1000)) == 1
+
+
+def test_many_that_are_acknowledged_or_too_old_are_removed_in_small_transactions(place: Place) -> None:
+    spool = place.open(outbox_max_age=100.0)
+    store(spool, *["x" * 2000] * 1500)
+    spool.commit([], spool.after(0, 700))
+    assert (place.folder / "outbox-wal").stat().st_size < 1 << 20
+    assert numbers(spool) == list(range(701, 1501))
+    place.clock.seconds += 101
+    spool.keep_house()
+    assert (place.folder / "outbox-wal").stat().st_size < 1 << 20
+    assert numbers(spool) == []
+    assert place.metrics.dropped == {"age": 800}
+
+
+def test_reserve_grows_with_the_log_that_a_reader_keeps_from_being_copied(place: Place) -> None:
+    spool = place.open()
+    store(spool, "x")
+    log, reserve = place.folder / "outbox-wal", place.folder / "outbox.reserve"
+    with closing(sqlite3.connect(place.folder / "outbox", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM message").fetchall()
+        store(spool, *[KILOBYTE * 100] * 40)
+        assert log.stat().st_size > 4 << 20
+        assert reserve.stat().st_size >= log.stat().st_size
+    store(spool, *[KILOBYTE] * 2)
+    store(spool, *[KILOBYTE] * 2)
+    assert log.stat().st_size <= 1 << 20
+    assert reserve.stat().st_size == 1 << 20
+
+
+def test_log_that_leaves_no_room_for_its_reserve_has_messages_refused(small_disk: Path) -> None:
+    place = Place(small_disk)
+    spool = place.open()
+    store(spool, "x")
+    with closing(sqlite3.connect(small_disk / "outbox", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM message").fetchall()
+        stored = fill(spool)
+        spool.commit([], spool.after(0, 10))
+    spool.keep_house()
+    spool.commit([], spool.after(0, len(stored) - 10))
+    spool.keep_house()
+    assert isinstance(store(spool, "after")[0], Stored)
+    place.close()
+
+
+@pytest.fixture
+def read_only_disk(small_disk: Path) -> Iterator[Path]:
+    place = Place(small_disk)
+    store(place.open(), "a")
+    place.close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    yield small_disk
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+
+
+def test_file_system_that_is_read_only_is_no_damage_and_is_tried_again(
+    read_only_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = Place(read_only_disk)
+    spool = place.open()
+    (answer,) = store(spool, "b")
+    assert isinstance(answer, Refused)
+    assert "cannot be set aside" not in answer.text
+    assert place.metrics.outboxes_set_aside == 0
+    subprocess.run(["mount", "-o", "remount,rw", read_only_disk], check=True)
+    place.clock.seconds += spool_module.RETRY_SECONDS
+    spool.keep_house()
+    assert isinstance(store(spool, "b")[0], Stored)
+    assert [message.data for message in spool.after(0, 9)] == ["a", "b"]
+    place.close()
+
+
+def times(spool: Spool) -> list[float | None]:
+    """What is published as `sent_at`; None where that is marked as not known."""
+    bodies = [json.loads(payload("c", *spool.published(message, ()))) for message in spool.after(0, 100)]
+    return [body["sent_at"] if body.get("sent_at_known", True) else None for body in bodies]
+
+
+NINETEEN_SEVENTY = 40.0
+NOW = 1.8e9
+
+
+def test_time_of_before_the_clock_was_set_is_corrected_once_it_is(place: Place) -> None:
+    place.clock.epoch = NINETEEN_SEVENTY
+    spool = place.open()
+    store(spool, "a")
+    place.clock.seconds += 60
+    store(spool, "b")
+    assert times(spool) == [None, None]
+    place.clock.seconds += 40
+    place.clock.epoch = NOW
+    store(spool, "c")
+    assert times(spool) == [NOW - 100, NOW - 40, NOW]
+    # Clocks are set again; what was found out stays, over restarts and reboots.
+    place.clock.epoch = NOW + 500
+    assert times(place.open()) == [NOW - 100, NOW - 40, NOW]
+    place.clock.boot_id, place.clock.seconds, place.clock.epoch = "after a reboot", 3.0, NINETEEN_SEVENTY
+    assert times(place.open()) == [NOW - 100, NOW - 40, NOW]
+
+
+def test_time_is_corrected_by_a_process_that_finds_the_clock_set(place: Place) -> None:
+    place.clock.epoch = NINETEEN_SEVENTY
+    store(place.open(), "a")
+    place.clock.seconds += 100
+    place.clock.epoch = NOW
+    assert times(place.open()) == [NOW - 100]
+
+
+def test_time_of_an_earlier_boot_without_a_set_clock_is_marked(place: Place) -> None:
+    place.clock.epoch = NINETEEN_SEVENTY
+    store(place.open(), "a")
+    place.clock.boot_id, place.clock.seconds = "after a reboot", 3.0
+    spool = place.open()
+    store(spool, "b")
+    place.clock.seconds += 10
+    place.clock.epoch = NOW
+    assert times(spool) == [None, NOW - 10]
+    (body, _) = [json.loads(payload("c", *spool.published(message, ()))) for message in spool.after(0, 9)]
+    assert body["sent_at"] == NINETEEN_SEVENTY
+
+
+def test_time_of_a_boot_that_the_kernel_does_not_name_is_corrected_in_its_process_alone(place: Place) -> None:
+    place.clock.boot_id = ""
+    place.clock.epoch = NINETEEN_SEVENTY
+    store(place.open(), "a")
+    spool = place.open()
+    store(spool, "b")
+    place.clock.seconds += 10
+    place.clock.epoch = NOW
+    assert times(spool) == [None, NOW - 10]
