@@ -41,11 +41,11 @@ LIMITS: dict[str, tuple[float, float]] = {
     "outbox_max_bytes": (1 << 20, 1 << 40),
     "outbox_max_age": (1, 31_536_000),
     "publish_rate": (1, 100_000),
-    "endpoint_watch_interval": (1, 3600),
-    "endpoint_watch_jitter": (0, 3600),
+    "endpoint_watch_interval": (1, 86400),
+    "endpoint_watch_jitter": (0.1, 86400),
 }
 # 0 stands for none, or for the usual one.
-ZERO_KEYS = ("port", "heartbeat_interval", "outbox_max_age")
+ZERO_KEYS = ("port", "heartbeat_interval", "outbox_max_age", "endpoint_watch_jitter")
 
 
 class ConfigError(Exception):
@@ -82,7 +82,7 @@ class Config:
         resolvers: addresses of DNS servers to ask in place of the system's resolver; empty: the system's.
         endpoint_watch: "off", "log" when the endpoint's name leads elsewhere, or "move" there.
         endpoint_watch_interval: seconds between two looks.
-        endpoint_watch_jitter: longest random delay before a move in seconds.
+        endpoint_watch_jitter: longest random delay before a move in seconds; 0: `spread`.
         metrics_file: file for node_exporter's textfile collector; None: none.
     """
 
@@ -94,7 +94,7 @@ class Config:
     private_key: Path
     outbox: Path
     port: int = 0
-    heartbeat_interval: float = 0.1
+    heartbeat_interval: float = 60.0
     standard_input: bool = False
     socket: Path | None = None
     socket_mode: int = 0o660
@@ -109,9 +109,9 @@ class Config:
     outbox_max_age: float = 0.0
     outbox_when_full: str = "refuse"
     resolvers: tuple[str, ...] = ()
-    endpoint_watch: str = "log"
-    endpoint_watch_interval: float = 10.0
-    endpoint_watch_jitter: float = 10.0
+    endpoint_watch: str = "off"
+    endpoint_watch_interval: float = 300.0
+    endpoint_watch_jitter: float = 0.0
     metrics_file: Path | None = None
 
     @property

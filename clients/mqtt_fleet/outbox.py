@@ -8,7 +8,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
@@ -27,7 +27,10 @@ CREATE TABLE IF NOT EXISTS message (
 );
 CREATE TABLE IF NOT EXISTS dropped (first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS clock (boot_id TEXT NOT NULL, offset REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS reserved (stream TEXT NOT NULL, last INTEGER NOT NULL);
 """
+# Numbers that are given to messages which a power cut may take, before the disk is waited for again.
+RESERVED_NUMBERS = 100
 # Later than the first release; an outbox of that one gets them, and that one can still use it.
 ADDED_COLUMNS = {"topic": "TEXT", "data": "", "stored_at": "REAL NOT NULL DEFAULT 0"}
 # A row and its page's share, roughly.
@@ -216,12 +219,15 @@ class Outbox:
     def _drop(self, numbers: Sequence[int], size: int) -> int:
         for first, last in ranges(numbers):
             self._database.execute("DELETE FROM message WHERE sequence BETWEEN ? AND ?", (first, last))
-            longer = self._database.execute("UPDATE dropped SET last = ? WHERE last = ?", (last, first - 1))
-            if not longer.rowcount:
-                self._database.execute("INSERT INTO dropped VALUES (?, ?)", (first, last))
+            self._tell_dropped(first, last)
         self.count -= len(numbers)
         self.bytes -= size
         return len(numbers)
+
+    def _tell_dropped(self, first: int, last: int) -> None:
+        longer = self._database.execute("UPDATE dropped SET last = ? WHERE last = ?", (last, first - 1))
+        if not longer.rowcount:
+            self._database.execute("INSERT INTO dropped VALUES (?, ?)", (first, last))
 
     def dropped(self, limit: int) -> list[Range]:
         """(first, last) of dropped numbers that no consumer was told of yet."""
@@ -233,6 +239,40 @@ class Outbox:
         with self._errors():
             self._database.executemany("DELETE FROM dropped WHERE first = ? AND last = ?", list(told))
 
+    def has_reserved(self, count: int) -> bool:
+        """Whether so many more numbers may be given in a transaction that is not durable, see `reserve`."""
+        with self._errors():
+            return self._last_number() + count <= self._reserved()
+
+    def reserve(self, count: int) -> None:
+        """Keep that the next numbers may be given without being on disk; for a durable transaction.
+
+        A number that was published and that the disk then forgot must not be given to another message: a consumer
+        would take that for a duplicate.
+        """
+        last = self._last_number() + count + RESERVED_NUMBERS
+        with self._errors():
+            self._database.execute("DELETE FROM reserved")
+            self._database.execute("INSERT INTO reserved VALUES (?, ?)", (self.stream, last))
+
+    def _skip_reserved(self) -> None:
+        """Give up the numbers that may have been given and that the disk may have forgotten; in a transaction."""
+        last, reserved = self._last_number(), self._reserved()
+        if last < reserved:
+            self._database.execute("DELETE FROM sqlite_sequence WHERE name = 'message'")
+            self._database.execute("INSERT INTO sqlite_sequence VALUES ('message', ?)", (reserved,))
+            self._tell_dropped(last + 1, reserved)
+        self._database.execute("DELETE FROM reserved")
+
+    def _last_number(self) -> int:
+        row = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'message'").fetchone()
+        return int(row[0]) if row else 0
+
+    def _reserved(self) -> int:
+        """The last number that is reserved; 0: none is."""
+        row = self._database.execute("SELECT last FROM reserved WHERE stream = ?", (self.stream,)).fetchone()
+        return int(row[0]) if row else 0
+
     def offset(self, boot_id: str, since_boot: float) -> float:
         """What to add to the seconds since boot to get the time on the outbox's own clock.
 
@@ -240,13 +280,15 @@ class Outbox:
         """
         with self._errors():
             row = self._database.execute("SELECT offset FROM clock WHERE boot_id = ?", (boot_id,)).fetchone()
-            if row:
+            # Without a boot's ID each start may be after a power cut.
+            if row and boot_id:
                 return float(row[0])
             (newest,) = self._database.execute("SELECT coalesce(max(stored_at), 0) FROM message").fetchone()
             offset = float(newest) - since_boot
             with self.transaction():
                 self._database.execute("DELETE FROM clock")
                 self._database.execute("INSERT INTO clock VALUES (?, ?)", (boot_id, offset))
+                self._skip_reserved()
             return offset
 
     def oldest_stored_at(self) -> float | None:
@@ -274,6 +316,11 @@ class Outbox:
                 self._database.executescript(f"PRAGMA incremental_vacuum({SHRINK_PAGES})")
 
     def close(self) -> None:
+        # Everything is on disk then: no number needs to be given up at the next boot.
+        with suppress(OutboxError), self._errors():
+            if self._reserved():
+                with self.transaction():
+                    self._database.execute("DELETE FROM reserved")
         self._database.close()
 
 

@@ -73,7 +73,11 @@ class Spool:
     def _transaction(self, outbox: Outbox, submissions: Sequence[Submission]) -> list[Answer]:
         dropped = 0
         answers: list[Answer] = []
-        with outbox.transaction(durable=bool(submissions)):
+        unsaved = not all(submission.durable for submission in submissions)
+        reserves = unsaved and not outbox.has_reserved(len(submissions))
+        with outbox.transaction(durable=reserves or any(submission.durable for submission in submissions)):
+            if reserves:
+                outbox.reserve(len(submissions))
             outbox.remove(self._unremoved)
             for submission in submissions:
                 answer, made_room = self._put(outbox, submission)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mqtt_fleet.outbox import Message, Outbox, OutboxDamagedError, OutboxError, payload, ranges
+from mqtt_fleet.outbox import RESERVED_NUMBERS, Message, Outbox, OutboxDamagedError, OutboxError, payload, ranges
 
 CLIENTS = Path(__file__).parent.parent.parent.parent / "clients"
 
@@ -451,6 +451,89 @@ def test_clock_of_an_earlier_boot_is_forgotten(tmp_path: Path) -> None:
     # On from the latest that was stored.
     assert outbox.offset("four", 10.0) == -3.0
     assert outbox.offset("four", 99.0) == -3.0
+
+
+def put_unsaved(outbox: Outbox, count: int = 1) -> list[int]:
+    """As the client does with messages that need not survive a power cut; return their numbers."""
+    numbers = []
+    for _ in range(count):
+        reserves = not outbox.has_reserved(1)
+        with outbox.transaction(durable=reserves):
+            if reserves:
+                outbox.reserve(1)
+            numbers.append(outbox.put(0.0).sequence)
+    return numbers
+
+
+def forget_unsaved(outbox: Outbox, count: int) -> None:
+    """What a power cut does to the newest messages that were not waited for."""
+    with outbox.transaction():
+        outbox._database.execute("DELETE FROM message WHERE sequence IN (SELECT max(sequence) FROM message)")
+        outbox._database.execute("UPDATE sqlite_sequence SET seq = seq - ?", (count,))
+    outbox._database.close()
+
+
+def test_number_that_a_power_cut_took_is_given_to_no_other_message(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.offset("boot 1", 1.0)
+    outbox.put(0.0)
+    assert put_unsaved(outbox, 3) == [2, 3, 4]
+    # Number 4 was published, and is not on disk.
+    forget_unsaved(outbox, 1)
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.offset("boot 2", 1.0)
+    number = outbox.put(0.0).sequence
+    assert number > 4
+    # They do not count as lost.
+    assert outbox.dropped(9) == [(4, number - 1)]
+    assert number - 4 <= RESERVED_NUMBERS + 1
+    # Once: the next boot finds nothing that could be missing.
+    outbox._database.close()
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.offset("boot 3", 1.0)
+    assert outbox.put(0.0).sequence == number + 1
+
+
+@pytest.mark.parametrize("boot_id", ["boot 1", ""])
+def test_numbers_go_on_where_a_process_was_killed_within_a_boot_that_is_known(tmp_path: Path, boot_id: str) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.offset(boot_id, 1.0)
+    put_unsaved(outbox, 3)
+    outbox._database.close()
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.offset(boot_id, 2.0)
+    assert (outbox.put(0.0).sequence == 4) is bool(boot_id)
+
+
+def test_device_that_is_switched_off_properly_gives_no_number_up(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.offset("boot 1", 1.0)
+    put_unsaved(outbox, 3)
+    outbox.close()
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.offset("boot 2", 1.0)
+    assert outbox.put(0.0).sequence == 4
+    assert outbox.dropped(9) == []
+
+
+def test_numbers_of_another_stream_are_not_given_up(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.offset("boot 1", 1.0)
+    put_unsaved(outbox)
+    outbox._database.execute("UPDATE stream SET id = 'another'")
+    outbox._database.close()
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.offset("boot 2", 1.0)
+    assert outbox.put(0.0).sequence == 2
+
+
+def test_few_of_the_messages_that_need_not_survive_wait_for_the_disk(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    waited: list[bool] = []
+    transaction = outbox.transaction
+    outbox.transaction = lambda durable=True: (waited.append(durable), transaction(durable))[1]  # type: ignore
+    assert put_unsaved(outbox, 500) == list(range(1, 501))
+    assert sum(waited) <= 500 / RESERVED_NUMBERS
 
 
 def test_space_of_what_left_is_given_back_a_part_at_each_call(tmp_path: Path) -> None:

@@ -305,3 +305,17 @@ def test_full_disk_at_the_start_is_no_damage(small_disk: Path) -> None:
     assert store(spool, "c") == [Stored(3)]
     assert numbers(spool) == [1, 2, 3]
     place.close()
+
+
+def test_only_what_may_be_lost_is_stored_without_waiting_for_the_disk(place: Place) -> None:
+    spool = place.open()
+    outbox = spool._outbox
+    assert outbox
+    waited: list[bool] = []
+    transaction = outbox.transaction
+    outbox.transaction = lambda durable=True: (waited.append(durable), transaction(durable))[1]  # type: ignore
+    heartbeat, message = Submission(durable=False), Submission("a")
+    # The first reserves numbers, which has to be on disk.
+    for submissions in ([heartbeat], [heartbeat], [message], [heartbeat, message], [heartbeat]):
+        spool.commit(submissions)
+    assert waited == [True, False, True, True, False]
