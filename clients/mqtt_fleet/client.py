@@ -38,6 +38,8 @@ CLOSE_TIMEOUT = 2.0
 # Messages stored in one transaction: what an answer waits for at most.
 MOST_AT_ONCE = 1000
 HOUSEKEEPING_SECONDS = 1.0
+# The start may take so much longer, sd_notify(3), while another process has the outbox.
+WAIT_MICROSECONDS = 30_000_000
 PUBLISH_STATUS_SECONDS = 5.0
 # Before a move of its own, until what is in flight is acknowledged.
 DRAIN_SECONDS = 5.0
@@ -333,7 +335,9 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
         sys.stderr.write(f"mqtt_fleet.client: {printable(str(error))}\n")
         return 2
     try:
-        with only_process(config.outbox):
+        # A service manager would start it again and again: it is told, and the wait ends with the other process.
+        waiting = _tell_waiting if "NOTIFY_SOCKET" in environment else None
+        with only_process(config.outbox, waiting):
             ended = _run(config, environment)
     except InUseError as error:
         sys.stderr.write(f"mqtt_fleet.client: {printable(str(error))}\n")
@@ -343,6 +347,10 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
         logging.shutdown()
         execute_anew(options.config, ended)
     return 0
+
+
+def _tell_waiting(problem: str) -> None:
+    notify(f"EXTEND_TIMEOUT_USEC={WAIT_MICROSECONDS}\nSTATUS=waiting: {printable(problem)}")
 
 
 def _run(config: Config, environment: Mapping[str, str]) -> int | None:

@@ -114,7 +114,7 @@ class Tally:
     def add(self, now: float, messages: int, **fields: object) -> None:
         """Count; the fields of the latest are logged."""
         if now - self._logged_at >= FORGET_SECONDS + self._interval and not self._messages:
-            self._interval = self._first
+            self._interval, self._logged_at = self._first, -math.inf
         self._messages += messages
         self._fields = fields
         self.flush(now)

@@ -29,14 +29,16 @@ EVENT_LINES = 60
 MOST_TEXTS = 200
 
 # IPv6 addresses, and words with a digit in them: ports, times, counts, IPv4 addresses, IDs. Not MQTT's reason codes.
-_VARYING = re.compile(r"(?i)[0-9a-f]*:[0-9a-f.]*:[0-9a-f:.%]*|\b(?!0x[0-9a-f]{1,2}\b)\w*\d\w*")
+_VARYING = re.compile(r"(?i)[0-9a-f]*:[0-9a-f.]*:[0-9a-f:.]*(?:%\w+)?|\b(?!0x[0-9a-f]{1,2}\b)\w*\d\w*")
+# Of one such thing: the parts of a fraction, an IPv4 address, a time.
+_TOGETHER = re.compile(r"#(?:[.:/-]?#)+")
 
 Line = TypeVar("Line")
 
 
 def pattern(text: str) -> str:
     """A text without what differs from one time to the next."""
-    return _VARYING.sub("#", text)
+    return _TOGETHER.sub("#", _VARYING.sub("#", text))
 
 
 @dataclass
