@@ -262,6 +262,7 @@ class Outbox:
             self._database.execute("DELETE FROM sqlite_sequence WHERE name = 'message'")
             self._database.execute("INSERT INTO sqlite_sequence VALUES ('message', ?)", (reserved,))
             self._tell_dropped(last + 1, reserved)
+            self.recount()
         self._database.execute("DELETE FROM reserved")
 
     def _last_number(self) -> int:

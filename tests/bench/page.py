@@ -25,6 +25,7 @@ PAGES: dict[Path, dict[str, Render]] = {
         "overhead": tables.overhead,
         "client": tables.client,
     },
+    results.REPOSITORY / "docs" / "costs.md": {"costs": tables.costs},
 }
 
 

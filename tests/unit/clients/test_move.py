@@ -120,8 +120,6 @@ def test_delay_without_a_setting_of_its_own_is_the_fleets(monkeypatch: pytest.Mo
     made.connected("1:8883")
     spread = getattr(config(), "spread", move.DEFAULT_SPREAD)
     assert leads_elsewhere(made, 100.0) == 100.0 + spread
-    # 100,000 devices and 100 CONNECTs a second, not ten seconds whatever the fleet.
-    assert spread > 10
 
 
 def test_client_that_only_logs_probes_nothing() -> None:
