@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import socket
 import subprocess
 import sys
@@ -68,15 +67,14 @@ def _flash(folder: Path, load: Load) -> dict[str, object]:
     ):
         # What making and starting it wrote is not a day's.
         time.sleep(10)
-        os.sync()
-        time.sleep(1)
+        _write_all(place)
         before = _counted(name)
         began = time.monotonic()
         sent = _hand_over(world.folder / "s", load.interval) if load.kind == "program" else 0
         time.sleep(max(0.0, SECONDS - (time.monotonic() - began)))
         sent = sent or (round(SECONDS / load.interval) if load.interval else 0)
         # What the kernel still holds is written as well.
-        os.sync()
+        _write_all(place)
         written, flushes = (after - earlier for after, earlier in zip(_counted(name), before, strict=True))
     per = sent or SECONDS / DAY
     return {"kind": load.kind, "interval": load.interval, "bytes": round(written / per), "flushes": flushes / per}
@@ -117,6 +115,11 @@ def _disk(folder: Path) -> Iterator[tuple[str, Path]]:
             subprocess.run(["umount", str(place)], check=True)
     finally:
         subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def _write_all(place: Path) -> None:
+    """Of this file system alone: flushes of others would be counted."""
+    subprocess.run(["sync", "--file-system", str(place)], check=True)
 
 
 def _counted(name: str) -> tuple[int, int]:
