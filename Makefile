@@ -132,6 +132,9 @@ bench-engine: $(STAMP) ## CPU per request of a sweep, beside what signing and HT
 bench-client: $(STAMP) ## what the client stores and drains, beside SQLite alone
 	@python -m tests.bench.client
 
+bench-costs: $(STAMP) ## what the client costs a day: flash, log, AWS's bill (root; three minutes)
+	@python -m tests.bench.costs
+
 bench-overhead: $(STAMP) ## the playbooks with nothing to do, in the lab (root), beside an empty one
 	@python -m tests.bench.overhead
 

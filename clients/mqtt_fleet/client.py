@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import queue
-import random
 import signal
 import sys
 import time
@@ -21,9 +20,10 @@ from mqtt_fleet.attempt import MEMORY
 from mqtt_fleet.clock import Clock
 from mqtt_fleet.config import Config, ConfigError, load
 from mqtt_fleet.delivery import MOST_SILENCE, Delivery
-from mqtt_fleet.endpoint_watch import EndpointWatch, Lookups
+from mqtt_fleet.endpoint_watch import Lookups
 from mqtt_fleet.link import Link, Open
 from mqtt_fleet.metrics import Metrics, write
+from mqtt_fleet.move import Mover, Probed, start_probe
 from mqtt_fleet.notify import notify, watchdog_interval
 from mqtt_fleet.only_process import InUseError, only_process
 from mqtt_fleet.outbox import Message
@@ -51,11 +51,13 @@ CLOSE_TIMEOUT = 2.0
 # Messages stored in one transaction: what an answer waits for at most.
 MOST_AT_ONCE = 1000
 HOUSEKEEPING_SECONDS = 1.0
+# The start may take so much longer, sd_notify(3), while another process has the outbox.
+WAIT_MICROSECONDS = 30_000_000
 PUBLISH_STATUS_SECONDS = 5.0
-# Before a move of its own: until what is in flight is acknowledged; after one, until the next.
+# Before a move of its own, until what is in flight is acknowledged.
 DRAIN_SECONDS = 5.0
-MOVE_PAUSE = 60.0
-MOST_MOVE_PAUSE = 3600.0
+# Where nothing has changed the file is written all the same: its age says whether the client is alive.
+METRICS_SECONDS = 60.0
 # Tells a process that takes the place of another over how many seconds it backs off.
 WINDOW_VARIABLE = "MQTT_FLEET_RECONNECT_WINDOW"
 
@@ -71,47 +73,7 @@ class FromConnection(NamedTuple):
     event: Event
 
 
-Item = Union[Stop, FromConnection, Submission, Rejected, Lookup]
-
-
-class Mover:
-    """Decides about moving to where the endpoint's name leads; times are the monotonic clock's."""
-
-    def __init__(self, config: Config) -> None:
-        self._watch = EndpointWatch(config.endpoint)
-        self._moves = config.endpoint_watch == "move"
-        self._jitter = config.endpoint_watch_jitter
-        self._said = False
-        self._at = math.inf
-        self._not_before = -math.inf
-        self._pause = MOVE_PAUSE
-
-    def connected(self, address: str | None) -> None:
-        self._watch.connected(address)
-        self._said = False
-        self._at = math.inf
-
-    def looked(self, found: Lookup, now: float) -> bool:
-        """Take in a look; whether the name newly leads elsewhere."""
-        elsewhere = self._watch.leads_elsewhere(found)
-        if not elsewhere:
-            self._said = False
-            self._at = math.inf
-            return False
-        if self._moves and self._at == math.inf and now >= self._not_before:
-            self._at = now + random.uniform(0, self._jitter)  # noqa: S311 - spreads a fleet
-        newly, self._said = not self._said, True
-        return newly
-
-    def next(self) -> float:
-        """When to move; infinite: not."""
-        return self._at
-
-    def moved(self, now: float) -> None:
-        """It was done; if the name's answers change to and fro, the client does not."""
-        self._at = math.inf
-        self._not_before = now + self._pause
-        self._pause = min(MOST_MOVE_PAUSE, self._pause * 2)
+Item = Union[Stop, FromConnection, Submission, Rejected, Lookup, Probed]
 
 
 class Client:
@@ -139,6 +101,8 @@ class Client:
         self._watchdog = watchdog_interval()
         self._next_watchdog = now
         self._file_problem = ""
+        self._written = ""
+        self._written_at = -math.inf
         self._leave_by = math.inf
         self._delivered_at: float | None = None
 
@@ -184,7 +148,7 @@ class Client:
         running, submissions, acknowledged = self._collect()
         now = self._clock.monotonic()
         if self._heartbeat.due(now):
-            submissions.append(Submission())
+            submissions.append(Submission(durable=False))
         if submissions or acknowledged:
             self._spool.commit(submissions, acknowledged)
             for source in self._sources:
@@ -224,9 +188,12 @@ class Client:
                 self._hear(item.event, acknowledged)
         return running, submissions, acknowledged
 
-    def _take(self, item: Rejected | Lookup) -> None:
+    def _take(self, item: Rejected | Lookup | Probed) -> None:
         if isinstance(item, Rejected):
             self._spool.refused(Refused(item.reason, item.text), source=item.source)
+        elif isinstance(item, Probed):
+            if self._mover.probed(item, self._clock.monotonic()):
+                log.event(LOGGER, "endpoint_unusable", logging.WARNING, reason=item.problem)
         elif self._mover.looked(item, self._clock.monotonic()):
             self.metrics.endpoint_moves += 1
             log.event(
@@ -271,6 +238,9 @@ class Client:
         self._mover.connected(event.address)
         if self._lookups:
             self._lookups.look_now()
+        if not self._spool.backlog:
+            # Where the client has landed is proven by a message, which may be far away otherwise.
+            self._heartbeat.hurry(self._clock.monotonic())
         self._say_status()
 
     def _disconnect(self, reason: str, cause: Cause = Cause.LOST, wait: float = 0.0, wanted: bool = False) -> None:
@@ -289,8 +259,10 @@ class Client:
             self._move(now)
 
     def _move(self, now: float) -> None:
-        """Go where the name leads, once what is in flight is acknowledged."""
-        if self._leave_by == math.inf and now >= self._mover.next():
+        """Go where the name leads, once that can be used and what is in flight is acknowledged."""
+        if to_probe := self._mover.to_probe(now):
+            start_probe(self._config, *to_probe, self._items.put)
+        if self._leave_by == math.inf and self._mover.leaves(now):
             self._mover.moved(now)
             self._delivery.holding = True
             self._leave_by = now + DRAIN_SECONDS
@@ -321,7 +293,11 @@ class Client:
     def _write_metrics(self) -> None:
         if self._config.metrics_file is None:
             return
-        problem = write(self._config.metrics_file, self.metrics.render(self._config.client_id))
+        text, now = self.metrics.render(self._config.client_id), self._clock.monotonic()
+        if text == self._written and now - self._written_at < METRICS_SECONDS:
+            return
+        problem = write(self._config.metrics_file, text)
+        self._written, self._written_at = ("" if problem else text), now
         if problem and problem != self._file_problem:
             log.event(LOGGER, "metrics_failed", logging.WARNING, reason=problem)
         self._file_problem = problem or ""
@@ -385,12 +361,16 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
             say(problem)
         return 2
     try:
-        with only_process(config.outbox):
+        # A service manager would start it again and again: it is told, and the wait ends with the other process.
+        waiting = _tell_waiting if "NOTIFY_SOCKET" in environment else None
+        with only_process(config.outbox, waiting):
             ended = _run(config, environment)
     except InUseError as error:
         say(str(error))
         return 1
     if ended is not None:
+        # Python's end of a process is not reached: lines that are held back would be lost.
+        logging.shutdown()
         execute_anew(options.config, ended)
     return 0
 
@@ -398,6 +378,10 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
 def say(line: str) -> None:
     """One line on standard error."""
     sys.stderr.write(f"mqtt_fleet.client: {printable(line)}\n")
+
+
+def _tell_waiting(problem: str) -> None:
+    notify(f"EXTEND_TIMEOUT_USEC={WAIT_MICROSECONDS}\nSTATUS=waiting: {printable(problem)}")
 
 
 def _run(config: Config, environment: Mapping[str, str]) -> float | None:

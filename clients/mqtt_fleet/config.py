@@ -52,14 +52,14 @@ LIMITS: dict[str, tuple[float, float]] = {
     "dead_letters_max_bytes": (1 << 20, 1 << 40),
     "outbox_max_age": (1, 31_536_000),
     "publish_rate": (1, 100_000),
-    "endpoint_watch_interval": (1, 3600),
-    "endpoint_watch_jitter": (0, 3600),
+    "endpoint_watch_interval": (1, 86400),
+    "endpoint_watch_jitter": (0.1, 86400),
     # AWS IoT Core has no QoS 2.
     "will_qos": (0, 1),
     "will_delay": (0, 604800),
 }
 # 0 stands for none, or for the usual one.
-ZERO_KEYS = ("port", "heartbeat_interval", "outbox_max_age")
+ZERO_KEYS = ("port", "heartbeat_interval", "outbox_max_age", "endpoint_watch_jitter")
 
 
 class ConfigError(Exception):
@@ -103,7 +103,7 @@ class Config:
         proxy_credentials: file that holds user:password for it; None: it wants none.
         endpoint_watch: "off", "log" when the endpoint's name leads elsewhere, or "move" there.
         endpoint_watch_interval: seconds between two looks.
-        endpoint_watch_jitter: longest random delay before a move in seconds.
+        endpoint_watch_jitter: longest random delay before a move in seconds; 0: `spread`.
         metrics_file: file for node_exporter's textfile collector; None: none.
         private_key: the certificate's key file; None: the key is in a token, see `pkcs11_module`.
         pkcs11_module: library of a PKCS#11 token that holds the key; "": none.
@@ -121,7 +121,7 @@ class Config:
     certificate: Path
     outbox: Path
     port: int = 0
-    heartbeat_interval: float = 0.1
+    heartbeat_interval: float = 60.0
     standard_input: bool = False
     socket: Path | None = None
     socket_mode: int = 0o660
@@ -141,9 +141,9 @@ class Config:
     resolvers: tuple[str, ...] = ()
     proxy: str = ""
     proxy_credentials: Path | None = None
-    endpoint_watch: str = "log"
-    endpoint_watch_interval: float = 10.0
-    endpoint_watch_jitter: float = 10.0
+    endpoint_watch: str = "off"
+    endpoint_watch_interval: float = 300.0
+    endpoint_watch_jitter: float = 0.0
     metrics_file: Path | None = None
     private_key: Path | None = None
     pkcs11_module: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -32,9 +33,6 @@ class EndpointWatch:
         self._siblings.clear()
         self._canonical = None
         self._elsewhere = 0
-
-    def disconnected(self) -> None:
-        self.connected(None)
 
     def leads_elsewhere(self, found: Lookup) -> bool:
         """Whether, after this look, the name is taken to lead elsewhere."""
@@ -83,7 +81,8 @@ class Lookups:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._now.wait(self._interval)
+            # Devices that were switched on together do not go on asking together.
+            self._now.wait(self._interval * random.uniform(0.9, 1.1))  # noqa: S311 - spreads a fleet
             self._now.clear()
             try:
                 found = self._look_up()

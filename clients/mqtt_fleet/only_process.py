@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Of the process that holds the lock, for the error of the one that does not.
 PID_BYTES = 20
+WAIT_SECONDS = 1.0
 
 
 class InUseError(Exception):
@@ -17,8 +19,11 @@ class InUseError(Exception):
 
 
 @contextmanager
-def only_process(outbox: Path) -> Iterator[None]:
+def only_process(outbox: Path, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold `<outbox>.lock` for as long as this process uses the outbox; the kernel frees it when the process ends.
+
+    Args:
+        waiting: called every second, with the line that says so, while another process holds it; None: do not wait.
 
     Raises:
         InUseError: another process holds it.
@@ -31,19 +36,29 @@ def only_process(outbox: Path) -> Iterator[None]:
         yield
         return
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(lock, PID_BYTES).decode("ascii", "replace").strip()
-            raise InUseError(
-                f"outbox {outbox}: found process {holder or 'unknown'} using it, expected one client per outbox: stop "
-                "that one, or give this one a client ID and an outbox of its own"
-            ) from None
-        except OSError:
-            # Some network file systems have no such locks: there a second process is not noticed.
-            pass
+        while problem := _take(lock, outbox):
+            if waiting is None:
+                raise InUseError(problem)
+            waiting(problem)
+            time.sleep(WAIT_SECONDS)
         with suppress(OSError):
             os.pwrite(lock, f"{os.getpid()}\n".ljust(PID_BYTES).encode("ascii"), 0)
         yield
     finally:
         os.close(lock)
+
+
+def _take(lock: int, outbox: Path) -> str:
+    """Take the lock; return why it cannot be had, or ""."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, PID_BYTES, 0).decode("ascii", "replace").strip()
+        return (
+            f"outbox {outbox}: found process {holder or 'unknown'} using it, expected one client per outbox: stop "
+            "that one, or give this one a client ID and an outbox of its own"
+        )
+    except OSError:
+        # Some network file systems have no such locks: there a second process is not noticed.
+        pass
+    return ""

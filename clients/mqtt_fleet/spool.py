@@ -136,7 +136,7 @@ class Spool:
         dropped = 0
         answers: list[Answer] = []
         acknowledged = self._unremoved[:MOST_REMOVED_AT_ONCE]
-        with outbox.transaction(durable=bool(submissions)):
+        with outbox.transaction(durable=any(submission.durable for submission in submissions)):
             outbox.remove(acknowledged)
             for submission in submissions:
                 answer, made_room = self._put(outbox, submission)

@@ -23,6 +23,8 @@ SETTINGS = (CA, CERTIFICATE, KEY, CONFIGURATION)
 MODES = {UNIT: 0o644}
 # There while what is installed is not proven: what was before it is still the last that was.
 UNPROVEN = "unproven"
+# What nobody starts again by itself: stopped, or ended by its configuration.
+STOPPED = ("inactive", "failed")
 
 Files = dict[str, str]
 
@@ -73,7 +75,7 @@ def deploy(layout: Layout, service: Service, wanted: Wanted, check_mode: bool) -
     state = service.state()
     missing = wanted.release not in layout.installed_releases()
     around = _outside(wanted)
-    changed = before != after or missing or state.active == "inactive" or not state.enabled or bool(around)
+    changed = before != after or missing or state.active in STOPPED or not state.enabled or bool(around)
     result = {"changed": changed, "release": wanted.release, "diff": _diff(before, after)}
     if check_mode:
         return {**result, "connected": state.connected, "status": state.status}

@@ -14,14 +14,14 @@ from .errors import NotConvergedError
 from .module import Result
 
 POLL = 0.2
-# A ledger in which nothing at all arrived for so long is one that nobody keeps.
-ALIVE = 60.0
+# A ledger in which nothing at all arrived for so long is one that nobody keeps: each client says something a minute.
+ALIVE = 180.0
 
 
 def wait_for_arrival(parameters: dict[str, Any], check_mode: bool) -> Result:  # noqa: ARG001 - changes nothing
     """Wait for a message of a client that arrives from now on; return its region.
 
-    The region is None where nobody keeps the ledger: nothing of any client arrived in it for a minute.
+    The region is None where nobody keeps the ledger: nothing of any client arrived in it for three minutes.
 
     Raises:
         NotConvergedError: none did within the time.

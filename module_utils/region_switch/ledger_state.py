@@ -11,8 +11,8 @@ from pathlib import Path
 from .findings import Finding
 from .ledger import open_ledger
 
-# Seconds in which a fleet that sends says something.
-QUIET = 60.0
+# Seconds in which a fleet that sends says something: each client has a message of its own a minute.
+QUIET = 180.0
 NO_FIGURES = "without it a move counts neither loss nor gaps"
 
 

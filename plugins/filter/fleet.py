@@ -270,7 +270,7 @@ def fleet_size(hosts: Sequence[str]) -> int:
     It is in every client's configuration, which one host more must not change.
     """
     number = max(SMALLEST_FLEET, len(hosts))
-    step = 10 ** (len(str(number)) - 1)
+    step: int = 10 ** (len(str(number)) - 1)
     return -(-number // step) * step
 
 

@@ -56,7 +56,7 @@ def _storing(folder: Path, group: int) -> dict[str, float]:
     """Medians of rounds in turn, so that other work on the machine meets both."""
     alone, client = [], []
     outbox = Outbox(folder / f"alone-{group}")
-    with _client(folder / f"storing-{group}", "paho", reachable=False) as (world, _):
+    with running_client(folder / f"storing-{group}", "paho", reachable=False) as (world, _):
         for _ in range(ROUNDS):
             alone.append(_sqlite_alone(outbox, group))
             client.append(_hand_over(world.folder / "s", group, SECONDS_EACH))
@@ -97,7 +97,7 @@ def _hand_over(path: Path, group: int, seconds: float, most: int = sys.maxsize) 
 def _draining(folder: Path, library: str) -> dict[str, float]:
     """Messages per second that leave an outbox, with the pace out of the way, beside SQLite's removals alone."""
     options = {"publish_rate": 100_000, "window": 100}
-    with _client(folder / f"draining-{library}", library, reachable=False, **options) as (world, _):
+    with running_client(folder / f"draining-{library}", library, reachable=False, **options) as (world, _):
         _hand_over(world.folder / "s", 1000, 600, DRAINED)
         world.point("us-east-1")
         eventually(lambda: world.events("connected"), "the connection")
@@ -131,7 +131,7 @@ def _kept(path: Path) -> int:
 
 def _at_rest(folder: Path, library: str) -> dict[str, float]:
     """Memory and share of one core at ten messages a second."""
-    with _client(folder / f"rest-{library}", library, heartbeat_interval=HEARTBEAT) as (world, process):
+    with running_client(folder / f"rest-{library}", library, heartbeat_interval=HEARTBEAT) as (world, process):
         eventually(lambda: world.events("delivering"), "messages delivered")
         began, ticks = time.monotonic(), _ticks(process.pid)
         time.sleep(AT_REST_SECONDS)
@@ -147,7 +147,7 @@ def _ticks(pid: int) -> int:
 
 
 @contextmanager
-def _client(
+def running_client(
     folder: Path, library: str, reachable: bool = True, **changes: Any
 ) -> Iterator[tuple[World, subprocess.Popen[bytes]]]:
     """A client with a socket, and the broker that it can reach, or not."""

@@ -26,6 +26,7 @@ PAGES: dict[Path, dict[str, Render]] = {
         "client": tables.client,
         "herd": tables.herd,
     },
+    results.REPOSITORY / "docs" / "costs.md": {"costs": tables.costs},
 }
 
 

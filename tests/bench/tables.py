@@ -271,6 +271,84 @@ def client(figures: Figures) -> str:
     )
 
 
+# AWS's list prices in US East (N. Virginia), first tier, as of November 2026, in dollars: a million messages of at most
+# 5 kB and a million minutes of connection (AWS IoT Core), a million standard queries (Route 53).
+MESSAGES_PRICE, MINUTES_PRICE, QUERIES_PRICE = 1.00, 0.08, 0.40
+DAY = 86_400
+FLEET = 100_000
+# Heartbeats: the default, slower, and the lab's. Looks: the default of `log` and `move`, slower, and the lab's.
+HEARTBEATS = (60, 300, 900, 10, 0.1)
+LOOKS = (300, 3600, 10)
+# A name that has an A and an AAAA question.
+QUERIES_A_LOOK = 2
+
+
+def costs(figures: Figures) -> str:
+    """What the client's settings cost a device and a fleet in a day."""
+    if "costs" not in figures:
+        return MISSING
+    section = figures["costs"]
+    fleet = f"{FLEET:,} devices"
+    return "\n\n".join(
+        [
+            table(
+                ["messages of a device", "flash, a message", "flushes, a message", "flash, a day", "flushes, a day"],
+                _flash(section["flash"]),
+            ),
+            table(["setting", "a device, a day", fleet, f"AWS, {fleet}, a day"], _bill()),
+            table(
+                ["a day of", "lines", "kB", "lines without limit", "kB", f"log of {fleet}"],
+                [
+                    [row["title"], f"{row['lines']:,}", f"{row['bytes'] / 1000:,.0f}", f"{row['all_lines']:,}",
+                     f"{row['all_bytes'] / 1000:,.0f}", _bytes(row["bytes"] * FLEET)]
+                    for row in section["log"]
+                ],
+            ),
+            machine(section["machine"]),
+        ]
+    )  # fmt: skip
+
+
+def _flash(rows: Iterable[Figures]) -> Iterable[Row]:
+    """What was measured, and that of slower messages: each is by itself from ten seconds on."""
+    for row in rows:
+        if row["kind"] == "none":
+            yield ["none", NONE, NONE, _bytes(row["bytes"]), f"{row['flushes']:,.0f}"]
+            continue
+        who = {"heartbeat": "heartbeat", "program": "a program's"}[row["kind"]]
+        for interval in (60.0, row["interval"]) if row["interval"] > 1 else (row["interval"],):
+            yield [
+                f"{who}, every {interval:g} s",
+                _bytes(row["bytes"]),
+                f"{row['flushes']:.2f}",
+                _bytes(row["bytes"] * DAY / interval),
+                f"{row['flushes'] * DAY / interval:,.0f}",
+            ]
+
+
+def _bill() -> Iterable[Row]:
+    minutes = DAY / 60
+    yield _priced("connected", "minutes", minutes, MINUTES_PRICE)
+    for interval in HEARTBEATS:
+        yield _priced(f"`heartbeat_interval` {interval:g}", "messages", DAY / interval, MESSAGES_PRICE)
+    for interval in LOOKS:
+        setting = f"`endpoint_watch` log or move, `endpoint_watch_interval` {interval:g}"
+        yield _priced(setting, "DNS queries", QUERIES_A_LOOK * DAY / interval, QUERIES_PRICE)
+
+
+def _priced(setting: str, what: str, number: float, price: float) -> Row:
+    """`number` a device and day; `price` in dollars a million."""
+    millions = number * FLEET / 1e6
+    return [setting, f"{number:,.0f} {what}", f"{millions:,.1f} million", f"${millions * price:,.2f}"]
+
+
+def _bytes(number: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f} B"
+
+
 def title(cell: Figures) -> str:
     return f"{cell['clients']:,}{CONDITIONS[cell['condition']]}"
 

@@ -5,14 +5,17 @@ Both devices, and so both libraries, are under the same fault at the same time.
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-from lab import device, region, topology
+from lab import device, network, region, topology
 
 from .conftest import wait_for
 from .device_messages import SERVICE, Device, Producers, Proof, arrived, devices, most_behind, on_each, producers, prove
@@ -80,6 +83,58 @@ def _wait_until_booted(each: Device) -> None:
         lambda: device.system_state(each.node) in ("running", "degraded"),
         BOOT_TIMEOUT,
     )
+
+
+# Stays in the way of network-online.target: what waits for that does not start.
+OFFLINE = "never-online.service"
+OFFLINE_UNIT = """
+[Unit]
+Before=network-online.target
+[Service]
+Type=oneshot
+TimeoutStartSec=infinity
+ExecStart=/bin/sleep infinity
+"""
+
+
+def boots_without_network() -> None:
+    """Devices boot where there is no network: programs hand over messages at once, which arrive when there is one."""
+    since = time.time()
+    for each in devices():
+        units = each.path("etc/systemd/system")
+        (units / OFFLINE).write_text(OFFLINE_UNIT, encoding="ascii")
+        wants = units / "network-online.target.wants"
+        wants.mkdir(exist_ok=True)
+        (wants / OFFLINE).symlink_to(f"../{OFFLINE}")
+    try:
+        for each in devices():
+            network.set_link(each.node, up=False)
+            device.cut_power(each.node)
+        taken = {
+            each.client_id: wait_for(f"{each.client_id}: an answer", partial(_hand_over, each)) for each in devices()
+        }
+    finally:
+        for each in devices():
+            network.set_link(each.node, up=True)
+            units = each.path("etc/systemd/system")
+            (units / "network-online.target.wants" / OFFLINE).unlink()
+            (units / OFFLINE).unlink()
+    for client_id, sequence in taken.items():
+        wait_for(f"{client_id}: arrival", lambda c=client_id, n=sequence: n in arrived(c, since))  # type: ignore[misc]
+    on_each(_wait_until_booted)
+    on_each(lambda each: each.ssh("systemctl daemon-reload"))
+
+
+def _hand_over(each: Device) -> int | None:
+    """Hand a message to the client as a program on the device does, past the network; return its number."""
+    for pid in network.processes(each.node):
+        place = Path(f"/proc/{pid}/root/run/mqtt-client/messages.sock")
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as program:
+            program.settimeout(5)
+            program.connect(str(place))
+            program.sendall(b'{"data": "without network"}\n')
+            return int(json.loads(program.recv(4096))["sequence"])
+    return None
 
 
 @contextmanager

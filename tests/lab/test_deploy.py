@@ -114,6 +114,19 @@ def test_client_that_hangs_is_restarted(fleet: dict[str, str]) -> None:
         on(EDGE2, f"rm -r {drop_in} && systemctl daemon-reload && systemctl restart {UNIT}")
 
 
+def test_wrong_configuration_is_told_once_and_the_next_deployment_brings_the_client_back(fleet: dict[str, str]) -> None:
+    on(EDGE2, f"echo '{{' > /etc/mqtt-client/client.json; systemctl restart {UNIT} || true")
+
+    wait_for("its end", lambda: on(EDGE2, f"systemctl show --value --property=ActiveState {UNIT}") == "failed")
+
+    assert on(EDGE2, f"systemctl show --value --property=NRestarts {UNIT}") == "0"
+    said = on(EDGE2, f"journalctl --unit {UNIT} --output cat --no-pager | tail -20")
+    assert said.count("client.json: is not JSON") == 1
+    run = run_playbook(DEPLOY, "--limit", "edge2")
+    assert run.returncode == 0, run.error
+    wait_for("the client connecting", lambda: status(EDGE2).startswith("connected"))
+
+
 def test_version_that_does_not_deliver_is_rolled_back_and_the_next_device_is_untouched(
     fleet: dict[str, str], tmp_path: Path
 ) -> None:

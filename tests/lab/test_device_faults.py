@@ -27,6 +27,10 @@ def test_devices_that_lose_power_lose_no_accepted_message(
     tell("power cut", device_faults.power_cuts(1, rate=100), capsys)
 
 
+def test_devices_that_boot_without_network_take_messages_at_once(fleet: dict[str, str]) -> None:
+    device_faults.boots_without_network()
+
+
 def test_messages_that_come_while_both_regions_are_dead_wait(
     fleet: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

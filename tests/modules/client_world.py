@@ -149,7 +149,8 @@ class World:
         """Run a client of the endpoint; its outbox is `outbox`."""
         files = {"ca": "ca.crt", "certificate": "client.crt", "private_key": "client.key", "outbox": "outbox"}
         identity = {"client_id": "client_01", "endpoint": ENDPOINT, "library": library, "port": self.port}
-        return self.run("client", {**files, **identity, **changes})
+        lively = {"heartbeat_interval": 0.1}
+        return self.run("client", {**files, **identity, **lively, **changes})
 
     def run(self, module: str, configuration: dict[str, Any]) -> subprocess.Popen[bytes]:
         """Run one program of the package with the hosts file in its own mount namespace."""

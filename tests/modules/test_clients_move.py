@@ -88,6 +88,25 @@ def test_client_moves_by_itself_without_a_duplicate(world: World, library: str) 
     assert len(world.events("endpoint_moved")) == 1
 
 
+@pytest.mark.parametrize("library", ["awsiotsdk", "paho"])
+def test_resolver_that_lies_for_a_while_takes_nobody_from_a_good_broker(world: World, library: str) -> None:
+    watching = {"endpoint_watch": "move", "endpoint_watch_interval": 1, "endpoint_watch_jitter": 0.5}
+    process = world.client(library, **watching)
+    here = next(iter(BROKERS))
+    eventually(lambda: world.arrived(here) > 5, f"messages in {here}")
+    world.point("nowhere")
+    eventually(lambda: world.events("endpoint_unusable"), "the place that was found unusable")
+    for name in ("nowhere", here):
+        world.point(name)
+        count = world.arrived(here)
+        eventually(lambda count=count: world.arrived(here) > count + 20, "messages all the while")
+    process.terminate()
+    assert process.wait(TIMEOUT) == 0
+    assert world.check_nothing_lost() == 0
+    assert world.events("disconnected") == []
+    assert len(world.events("connected")) == 1
+
+
 def test_second_client_of_an_outbox_ends_with_one_line_and_leaves_the_first_alone(world: World) -> None:
     first = world.client("paho")
     eventually(lambda: world.events("connected"), "a connection")

@@ -64,6 +64,11 @@ def figures() -> dict[str, Any]:
                    "stored": [{"unanswered": 1000, "sqlite": 52422, "client": 16867, "share": 0.32}],
                    "drained": {"paho": {"sqlite": 9909, "client": 7503, "share": 0.76}},
                    "at_10_per_second": {"paho": {"rss_mib": 30.9, "cpu_percent": 1.52}}},
+        "costs": {"machine": machine,
+                  "flash": [{"kind": "none", "interval": 0, "bytes": 0, "flushes": 0.0},
+                            {"kind": "heartbeat", "interval": 10.0, "bytes": 20_000, "flushes": 1.5}],
+                  "log": [{"title": "flapping", "lines": 99, "bytes": 12_345, "all_lines": 172_800,
+                           "all_bytes": 28_000_000}]},
     }  # fmt: skip
 
 
@@ -112,6 +117,10 @@ def test_tables_show_each_cell_and_the_ratio_to_the_article() -> None:
     assert "| setup.yml | 13.6 s | 17.1 s | 17.1 × | 21.3 × |" in tables.overhead(found)
     assert "| 1,000 | 52,422 | 16,867 | 0.32 |" in tables.client(found)
     assert "| paho | 9,909 | 7,503 | 0.76 | 30.9 MiB | 1.5 % of a core |" in tables.client(found)
+    assert "| heartbeat, every 60 s | 20 kB | 1.50 | 28.8 MB | 2,160 |" in tables.costs(found)
+    assert "| `heartbeat_interval` 60 | 1,440 messages | 144.0 million | $144.00 |" in tables.costs(found)
+    assert "| connected | 1,440 minutes | 144.0 million | $11.52 |" in tables.costs(found)
+    assert "| flapping | 99 | 12 | 172,800 | 28,000 | 1.23 GB |" in tables.costs(found)
 
 
 @pytest.mark.parametrize("name", sorted({name for sections in page.PAGES.values() for name in sections}))

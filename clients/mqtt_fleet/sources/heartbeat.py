@@ -17,6 +17,11 @@ class Heartbeat:
         self._interval = interval
         self.next = now if interval else math.inf
 
+    def hurry(self, now: float) -> None:
+        """Send the next one now, and keep the pace from there."""
+        if self._interval:
+            self.next = now
+
     def due(self, now: float) -> bool:
         """Whether to send one now; after a standstill those missed are not made up for."""
         if now < self.next:

@@ -65,12 +65,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Submission:
-    """A message to be stored; `answer` is called in the client's thread and must not block."""
+    """A message to be stored; `answer` is called in the client's thread and must not block.
+
+    `durable`: on disk when it is answered; False: a power cut may take it, and nothing waits for the disk.
+    """
 
     data: Data = None
     topic: str | None = None
     batch: Batch | None = None
     answer: Callable[[Answer], None] = field(default=_no_answer, compare=False)
+    durable: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import socket
 import sqlite3
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from mqtt_fleet import client as client_module
-from mqtt_fleet import delivery, link, notify, spool, subscription
+from mqtt_fleet import delivery, link, move, notify, spool, subscription
 from mqtt_fleet.attempt import Memory
 from mqtt_fleet.client import WINDOW_VARIABLE, Client, execute_anew
 from mqtt_fleet.clock import Clock
@@ -402,12 +403,15 @@ def looked(stage: Stage, *lookups: Lookup) -> None:
         stage.client.looked(lookup)
 
 
-def test_client_moves_by_itself_after_what_is_in_flight_was_acknowledged(stage: Stage) -> None:
-    stage.start(endpoint_watch="move", endpoint_watch_jitter=0.0, endpoint="198.51.100.1")
+def test_client_moves_by_itself_after_what_is_in_flight_was_acknowledged(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(move, "probe", lambda *_: "")
+    stage.start(endpoint_watch="move", endpoint_watch_jitter=0.001, endpoint="198.51.100.1")
     first = stage.connection(0, CONNECTED)
     wait_until(lambda: len(first.sequences) == 5)
     looked(stage, HERE, ELSEWHERE, ELSEWHERE)
-    wait_until(lambda: stage.client and stage.client.metrics.endpoint_moves == 1)
+    wait_until(lambda: stage.client and stage.client._leave_by < math.inf)
     for token in range(1, 5):
         first.report(Acknowledged(token))
     wait_until(lambda: stage.client and stage.client.metrics.acknowledged == 4)
@@ -421,6 +425,80 @@ def test_client_moves_by_itself_after_what_is_in_flight_was_acknowledged(stage: 
     assert second.sequences[0] == 6
     assert stage.client
     assert stage.client.metrics.resent == 0
+
+
+def test_client_stays_with_a_good_broker_while_the_new_place_cannot_be_used(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    problems, probed = ["198.51.100.2: no endpoint"], []
+
+    def probe(config: Config, address: str, timeout: float) -> str:
+        probed.append((config.endpoint, address, timeout))
+        return problems[0]
+
+    monkeypatch.setattr(move, "probe", probe)
+    monkeypatch.setattr(move, "PROBE_PAUSE", 0.01)
+    stage.start(endpoint_watch="move", endpoint_watch_jitter=0.001, endpoint="198.51.100.1")
+    connection = stage.connection(0)
+    connection.acknowledging = True
+    connection.report(CONNECTED)
+    looked(stage, HERE, ELSEWHERE, ELSEWHERE)
+    wait_until(lambda: len(probed) >= 3)
+    count = len(connection.sequences)
+    wait_until(lambda: len(connection.sequences) > count)
+    assert connection.closed == []
+    assert caplog.messages.count("endpoint_unusable") == 1
+    assert probed[0] == ("198.51.100.1", "198.51.100.2", stage.config.connect_timeout)
+    problems[0] = ""
+    stage.connection(1, Connected(False, "198.51.100.2:8883"))
+    assert connection.closed
+
+
+def test_first_message_after_a_connection_does_not_wait_for_the_interval(stage: Stage) -> None:
+    first = stage.start(heartbeat_interval=86400.0).connection(0)
+    first.acknowledging = True
+    first.report(CONNECTED)
+    # That of the start waits already, and is the proof.
+    wait_until(lambda: stage.client and stage.client.metrics.acknowledged == 1)
+    first.report(Disconnected("kicked"))
+    second = stage.connection(1, CONNECTED)
+    wait_until(lambda: second.sequences == [2])
+    assert first.sequences == [1]
+
+
+def test_connection_with_messages_that_wait_needs_none_of_its_own(stage: Stage) -> None:
+    connection = stage.start(heartbeat_interval=0, socket=stage.path / "s").connection(0)
+    wait_until((stage.path / "s").exists)
+    stage.ask({"data": "a"})
+    connection.report(CONNECTED)
+    wait_until(lambda: connection.sequences == [1])
+    assert stage.client
+    assert stage.client._heartbeat.next == math.inf
+
+
+def test_file_of_metrics_is_written_when_something_changed_or_a_minute_is_over(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(client_module, "PUBLISH_STATUS_SECONDS", 0.01)
+    written: list[str] = []
+    rounds: list[str] = []
+
+    def notified(state: str) -> None:
+        rounds.append(state)
+
+    def write(_: Path, text: str) -> None:
+        written.append(text)
+
+    monkeypatch.setattr(client_module, "notify", notified)
+    monkeypatch.setattr(client_module, "write", write)
+    stage.start(heartbeat_interval=0, metrics_file=stage.path / "metrics")
+    wait_until(lambda: len(rounds) > 20)
+    assert len(written) == 1
+    stage.connection(0, CONNECTED)
+    wait_until(lambda: len(written) == 2)
+    monkeypatch.setattr(client_module, "METRICS_SECONDS", 0.0)
+    wait_until(lambda: len(written) > 5)
 
 
 def test_client_that_only_logs_stays(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from mqtt_fleet import client, endpoint_watch
-from mqtt_fleet.client import Mover
-from mqtt_fleet.config import Config
+from mqtt_fleet import endpoint_watch
 from mqtt_fleet.endpoint_watch import LOOKS_AMONG_MANY, EndpointWatch, Lookups
 from mqtt_fleet.resolve import Lookup
 
@@ -66,39 +64,8 @@ def test_look_without_an_answer_for_the_connections_family_says_nothing() -> Non
     assert [watch.leads_elsewhere(without) for _ in range(2)] == [False, True]
 
 
-FILES = ("ca", "certificate", "private_key", "outbox")
-ELSEWHERE = Lookup(("2",), B)
 HERE = Lookup(("1",), A)
-
-
-def moving(monkeypatch: pytest.MonkeyPatch) -> Mover:
-    monkeypatch.setattr(client.random, "uniform", lambda low, high: (low + high) / 2)
-    files = {key: client.Path() for key in FILES}
-    made = Mover(Config(client_id="c", endpoint=NAME, library="paho", endpoint_watch="move", **files))
-    made.connected("1:8883")
-    return made
-
-
-def test_move_comes_after_a_random_delay_and_not_if_the_name_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = moving(monkeypatch)
-    assert [made.looked(look, 100.0) for look in (HERE, ELSEWHERE, ELSEWHERE, ELSEWHERE)] == [False, False, True, False]
-    assert made.next() == 105.0
-    made.looked(HERE, 101.0)
-    assert made.next() == float("inf")
-
-
-def test_client_whose_moves_lead_back_does_not_go_on_moving(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = moving(monkeypatch)
-    moves, now = [], 0.0
-    for _ in range(1000):
-        now += 10.0
-        made.looked(ELSEWHERE, now)
-        if now >= made.next():
-            made.moved(now)
-            made.connected("1:8883")
-            moves.append(now)
-    assert len(moves) <= 8
-    assert moves[1] - moves[0] >= 60
+ELSEWHERE = Lookup(("2",), B)
 
 
 def test_lookup_that_fails_says_nothing_and_the_next_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

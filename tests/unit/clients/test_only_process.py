@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mqtt_fleet import client
+from mqtt_fleet import only_process as only_process_module
 from mqtt_fleet.only_process import InUseError, only_process
 
 CLIENTS = Path(__file__).parent.parent.parent.parent / "clients"
@@ -68,3 +71,30 @@ def test_file_system_without_locks_keeps_nobody_out(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(fcntl, "flock", refuse)
     with only_process(tmp_path / "outbox"):
         assert (tmp_path / "outbox.lock").read_text().strip() == str(os.getpid())
+
+
+def test_process_that_may_wait_goes_on_when_the_other_one_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(only_process_module, "WAIT_SECONDS", 0.01)
+    outbox = tmp_path / "outbox"
+    told: list[str] = []
+    holder = contextlib.ExitStack()
+    holder.enter_context(only_process(outbox))
+
+    def waiting(problem: str) -> None:
+        told.append(problem)
+        if len(told) == 3:
+            holder.close()
+
+    with only_process(outbox, waiting):
+        assert len(told) == 3
+    assert told[0].startswith(f"outbox {outbox}: found process {os.getpid()} using it")
+
+
+def test_service_manager_is_told_of_the_wait_and_its_start_limit_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(client, "notify", said.append)
+    client._tell_waiting("outbox x: found process 7\x1b[2J")
+    assert said == ["EXTEND_TIMEOUT_USEC=30000000\nSTATUS=waiting: outbox x: found process 7\ufffd[2J"]
+    assert 1e6 * only_process_module.WAIT_SECONDS < client.WAIT_MICROSECONDS

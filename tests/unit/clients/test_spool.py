@@ -490,3 +490,17 @@ def test_time_of_a_boot_that_the_kernel_does_not_name_is_corrected_in_its_proces
     place.clock.seconds += 10
     place.clock.epoch = NOW
     assert times(spool) == [None, NOW - 10]
+
+
+def test_only_what_may_be_lost_is_stored_without_waiting_for_the_disk(place: Place) -> None:
+    spool = place.open()
+    spool.open()
+    outbox = spool._outbox
+    assert outbox
+    waited: list[bool] = []
+    transaction = outbox.transaction
+    outbox.transaction = lambda durable=True: (waited.append(durable), transaction(durable))[1]  # type: ignore
+    heartbeat, message = Submission(durable=False), Submission("a")
+    for submissions in ([heartbeat], [heartbeat], [message], [heartbeat, message], [heartbeat]):
+        spool.commit(submissions)
+    assert waited == [False, False, True, True, False]

@@ -371,7 +371,13 @@ def test_unchanged_client_is_given_time_to_connect(
 
 
 @pytest.mark.parametrize(
-    ("active", "enabled", "changed"), [("inactive", True, True), ("active", False, True), ("activating", True, False)]
+    ("active", "enabled", "changed"),
+    [
+        ("inactive", True, True),
+        ("failed", True, True),
+        ("active", False, True),
+        ("activating", True, False),
+    ],
 )
 def test_client_that_does_not_run_or_would_not_after_a_boot_is_changed(
     layout: Layout, service: FakeService, first: Wanted, active: str, enabled: bool, changed: bool
