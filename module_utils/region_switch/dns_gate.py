@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_futures
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Literal
 
 import dns.exception
@@ -134,10 +135,9 @@ def parse_server(text: str, recursive: bool) -> Server:
 
 
 def _port(shown: str, port: str) -> int:
-    number = int(port[1:]) if _PORT.fullmatch(port) else 0
-    if not 0 < number < 65536:
+    if not _PORT.fullmatch(port) or not 0 < int(port[1:]) < 65536:
         raise RefusedError(f"DNS server {shown}: found no such port, expected 1 to 65535: correct it")
-    return number
+    return int(port[1:])
 
 
 def system_resolvers() -> list[str]:
@@ -256,7 +256,7 @@ class _Watch:
         self.last = {**self.last, **{name: (answer, now) for name, answer in answers.items()}}
         came = {name: answer for name, answer in answers.items() if answer.came}
         self.spoke = self.spoke or bool(came)
-        self.silent += len(answers) - len(came)
+        self.silent += sum(not answer.came for answer in answers.values())
         if any(answer.text != self.expected[name] for name, answer in came.items()):
             self.right = 0
         elif len(came) == len(self.expected):
@@ -274,8 +274,8 @@ class _Watch:
         answer, at = last or (Answer("(not asked)"), now)
         if answer.text == self.expected[name]:
             answer = Answer(f"(right only {self.right} times in a row)")
-        known = self.server.recursive and answer.ttl is not None
-        seconds = max(0.0, at + (answer.ttl or 0.0) - now) if known else None
+        ttl = answer.ttl if self.server.recursive else None
+        seconds = None if ttl is None else max(0.0, at + ttl - now)
         return Stale(self.server.name, name, answer.text, self.expected[name], seconds)
 
 
@@ -386,9 +386,7 @@ class Gate:
 
     def _round(self, watch: _Watch, ended: Callable[[], bool]) -> dict[str, Answer]:
         answers: dict[str, Answer] = {}
-        for name in watch.expected:
-            if ended():
-                break
+        for name in takewhile(lambda _: not ended(), watch.expected):
             answers[name] = self.ask(watch.server, name)
             if not answers[name].came:
                 # Who is silent for one name is so for all, and each would cost QUERY_TIMEOUT.

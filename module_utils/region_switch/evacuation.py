@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +22,6 @@ from .sweep import Sweeper, Told, retry_delay
 # Requests under way at most, by kind; how many are needed follows from the latency that is measured.
 MOST_WORKERS = 128
 FEWEST_WORKERS = 16
-BATCH = 200
 # Given to a wave at once: a million would hold everything else up for half a minute.
 PIECE = 2000
 TICK = 0.05
@@ -72,6 +71,15 @@ class Limits:
     max_in_flight: int
     landing_timeout: float
     ttl: float
+
+
+def usual_in_flight(leaving: Mapping[str, float]) -> int:
+    """How many clients are on their way at most, unless the operator says otherwise.
+
+    Args:
+        leaving: clients told to leave per second, by the region that they leave.
+    """
+    return int(FLIGHT_SECONDS * max(leaving.values()))
 
 
 class Witness(Protocol):
@@ -286,17 +294,19 @@ class Evacuation:
 
     def _feed(self, wave: Wave) -> None:
         now = self._clock()
-        flying = len(self._in_flight) + self._sending
-        room = min(self._workers("tell") - self._sending, self.limits.max_in_flight - flying)
-        if self._guard.holding:
-            room = 0
-        for passenger in self._next(wave, now, min(room, BATCH)) if room > 0 else ():
+        for passenger in self._next(wave, now, self._room()):
             self._sending += 1
             self._submit(self.sweeper.tell, passenger)
-        room = self._workers("look") - self._looking
-        for passenger in self.roster.take_told(now, min(room, BATCH)) if room > 0 else ():
+        for passenger in self.roster.take_told(now, max(0, self._workers("look") - self._looking)):
             self._looking += 1
             self._submit(self._look, passenger)
+
+    def _room(self) -> int:
+        """How many more clients may be told to leave now."""
+        if self._guard.holding:
+            return 0
+        flying = len(self._in_flight) + self._sending
+        return max(0, min(self._workers("tell") - self._sending, self.limits.max_in_flight - flying))
 
     def _next(self, wave: Wave, now: float, limit: int) -> list[Passenger]:
         """Who is to be told to leave now."""
@@ -330,8 +340,6 @@ class Evacuation:
                 self._take_in(*self._done.get_nowait())
 
     def _take_in(self, passenger: Passenger, done: Future[Any]) -> None:
-        if done.cancelled():
-            return
         found = done.result()
         if isinstance(found, Told):
             self._sending -= 1
@@ -354,7 +362,6 @@ class Evacuation:
         self._found_any = self._found_any or told.found
         if told.found:
             self._in_flight.add(passenger.key)
-            self._absent.pop(passenger.key, None)
         else:
             self._absent[passenger.key] = passenger.wave
         self.journal.note("delete_connection", client_id=passenger.client_id, region=passenger.region, found=told.found)
@@ -392,7 +399,7 @@ class Evacuation:
         # Whatever AWS said, the client may yet move by itself: it is looked for like the others.
         self._fail(passenger, error, attempts)
         self._refusals += 1
-        if self._first_told is None and self._refusals >= min(REFUSALS, max(1, self._wave_now.size)):
+        if self._first_told is None and self._refusals >= min(REFUSALS, self._wave_now.size):
             raise SwitchError(f"DeleteConnection: found none of {self._refusals} requests fulfilled: {error}")
         self._count_told(passenger)
         self.roster.update(passenger, "told", due=self._clock(), attempts=attempts, looks=0, note=str(error))

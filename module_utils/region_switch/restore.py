@@ -10,7 +10,7 @@ from typing import Any
 from . import dns_gate, route53, survey
 from .aws import Aws
 from .errors import NotConvergedError, RecordsChangedError, SwitchError
-from .evacuation import FLIGHT_SECONDS, Evacuation, Limits
+from .evacuation import Evacuation, Limits, usual_in_flight
 from .guard import TableGuard
 from .interrupt import Interrupted
 from .journal import Journal
@@ -139,7 +139,7 @@ def _evacuation(
 ) -> Evacuation:
     pace = survey.pace(plan.quotas, options)
     rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
-    in_flight = int(FLIGHT_SECONDS * max(pace.leaving.values()))
+    in_flight = usual_in_flight(pace.leaving)
     ttl = float(options.ttl)
     # One that goes to the region which failed once more is told again when no resolver knows that region any more.
     timeout = max(options.landing_timeout, max(ttl, RESOLVER_CACHE) + TELL_AGAIN)

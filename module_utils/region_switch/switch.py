@@ -50,7 +50,7 @@ from .errors import (
     one_line,
     unforeseen,
 )
-from .evacuation import FLIGHT_SECONDS, Evacuation, LateError, Limits, UnprovenError, WaveError
+from .evacuation import Evacuation, LateError, Limits, UnprovenError, WaveError, usual_in_flight
 from .findings import Finding
 from .folder import UntrustedError
 from .guard import OwnWayError, RecordsGuard, TargetLostError, look_at_records
@@ -865,7 +865,7 @@ class Run:
             self.runtime,
         )  # fmt: skip
         rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
-        in_flight = self.options.max_in_flight or int(FLIGHT_SECONDS * max(pace.leaving.values()))
+        in_flight = self.options.max_in_flight or usual_in_flight(pace.leaving)
         limits = Limits(self.options.max_stragglers, in_flight, self.options.landing_timeout, self.ttl)
         # Where the operator lets nobody look at the MQTT endpoints beforehand, nobody looks during the sweep.
         looking = self.options.preflight and "server_certificate" not in self.options.waive

@@ -274,6 +274,16 @@ def test_metrics_are_linked_where_node_exporter_looks(layout: Layout, service: F
     assert not deploy(layout, service, wanted, check_mode=False)["changed"]
 
 
+def test_link_to_the_metrics_stays_with_the_next_release(
+    layout: Layout, service: FakeService, first: Wanted, of: Of
+) -> None:
+    wanted = replace(first, metrics_link=layout.units / "mqtt_client.prom")
+    deploy(layout, service, wanted, check_mode=False)
+
+    assert deploy(layout, service, of("two", wanted), check_mode=False)["connected"]
+    assert (layout.units / "mqtt_client.prom").readlink() == first.metrics_file
+
+
 def test_file_of_somebody_else_is_not_replaced_by_the_link(layout: Layout, service: FakeService, first: Wanted) -> None:
     link = layout.units / "mqtt_client.prom"
     link.write_text("theirs")
@@ -345,6 +355,17 @@ def test_new_process_is_waited_for_until_it_proves_itself(
 
     assert (done["changed"], done["status"]) == (True, ONCE)
     assert slow.calls == ["reload", "restart"]
+
+
+def test_what_is_said_while_no_process_runs_proves_nothing(
+    layout: Layout, service: FakeService, first: Wanted, of: Of, at_once: None
+) -> None:
+    deploy(layout, service, first, check_mode=False)
+    old = service.state()
+    # systemd keeps the words of the process that has ended.
+    slow = SlowService(layout, service, [old, old, replace(old, process=0), replace(old, process=2, status=ONCE)])
+
+    assert deploy(layout, slow, replace(of("two", first), timeout=60.0), check_mode=False)["status"] == ONCE
 
 
 def test_one_message_acknowledged_is_enough(layout: Layout, service: FakeService, first: Wanted, of: Of) -> None:
@@ -594,6 +615,16 @@ def test_diff_says_of_a_key_only_that_there_was_one(layout: Layout, service: Fak
     }  # fmt: skip
     assert [each["after_header"] for each in changed] == ["client.crt", "client.key"]
     assert changed[1] == {**key, "before": "a private key\n", "after": after}
+
+
+def test_diff_says_where_there_was_no_key(layout: Layout, service: FakeService, first: Wanted) -> None:
+    deploy(layout, service, first, check_mode=False)
+    wanted = renewed(layout, first)
+    (layout.settings / "client.key").unlink()
+
+    key = deploy(layout, service, wanted, check_mode=False)["diff"][1]
+
+    assert (key["after_header"], key["before"]) == ("client.key", "")
 
 
 @pytest.mark.parametrize(("groups", "made"), [([], [["groupadd", "--system", "senders"]]), (["senders"], [])])

@@ -85,6 +85,16 @@ def test_sizes(total: int, percents: tuple[float, ...], waves: list[int]) -> Non
     assert sizes(total, percents) == waves
 
 
+@pytest.mark.parametrize(
+    ("size", "rest", "found"),
+    [(5, [2, 9], [5, 6]), (5, [2, 3, 9], [5, 9]), (5, [9], [5, 4]), (5, [2], [2]), (5, [], [])],
+)
+def test_the_clients_of_another_canary_are_taken_from_the_waves_behind_it(
+    size: int, rest: list[int], found: list[int]
+) -> None:
+    assert once_more(size, rest) == found
+
+
 @given(st.integers(1, 50), st.lists(st.integers(1, 50), max_size=5))
 def test_a_wave_that_proved_nothing_is_followed_by_one_of_its_size_and_nobody_is_left_out(
     size: int, rest: list[int]
@@ -92,5 +102,5 @@ def test_a_wave_that_proved_nothing_is_followed_by_one_of_its_size_and_nobody_is
     found = once_more(size, rest)
 
     assert sum(found) == sum(rest)
-    assert all(found)
+    assert all(each > 0 for each in found)
     assert not rest or found[0] == min(size, sum(rest))

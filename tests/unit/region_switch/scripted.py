@@ -34,7 +34,7 @@ class World:
     """A fleet, and what AWS says of it.
 
     Attributes:
-        tell_seconds, look_seconds: what a request of each kind takes.
+        tell_seconds, look_seconds: what a request of each kind takes; guard_seconds: what a look of the guard does.
         interval: seconds between the turns of two requests to leave.
         tells: what the requests for a client are answered, in order, and True after that: found or not, or an error;
             None for one that is not sent.
@@ -52,7 +52,7 @@ class World:
         self.guard = Guard()
         self.limits = Limits(0.0, 1000, 20.0, 0.0)
         self.trouble: AwsError | None = None
-        self.tell_seconds, self.look_seconds, self.interval = 0.1, 0.2, 0.0
+        self.tell_seconds, self.look_seconds, self.guard_seconds, self.interval = 0.1, 0.2, 0.0, 0.0
         self.tells: dict[str, list[Answer]] = {}
         self.travel: Callable[[str], float | None] = lambda _: 1.0
         self.sighting: Callable[[Passenger, float], Sighting] = self._sighting
@@ -160,7 +160,7 @@ class Pool(Executor):
     def submit(self, work: Callable[..., Any], /, *values: Any, **_: Any) -> Future[Any]:
         world, future = self._world, Future[Any]()
         now, kind = world.clock(), {"tell": "tell", "_look": "look"}.get(work.__name__, "guard")
-        due = now + {"tell": world.tell_seconds, "look": world.look_seconds, "guard": 0.0}[kind]
+        due = now + {"tell": world.tell_seconds, "look": world.look_seconds, "guard": world.guard_seconds}[kind]
         if kind == "tell":
             self._turn = max(self._turn + world.interval, now)
             due = self._turn + world.tell_seconds

@@ -286,6 +286,49 @@ def test_silent_server_is_not_asked_for_the_other_names_in_that_round() -> None:
     assert list(answers) == [NAME]
 
 
+def test_a_server_that_answers_is_asked_for_every_name() -> None:
+    watch = dns_gate._Watch(ONE, {NAME: NEW, "mqtt2.example.com": NEW}, 3)
+
+    answers = Script({ONE: [OLD, NEW]}).gate()._round(watch, lambda: False)
+
+    assert {name: answer.text for name, answer in answers.items()} == {NAME: OLD, "mqtt2.example.com": NEW}
+
+
+def test_only_the_names_that_are_wrong_are_told() -> None:
+    watch = dns_gate._Watch(ONE, {NAME: NEW, "mqtt2.example.com": NEW, "mqtt3.example.com": NEW}, 3)
+    watch.hear({NAME: Answer(NEW), "mqtt2.example.com": Answer(OLD)}, 1000.0)
+
+    found = [(stale.name, stale.answer) for stale in watch.stale(1000.0)]
+
+    assert found == [("mqtt2.example.com", OLD), ("mqtt3.example.com", "(not asked)")]
+
+
+def test_nobody_is_asked_any_more_once_all_are_right() -> None:
+    other = Server("other", "192.0.2.55", recursive=True)
+    pausing, all_right = threading.Event(), threading.Event()
+    script = Script({RESOLVER: [NEW], other: [NEW]})
+
+    class Observed(Gate):
+        def _insist(self, watch: Any, *more: Any) -> None:
+            super()._insist(watch, *more)
+            if watch.server is other:
+                all_right.set()
+
+    def pause(_: float) -> None:
+        pausing.set()
+        assert all_right.wait(WAIT)
+
+    def before(server: Server) -> None:
+        if server is other:
+            assert pausing.wait(WAIT)
+
+    script.before = before
+    gate = Observed(1, TIMEOUT, ask=script.ask, clock=lambda: script.now, sleep=pause)
+
+    assert gate.wait([RESOLVER, other], {NAME: NEW}) == []
+    assert script.asked == {RESOLVER: [NEW], other: [NEW]}
+
+
 def test_no_query_is_begun_when_the_time_is_over() -> None:
     script = Script({ONE: [OLD]})
     ends_time_after(script, ONE, 0)
@@ -517,6 +560,12 @@ def test_wrong_port_is_refused(text: str) -> None:
 def test_what_is_no_server_is_refused(text: str) -> None:
     with pytest.raises(RefusedError):
         parse_server(text, recursive=False)
+
+
+@pytest.mark.parametrize("recursive", [True, False])
+def test_a_server_that_cannot_be_printed_is_refused_in_one_line(recursive: bool) -> None:
+    with pytest.raises(RefusedError, match=r"'ns\\n1': found no "):
+        parse_server("ns\n1", recursive)
 
 
 @pytest.mark.parametrize("text", ["resolver.example.com", "300.1.1.1", "192.0.2"])

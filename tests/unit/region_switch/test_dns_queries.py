@@ -16,7 +16,16 @@ import dns.resolver
 import dns.rrset
 import pytest
 from ansible.module_utils.region_switch import dns_gate
-from ansible.module_utils.region_switch.dns_gate import Answer, Server, ask, check, parse_server, servers
+from ansible.module_utils.region_switch.dns_gate import (
+    Answer,
+    Server,
+    addresses_of,
+    ask,
+    check,
+    name_servers_of,
+    parse_server,
+    servers,
+)
 from ansible.module_utils.region_switch.errors import RefusedError
 
 from .fakes import Clock
@@ -41,6 +50,25 @@ def cnames(found: dict[str, str], code: dns.rcode.Rcode = dns.rcode.NOERROR) -> 
     return reply
 
 
+def records(
+    *answer: str, code: dns.rcode.Rcode = dns.rcode.NOERROR, authority: tuple[str, ...] = ()
+) -> Callable[[Any], dns.message.Message]:
+    """A server's reply to any query, each record as `name ttl type value`; it does not call it its own."""
+
+    def reply(query: dns.message.Message) -> dns.message.Message:
+        made = dns.message.make_response(query)
+        made.set_rcode(code)
+        made.answer, made.authority = ([_record(each) for each in section] for section in (answer, authority))
+        return made
+
+    return reply
+
+
+def _record(text: str) -> dns.rrset.RRset:
+    name, ttl, kind, value = text.split(maxsplit=3)
+    return dns.rrset.from_text(f"{name}.", int(ttl), "IN", kind, value)
+
+
 class Network:
     """Servers that answer one query after the other, the last answer again and again.
 
@@ -58,7 +86,7 @@ class Network:
         monkeypatch.setattr(dns.query, "udp", self._udp)
         monkeypatch.setattr(dns.query, "tcp", self._tcp)
 
-    def _udp(self, query: Any, address: str, timeout: float, port: int, raise_on_truncation: bool, **_: Any) -> Any:
+    def _udp(self, query: Any, address: str, timeout: float, port: int, raise_on_truncation: bool, **more: Any) -> Any:
         question = query.question[0]
         desired = bool(query.flags & dns.flags.RD)
         words = question.name.to_text(), dns.rdatatype.to_text(question.rdtype)
@@ -68,11 +96,16 @@ class Network:
             return dns.message.make_response(query)
         if isinstance(answer, type):
             raise answer
-        return answer(query)
+        return _received(answer(query), **more)
 
-    def _tcp(self, query: Any, address: str, timeout: float, port: int, **_: Any) -> Any:
+    def _tcp(self, query: Any, address: str, timeout: float, port: int, **more: Any) -> Any:
         self.tcp.append((address, port, timeout))
-        return self.over_tcp(query)
+        return _received(self.over_tcp(query), **more)
+
+
+def _received(reply: dns.message.Message, **more: Any) -> dns.message.Message:
+    """A reply as it is read off the wire."""
+    return dns.message.from_wire(reply.to_wire(), **more)
 
 
 @pytest.fixture
@@ -124,6 +157,30 @@ def test_an_error_is_an_answer(network: Network) -> None:
     answer = ask(OWN, NAME)
 
     assert (answer.text, answer.came) == ("(SERVFAIL, no CNAME)", True)
+
+
+def test_a_target_beside_an_error_is_not_believed(network: Network) -> None:
+    network.answers = [cnames({NAME: NEW}, dns.rcode.NXDOMAIN)]
+
+    assert ask(OWN, NAME) == Answer(f"(NXDOMAIN beside {NEW})", 30.0)
+
+
+@pytest.mark.parametrize("way", ["udp", "tcp"])
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(2, "(2 CNAMEs: a.example.net, b.example.net)"), (5, "(5 CNAMEs: a.example.net, b.example.net, c.example.net)")],
+)
+def test_of_several_cnames_none_is_believed_and_a_resolver_may_keep_the_one_that_lasts_longest(
+    network: Network, way: str, count: int, text: str
+) -> None:
+    several = records(
+        *(f"{NAME} {30 + place} CNAME {letter}.example.net." for place, letter in enumerate("edcba"[-count:]))
+    )
+    network.answers, network.over_tcp = ([several], None) if way == "udp" else ([dns.message.Truncated], several)
+
+    answer = ask(RESOLVER, NAME)
+
+    assert (answer.text, answer.ttl) == (text, 29.0 + count)
 
 
 @pytest.mark.parametrize("problem", [dns.exception.Timeout, ConnectionRefusedError])
@@ -293,6 +350,80 @@ def test_a_name_server_that_lags_is_told_and_stops_nothing(network: Network) -> 
     assert (first.check, first.blocking, first.endpoint) == ("dns_lag", False, NAME)
     assert (first.found, first.expected) == (f"{OLD} at name server ns-1", NEW)
     assert second.endpoint == OTHER
+
+
+def test_a_name_server_whose_answer_is_a_copy_is_told_and_stops_nothing(network: Network) -> None:
+    network.answers = [records(f"{NAME} 30 CNAME {OLD}.")]
+
+    (finding,) = check([OWN], {NAME: OLD})
+
+    assert (finding.check, finding.blocking, finding.endpoint) == ("dns_server", False, NAME)
+    assert finding.found == "an answer of name server ns-1 that is not authoritative"
+
+
+def test_who_is_silent_however_often_it_is_asked_did_not_answer(network: Network) -> None:
+    network.answers = [dns.exception.Timeout]
+
+    assert dns_gate._ask_again(OWN, NAME) == Answer("(no answer)", came=False)
+
+
+ZONE = "example.com"
+TOLD = (f"{ZONE} 30 NS ns-1.example.net.", f"{ZONE} 30 NS NS-2.example.net.")
+SOA = "30 SOA ns. hostmaster. 1 2 3 4 5"
+
+
+def test_the_name_servers_of_a_zone_are_those_that_the_resolver_tells(network: Network) -> None:
+    others = (f"sub.{ZONE} 30 NS ns-3.example.net.", f"{ZONE} 30 A 192.0.2.9")
+    network.answers = [records(*TOLD, *others, authority=(f"com {SOA}",))]
+
+    assert name_servers_of(RESOLVER, ZONE) == {"ns-1.example.net", "ns-2.example.net"}
+    assert [words for *_, name, kind in network.sent for words in (name, kind)] == [f"{ZONE}.", "NS"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        records(code=dns.rcode.NXDOMAIN),
+        records(code=dns.rcode.NXDOMAIN, authority=(f"{ZONE} {SOA}",)),
+        records(authority=(f"com {SOA}",)),
+    ],
+    ids=["no such name", "no such name, by the zone itself", "the zone above knows no such zone"],
+)
+def test_a_zone_that_the_resolver_denies_has_no_name_servers(network: Network, reply: Any) -> None:
+    network.answers = [reply]
+
+    assert name_servers_of(RESOLVER, ZONE) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        dns.exception.Timeout,
+        records(*TOLD, code=dns.rcode.SERVFAIL),
+        records(code=dns.rcode.REFUSED, authority=(f"com {SOA}",)),
+        records(),
+        records(authority=(f"{ZONE} {SOA}",)),
+        records(authority=("com 30 NS ns.example.net.",)),
+    ],
+    ids=["silence", "failure", "refusal", "nothing", "the zone itself knows none", "a referral"],
+)
+def test_a_resolver_that_says_neither_says_nothing_of_a_zone(network: Network, reply: Any) -> None:
+    network.answers = [reply]
+
+    assert name_servers_of(RESOLVER, ZONE) is None
+
+
+def test_the_addresses_of_a_name_are_those_at_the_end_of_its_aliases(network: Network) -> None:
+    network.answers = [records(f"{NAME} 30 CNAME {NEW}.", f"{NEW} 30 A 192.0.2.7", f"{NEW} 30 A 192.0.2.8")]
+
+    assert addresses_of(RESOLVER, NAME) == {"192.0.2.7", "192.0.2.8"}
+    assert network.sent == [(RESOLVER.address, 5353, 2.0, True, f"{NAME}.", "A")]
+
+
+def test_a_resolver_that_is_silent_tells_no_addresses(network: Network) -> None:
+    network.answers = [dns.exception.Timeout]
+
+    assert addresses_of(RESOLVER, NAME) == frozenset()
 
 
 def test_what_was_found_before_a_server_fell_silent_is_kept(network: Network) -> None:

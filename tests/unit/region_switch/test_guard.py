@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.region_switch import probe
 from ansible.module_utils.region_switch.errors import AwsError, RecordsChangedError
-from ansible.module_utils.region_switch.guard import OwnWayError, RecordsGuard, TargetLostError
+from ansible.module_utils.region_switch.guard import OwnWayError, RecordsGuard, TableGuard, TargetLostError
 from ansible.module_utils.region_switch.preflight import Settings
 from ansible.module_utils.region_switch.probe import ProbeError
 from ansible.module_utils.region_switch.route53 import record_set
@@ -37,12 +37,16 @@ class Watched:
         settings = Settings("ca.crt", 14.0, None, None, 8883, 0, "Z1", "mqtt_endpoint")
         self.clock = Clock()
         self.settings = settings
-        self.guard = self.watch(Plan({NAME: NEW}, HOSTS, {}, [], {}, {}, 0, []))
+        self.plan = Plan({NAME: NEW}, HOSTS, {}, [], {}, {}, 0, [])
+        self.guard = self.watch(self.plan)
+
+    @property
+    def aws(self) -> Any:
+        return SimpleNamespace(route53=FakeAws(self._list))
 
     def watch(self, plan: Plan) -> RecordsGuard:
-        aws: Any = SimpleNamespace(route53=FakeAws(self._list))
         runtime = Runtime(monotonic=self.clock, sleep=self._sleep)
-        self.guard = RecordsGuard(aws, self.settings, plan, {NEW}, runtime)
+        self.guard = RecordsGuard(self.aws, self.settings, plan, {NEW}, runtime)
         return self.guard
 
     def look(self) -> None:
@@ -89,6 +93,16 @@ def test_a_record_that_somebody_else_moves_is_found(watched: Watched, value: str
 
     with pytest.raises(RecordsChangedError, match=f"found {NAME} = {value or 'no record'}"):
         watched.look()
+
+
+def test_on_the_way_back_the_records_alone_are_watched(watched: Watched) -> None:
+    guard = TableGuard(watched.aws, "Z1", watched.plan, "on the way back")
+    guard.look(watched)
+
+    watched.route53 = [record_set(NAME, HOSTS[OLD], 0)]
+    with pytest.raises(RecordsChangedError, match=f"by someone else on the way back: found {NAME} = {HOSTS[OLD]}"):
+        guard.look(watched)
+    assert watched.asked == []
 
 
 def test_a_route_53_that_does_not_answer_changes_no_record(watched: Watched) -> None:

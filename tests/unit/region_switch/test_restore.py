@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import quotas, restore
+from ansible.module_utils.region_switch import quotas, restore, route53
 from ansible.module_utils.region_switch.dns_gate import Answer, Server
 from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError, SwitchError
 from ansible.module_utils.region_switch.evacuation import Guard, Limits
 from ansible.module_utils.region_switch.fleet import Client
 from ansible.module_utils.region_switch.guard import TableGuard
+from ansible.module_utils.region_switch.interrupt import Interrupted
 from ansible.module_utils.region_switch.journal import Journal
 from ansible.module_utils.region_switch.plan import Move
 from ansible.module_utils.region_switch.restore import Returned
@@ -32,13 +33,14 @@ OLD, NEW, OTHER = "us-east-1", "ap-northeast-1", "eu-west-1"
 HOSTS = {region: f"a1b2c3-ats.iot.{region}.amazonaws.com" for region in (OLD, NEW, OTHER)}
 ONE, TWO, STAYS = "mqtt1.example.com", "mqtt2.example.com", "mqtt3.example.com"
 NAME_SERVER = Server("ns-1", "192.0.2.1")
+FAILED = SwitchError("refused")
 
 
 class Evacuation:
     """Notes what it is made of and asked for, and does what a test wants."""
 
     made: list[Evacuation]
-    problems: list[str]
+    problems: list[tuple[str, SwitchError]]
 
     def __init__(
         self, roster: Roster, sweeper: Any, looker: Any, _: Journal, limits: Limits, guard: Guard, runtime: Runtime
@@ -61,9 +63,8 @@ class Evacuation:
             path = self.roster._db.execute("PRAGMA database_list").fetchone()[2]
             with closing(sqlite3.connect(path)) as other:
                 self.on_disk = other.execute("SELECT count(*) FROM client").fetchone()[0]
-        if name in self.problems:
-            self.problems.remove(name)
-            raise SwitchError("refused")
+        if self.problems and self.problems[0][0] == name:
+            raise self.problems.pop(0)[1]
         if name == "watch":
             for passenger in [*self.roster.take_told(0.0, 10), *self.roster.take_waiting(NO_WAVE, 0.0, 10)]:
                 if passenger.client_id != "lost":
@@ -83,6 +84,8 @@ class World:
         self.batches: list[Any] = []
         self.statuses = ["INSYNC"]
         self.submitted: Any = {"ChangeInfo": {"Id": "C1"}}
+        self.carried_out = True
+        self.restored: list[int] = []
         self.asked: list[tuple[Server, str]] = []
         self.answer: str | None = None
         self.silent: set[str] = set()
@@ -109,7 +112,12 @@ class World:
         )  # fmt: skip
         clock = self.clock
         runtime = Runtime(monotonic=clock, now=clock, sleep=clock.sleep, ask=self._ask)
-        return restore.restore(aws, self.options, self.journal, plan, self.roster, self.folder, runtime)
+        return restore.restore(
+            aws, self.options, self.journal, plan, self.roster, self.folder, runtime, self._is_restored
+        )
+
+    def _is_restored(self) -> None:
+        self.restored.append(len(self.batches))
 
     def _route53(self, operation: str, **_: Any) -> Any:
         if operation == "ListResourceRecordSets":
@@ -121,7 +129,7 @@ class World:
         if operation != "ChangeResourceRecordSets":
             return self._route53(operation, **parameters)
         self.batches.append(parameters["ChangeBatch"]["Changes"])
-        if isinstance(self.submitted, AwsError):
+        if isinstance(self.submitted, AwsError) and self.carried_out:
             self.records = [record_set(ONE, HOSTS[OLD], 20), record_set(TWO, HOSTS[OLD], 30), self.stays]
         return self.submitted
 
@@ -174,6 +182,25 @@ def test_records_are_put_back_in_one_batch_as_they_were_and_those_that_stayed_as
     ]
 
 
+def test_a_record_that_stayed_is_left_out_where_the_batch_has_no_room_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route53, "MOST_REPLACED", 2)
+
+    world.restore()
+
+    assert [each["ResourceRecordSet"]["Name"].rstrip(".") for each in world.batches[0]] == [ONE, ONE, TWO, TWO]
+
+
+def test_that_the_records_are_back_is_said_once_they_are_written_whatever_comes_then(world: World) -> None:
+    world.statuses = ["PENDING"]
+
+    with pytest.raises(NotConvergedError):
+        world.restore()
+
+    assert world.restored == [1]
+
+
 @pytest.mark.parametrize("value", [HOSTS[OLD], HOSTS[NEW], "broker.example.net", None])
 def test_a_record_that_somebody_else_changed_is_not_overwritten_nor_is_any_other(
     world: World, value: str | None
@@ -187,6 +214,7 @@ def test_a_record_that_somebody_else_changed_is_not_overwritten_nor_is_any_other
         f"record {TWO}: found {value or 'none'}, expected {HOSTS[OTHER]} as this run left it: somebody else changes "
         "it, nothing was restored"
     )
+    assert changed.value.found == {ONE: HOSTS[NEW], TWO: value, STAYS: HOSTS[OLD]}
     assert world.batches == []
     assert Evacuation.made == []
 
@@ -227,6 +255,16 @@ def test_a_change_that_went_through_without_an_answer_needs_no_waiting(world: Wo
 
     assert world.restore() == Returned(0, 0)
     assert world.steps()[1] == {"step": "restored", "change_id": None}
+
+
+def test_a_change_that_was_not_answered_nor_carried_out_is_an_error(world: World) -> None:
+    world.submitted, world.carried_out = aws_error("NoAnswer", 0), False
+
+    with pytest.raises(AwsError) as ended:
+        world.restore()
+
+    assert ended.value is world.submitted
+    assert (world.restored, Evacuation.made) == ([], [])
 
 
 def test_dns_is_asked_until_it_answers_the_records_as_they_were(world: World) -> None:
@@ -274,7 +312,7 @@ def test_nobody_is_told_to_leave_a_region_whose_api_is_silent(world: World) -> N
 
 def test_whoever_moves_by_itself_is_looked_for_where_the_sweep_fails(world: World) -> None:
     world.clients(a="landed", b="told")
-    Evacuation.problems = ["run"]
+    Evacuation.problems = [("run", FAILED)]
 
     assert world.restore() == Returned(told=2, back=2)
 
@@ -286,9 +324,21 @@ def test_whoever_moves_by_itself_is_looked_for_where_the_sweep_fails(world: Worl
 @pytest.mark.parametrize(("failures", "back"), [(1, 2), (2, 0)])
 def test_a_failure_of_the_watch_is_no_failure_of_the_restore(world: World, failures: int, back: int) -> None:
     world.clients(a="landed", b="told")
-    Evacuation.problems = ["watch"] * failures
+    Evacuation.problems = [("watch", FAILED)] * failures
 
     assert world.restore() == Returned(told=2, back=back)
+
+
+@pytest.mark.parametrize("before", [[], [("run", FAILED)]], ids=["at work", "when the sweep had failed"])
+def test_whoever_stops_the_way_back_stops_it(world: World, before: list[tuple[str, SwitchError]]) -> None:
+    world.clients(a="landed", b="told")
+    stopped = Interrupted("stopped")
+    Evacuation.problems = [*before, ("watch", stopped)]
+
+    with pytest.raises(Interrupted):
+        world.restore()
+
+    assert [name for name, _ in Evacuation.made[0].calls] == ["run", "watch"]
 
 
 def test_pace_proof_and_patience_are_those_of_the_options(world: World) -> None:

@@ -384,6 +384,23 @@ def test_where_nobody_can_be_told_those_who_wait_are_looked_for(roster: Roster) 
     assert (states(roster)["e"], states(roster)["a"][0]) == (("told", NO_WAVE, 0.0, 1), "sending")
 
 
+def test_those_who_wait_in_a_region_where_nobody_can_be_told_are_looked_for(roster: Roster) -> None:
+    under_way(roster)
+    roster.add([client("g", "eu-west-1")], DESIRED)
+    before = states(roster)
+    roster.only_look_for(["eu-central-1", OLD])
+    assert states(roster) == {**before, "e": ("told", ANY_WAVE, 0.0, 0)}
+    assert [each.client_id for each in roster.take_told(0.0, 10)] == ["e"]
+
+
+def test_clients_of_a_list_that_nobody_has_found_are_counted_and_the_first_named(roster: Roster) -> None:
+    roster.add([client("a"), client("b", NEW)], DESIRED)
+    assert roster.not_found(["d", "a", "c", "d", "b", "e"], 2) == (5, 3, ["c", "d"])
+    # Each list for itself.
+    assert roster.not_found(["b", "f"], 2) == (2, 1, ["f"])
+    assert roster.not_found([], 2) == (0, 0, [])
+
+
 def test_one_that_came_back_is_placed_again(roster: Roster) -> None:
     taken = under_way(roster)
     roster.returned(Passenger("b", NEW, ENDPOINT, OLD, 0.0))
@@ -408,6 +425,7 @@ CHANGES: dict[str, Action] = {
     "take": lambda roster, _: roster.take_told(9.0, 1),
     "add_returning": lambda roster, _: roster.add_returning(Passenger("new", OLD, ENDPOINT, NEW, 1.0), OLD, True),
     "returned": lambda roster, _: roster.returned(Passenger("b", NEW, ENDPOINT, OLD, 0.0)),
+    "still_away": lambda roster, _: roster.still_away(Passenger("b", NEW, ENDPOINT, OLD, 0.0), 1, None),
 }
 STEPS: dict[str, Action] = {
     "settle": lambda roster, _: roster.settle(),
@@ -415,6 +433,8 @@ STEPS: dict[str, Action] = {
     "gather_late": lambda roster, _: roster.gather_late(),
     "tell_nobody": lambda roster, _: roster.tell_nobody(),
     "assign": lambda roster, _: roster.assign(1, 1),
+    "only_look_for": lambda roster, _: roster.only_look_for([OLD]),
+    "not_found": lambda roster, _: roster.not_found(["a", "new"], 1),
 }
 
 

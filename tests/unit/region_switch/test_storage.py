@@ -8,7 +8,7 @@ import os
 import resource
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -194,6 +194,57 @@ def test_roster_says_the_first_write_that_fails_and_goes_on_from_its_last_commit
         assert roster.counts()["total"] == 3
 
 
+def test_clients_that_can_only_be_looked_for_need_room_as_well(tmp_path: Path) -> None:
+    with Roster(tmp_path / "clients.sqlite") as roster:
+        with full(roster), pytest.raises(StorageError, match="found database or disk is full"):
+            roster.expect(clients(5000), DESIRED)
+        assert roster.count() == 0
+
+
+def test_what_was_not_committed_is_gone_after_any_failure(tmp_path: Path) -> None:
+    with Roster(tmp_path / "clients.sqlite") as roster:
+        roster.add(clients(2), DESIRED)
+        [first, _] = roster.misplaced(2)
+        # Not every failure ends SQLite's transaction.
+        with pytest.raises(StorageError, match="found NOT NULL constraint failed"):
+            roster.update(first, "told", connected_since=None)
+        assert roster.count() == 0
+        roster.add(clients(1), DESIRED)
+        assert roster.count() == 1
+
+
+def test_roster_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StorageError, match=r"gone/clients.sqlite: found No such file or directory, expected a file"):
+        Roster(tmp_path / "gone" / "clients.sqlite")
+
+    def refused(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(sqlite3, "connect", refused)
+    with pytest.raises(StorageError, match=r"clients.sqlite: found unable to open database file, expected a file"):
+        Roster(tmp_path / "clients.sqlite")
+
+
+def test_table_of_another_shape_is_told_in_one_line(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "clients.sqlite")) as other:
+        other.execute("CREATE TABLE client (client_id TEXT)")
+
+    with pytest.raises(StorageError, match=r"clients.sqlite: found no such column: wave, expected a file"):
+        Roster(tmp_path / "clients.sqlite")
+
+
+def test_copy_is_for_its_owner_alone_and_nothing_is_beside_it(tmp_path: Path) -> None:
+    with Roster(tmp_path / "old.sqlite") as roster:
+        roster.add(clients(1), DESIRED)
+    before = os.umask(0)
+    try:
+        Roster.copy(tmp_path / "old.sqlite", tmp_path / "new.sqlite")
+    finally:
+        os.umask(before)
+
+    assert {each.name: mode(each) for each in tmp_path.iterdir()} == {"old.sqlite": 0o600, "new.sqlite": 0o600}
+
+
 def test_commit_that_the_disk_does_not_take_is_told(tmp_path: Path) -> None:
     with Roster(tmp_path / "clients.sqlite") as roster:
         roster.add(clients(200), DESIRED)
@@ -238,7 +289,7 @@ def test_damaged_roster_is_named_and_not_copied(tmp_path: Path, content: bytes) 
     with pytest.raises(UntrustedError, match=r"old.sqlite: passed over, found .*, expected the clients of a run"):
         Roster.copy(tmp_path / "old.sqlite", tmp_path / "new.sqlite")
 
-    assert not (tmp_path / "new.sqlite").exists()
+    assert [each.name for each in tmp_path.iterdir()] == ["old.sqlite"]
 
 
 def test_roster_with_a_damaged_page_is_named_and_not_copied(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_one_client_is_not_asked_for_twice_within_its_quota() -> None:
 def test_nothing_is_sent_once_it_is_stopped() -> None:
     telling = sweeper(Clock(), lambda *_, **__: {})
     telling.stop()
-    assert not telling.tell(CLIENT).sent
+    assert telling.tell(CLIENT) == Told(1000.0, 1000.0, 0.0, sent=False)
     assert telling.calls == 0
     telling.start()
     assert telling.tell(CLIENT).sent

@@ -107,6 +107,9 @@ def test_one_that_stays_away_is_not_said_to_be_back(moved: Moved, monkeypatch: p
     monkeypatch.setattr(OPTIONS, "landing_timeout", 2.0)
     moved.fleet.goes_to = lambda client_id: None if client_id == "client_00" else OLD
     assert moved.restore() == Returned(told=30, back=29)
+    counts = moved.roster.counts()
+    # It was looked for, and is nowhere.
+    assert (counts["stragglers"], counts["dark"]) == (1, 1)
 
 
 def test_one_that_may_have_been_told_is_looked_for(moved: Moved) -> None:
