@@ -18,7 +18,7 @@ from mqtt_fleet import last_will, tls
 from mqtt_fleet.attempt import MEMORY, Attempt, ConnectError
 from mqtt_fleet.config import Config
 from mqtt_fleet.probe import CLOSED_WITHOUT_CONNACK, diagnose
-from mqtt_fleet.traffic import Traffic, traffic
+from mqtt_fleet.traffic import Traffic, traffic, was_reset
 from mqtt_fleet.transport import (
     Acknowledged,
     Cause,
@@ -34,10 +34,12 @@ from mqtt_fleet.transport import (
 class WatchedSocket(ssl.SSLSocket):
     """Remembers how it ended, which paho tells in the same words whatever it was."""
 
-    closed_in_order = False
+    closed_in_order: bool | None = None
     problem: OSError | None = None
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        # Afterwards it is too late: OpenSSL tells a reset like an end, and answers an end in a way that gets it reset.
+        reset = was_reset(self)
         try:
             received = super().recv(buflen, flags)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -45,7 +47,8 @@ class WatchedSocket(ssl.SSLSocket):
         except OSError as error:
             self.problem = error
             raise
-        self.closed_in_order = self.closed_in_order or (buflen > 0 and not received)
+        if buflen > 0 and not received and self.closed_in_order is None:
+            self.closed_in_order = not reset
         return received
 
 
@@ -79,6 +82,8 @@ class PahoConnection:
         # Of what paho did not take: below its own numbers.
         self._untaken = itertools.count(-1, -1)
         self._subscriptions: dict[int | None, str] = {}
+        # Its SUBACK may be there before the number is known.
+        self._subscribing = threading.Lock()
         self._attempt = Attempt(config.endpoint)
         self._deadline = time.monotonic() + config.connect_timeout
         self._socket: WatchedSocket | None = None
@@ -112,11 +117,11 @@ class PahoConnection:
 
     def subscribe(self, topic: str) -> None:
         try:
-            _, mid = self._client.subscribe(topic, qos=1)
+            with self._subscribing:
+                _, mid = self._client.subscribe(topic, qos=1)
+                self._subscriptions[mid] = topic
         except (OSError, ValueError, TypeError) as error:
             self._report(Subscribed(topic, f"paho-mqtt: {error}"))
-            return
-        self._subscriptions[mid] = topic
 
     def traffic(self) -> Traffic | None:
         return traffic(self._socket) if self._socket else None
@@ -192,7 +197,9 @@ class PahoConnection:
 
     def _on_subscribe(self, _: Client, __: Any, mid: int, codes: list[ReasonCode], ___: Any) -> None:
         refused = next((str(code) for code in codes if code.is_failure), "")
-        self._report(Subscribed(self._subscriptions.pop(mid, ""), refused))
+        with self._subscribing:
+            topic = self._subscriptions.pop(mid, "")
+        self._report(Subscribed(topic, refused))
 
     def _on_publish(self, _: Client, __: Any, mid: int, ___: ReasonCode, ____: Properties) -> None:
         self._report(Acknowledged(mid))

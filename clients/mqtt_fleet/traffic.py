@@ -1,8 +1,9 @@
-"""How far what was written to a TCP connection has come."""
+"""How far what was written to a TCP connection has come, and how it ended."""
 
 from __future__ import annotations
 
 import fcntl
+import select
 import socket
 import struct
 import sys
@@ -38,3 +39,10 @@ def traffic(connection: socket.socket) -> Traffic | None:
     except (OSError, ValueError, struct.error):
         return None
     return Traffic(acked, int.from_bytes(queued, sys.byteorder))
+
+
+def was_reset(connection: socket.socket) -> bool:
+    """Whether a connection has broken, which the peer's orderly end is not; until something is read of it, poll(2)."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))

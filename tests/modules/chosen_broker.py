@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,9 +24,13 @@ class Puback(NamedTuple):
 
 
 class Disconnect(NamedTuple):
-    """End the connection; with a DISCONNECT of that code where the protocol has it, None: without."""
+    """End the connection; with a DISCONNECT of that code where the protocol has it, None: without.
+
+    `reset`: so that the peer sees an error in place of an end.
+    """
 
     code: int | None = None
+    reset: bool = False
 
 
 Answer = Puback | Disconnect | None
@@ -46,18 +51,38 @@ class Seen:
     accepted: list[int] = field(default_factory=list)
 
 
+class Manners(NamedTuple):
+    """See `chosen_broker`."""
+
+    answer: Callable[[dict[str, Any]], Answer]
+    connack: int
+    suback: int
+
+
 @contextmanager
 def chosen_broker(
-    folder: Path, port: int, answer: Callable[[dict[str, Any]], Answer], address: str = "127.0.0.1"
+    folder: Path,
+    port: int,
+    answer: Callable[[dict[str, Any]], Answer],
+    address: str = "127.0.0.1",
+    connack: int = 0,
+    suback: int = 1,
 ) -> Iterator[Seen]:
-    """Serve with the files `server` and `ca` of a folder; yield what was seen."""
+    """Serve with the files `server` and `ca` of a folder; yield what was seen.
+
+    Args:
+        connack: its reason code, in MQTT 3.1.1 the return code.
+        suback: its reason code.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.crt", folder / "server.key")
     context.load_verify_locations(folder / "ca.crt")
     context.verify_mode = ssl.CERT_REQUIRED
     seen = Seen()
     with socket.create_server((address, port)) as listener:
-        accepting = threading.Thread(target=_accept, args=(listener, context, answer, seen), daemon=True)
+        accepting = threading.Thread(
+            target=_accept, args=(listener, context, Manners(answer, connack, suback), seen), daemon=True
+        )
         accepting.start()
         try:
             yield seen
@@ -66,19 +91,15 @@ def chosen_broker(
             accepting.join()
 
 
-def _accept(
-    listener: socket.socket, context: ssl.SSLContext, answer: Callable[[dict[str, Any]], Answer], seen: Seen
-) -> None:
+def _accept(listener: socket.socket, context: ssl.SSLContext, manners: Manners, seen: Seen) -> None:
     # Ends with its listener.
     with suppress(OSError):
         while True:
             plain, _ = listener.accept()
-            threading.Thread(target=_serve, args=(plain, context, answer, seen), daemon=True).start()
+            threading.Thread(target=_serve, args=(plain, context, manners, seen), daemon=True).start()
 
 
-def _serve(
-    plain: socket.socket, context: ssl.SSLContext, answer: Callable[[dict[str, Any]], Answer], seen: Seen
-) -> None:
+def _serve(plain: socket.socket, context: ssl.SSLContext, manners: Manners, seen: Seen) -> None:
     with (
         suppress(OSError, EOFError),
         plain,
@@ -88,24 +109,27 @@ def _serve(
         _, _, hello = _packet(stream)
         five = hello[6] == MQTT_5
         seen.connects += 1
-        connection.sendall(bytes([0x20, 3, 0, 0, 0] if five else [0x20, 2, 0, 0]))
-        while (reply := _reply(*_packet(stream), five, answer, seen)) is not None:
+        connection.sendall(bytes([0x20, 3, 0, manners.connack, 0] if five else [0x20, 2, 0, manners.connack]))
+        if manners.connack:
+            return
+        while isinstance(reply := _reply(*_packet(stream), five, manners, seen), bytes):
             connection.sendall(reply)
             if reply[:1] == bytes([0xE0]):
                 return
+        if reply.reset:
+            # Closed with it, a connection is reset: socket(7), SO_LINGER.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def _reply(
-    kind: int, flags: int, body: bytes, five: bool, answer: Callable[[dict[str, Any]], Answer], seen: Seen
-) -> bytes | None:
-    """What to send; a DISCONNECT, or None, is the last."""
+def _reply(kind: int, flags: int, body: bytes, five: bool, manners: Manners, seen: Seen) -> bytes | Disconnect:
+    """What to send; a DISCONNECT is the last."""
     if kind == PUBLISH and flags & 6:
-        reply = _publish(body, five, answer, seen)
-        if isinstance(reply, Disconnect):
-            return bytes([0xE0, 2, reply.code, 0]) if five and reply.code is not None else None
+        reply = _publish(body, five, manners.answer, seen)
+        if isinstance(reply, Disconnect) and five and reply.code is not None:
+            return bytes([0xE0, 2, reply.code, 0])
         return reply
     if kind == SUBSCRIBE:
-        return bytes([0x90, 4, *body[:2], 0, 1] if five else [0x90, 3, *body[:2], 1])
+        return bytes([0x90, 4, *body[:2], 0, manners.suback] if five else [0x90, 3, *body[:2], manners.suback])
     return bytes([0xD0, 0]) if kind == PINGREQ else b""
 
 
