@@ -14,7 +14,7 @@ export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
 .PHONY: help venv lock drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak
 .PHONY: mutants clean
-.PHONY: bench bench-gap bench-curve bench-engine bench-client bench-overhead bench-page bench-fleet bench-herd
+.PHONY: bench bench-gap bench-curve bench-engine bench-client bench-costs bench-overhead bench-page bench-fleet bench-herd
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14

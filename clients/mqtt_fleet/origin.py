@@ -47,9 +47,14 @@ def machine_id() -> str:
 
 
 def file_identity(path: Path) -> str:
-    """What is another for another file in the same place; "" where there is no file."""
+    """What is another for another file in the same place, which is made where there is none; "" where that fails.
+
+    To be called while SQLite does not have the file open: whatever descriptor of a file a process closes, all its locks
+    on the file are gone, fcntl(2), and another process that closes the file then takes SQLite's log away with it
+    (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError:
         return ""
     try:

@@ -302,10 +302,11 @@ class Spool:
             OutboxError, OutboxDamagedError: as Outbox does.
         """
         changed, reached = changed_at(self._path), self._mark.read()
+        origin = Origin(self._client_id, machine_id(), self._clock.boot_id, file_identity(self._path))
         with busy(OPENING_SECONDS + file_bytes(self._path) / OPENING_BYTES_PER_SECOND):
             outbox = Outbox(self._path)
         went_on = reached is not None and reached.precedes(outbox.stream, outbox.highest, changed)
-        outbox.claim(Origin(self._client_id, machine_id(), self._clock.boot_id, file_identity(self._path)), went_on)
+        outbox.claim(origin, went_on)
         self._offset = outbox.offset(self._clock.boot_id, self._clock.since_boot())
         self._outbox = outbox
         if outbox.exclusive:

@@ -264,7 +264,7 @@ def why_it_failed(result: Mapping[str, Any]) -> str:
     )
 
 
-def fleet_size(hosts: Sequence[str]) -> int:
+def rounded_up(hosts: Sequence[str]) -> int:
     """Return the number of hosts, rounded up to one digit and noughts.
 
     It is in every client's configuration, which one host more must not change.
@@ -283,7 +283,7 @@ class FilterModule:
             "client_id_fault": client_id_fault,
             "client_list_fault": client_list_fault,
             "edge_clients": edge_clients,
-            "fleet_size": fleet_size,
+            "rounded_up": rounded_up,
             "left_out_of_deployment": left_out_of_deployment,
             "left_out_of_setup": left_out_of_setup,
             "name_fault": name_fault,

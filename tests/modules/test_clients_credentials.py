@@ -220,7 +220,7 @@ def test_key_in_a_token_connects(
         # Without the last SoftHSM crashes as the process ends.
         settings = (f"module = {provider}", f"pkcs11-module-path = {SOFTHSM}", "pkcs11-module-quirks = no-deinit")
         monkeypatch.setenv("OPENSSL_CONF", providers(world.folder, "pkcs11", *settings))
-    world.run("client", {**token, "library": library, "port": world.port})
+    world.run("client", {**token, "library": library, "port": world.port, "heartbeat_interval": 0.1})
     assert check(world) == (0, "")
     eventually(lambda: world.arrived(REGION) > 2, "messages")
     assert PIN not in (world.folder / "client.log").read_text()
@@ -257,7 +257,7 @@ def test_token_that_cannot_be_used_is_told(
 def test_corrected_pin_is_tried(world: World, token: dict[str, str]) -> None:
     (world.folder / "pin").chmod(0o600)
     (world.folder / "pin").write_text("9999")
-    world.run("client", {**token, "library": "awsiotsdk", "port": world.port})
+    world.run("client", {**token, "library": "awsiotsdk", "port": world.port, "heartbeat_interval": 0.1})
     eventually(lambda: world.events("connect_failed"), "a refused PIN")
     (world.folder / "pin").write_text(PIN)
     eventually(lambda: world.arrived(REGION) > 2, "messages")

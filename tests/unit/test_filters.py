@@ -75,4 +75,4 @@ def test_ansible_doc_shows_each() -> None:
     ("hosts", "size"), [(0, 100), (100, 100), (101, 200), (900, 900), (901, 1000), (1001, 2000), (99_999, 100_000)]
 )
 def test_size_of_the_fleet_is_rounded_up(hosts: int, size: int) -> None:
-    assert FILTERS["fleet_size"]([f"edge{number}" for number in range(hosts)]) == size
+    assert FILTERS["rounded_up"]([f"edge{number}" for number in range(hosts)]) == size

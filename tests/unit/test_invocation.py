@@ -153,8 +153,8 @@ def test_variables_of_the_operators_own_are_let_be() -> None:
     assert unread([*known, *own], known) == ["failover_modes_all", "failover_ticket", "mqtt_client_site"]
 
 
-# Variables that tasks set for others.
-OF_TASKS = {"failover_device_targets", "mqtt_client_file", "mqtt_client_region"}
+# Variables that tasks set for others, and a key of the client's configuration.
+OF_TASKS = {"failover_device_targets", "fleet_size", "mqtt_client_file", "mqtt_client_region"}
 
 
 def test_every_variable_that_is_read_is_known() -> None:

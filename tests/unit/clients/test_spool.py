@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -504,3 +505,14 @@ def test_only_what_may_be_lost_is_stored_without_waiting_for_the_disk(place: Pla
     for submissions in ([heartbeat], [heartbeat], [message], [heartbeat, message], [heartbeat]):
         spool.commit(submissions)
     assert waited == [False, False, True, True, False]
+
+
+def test_other_process_that_looks_into_the_outbox_leaves_its_log_there(place: Place) -> None:
+    spool = place.open()
+    store(spool, "a")
+    script = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT data FROM message').fetchall())"
+    for expected in ([("a",)], [("a",), ("b",)]):
+        look = [sys.executable, "-c", script, str(place.folder / "outbox")]
+        assert subprocess.run(look, capture_output=True, text=True, check=True).stdout.strip() == str(expected)
+        assert (place.folder / "outbox-wal").exists()
+        store(spool, "b")
