@@ -134,10 +134,12 @@ def _until(condition: Callable[[], object], what: str) -> None:
 
 def free_port() -> int:
     """A port that is free on the loopback addresses, for this moment."""
-    with socket.socket(socket.AF_INET6) as first, socket.socket() as second:
-        first.bind(("::1", 0))
-        second.bind(("127.0.0.1", first.getsockname()[1]))
-        return int(first.getsockname()[1])
+    while True:
+        # Another test may have it on one of the two.
+        with suppress(OSError), socket.socket(socket.AF_INET6) as first, socket.socket() as second:
+            first.bind(("::1", 0))
+            second.bind(("127.0.0.1", first.getsockname()[1]))
+            return int(first.getsockname()[1])
 
 
 @contextmanager
