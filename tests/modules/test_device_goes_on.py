@@ -64,7 +64,11 @@ def client(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "mqtt_fleet.client", "--config", str(tmp_path / "client.json")]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, env={"PYTHONPATH": str(CLIENTS)}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command,
+            env={"PYTHONPATH": str(CLIENTS), "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
     yield process
     process.kill()

@@ -174,9 +174,16 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def _sources(package: Path) -> Iterator[Path]:
+    """The package's modules; a program that runs from the same folder may take its __pycache__ away meanwhile."""
+    for folder, folders, names in os.walk(package):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        yield from (Path(folder, name) for name in names if name.endswith(".py"))
+
+
 def members(package: Path, requirements: Path, wheels: Files) -> Files:
     """What the archive holds, in an order that does not depend on the file system."""
-    found = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
+    found = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in _sources(package)}
     found |= {f"wheels/{name}": content for name, content in wheels.items()}
     return dict(sorted({**found, "requirements.txt": requirements.read_bytes()}.items()))
 

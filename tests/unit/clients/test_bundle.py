@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -80,6 +81,17 @@ def fill(package: Path, text: str) -> Path:
 def wheelhouse(cache: Path) -> Path:
     (found,) = (cache / "wheelhouse").iterdir()
     return found
+
+
+def test_caches_of_python_are_not_looked_into(tmp_path: Path, lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = fill(tmp_path / "mqtt_fleet", "a = 1")
+    looked = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked.append(Path(path).name) or scan(path))
+
+    assert "mqtt_fleet/sources/socket.py" in build_bundle.members(package, lock, WHEELS)
+    assert "__pycache__" not in looked
+    assert "sources" in looked
 
 
 def test_same_contents_make_the_same_archive(tmp_path: Path, lock: Path) -> None:
