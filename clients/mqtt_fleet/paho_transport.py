@@ -39,7 +39,8 @@ class WatchedSocket(ssl.SSLSocket):
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         # Afterwards it is too late: OpenSSL tells a reset like an end, and answers an end in a way that gets it reset.
-        reset = was_reset(self)
+        # What OpenSSL holds already comes first, and paho reads in small pieces.
+        reset = not self.pending() and was_reset(self)
         try:
             received = super().recv(buflen, flags)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
