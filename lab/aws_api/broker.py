@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from paho.mqtt.client import Client, MQTTv311
@@ -145,11 +146,13 @@ class Broker:
         if connection is not None and connection.connected:
             before = self._cuts.get(client_id, 0)
             with _client(self._socket, next(OWN_CLIENT_IDS)) as client:
-                request = f"{int(will)}{client_id}".encode()
-                _wait(
-                    client, client.publish(mosquitto_plugin.TOPIC, request, qos=1).is_published, f"cut of {client_id!r}"
-                )
-            self._await(lambda: self._cuts.get(client_id, 0) > before or not self._connected(client_id), client_id)
+                asked = client.publish(mosquitto_plugin.TOPIC, f"{int(will)}{client_id}".encode(), qos=1)
+                _wait(asked.is_published, partial(client.loop, 0.1), f"answer to the cut of {client_id!r}")
+            _wait(
+                lambda: self._cuts.get(client_id, 0) > before or not self._connected(client_id),
+                self.refresh,
+                f"trace of the cut of {client_id!r} in {self._log}",
+            )
         if clean and connection is not None and not connection.clean_session:
             with _client(self._socket, client_id):
                 pass
@@ -157,13 +160,6 @@ class Broker:
     def _connected(self, client_id: str) -> bool:
         connection = self.table.get(client_id)
         return connection is not None and connection.connected
-
-    def _await(self, seen: Callable[[], bool], client_id: str) -> None:
-        deadline = time.monotonic() + TIMEOUT
-        while not seen():
-            if time.monotonic() > deadline:
-                raise BrokerError(f"{self._log}: no trace of the disconnection of {client_id!r}")
-            self.refresh()
 
     def _new_lines(self) -> list[str]:
         try:
@@ -211,14 +207,19 @@ def _client(socket_path: Path, client_id: str) -> Iterator[Client]:
         client.connect(str(socket_path))
     except OSError as error:
         raise BrokerError(f"{socket_path}: {error.strerror}") from error
-    _wait(client, client.is_connected, f"CONNACK for {client_id!r}")
+    _wait(client.is_connected, partial(client.loop, 0.1), f"CONNACK for {client_id!r}")
     yield client
     client.disconnect()
 
 
-def _wait(client: Client, done: Callable[[], bool], what: str) -> None:
+def _wait(done: Callable[[], bool], step: Callable[[], object], what: str) -> None:
+    """Take steps until it is done.
+
+    Raises:
+        BrokerError: there is no `what` in time.
+    """
     deadline = time.monotonic() + TIMEOUT
     while not done():
         if time.monotonic() > deadline:
             raise BrokerError(f"no {what} in {TIMEOUT:g} s")
-        client.loop(0.1)
+        step()

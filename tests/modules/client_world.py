@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -229,3 +229,14 @@ class World:
             process.terminate()
         for process in reversed(running):
             process.wait(TIMEOUT)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A world that has started."""
+    world = World(tmp_path)
+    try:
+        world.start()
+        yield world
+    finally:
+        world.stop()

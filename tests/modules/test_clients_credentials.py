@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from .client_world import BROKERS, TIMEOUT, World, eventually
+from .client_world import BROKERS, TIMEOUT, World, eventually, world
+
+__all__ = ["world"]
 
 REGION = "us-east-1"
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
@@ -35,16 +37,6 @@ needs_token = pytest.mark.skipif(
     not SOFTHSM.exists() or shutil.which("pkcs11-tool") is None, reason="softhsm2 or opensc is not installed"
 )
 libraries = pytest.mark.parametrize("library", ["awsiotsdk", "paho"])
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    try:
-        world.start()
-        yield world
-    finally:
-        world.stop()
 
 
 def check(world: World, environment: Mapping[str, str] | None = None) -> tuple[int, str]:

@@ -10,29 +10,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from .address_server import address_server
-from .client_world import BROKERS, ENDPOINT, TIMEOUT, World, eventually
+from .client_world import BROKERS, ENDPOINT, TIMEOUT, World, eventually, world
+
+__all__ = ["world"]
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed"),
     pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="a hosts file of its own needs root"),
 ]
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    try:
-        world.start()
-        yield world
-    finally:
-        world.stop()
 
 
 @pytest.mark.parametrize("library", ["awsiotsdk", "paho"])
