@@ -30,7 +30,7 @@ COMMIT_SECONDS = 0.25
 NO_WAVE = 2**31
 ANY_WAVE = 0
 # The shape of the table below, which a run that goes on from another's roster has to know.
-SHAPE = 2
+SHAPE = 3
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: MQTT CONNECT per client ID, 1 per second. A connection
 # that began so much later in the same region is another one; the index and GetConnection need not agree on its moment.
 ANOTHER_CONNECTION = 1.0
@@ -40,6 +40,7 @@ CSV_COLUMNS = (
 )
 
 # lot: clients are taken in an order that has nothing to do with their names, so that a first wave is a sample.
+# seen: by this run; what only an interrupted run has seen may have become another thing since.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS client (
     client_id TEXT NOT NULL,
@@ -57,6 +58,7 @@ CREATE TABLE IF NOT EXISTS client (
     kicked_at REAL NOT NULL DEFAULT 0,
     told_at REAL NOT NULL DEFAULT 0,
     late INTEGER NOT NULL DEFAULT 0,
+    seen INTEGER NOT NULL DEFAULT 1,
     found INTEGER NOT NULL DEFAULT 0,
     landed_at REAL NOT NULL DEFAULT 0,
     in_target INTEGER,
@@ -215,6 +217,7 @@ class Roster:
         self._db.execute(f"PRAGMA user_version = {SHAPE}")
         records_are(self._db, {})
         self._committed = time.monotonic()
+        self._resumed = False
 
     @staticmethod
     def copy(source: Path, target: Path) -> None:
@@ -277,29 +280,53 @@ class Roster:
         """Take in the connections of the endpoints of `desired`; return how many are in a wrong region and new.
 
         A client that had landed and is found again in the region it left, by a connection made since, is one that
-        has come back. An older one is what the index has not caught up with.
+        has come back. An older one is what the index has not caught up with. One that was only looked for can be told
+        to leave where its region answers again. Of one whose endpoint has become another, what was seen and planned for
+        the former one holds no more.
 
         Args:
+            clients: those of other endpoints are passed over.
             late: whether the plan has been made without them.
         """
         self._begin()
         added = 0
         for client in clients:
-            target = desired[client.endpoint]
+            target = desired.get(client.endpoint)
+            if self._resumed:
+                self._seen_again(client, ours=target is not None)
+            if target is None:
+                continue
             state = "placed" if target == client.region else "waiting"
             row = (client.client_id, client.region, client.endpoint, target, client.connected_since, state)
             done = self._db.execute(
                 "INSERT INTO client (client_id, region, endpoint, target, connected_since, state, lot, late) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = 'waiting', due = 0, "
-                "connected_since = excluded.connected_since, bounces = bounces + 1, wave = excluded.wave, "
-                "in_target = 0, in_source = 1 "
-                "WHERE state = 'landed' AND excluded.state = 'waiting' AND excluded.connected_since > landed_at "
-                "AND excluded.connected_since >= connected_since + ?",
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state, due = 0, "
+                "endpoint = excluded.endpoint, target = excluded.target, connected_since = excluded.connected_since, "
+                "bounces = bounces + (state = 'landed'), wave = excluded.wave, in_target = 0, in_source = 1, "
+                "late = iif(state = 'placed', excluded.late, late) "
+                "WHERE (state != 'landed' AND excluded.endpoint != endpoint) "
+                "OR (state = 'told' AND kicks = 0 AND excluded.state = 'waiting') "
+                "OR (state = 'landed' AND excluded.state = 'waiting' AND excluded.connected_since > landed_at "
+                "AND excluded.connected_since >= connected_since + ?)",
                 (*row, zlib.crc32(client.client_id.encode()), late, ANOTHER_CONNECTION),
             )
             added += done.rowcount if state == "waiting" else 0
         self.tick()
         return added
+
+    def _seen_again(self, client: Client, ours: bool) -> None:
+        """Note that this run has seen a client, and forget the ways it had by another endpoint.
+
+        Args:
+            ours: whether it uses one of our endpoints; the row of its region is then brought up to date.
+        """
+        self._db.execute(
+            "UPDATE client SET seen = ? WHERE client_id = ? AND region = ?", (ours, client.client_id, client.region)
+        )
+        self._db.execute(
+            "DELETE FROM client WHERE client_id = ? AND endpoint != ? AND NOT seen AND state IN ('waiting', 'told')",
+            (client.client_id, client.endpoint),
+        )
 
     def expect(self, clients: Iterable[Client], desired: Mapping[str, str]) -> int:
         """Take in clients that nobody can tell to leave, only look for: their region does not answer."""
@@ -352,12 +379,28 @@ class Roster:
         self.commit()
 
     def resume(self) -> None:
-        """Take up where another run was interrupted: its waves, its clock and what its plan knew count no more."""
+        """Take up where another run was interrupted: its waves, its clock and what its plan knew count no more.
+
+        Who is where has to be found again, see `forget_unseen`.
+        """
+        self._resumed = bool(self.count())
+        self._begin()
+        # Nobody knows whether the request was carried out.
+        self._db.execute("UPDATE client SET attempts = attempts + 1 WHERE state = 'sending'")
         self.settle()
         self._begin()
-        self._db.execute("UPDATE client SET late = 0 WHERE late")
+        self._db.execute("UPDATE client SET late = 0, seen = 0")
         self._db.execute("UPDATE client SET wave = ?, due = 0, told_at = 0 WHERE state = 'waiting'", (NO_WAVE,))
         self._db.execute("UPDATE client SET wave = ?, due = 0, told_at = 0 WHERE state = 'told'", (ANY_WAVE,))
+        self.commit()
+
+    def forget_unseen(self, regions: Iterable[str]) -> None:
+        """Forget whom an interrupted run has seen in these regions, this one has not, and nobody has told to leave."""
+        self._begin()
+        self._db.executemany(
+            "DELETE FROM client WHERE region = ? AND NOT seen AND kicks = 0 AND attempts = 0 AND state != 'landed'",
+            ((region,) for region in regions),
+        )
         self.commit()
 
     def gather_late(self) -> int:

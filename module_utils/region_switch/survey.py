@@ -149,7 +149,8 @@ def source_of(options: Options) -> Source:
 def read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
     """Read what is and compare it with what shall be; put the clients into the roster. Writes nothing at AWS.
 
-    A roster that has clients already is that of an interrupted run, whose clients need not be found again.
+    A roster that has clients already is that of an interrupted run, which knows whom it has told to leave. Everybody is
+    found again: what a device's endpoint and region were hours ago is no reason to disconnect it.
 
     Raises:
         RefusedError: a move that would go wrong.
@@ -187,13 +188,11 @@ def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -
         limits = dict(zip(living, pool.map(lambda region: quotas.read(aws, region), living), strict=True))
     moves = build_moves(desired, found, targets)
     records = {name: record for name, record in found.items() if record}
-    unmapped, found_before = 0, bool(roster.count())
-    if found_before:
-        roster.only_look_for(dead)
-    else:
-        unmapped = find_clients(aws, options, desired, limits, roster)
+    unmapped = find_clients(aws, options, desired, limits, roster, late=bool(options.run_id))
+    roster.forget_unseen(living)
+    roster.only_look_for(dead)
     evidence = _expect_clients(aws, options, desired, moves, dead, roster)
-    if options.discovery == "clients" and not found_before:
+    if options.discovery == "clients":
         ids = (client_id for client_id, _ in source_of(options).listed())
         listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
         evidence = replace(evidence, listed=listed, absent=absent, names=names)
@@ -226,9 +225,8 @@ def find_clients(
     """
     unmapped = 0
     for batch in fleet.stream(aws, list(limits), source_of(options), limits):
-        mapped = [client for client in batch if client.endpoint in desired]
-        unmapped += len(batch) - len(mapped)
-        roster.add(mapped, desired, late)
+        unmapped += sum(client.endpoint not in desired for client in batch)
+        roster.add(batch, desired, late)
     roster.commit()
     return unmapped
 

@@ -808,10 +808,11 @@ class Run:
 
     def _evacuate(self, plan: Plan) -> None:
         """Move everyone, again for whoever came to the old region after the plan was read."""
-        # A run that goes on from another's clients has not looked who is there now; and where records were switched,
-        # clients may have come to the old region since the plan was made.
-        if self.earlier is None and not self.switched and not self.roster.count("state NOT IN ('placed', 'landed')"):
+        # Where records were switched, clients may have come to the old region since the plan was made.
+        if not self.switched and not self.roster.count("state NOT IN ('placed', 'landed')"):
             return
+        # Of a run that goes on, clients may have come since it paused.
+        self._refuse_late(plan)
         evacuation = self._evacuation(plan)
         percents = waves.parse(self.options.waves)
         sizes = waves.sizes(self.roster.waiting(), percents)
@@ -876,6 +877,8 @@ class Run:
 
     def _count_sweep(self, evacuation: Evacuation) -> None:
         calls, sweep = evacuation.sweeper.calls, self.summary.sweep
+        # Also those whom an interrupted run had told, and who came back.
+        self.wrote = self.wrote or bool(calls)
         again = self.roster.count("kicks > 1")
         sweep["calls"], sweep["throttled"] = calls, evacuation.sweeper.throttled
         sweep["passes"] += bool(again)

@@ -109,6 +109,112 @@ def test_what_was_being_sent_when_a_run_was_killed_is_sent_again(tmp_path: Path)
         assert resumed.counts()["landed"] == 1
 
 
+THIRD = "eu-west-1"
+OTHER = "mqtt2.example.com"
+# What the killed run had of a client: how it took it in, and what became of it.
+LEFT: dict[str, dict[str, Any]] = {
+    "waiting": {"state": "waiting"},
+    "failed": {"state": "waiting", "attempts": 1},
+    "told": {"state": "told", "kicks": 1, "due": 9e9},
+    "landed": {"state": "landed", "kicks": 1, "landed_at": 150.0},
+}
+
+
+@pytest.fixture
+def resumed(tmp_path: Path) -> Iterator[Callable[[str], Roster]]:
+    """Makes the roster of a run that was killed with client `a` in the old region, and is gone on from."""
+    with Roster(tmp_path / "resumed.sqlite") as roster:
+
+        def make(step: str) -> Roster:
+            roster.add([client("a")], DESIRED)
+            roster.assign(1, 1)
+            (passenger,) = roster.take_waiting(1, 0, 1)
+            roster.update(passenger, **LEFT[step])
+            roster.resume()
+            return roster
+
+        yield make
+
+
+def rows(roster: Roster) -> list[tuple[object, ...]]:
+    return roster._db.execute("SELECT client_id, region, target, state FROM client ORDER BY 1, 2").fetchall()
+
+
+@pytest.mark.parametrize("step", ["waiting", "failed", "told"])
+@pytest.mark.parametrize(
+    ("region", "target", "expected"),
+    [
+        (OLD, OLD, [("a", OLD, OLD, "placed")]),
+        (OLD, THIRD, [("a", OLD, THIRD, "waiting")]),
+        (NEW, OLD, [("a", NEW, OLD, "waiting")]),
+        (NEW, NEW, [("a", NEW, NEW, "placed")]),
+    ],
+)
+def test_a_client_whose_endpoint_changed_since_a_run_was_killed_has_the_way_of_the_new_one(
+    resumed: Callable[[str], Roster], step: str, region: str, target: str, expected: list[object]
+) -> None:
+    roster = resumed(step)
+    roster.add([Client("a", OTHER, region, 300.0)], {**DESIRED, OTHER: target})
+    assert rows(roster) == expected
+
+
+@pytest.mark.parametrize("step", ["waiting", "failed", "told"])
+def test_a_client_whose_endpoint_is_none_of_ours_any_more_is_left_alone(
+    resumed: Callable[[str], Roster], step: str
+) -> None:
+    roster = resumed(step)
+    assert roster.add([Client("a", "", OLD, 300.0)], DESIRED) == 0
+    assert rows(roster) == []
+
+
+def test_who_came_back_with_another_endpoint_goes_where_that_one_leads(resumed: Callable[[str], Roster]) -> None:
+    roster = resumed("landed")
+    roster.add([Client("a", OTHER, OLD, 300.0)], {**DESIRED, OTHER: THIRD})
+    assert rows(roster) == [("a", OLD, THIRD, "waiting")]
+    assert roster.counts()["bounced"] == 1
+
+
+def test_who_has_landed_is_no_other_s_because_its_endpoint_changed_since(resumed: Callable[[str], Roster]) -> None:
+    roster = resumed("landed")
+    roster.add([Client("a", OTHER, NEW, 300.0)], {**DESIRED, OTHER: NEW})
+    assert rows(roster) == [("a", NEW, NEW, "placed"), ("a", OLD, NEW, "landed")]
+
+
+@pytest.mark.parametrize(("step", "kept"), [("waiting", 0), ("failed", 1), ("told", 1), ("landed", 1)])
+def test_whom_only_the_killed_run_has_seen_is_known_where_it_was_told_to_leave(
+    resumed: Callable[[str], Roster], step: str, kept: int
+) -> None:
+    roster = resumed(step)
+    roster.add([client("b")], DESIRED)
+    roster.forget_unseen([OLD, NEW])
+    assert roster.count("client_id = 'a'") == kept
+    assert roster.count("client_id = 'b'") == 1
+
+
+def test_whom_a_run_has_seen_again_or_cannot_ask_for_is_not_forgotten(resumed: Callable[[str], Roster]) -> None:
+    roster = resumed("waiting")
+    roster.forget_unseen([NEW])
+    roster.add([client("a")], DESIRED)
+    roster.forget_unseen([OLD, NEW])
+    assert rows(roster) == [("a", OLD, NEW, "waiting")]
+
+
+def test_a_request_that_was_under_way_when_a_run_was_killed_may_have_been_carried_out(roster: Roster) -> None:
+    roster.add([client("a")], DESIRED)
+    roster.assign(1, 1)
+    roster.take_waiting(1, 0, 1)
+    roster.resume()
+    roster.forget_unseen([OLD, NEW])
+    assert [(passenger.client_id, landed) for passenger, landed in roster.reverse()] == [("a", False)]
+
+
+def test_a_client_whose_endpoint_changes_after_the_plan_is_one_that_the_plan_did_not_know(roster: Roster) -> None:
+    desired = {**DESIRED, OTHER: OLD}
+    roster.add([Client("a", OTHER, OLD, 100.0), client("b")], desired)
+    roster.add([client("a"), client("b")], desired, late=True)
+    assert (roster.late(), roster.planned()) == ({NEW: 1}, {NEW: 1})
+
+
 def test_digest_is_of_the_set_and_not_of_the_order(tmp_path: Path) -> None:
     def digest(name: str, clients: list[Client]) -> str:
         with Roster(tmp_path / name) as roster:

@@ -188,6 +188,41 @@ def came_since(world: World) -> None:
     world.carry_out(Command("2"))
 
 
+def _give_each_other_s_endpoint(world: World, *names: str) -> None:
+    one, two = (world.account.devices[name] for name in names)
+    one.endpoint, two.endpoint = two.endpoint, one.endpoint
+
+
+def swapped_when_resumed(world: World) -> None:
+    """A run is killed when the records have changed; before it is resumed two things change their endpoints."""
+    fleet(world, 0, 1, 0)
+    world.carry_out(Command("2"), At("ChangeResourceRecordSets", 1, Kill()))
+    _give_each_other_s_endpoint(world, "device0", "device1")
+    world.pass_time(5)
+    world.carry_out(Command("2"))
+
+
+def swapped_on_the_way(world: World) -> None:
+    """As before, but the run is killed when it has told somebody to leave, who belongs where he was by now."""
+    fleet(world, 0, 1, 0)
+    world.account.devices["device0"].delay = world.account.devices["device2"].delay = 28.0
+    world.carry_out(Command("2"), At("DeleteConnection", 2, Kill()))
+    _give_each_other_s_endpoint(world, "device0", "device1")
+    world.carry_out(Command("2"))
+    world.carry_out(Command("2"))
+
+
+def answers_when_resumed(world: World) -> None:
+    """A region that did not answer the run that was killed answers the one that goes on from it."""
+    fleet(world, 0, 0, 0)
+    world.account.add("device3", ENDPOINTS[0], THIRD)
+    world.carry_out(Command("1"), At("SearchIndex", 4, Kill()), At("journal start", 1, Fails("silent", "", THIRD)))
+    run = world.carry_out(Command("1"))
+    if run.outcome != "moved":
+        world.untrue(run, run.outcome)
+    world.carry_out(Command("1", check=True))
+
+
 def late_and_dark(world: World) -> None:
     """Everybody has landed, and one that came late does not come to the new region: nobody is sent back for it."""
     fleet(world, 0, 0, 0)
@@ -271,6 +306,9 @@ MENDINGS = {
 }
 # What the search found, and what has been mended since.
 FOUND = [
+    swapped_when_resumed,
+    swapped_on_the_way,
+    answers_when_resumed,
     late_and_dark,
     canary_off,
     stayed,
