@@ -264,6 +264,8 @@ class Delivery:
         return sequence in self._again or sequence in self._ahead or self._suspects.waits(sequence)
 
     def _take_again(self, now: float) -> Message | None:
+        if not self._again:
+            return None
         for sequence in sorted(number for number, at in self._again.items() if at <= now):
             message = self._fetch(sequence)
             if message is None:

@@ -8,7 +8,7 @@ import os
 import secrets
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -98,7 +98,13 @@ class Message:
 
 def size(data: Data, topic: str | None) -> int:
     """Bytes that a message is counted with."""
-    return ROW_BYTES + sum(len(part.encode() if isinstance(part, str) else part) for part in (data, topic) if part)
+    return ROW_BYTES + _length(data) + _length(topic)
+
+
+def _length(part: Data) -> int:
+    if part is None:
+        return 0
+    return len(part) if isinstance(part, bytes) or part.isascii() else len(part.encode())
 
 
 class Stream(NamedTuple):
@@ -124,6 +130,20 @@ class Published(NamedTuple):
     elsewhere: dict[str, list[Range]]
 
 
+class _Errors:
+    """A context in which SQLite's errors become an outbox's; used for every message, and so no generator."""
+
+    def __init__(self, ended: Callable[[sqlite3.Error], OutboxError]) -> None:
+        self._ended = ended
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise self._ended(error) from error
+
+
 class Outbox:
     """A queue in an SQLite file; used by one thread. Methods raise OutboxError.
 
@@ -143,15 +163,17 @@ class Outbox:
             OutboxDamagedError: it is no outbox, or not as it was written.
         """
         self._path = path
+        self._errors = _Errors(self._ended)
+        self._log_path = path.with_name(f"{path.name}-wal")
         self._synchronous = ""
         self._version: int | None = None
         self.exclusive = False
         self._streams: list[Stream] = []
         self._origin = Origin("", "", "", "")
-        with self._errors():
+        with self._errors:
             self._database = sqlite3.connect(path, isolation_level=None)
         try:
-            with self._errors():
+            with self._errors:
                 self._keep_log()
                 self._prepare()
                 self.stream = self._read_stream()
@@ -208,15 +230,11 @@ class Outbox:
                     self._database.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
         dead_letter_table.prepare(self._database)
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            # Exactly this class: SQLITE_CORRUPT and SQLITE_NOTADB; a full disk is an OperationalError.
-            damaged = type(error) is sqlite3.DatabaseError or not self._usable_file()
-            kind = OutboxDamagedError if damaged else OutboxError
-            raise kind(f"outbox: {self._path} cannot be used: {error}") from error
+    def _ended(self, error: sqlite3.Error) -> OutboxError:
+        # Exactly this class: SQLITE_CORRUPT and SQLITE_NOTADB; a full disk is an OperationalError.
+        damaged = type(error) is sqlite3.DatabaseError or not self._usable_file()
+        kind = OutboxDamagedError if damaged else OutboxError
+        return kind(f"outbox: {self._path} cannot be used: {error}")
 
     def _usable_file(self) -> bool:
         if not self._path.exists():
@@ -296,7 +314,9 @@ class Outbox:
                 part = (first - its.first + 1, min(last, end) - its.first + 1)
                 (own if its is stream else elsewhere.setdefault(its.id, [])).append(part)
                 first = min(last, end) + 1
-        return Published(stream.id, replace(message, sequence=self.number(message.sequence)), own, elsewhere)
+        if stream.first > 1:
+            message = replace(message, sequence=message.sequence - stream.first + 1)
+        return Published(stream.id, message, own, elsewhere)
 
     def set_epoch(self, epoch: float) -> None:
         """The device's clock is set now: messages that were stored before in this boot get their times from it.
@@ -304,7 +324,7 @@ class Outbox:
         Args:
             epoch: what to add to the outbox's clock for epoch seconds.
         """
-        with self._errors():
+        with self._errors:
             self._database.execute(
                 "UPDATE stream SET epoch = ? WHERE epoch IS NULL AND (id = ? OR (boot_id = ? AND boot_id != ''))",
                 (epoch, self.stream, self._origin.boot_id),
@@ -315,7 +335,7 @@ class Outbox:
     def transaction(self, durable: bool = True) -> Iterator[None]:
         """All or nothing; `durable`: on disk when it ends."""
         try:
-            with self._errors():
+            with self._errors:
                 self._durable(durable)
                 self._database.execute("BEGIN IMMEDIATE")
                 yield
@@ -325,7 +345,7 @@ class Outbox:
             raise
 
     def _abandon(self) -> None:
-        with self._errors():
+        with self._errors:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             self.recount()
@@ -337,7 +357,7 @@ class Outbox:
         Args:
             stored_at: time on the outbox's own clock, see `offset`.
         """
-        with self._errors():
+        with self._errors:
             if not self._database.in_transaction:
                 self._durable(True)
             if self._streams[-1].id != self.stream:
@@ -354,7 +374,7 @@ class Outbox:
 
     def after(self, sequence: int, limit: int) -> list[Message]:
         """Messages not yet acknowledged with a higher sequence number, in order."""
-        with self._errors():
+        with self._errors:
             rows = self._database.execute(
                 "SELECT sequence, sent_at, data, topic, stored_at FROM message WHERE sequence > ? "
                 "ORDER BY sequence LIMIT ?",
@@ -371,7 +391,7 @@ class Outbox:
 
     def remove(self, messages: Iterable[Message]) -> None:
         """Forget acknowledged messages; those that are not there any more are passed over."""
-        with self._errors():
+        with self._errors:
             for message in messages:
                 if self._database.execute("DELETE FROM message WHERE sequence = ?", (message.sequence,)).rowcount:
                     self.count -= 1
@@ -380,7 +400,7 @@ class Outbox:
     def drop_oldest(self, needed: int) -> int:
         """Drop the oldest messages until so many bytes are free of them; return how many were dropped."""
         freed, numbers = 0, []
-        with self._errors():
+        with self._errors:
             rows = self._database.execute(f"SELECT sequence, {SIZE} FROM message ORDER BY sequence")  # noqa: S608
             for sequence, size in rows:
                 if freed >= needed:
@@ -392,7 +412,7 @@ class Outbox:
 
     def drop_stored_before(self, stored_at: float, limit: int = MOST_REMOVED_AT_ONCE) -> int:
         """Drop messages stored before a time on the outbox's clock, the oldest first; return how many."""
-        with self._errors():
+        with self._errors:
             rows = self._database.execute(
                 f"SELECT sequence, {SIZE} FROM message WHERE stored_at < ? ORDER BY sequence LIMIT ?",  # noqa: S608
                 (stored_at, limit),
@@ -411,7 +431,7 @@ class Outbox:
 
     def set_aside(self, message: Message, letter: DeadLetter, most_bytes: int) -> int:
         """Move a message to the dead letters, within a transaction; return how many older ones had to go for it."""
-        with self._errors():
+        with self._errors:
             gone = dead_letter_table.put(self._database, letter, most_bytes)
             if self.after(message.sequence - 1, 1)[:1] == [message]:
                 self._drop([message.sequence], message.size)
@@ -419,7 +439,7 @@ class Outbox:
 
     def suspects(self) -> dict[int, Suspect]:
         """What is kept of messages that may end connections, by sequence number."""
-        with self._errors():
+        with self._errors:
             return dead_letter_table.suspects(self._database)
 
     def keep_suspects(self, known: Mapping[int, Suspect], gone: Iterable[int] = ()) -> None:
@@ -429,7 +449,7 @@ class Outbox:
 
     def changed_elsewhere(self) -> bool:
         """Whether another process has written since the last call; `count` and `bytes` are right afterwards."""
-        with self._errors():
+        with self._errors:
             (version,) = self._database.execute("PRAGMA data_version").fetchone()
         changed = self._version not in (None, version)
         self._version = version
@@ -439,12 +459,12 @@ class Outbox:
 
     def dropped(self, limit: int) -> list[Range]:
         """(first, last) of dropped numbers that no consumer was told of yet."""
-        with self._errors():
+        with self._errors:
             return self._database.execute("SELECT first, last FROM dropped ORDER BY first LIMIT ?", (limit,)).fetchall()
 
     def forget_dropped(self, told: Iterable[Range]) -> None:
         """The broker has what tells of these ranges; one that has grown since is told again."""
-        with self._errors():
+        with self._errors:
             self._database.executemany("DELETE FROM dropped WHERE first = ? AND last = ?", list(told))
 
     def offset(self, boot_id: str, since_boot: float) -> float:
@@ -452,7 +472,7 @@ class Outbox:
 
         That clock counts while the device is up, whatever its clock is set to.
         """
-        with self._errors():
+        with self._errors:
             row = self._database.execute("SELECT offset FROM clock WHERE boot_id = ?", (boot_id,)).fetchone()
             if row:
                 return float(row[0])
@@ -471,13 +491,13 @@ class Outbox:
 
     def oldest_stored_at(self) -> float | None:
         """Time of the first message on the outbox's clock."""
-        with self._errors():
+        with self._errors:
             row = self._database.execute("SELECT stored_at FROM message ORDER BY sequence LIMIT 1").fetchone()
         return None if row is None else float(row[0])
 
     def recount(self) -> None:
         """Set `count`, `bytes` and `highest` from what is there."""
-        with self._errors():
+        with self._errors:
             row = self._database.execute(f"SELECT count(*), coalesce(sum({SIZE}), 0) FROM message").fetchone()  # noqa: S608
             highest = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'message'").fetchone()
         self.count, self.bytes = int(row[0]), int(row[1])
@@ -485,19 +505,19 @@ class Outbox:
 
     def checkpoint(self) -> None:
         """Copy SQLite's log into the database, so that it is begun anew and needs no more space."""
-        with self._errors():
+        with self._errors:
             self._database.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def log_bytes(self) -> int:
         """Bytes of SQLite's log, which it keeps in a file of its own."""
         try:
-            return self._path.with_name(f"{self._path.name}-wal").stat().st_size
+            return self._log_path.stat().st_size
         except OSError:
             return 0
 
     def shrink(self) -> None:
         """Give the space of removed messages back to the disk, a part of it at each call."""
-        with self._errors():
+        with self._errors:
             for _ in range(SHRINK_STEPS):
                 self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 (free,) = self._database.execute("PRAGMA freelist_count").fetchone()

@@ -109,14 +109,16 @@ class Suspects:
 
     def goes_alone(self, sequence: int) -> bool:
         """Whether nothing else is to be in flight with it."""
-        return self.known.get(sequence, Suspect()).ends >= MOST_ENDS
+        return sequence in self.known and self.known[sequence].ends >= MOST_ENDS
 
     def waits(self, sequence: int) -> bool:
         """Whether it ended a connection alone: others go first, to show that the connection carries them."""
-        return self.known.get(sequence, Suspect()).trials > 0
+        return sequence in self.known and self.known[sequence].trials > 0
 
     def next_trial(self) -> int | None:
         """The one of those that wait which is to be tried next."""
+        if not self.known:
+            return None
         waiting = [sequence for sequence in self.known if self.waits(sequence)]
         return min(waiting, key=lambda sequence: (-self.known[sequence].strikes, sequence), default=None)
 

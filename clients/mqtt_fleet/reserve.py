@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 # More than SQLite's log in ordinary times, which is copied into the database before it is begun anew.
-RESERVE_BYTES = 1 << 20
+RESERVE_BYTES = 1280 << 10
 
 
 class Reserve:

@@ -41,6 +41,9 @@ MOST_DROPPED_RANGES = 20
 EXPIRY_STEPS = 50
 # How often it is noted how far the numbers have come, beside at the end.
 MARK_SECONDS = 60.0
+# So much is written before the length of SQLite's log is looked at; and what a transaction writes beside its messages.
+LOOK_BYTES = 128 << 10
+COMMIT_BYTES = 16 << 10
 # What opening may take: a mebibyte a second is less than any card reads.
 OPENING_SECONDS = 60.0
 OPENING_BYTES_PER_SECOND = 1 << 20
@@ -75,6 +78,8 @@ class Spool:
         self._undated = False
         # While it is not held, messages leave the outbox and none enters.
         self._reserve = Reserve(self._path.with_name(f"{self._path.name}.reserve"))
+        # Bytes that SQLite's log may have got since its length was looked at, roughly.
+        self._written = 0
         self._problem = ""
         self._retry_at = -math.inf
         # Acknowledged, but not to be removed while the disk is full.
@@ -127,8 +132,15 @@ class Spool:
         self._hold_log()
 
     def _hold_log(self) -> None:
-        """Hold as much space as SQLite's log has, which grows while another process reads."""
-        if self._outbox and self._reserve.held and (problem := self._reserve.take(self._outbox.log_bytes())):
+        """Hold as much space as SQLite's log has and gets until the next look; it grows while another process reads.
+
+        Not at each commit: Linux 6.13 and later write a file's times anew when somebody has asked for them, and each
+        fdatasync takes a third longer.
+        """
+        if self._outbox is None or not self._reserve.held or self._written < LOOK_BYTES:
+            return
+        self._written = 0
+        if problem := self._reserve.take(self._outbox.log_bytes() + LOOK_BYTES + MOST_TRANSACTION_BYTES):
             self._fail(OutboxError(f"outbox: {problem}"))
             self._give_space(self._outbox)
 
@@ -136,6 +148,7 @@ class Spool:
         dropped = 0
         answers: list[Answer] = []
         acknowledged = self._unremoved[:MOST_REMOVED_AT_ONCE]
+        self._written += COMMIT_BYTES
         with outbox.transaction(durable=any(submission.durable for submission in submissions)):
             outbox.remove(acknowledged)
             for submission in submissions:
@@ -157,6 +170,7 @@ class Spool:
             text = f"the outbox holds {outbox.bytes} of {self._most_bytes} bytes"
             return self._refusal(submission, "full", text), dropped
         self._undated |= not is_set(message.sent_at)
+        self._written += needed
         stored = outbox.put(message.sent_at, message.data, message.topic, self._now())
         return Stored(outbox.number(stored.sequence)), dropped
 
@@ -183,8 +197,8 @@ class Spool:
 
     def published(self, message: Message, dropped: Sequence[Range]) -> Published:
         """What they are published as; see Outbox."""
-        found = self._attempt(lambda outbox: outbox.published(message, dropped))
-        return found or Published(self.stream, message, [], {})
+        outbox = self._outbox
+        return outbox.published(message, dropped) if outbox else Published(self.stream, message, [], {})
 
     def dropped(self) -> list[Range]:
         """Numbers that are not coming, for the next message to tell."""
@@ -224,6 +238,7 @@ class Spool:
         self.open()
         if self._outbox is None:
             self._open()
+        self._written = LOOK_BYTES
         self.commit([])
         self._make_room()
         self._attempt(lambda outbox: outbox.changed_elsewhere())

@@ -288,7 +288,7 @@ def test_file_that_may_not_be_used_is_taken_for_a_damaged_one(
 
 def full(outbox: Outbox) -> None:
     """As when the disk is: an error that says nothing of the file."""
-    with outbox._errors():
+    with outbox._errors:
         raise sqlite3.OperationalError("database or disk is full")
 
 
@@ -297,7 +297,7 @@ def test_full_disk_is_no_damage_and_what_cannot_be_read_is(tmp_path: Path) -> No
     with pytest.raises(OutboxError, match=r"^outbox: .*/outbox cannot be used: database or disk is full$") as refusal:
         full(outbox)
     assert type(refusal.value) is OutboxError
-    with pytest.raises(OutboxDamagedError), outbox._errors():
+    with pytest.raises(OutboxDamagedError), outbox._errors:
         raise sqlite3.DatabaseError("database disk image is malformed")
 
 
