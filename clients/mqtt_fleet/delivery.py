@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mqtt_fleet import log
 from mqtt_fleet.config import Config
@@ -44,8 +44,7 @@ LONGEST_WAIT = 60.0
 SOON = 10.0
 
 
-@dataclass(frozen=True)
-class _Sent:
+class _Sent(NamedTuple):
     message: Message
     at: float
     dropped: tuple[Range, ...]
@@ -211,7 +210,7 @@ class Delivery:
         traffic = connection.traffic() if self.idle or size >= LARGE else None
         end = self._progress.sent(size, traffic, now, first=self.idle)
         self._room.sent(size)
-        if self._goes_alone(message.sequence):
+        if self._suspects.goes_alone(message.sequence):
             self._alone = message.sequence
         self._in_flight[connection.publish(topic, body)] = _Sent(message, now, self._untold, size, end)
         self._pace.take()
@@ -223,12 +222,9 @@ class Delivery:
         base = self._config.message_topic
         return base if message.topic is None else f"{base}/{message.topic}"
 
-    def _goes_alone(self, sequence: int) -> bool:
-        return self._suspects.goes_alone(sequence) or self._suspects.waits(sequence)
-
     def _fits(self, message: Message) -> bool:
         """Whether there is room for it among what is in flight; alone there always is."""
-        alone = self._goes_alone(message.sequence)
+        alone = self._suspects.goes_alone(message.sequence)
         return self.idle if alone else self._room.has_room(message.size)
 
     def _choose(self, now: float) -> Message | None:

@@ -64,6 +64,7 @@ LOG_BYTES = 1 << 20
 # What SQLite says where it cannot share memory between processes, as its log otherwise needs.
 NOT_SHARED = ("disk I/O error", "locking protocol", "unable to open database file")
 INCREMENTAL = 2
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 SHRINK_PAGES = 64
 SHRINK_STEPS = 64
 
@@ -577,4 +578,4 @@ def payload(
         body["dropped"] = dropped
     if elsewhere:
         body["dropped_in"] = elsewhere
-    return json.dumps(body, ensure_ascii=False).encode()
+    return ENCODER.encode(body).encode()

@@ -18,7 +18,7 @@ from mqtt_fleet import last_will, tls
 from mqtt_fleet.attempt import MEMORY, Attempt, ConnectError
 from mqtt_fleet.config import Config
 from mqtt_fleet.probe import CLOSED_WITHOUT_CONNACK, diagnose
-from mqtt_fleet.traffic import Traffic, traffic, was_reset
+from mqtt_fleet.traffic import ResetWatch, Traffic, traffic
 from mqtt_fleet.transport import (
     Acknowledged,
     Cause,
@@ -30,25 +30,44 @@ from mqtt_fleet.transport import (
     connected,
 )
 
+# RFC 8446, 5.1: the most that a record carries.
+RECORD_BYTES = 1 << 14
+
 
 class WatchedSocket(ssl.SSLSocket):
-    """Remembers how it ended, which paho tells in the same words whatever it was."""
+    """Remembers how it ended, which paho tells in the same words whatever it was; and reads a record of TLS at a time.
+
+    paho reads in pieces of one or two bytes, and asks `pending` whether there is more.
+    """
 
     closed_in_order: bool | None = None
     problem: OSError | None = None
+    _watch: ResetWatch | None = None
+    _record = b""
+    _position = 0
+
+    def pending(self) -> int:
+        return len(self._record) - self._position + super().pending()
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        if self._position == len(self._record):
+            self._record, self._position = self._receive(flags), 0
+        piece = self._record[self._position : self._position + buflen]
+        self._position += len(piece)
+        return piece
+
+    def _receive(self, flags: int) -> bytes:
         # Afterwards it is too late: OpenSSL tells a reset like an end, and answers an end in a way that gets it reset.
-        # What OpenSSL holds already comes first, and paho reads in small pieces.
-        reset = not self.pending() and was_reset(self)
+        self._watch = self._watch or ResetWatch(self)
+        reset = self._watch.was_reset()
         try:
-            received = super().recv(buflen, flags)
+            received = super().recv(RECORD_BYTES, flags)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except OSError as error:
             self.problem = error
             raise
-        if buflen > 0 and not received and self.closed_in_order is None:
+        if not received and self.closed_in_order is None:
             self.closed_in_order = not reset
         return received
 

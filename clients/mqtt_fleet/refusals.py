@@ -109,7 +109,8 @@ class Suspects:
 
     def goes_alone(self, sequence: int) -> bool:
         """Whether nothing else is to be in flight with it."""
-        return sequence in self.known and self.known[sequence].ends >= MOST_ENDS
+        known = self.known.get(sequence)
+        return known is not None and (known.ends >= MOST_ENDS or known.trials > 0)
 
     def waits(self, sequence: int) -> bool:
         """Whether it ended a connection alone: others go first, to show that the connection carries them."""

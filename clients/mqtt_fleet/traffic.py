@@ -41,8 +41,13 @@ def traffic(connection: socket.socket) -> Traffic | None:
     return Traffic(acked, int.from_bytes(queued, sys.byteorder))
 
 
-def was_reset(connection: socket.socket) -> bool:
-    """Whether a connection has broken, which the peer's orderly end is not; until something is read of it, poll(2)."""
-    poll = select.poll()
-    poll.register(connection, 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
+class ResetWatch:
+    """Tells whether a connection has broken, which the peer's orderly end is not, until something is read of it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._poll = select.poll()
+        self._poll.register(connection, 0)
+
+    def was_reset(self) -> bool:
+        """See poll(2), POLLERR."""
+        return any(events & select.POLLERR for _, events in self._poll.poll(0))
