@@ -167,6 +167,10 @@ def test_a_client_whose_endpoint_is_none_of_ours_any_more_is_left_alone(
     assert rows(roster) == []
 
 
+def test_clients_of_other_endpoints_hide_none_of_ours(roster: Roster) -> None:
+    assert roster.add([Client("a", "", OLD, 100.0), client("b")], DESIRED) == 1
+
+
 def test_who_came_back_with_another_endpoint_goes_where_that_one_leads(resumed: Callable[[str], Roster]) -> None:
     roster = resumed("landed")
     roster.add([Client("a", OTHER, OLD, 300.0)], {**DESIRED, OTHER: THIRD})
@@ -187,6 +191,7 @@ def test_whom_only_the_killed_run_has_seen_is_known_where_it_was_told_to_leave(
     roster = resumed(step)
     roster.add([client("b")], DESIRED)
     roster.forget_unseen([OLD, NEW])
+    assert not roster._db.in_transaction
     assert roster.count("client_id = 'a'") == kept
     assert roster.count("client_id = 'b'") == 1
 
@@ -256,10 +261,11 @@ def test_clients_that_the_plan_did_not_know_are_counted_by_target(roster: Roster
     assert (roster.late(), roster.planned()) == ({}, {NEW: 3})
 
 
-def test_a_roster_of_another_shape_is_not_gone_on_from(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [1, 2])
+def test_a_roster_of_another_shape_is_not_gone_on_from(tmp_path: Path, shape: int) -> None:
     with Roster(tmp_path / "old.sqlite") as old:
         old.add([client("a")], DESIRED)
-        old._db.execute("PRAGMA user_version = 1")
+        old._db.execute(f"PRAGMA user_version = {shape}")
 
     with pytest.raises(UntrustedError, match="found 'the clients of another release', expected the clients of a run"):
         Roster.copy(tmp_path / "old.sqlite", tmp_path / "new.sqlite")
