@@ -848,9 +848,10 @@ class Run:
             planned = self.roster.planned()
             reasons += [
                 f"{count} clients to {target} that were not approved, expected "
-                f"{self.options.approval_drift:g} % of {planned.get(target, 0)} at most"
+                f"{approval.tolerated(planned.get(target, 0), self.options.approval_drift):g} at most, for "
+                f"{self.options.approval_drift:g} % of {planned.get(target, 0)}"
                 for target, count in sorted(late.items())
-                if count > planned.get(target, 0) * self.options.approval_drift / 100
+                if count > approval.tolerated(planned.get(target, 0), self.options.approval_drift)
             ]
         if reasons:
             self.summary.outcome = "partial"

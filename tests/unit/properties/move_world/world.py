@@ -472,7 +472,8 @@ class World:
             for name in run.sent
             if run.desired[self.account.devices[name].endpoint] == target and (name, target) not in leaving
         }
-        if len(others) > approved.to(target) * run.command.drift / 100:
+        share = run.command.drift / 100
+        if len(others) > (max(3, approved.to(target) * share) if share else 0):
             self.untrue(
                 run, f"{', '.join(sorted(others))} left for {target}, {approved.to(target)} others were approved"
             )
