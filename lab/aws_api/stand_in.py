@@ -38,6 +38,8 @@ class Settings:
         insync_delay_seconds: how long a Route 53 change is PENDING at least.
         insync_ignores: name servers, by name, whose lag GetChange does not wait for.
         index_lag_seconds: how old the connectivity is that fleet indexing answers.
+        index_building_seconds: how long an index answers no query after its configuration was changed
+            (https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html).
         quotas: requests per second of operations that are allowed other than AWS's defaults, which Service Quotas
             goes on to tell.
         reconnect: where a deleted client appears again.
@@ -46,6 +48,7 @@ class Settings:
     insync_delay_seconds: float
     insync_ignores: list[str] = field(default_factory=list)
     index_lag_seconds: float = 0.0
+    index_building_seconds: float = 0.0
     quotas: dict[str, float] = field(default_factory=dict)
     reconnect: dict[str, str] = field(default_factory=dict)
 
@@ -74,6 +77,8 @@ class StandIn:
         self._name_servers = FIRST_NAME_SERVER
         # Of Route 53's records, by hosted zone.
         self.protections: dict[str, Protections] = {}
+        # When the configuration of a region's index was changed last, by a monotonic clock.
+        self.indexed_anew: dict[str, float] = {}
         self.reset()
 
     def start(self) -> None:
@@ -88,6 +93,7 @@ class StandIn:
             self._domain_details.clear()
             self._name_servers = FIRST_NAME_SERVER
             self.protections.clear()
+            self.indexed_anew.clear()
             self.settings = Settings(self.configuration.insync_delay_seconds)
             self.faults.replace([])
             self.quotas.reset()
