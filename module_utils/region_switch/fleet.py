@@ -30,6 +30,8 @@ CLIENT_INTERVAL = 1.1
 # Seconds that an answer of GetConnection may take while the quota is still used up.
 LATENCY = 0.32
 ATTEMPTS = 6
+# What AWS forbids: a single refusal is not believed (see `refusals`).
+FORBIDDEN_ATTEMPTS = 3
 BATCH_SIZE = 500
 BATCHES_WAITING = 8
 # How soon a region's thread sees that nobody reads on.
@@ -126,7 +128,9 @@ class Paced:
             try:
                 answer = self._client.call(operation, **parameters)
             except AwsError as error:
-                if not error.temporary or attempt == ATTEMPTS:
+                forbidden = error.forbidden and operation == "GetConnection"
+                most = FORBIDDEN_ATTEMPTS if forbidden else ATTEMPTS if error.temporary else 1
+                if attempt >= most:
                     raise
                 if error.throttled:
                     self._bucket.slow_down()

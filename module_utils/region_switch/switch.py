@@ -883,6 +883,8 @@ class Run:
         again = self.roster.count("kicks > 1")
         sweep["calls"], sweep["throttled"] = calls, evacuation.sweeper.throttled
         sweep["passes"] += bool(again)
+        if evacuation.forbidden:
+            self.notes.append(f"{evacuation.forbidden} DeleteConnection requests were refused (403) and tried again")
         # Two clients that were told within 10 ms are no 200 per second, which would look like a broken quota.
         sweep["rate"] = round(evacuation.told / max(1.0, evacuation.seconds), 1)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import dns_gate, evacuation, folder, history, records_watch, survey
+from ansible.module_utils.region_switch import dns_gate, evacuation, folder, history, records_watch, refusals, survey
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.errors import RecordsChangedError
 from ansible.module_utils.region_switch.evacuation import Evacuation
@@ -224,7 +224,21 @@ def test_two_clients_told_at_once_are_two_per_second(options: dict[str, Any]) ->
     assert 0 < run_ok("iot_region_switch", {**options, "mode": "3"})["summary"]["sweep"]["rate"] <= 2
 
 
-def test_missing_permission_stops_the_sweep(aws_api: AwsApi, options: dict[str, Any]) -> None:
+def test_single_refusals_of_the_data_plane_do_not_end_a_switched_move(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    once = {"kind": "error", "status": 403, "code": "ForbiddenException", "times": 1}
+    aws_api.faults({**once, "operation": "DeleteConnection"}, {**once, "operation": "GetConnection"})
+
+    done = run_ok("iot_region_switch", {**options, "mode": "3"})
+
+    assert done["outcome"] == "moved"
+    assert "1 DeleteConnection requests were refused (403) and tried again" in done["lines"]
+
+
+def test_missing_permission_stops_the_sweep(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "SECONDS", 1.0)
+    monkeypatch.setattr(refusals, "FEWEST", 2)
     aws_api.faults({"operation": "DeleteConnection", "kind": "error", "status": 403, "code": "ForbiddenException"})
 
     found = run("iot_region_switch", {**options, "mode": "3"})

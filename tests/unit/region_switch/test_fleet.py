@@ -226,6 +226,18 @@ def test_error_in_one_region_ends_the_others(source: Source) -> None:
     assert_workers_end(before)
 
 
+def test_single_refusal_of_the_data_plane_is_asked_again() -> None:
+    forbidden = aws_error("ForbiddenException", 403)
+    answers = {"DescribeThing": [{}], "GetConnection": [{"connected": True}, forbidden, forbidden]}
+    (client,) = found(lambda operation, **_: answers[operation].pop(), Source("clients", "mqtt_endpoint", ["a"]))
+    assert client.client_id == "a"
+
+    answers = {"GetConnection": [forbidden] * 9}
+    with pytest.raises(AwsError, match="IAM"):
+        found(lambda operation, **_: answers[operation].pop(), Source("clients", "mqtt_endpoint", ["a"]))
+    assert len(answers["GetConnection"]) == 9 - fleet.FORBIDDEN_ATTEMPTS
+
+
 @pytest.mark.parametrize("source", [INDEX, Source("clients", "mqtt_endpoint", [f"client_{n}" for n in range(20_000)])])
 def test_reader_that_goes_away_ends_the_regions(source: Source) -> None:
     before = workers()
