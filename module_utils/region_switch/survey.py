@@ -178,7 +178,9 @@ def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -
         # Where those that devices are to go to refuse as well, it is no region's own trouble.
         order = sorted(asking, key=lambda region: region not in desired.values())
         asked = {region: pool.submit(describe_data_endpoint, asking[region]) for region in order}
-        reading = pool.submit(route53.read_records, aws.route53, options.hosted_zone_id, list(desired))
+        # A run that goes on has switched its records.
+        read_records = route53.read_patiently if options.run_id else route53.read_records
+        reading = pool.submit(read_records, aws.route53, options.hosted_zone_id, list(desired))
         locating = pool.submit(_dns_servers, aws, options, list(desired))
         found = reading.result()
         told = {region: _answer(answer.result) for region, answer in asked.items()} | dict.fromkeys(gone, GONE)

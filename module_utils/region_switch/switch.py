@@ -739,7 +739,9 @@ class Run:
         expected |= {record.name: record.value for record in plan.carried}
         comment = f"Move to mode {self.summary.mode}"
         zone = self.options.hosted_zone_id
-        change_id = route53.submit(self.aws.route53_writer, zone, changes, plan.records, expected, comment)
+        change_id = route53.submit(
+            self.aws.route53_writer, zone, changes, plan.records, expected, comment, self.runtime.sleep
+        )
         self.wrote = self.switched = True
         self.homes = dict(plan.desired)
         self.journal.write("switched", change_id=change_id)

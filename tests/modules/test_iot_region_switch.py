@@ -15,12 +15,12 @@ from typing import Any
 import boto3
 import pytest
 from ansible.module_utils.region_switch import dns_gate, evacuation, folder, history, records_watch, refusals, survey
-from ansible.module_utils.region_switch.aws import AwsClient
-from ansible.module_utils.region_switch.errors import RecordsChangedError
+from ansible.module_utils.region_switch.aws import ATTEMPTS, AwsClient
+from ansible.module_utils.region_switch.errors import AwsError, RecordsChangedError
 from ansible.module_utils.region_switch.evacuation import Evacuation
 from ansible.module_utils.region_switch.landing import Looker
 from ansible.module_utils.region_switch.roster import Roster
-from ansible.module_utils.region_switch.route53 import compare_and_swap, read_records, submit
+from ansible.module_utils.region_switch.route53 import compare_and_swap, create, read_records, submit
 from ansible.module_utils.region_switch.survey import silent_regions
 from ansible.module_utils.region_switch.switch import Run
 
@@ -277,8 +277,12 @@ def test_record_to_an_unknown_target_is_refused(aws_api: AwsApi, options: dict[s
     assert aws_api.writes(start) == []
 
 
-def test_record_changed_since_it_was_read_is_not_overwritten(aws_api: AwsApi, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("body", ["ErrorResponse", "InvalidChangeBatch"])
+def test_record_changed_since_it_was_read_is_not_overwritten(
+    aws_api: AwsApi, options: dict[str, Any], body: str
+) -> None:
     """The one that changed is named, and the other stays, too: a batch is all or nothing."""
+    aws_api.settings(invalid_change_batch=body)
     untouched, name = ENDPOINTS
     other = "broker.example.net"
     route53 = AwsClient("route53", OLD, attempts=1)
@@ -290,6 +294,46 @@ def test_record_changed_since_it_was_read_is_not_overwritten(aws_api: AwsApi, op
         submit(route53, HOSTED_ZONE_ID, changes, read, dict.fromkeys(ENDPOINTS, ATS[NEW]), "test")
 
     assert records() == {untouched: ATS[OLD], name: other}
+
+
+@pytest.mark.parametrize("body", ["ErrorResponse", "InvalidChangeBatch"])
+def test_refused_batch_says_why_in_either_of_its_bodies(aws_api: AwsApi, options: dict[str, Any], body: str) -> None:
+    aws_api.settings(invalid_change_batch=body)
+    route53 = AwsClient("route53", OLD, attempts=1)
+    changes = [change for name in ("a.example.org", "b.example.org") for change in create(name, ATS[NEW], 0)]
+    with pytest.raises(AwsError) as refused:
+        submit(route53, HOSTED_ZONE_ID, changes, {}, {}, "test")
+
+    error = refused.value
+    assert (error.code, error.status) == ("InvalidChangeBatch", 400)
+    for name in ("a.example.org.", "b.example.org."):
+        assert f"RRSet with DNS name {name} is not permitted in zone example.com" in error.text
+
+
+def test_busy_zone_is_waited_for(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    # Pending is what the fixture has written.
+    aws_api.settings(one_change_at_a_time=True, insync_delay_seconds=600)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            aws_api.settings(insync_delay_seconds=0)
+
+    route53 = AwsClient("route53", OLD, attempts=1)
+    read = read_records(route53, HOSTED_ZONE_ID, ENDPOINTS)
+    changes = [change for record in read.values() for change in compare_and_swap(record, ATS[NEW], 0)]
+    assert submit(route53, HOSTED_ZONE_ID, changes, read, dict.fromkeys(ENDPOINTS, ATS[NEW]), "test", sleep)
+    assert slept == [1, 2, 3]
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
+
+
+def test_temporary_failures_of_route_53_end_no_switched_move(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    """More than botocore's own attempts."""
+    aws_api.settings(insync_delay_seconds=1)
+    aws_api.faults({"operation": "GetChange", "kind": "error", "status": 503, "times": ATTEMPTS + 1})
+
+    assert run_ok("iot_region_switch", {**options, "mode": "3"})["outcome"] == "moved"
 
 
 @pytest.mark.parametrize("policy", ["wait", "proceed", "abort"])
