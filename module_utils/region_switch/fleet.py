@@ -218,7 +218,7 @@ def _search(paced: Paced, source: Source) -> Iterator[Client]:
 
     https://docs.aws.amazon.com/iot/latest/apireference/API_SearchIndex.html
     """
-    query = {"queryString": "connectivity.connected:true", "maxResults": PAGE_SIZE}
+    query: dict[str, Any] = {"queryString": "connectivity.connected:true", "maxResults": PAGE_SIZE}
     for reading in range(1, READINGS + 1):
         pages = 0
         try:

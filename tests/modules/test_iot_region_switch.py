@@ -959,6 +959,27 @@ def latecomer(aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.Monk
     return "client_03"
 
 
+def test_a_client_that_the_index_shows_late_is_moved_as_well(
+    aws_api: AwsApi, options: dict[str, Any], latecomer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reading that finds nobody is not the last one; the one that follows is of the regions that were left."""
+    find, readings = survey.find_clients, list[list[str]]()
+
+    def find_clients(*arguments: Any, late: bool = False) -> int:
+        if late and not readings:
+            aws_api.settings(index_lag_seconds=250)
+        found: int = find(*arguments, late=late)
+        aws_api.settings(index_lag_seconds=0)
+        if late:
+            readings.append(sorted(arguments[3]))
+        return found
+
+    monkeypatch.setattr(survey, "find_clients", find_clients)
+    assert run_ok("iot_region_switch", {**options, "mode": "3"})["outcome"] == "moved"
+    assert aws_api.connected(NEW) == {*CLIENTS, latecomer}
+    assert readings == [sorted((OLD, NEW)), [OLD], sorted((OLD, NEW)), [OLD]]
+
+
 def test_a_client_that_comes_after_the_plan_is_moved_as_well(
     aws_api: AwsApi, options: dict[str, Any], latecomer: str
 ) -> None:

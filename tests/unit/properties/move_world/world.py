@@ -31,7 +31,6 @@ from ansible.module_utils.region_switch import (
     preflight,
     report,
     roster,
-    route53,
     survey,
     switch,
 )
@@ -271,7 +270,7 @@ class World:
         scheduler = self.scheduler
         pool = partial(Pool, scheduler)
         clock = SimpleNamespace(monotonic=lambda: scheduler.time, time=self._wall, sleep=scheduler.sleep)
-        append, submit = journal.Journal._append, route53.submit
+        append = journal.Journal._append
 
         def appending(this: Any, step: str, *rest: Any, **named: Any) -> None:
             process = scheduler.current.process
@@ -301,7 +300,6 @@ class World:
             (journal.Journal, {"_append": appending}),
             (report, {"time": clock, "datetime": SimpleNamespace(now=self._now),
                       "secrets": SimpleNamespace(token_hex=lambda _: f"{next(self._named):04x}")}),
-            (route53, {"submit": partial(submit, sleep=scheduler.sleep)}),
         ]  # fmt: skip
         for place, values in places:
             for name, value in values.items():
