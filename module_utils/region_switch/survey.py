@@ -28,7 +28,7 @@ _SUFFIXES = (
     *("api.amazonwebservices.eu", "c2s.ic.gov", "api.aws.ic.gov", "sc2s.sgov.gov", "api.aws.scloud"),
     *("cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
 )
-_DATA_ENDPOINT = re.compile(rf"[^.]+([-.]ats)?\.iot\.([^.]+)\.({'|'.join(map(re.escape, _SUFFIXES))})")
+_DATA_ENDPOINT = re.compile(rf"[^.]+([-.]ats)?\.iot(?:-fips)?\.([^.]+)\.({'|'.join(map(re.escape, _SUFFIXES))})")
 # Of the CONNECT and SUBSCRIBE quotas: devices that come back by themselves need some, too.
 ARRIVAL_HEADROOM = 0.9
 # Of the clients of a list that were not found.
