@@ -188,10 +188,12 @@ options:
     description: Token of the plan that is approved, as check mode prints it.
     type: str
   approval_drift:
-    description: Percent by which the number of clients may differ from the approved plan. V(0) wants the very same
-      clients.
+    description:
+      - Percent of the approved clients of each target that may be others when the plan is carried out; 3 clients may
+        be, however few that percent is. V(0) wants the very same clients.
+      - Records, regions and options have to be the approved ones in any case.
     type: float
-    default: 0
+    default: 5
   max_clients:
     description: Clients that may be disconnected at most. V(0) is no limit.
     type: int
@@ -339,7 +341,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "mqtt_port": {"type": "int", "default": 8883},
     "require_approval": {"type": "bool", "default": False},
     "approve": {"type": "str"},
-    "approval_drift": {"type": "float", "default": 0},
+    "approval_drift": {"type": "float", "default": 5},
     "max_clients": {"type": "int", "default": 0},
     "max_endpoints": {"type": "int", "default": 0},
     "min_share": {"type": "float", "default": 0},

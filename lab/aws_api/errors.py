@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from moto.core.exceptions import ServiceException
@@ -14,6 +15,27 @@ class AwsError(ServiceException):  # type: ignore[misc]
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
+
+
+class InvalidChangeBatchError(AwsError):
+    """Route 53's refusal of a batch, with one message for each change that cannot be made."""
+
+    def __init__(self, messages: Sequence[str]) -> None:
+        super().__init__("InvalidChangeBatch", f"[{', '.join(messages)}]")
+        # Not `messages`, which moto would write as a member of the error's shape.
+        self.said = tuple(messages)
+
+    def by_its_name(self) -> str:
+        """The body that has the messages under the error's own name.
+
+        Source: https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html, Errors.
+        """
+        said = "".join(f"<Message>{escape(message)}</Message>" for message in self.said)
+        return (
+            '<?xml version="1.0" encoding="UTF-8"?>'
+            '<InvalidChangeBatch xmlns="https://route53.amazonaws.com/doc/2013-04-01/">'
+            f"<Messages>{said}</Messages></InvalidChangeBatch>"
+        )
 
 
 def response(service: str, status: int, code: str, message: str) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -204,7 +205,11 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         mode, connectivity = things.get("thingIndexingMode"), things.get("thingConnectivityIndexingMode", "OFF")
         if mode == "OFF" and connectivity != "OFF":
             raise AwsError("InvalidRequestException", "Connectivity cannot be indexed while thingIndexingMode is OFF")
-        return super().update_indexing_configuration() or EmptyResult()
+        before = dict(self._indexing())
+        answer = super().update_indexing_configuration() or EmptyResult()
+        if self._indexing() != before:
+            self._stand_in.indexed_anew[self.region] = time.monotonic()
+        return answer
 
     def describe_index(self) -> ActionResult:
         name = self._get_param("indexName")
@@ -214,7 +219,16 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         schema = settings["thingIndexingMode"]
         if settings["thingConnectivityIndexingMode"] != "OFF":
             schema += "_AND_CONNECTIVITY_STATUS"
-        return ActionResult({"indexName": name, "indexStatus": "ACTIVE", "schema": schema})
+        status = "BUILDING" if self._is_building() else "ACTIVE"
+        return ActionResult({"indexName": name, "indexStatus": status, "schema": schema})
+
+    def _is_building(self) -> bool:
+        """Say whether the index is being built: no query is answered meanwhile.
+
+        Source: https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html
+        """
+        changed = self._stand_in.indexed_anew.get(self.region)
+        return changed is not None and time.monotonic() - changed < self._stand_in.settings.index_building_seconds
 
     def search_index(self) -> ActionResult:
         documents = self._matching()
@@ -250,6 +264,8 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
             raise AwsError("ResourceNotFoundException", f"Index {name} does not exist")
         if settings["thingIndexingMode"] == "OFF":
             raise AwsError("IndexNotReadyException", "Thing indexing is OFF: update the indexing configuration first")
+        if self._is_building():
+            raise AwsError("IndexNotReadyException", f"Index {name} is not ready: its status is BUILDING")
         query = self._get_param("queryString") or ""
         if "connectivity." in query and settings["thingConnectivityIndexingMode"] == "OFF":
             raise AwsError("InvalidQueryException", "Connectivity is not indexed: thingConnectivityIndexingMode is OFF")

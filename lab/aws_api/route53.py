@@ -13,7 +13,7 @@ from moto.core.responses import ActionResult
 from moto.route53.models import DelegationSet, FakeZone, RecordSet
 from moto.route53.responses import Route53
 
-from lab.aws_api.errors import AwsError
+from lab.aws_api.errors import AwsError, InvalidChangeBatchError
 
 if TYPE_CHECKING:
     from lab.aws_api.stand_in import StandIn
@@ -93,7 +93,7 @@ def apply_batch(
         AwsError: InvalidChangeBatch with one message for each change that cannot be made.
     """
     if sum(_weight(change) for change in changes) > MAX_RECORDS:
-        raise AwsError("InvalidChangeBatch", f"[Number of records limit of {MAX_RECORDS} exceeded.]")
+        raise InvalidChangeBatchError([f"Number of records limit of {MAX_RECORDS} exceeded."])
     after = dict(records)
     problems = []
     for change in changes:
@@ -107,7 +107,7 @@ def apply_batch(
             after[key_of(record)] = {**record, "Name": full_name(record["Name"])}
     problems += [] if problems else _conflicts(after, zone_name)
     if problems:
-        raise AwsError("InvalidChangeBatch", f"[{', '.join(problems)}]")
+        raise InvalidChangeBatchError(problems)
     return after
 
 
@@ -219,8 +219,17 @@ class Route53Response(Route53):  # type: ignore[misc]
         answer.result["DelegationSet"] = None if zone.private_zone else zone.delegation_set
         return answer
 
-    def change_resource_record_sets(self) -> ActionResult:
+    def change_resource_record_sets(self) -> ActionResult | tuple[str, dict[str, Any]]:
+        try:
+            return self._change_record_sets()
+        except InvalidChangeBatchError as error:
+            if self._stand_in.settings.invalid_change_batch == error.code:
+                return error.by_its_name(), {"status": 400, "content-type": "text/xml"}
+            raise
+
+    def _change_record_sets(self) -> ActionResult:
         zone = self.backend.get_hosted_zone(self._get_param("HostedZoneId"))
+        self._refuse_while_busy(zone.id)
         before = records_of(zone)
         changes = self._get_param("ChangeBatch.Changes")
         after = apply_batch(before, changes, zone.name, self._protections(zone.id))
@@ -228,7 +237,20 @@ class Route53Response(Route53):  # type: ignore[misc]
         # The name servers of the lab have the zones that are delegated to them, and no others of their names.
         served = zone.resource_id in self._stand_in.configuration.hosted_zones
         change = self._stand_in.zones.publish(zone.name, before, after, served)
+        self._stand_in.last_changes[zone.id] = change
         return ActionResult({"ChangeInfo": self._info(change)})
+
+    def _refuse_while_busy(self, zone_id: str) -> None:
+        """Refuse a batch while another one of the zone is worked on.
+
+        Source: https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html, Errors.
+        """
+        last = self._stand_in.last_changes.get(zone_id)
+        if self._stand_in.settings.one_change_at_a_time and last and self._info(last)["Status"] == "PENDING":
+            raise AwsError(
+                "PriorRequestNotComplete",
+                "The request was rejected because Route 53 was still processing a prior request.",
+            )
 
     def get_change(self) -> ActionResult:
         change_id = self._get_param("Id").removeprefix("/change/")

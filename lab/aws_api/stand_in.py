@@ -23,7 +23,7 @@ from lab.aws_api.name_servers import Zones
 from lab.aws_api.pki import Authority
 from lab.aws_api.quotas import Quotas
 from lab.aws_api.request_log import RequestLog
-from lab.aws_api.route53 import Protections, apex_records, full_name
+from lab.aws_api.route53 import Change, Protections, apex_records, full_name
 
 # Of zones that are made by a request: four of Route 53's, one of each domain.
 FIRST_NAME_SERVER = 2048
@@ -37,7 +37,12 @@ class Settings:
     Attributes:
         insync_delay_seconds: how long a Route 53 change is PENDING at least.
         insync_ignores: name servers, by name, whose lag GetChange does not wait for.
+        invalid_change_batch: which of the two bodies that Route 53 documents says that a batch is refused:
+            "ErrorResponse" or "InvalidChangeBatch".
+        one_change_at_a_time: whether a batch is refused while an earlier one of its zone is PENDING.
         index_lag_seconds: how old the connectivity is that fleet indexing answers.
+        index_building_seconds: how long an index answers no query after its configuration was changed
+            (https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html).
         quotas: requests per second of operations that are allowed other than AWS's defaults, which Service Quotas
             goes on to tell.
         reconnect: where a deleted client appears again.
@@ -45,7 +50,10 @@ class Settings:
 
     insync_delay_seconds: float
     insync_ignores: list[str] = field(default_factory=list)
+    invalid_change_batch: str = "ErrorResponse"
+    one_change_at_a_time: bool = False
     index_lag_seconds: float = 0.0
+    index_building_seconds: float = 0.0
     quotas: dict[str, float] = field(default_factory=dict)
     reconnect: dict[str, str] = field(default_factory=dict)
 
@@ -74,6 +82,10 @@ class StandIn:
         self._name_servers = FIRST_NAME_SERVER
         # Of Route 53's records, by hosted zone.
         self.protections: dict[str, Protections] = {}
+        # The last change of each hosted zone.
+        self.last_changes: dict[str, Change] = {}
+        # When the configuration of a region's index was changed last, by a monotonic clock.
+        self.indexed_anew: dict[str, float] = {}
         self.reset()
 
     def start(self) -> None:
@@ -88,6 +100,8 @@ class StandIn:
             self._domain_details.clear()
             self._name_servers = FIRST_NAME_SERVER
             self.protections.clear()
+            self.last_changes.clear()
+            self.indexed_anew.clear()
             self.settings = Settings(self.configuration.insync_delay_seconds)
             self.faults.replace([])
             self.quotas.reset()

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from http.client import responses
 from typing import Any
+from xml.etree import ElementTree
 
 from botocore.exceptions import BotoCoreError
 from botocore.parsers import ResponseParserError, ResponseParserFactory
@@ -91,7 +92,26 @@ class _Parser:
             status = response["status_code"]
             metadata = {"HTTPStatusCode": status, "HTTPHeaders": dict(response["headers"])}
             return {"Error": {"Code": str(status), "Message": responses.get(status, "")}, "ResponseMetadata": metadata}
+        if not self._json and not parsed.get("Error", {}).get("Code") and (error := by_its_name(response["body"])):
+            parsed["Error"] = error
         return parsed
+
+
+def by_its_name(body: bytes) -> dict[str, str] | None:
+    """The error of an XML body whose root element is the error's code; None where it is none.
+
+    Route 53 documents two bodies of InvalidChangeBatch, of which botocore knows one. The other has its messages under
+    `<InvalidChangeBatch><Messages><Message>`
+    (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html#API_ChangeResourceRecordSets_Errors).
+    """
+    try:
+        root = ElementTree.fromstring(body)  # noqa: S314 - as botocore reads it just before
+    except ElementTree.ParseError:
+        return None
+    said = [" ".join((each.text or "").split()) for each in root.iter() if each.tag.rpartition("}")[2] == "Message"]
+    code = root.tag.rpartition("}")[2]
+    found = {"Code": code, "Message": "; ".join(filter(None, said))}
+    return found if said and code != "ErrorResponse" else None
 
 
 def read(body: bytes, shape: Any) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from .findings import Finding
 _DIGITS = 32
 _TOKEN = re.compile(rf"([0-9a-f]{{{_DIGITS}}})-([0-9a-f]{{{_DIGITS}}})-([0-9]{{1,12}})")
 _NAMED = 3
+# Of a fleet that lives somebody is always just reconnecting: where it may drift at all, so many clients of each target
+# may be others, however few percent of them are less than one client.
+FEW = 3
 
 # (client ID, the region it is in, the region it belongs to).
 Leaving = tuple[str, str, str]
@@ -52,6 +55,15 @@ def digest(lines: Iterable[str]) -> str:
     return total.hexdigest()[:_DIGITS]
 
 
+def tolerated(approved: int, drift: float) -> float:
+    """How many clients of a target may be others than the approved ones.
+
+    Args:
+        drift: percent of the approved; 0: none.
+    """
+    return max(float(FEW), approved * drift / 100) if drift else 0.0
+
+
 @dataclass
 class Difference:
     """How the clients that leave for a target differ from those that were approved.
@@ -67,8 +79,8 @@ class Difference:
     some: list[str] = field(default_factory=list)
 
     def within(self, drift: float) -> bool:
-        """Whether no more than `drift` percent of the approved clients are others."""
-        return self.came + self.gone <= self.approved * drift / 100
+        """Whether no more clients are others than are `tolerated`."""
+        return self.came + self.gone <= tolerated(self.approved, drift)
 
     def text(self, target: str) -> str:
         more = ", …" if self.came + self.gone > len(self.some) else ""
@@ -105,7 +117,8 @@ def check(approved: str | None, found: str, drift: float, differs: Mapping[str, 
     """Return when the plan that was approved is the one at hand, with lines that say how its clients differ.
 
     Args:
-        drift: percent of each target's approved clients that may be others; 0: they have to be the very same.
+        drift: percent of each target's approved clients that may be others, FEW at least; 0: they have to be the very
+            same.
         differs: by target, how the clients differ from those that were approved; None where nobody knows.
 
     Raises:
@@ -127,7 +140,7 @@ def check(approved: str | None, found: str, drift: float, differs: Mapping[str, 
         raise _another(approved, found, "the clients changed, and the list of those approved is not in the reports")
     lines = [each.text(target) for target, each in sorted(differs.items()) if each.came or each.gone]
     if not all(each.within(drift) for each in differs.values()):
-        raise _another(approved, found, f"more than {drift:g} % of the clients changed, {'; '.join(lines)}")
+        raise _another(approved, found, f"more than {drift:g} % of the clients (and {FEW}) changed, {'; '.join(lines)}")
     return lines
 
 

@@ -121,6 +121,11 @@ class AwsError(SwitchError):
         return self.credentials or self.status in (401, 403)
 
     @property
+    def forbidden(self) -> bool:
+        """Whether AWS knows the caller, and does not allow it this request."""
+        return self.denied and not self.credentials
+
+    @property
     def wrong_clock(self) -> bool:
         """Whether AWS says that this machine's clock is wrong."""
         words = self.text.lower()

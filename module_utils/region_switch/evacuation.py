@@ -15,6 +15,7 @@ from . import waves
 from .errors import AwsError, SwitchError, listed
 from .journal import Journal
 from .landing import FIRST_LOOK, Looker, Sighting, next_look, tell_again_at, went_back
+from .refusals import Refusals
 from .roster import ANY_WAVE, NO_WAVE, Passenger, Roster
 from .runtime import MACHINE, Runtime
 from .sweep import Sweeper, Told, retry_delay
@@ -160,6 +161,8 @@ class Evacuation:
         self._landed_last: dict[str, deque[Passenger]] = {}
         self._refusal: AwsError | None = None
         self._refusals = 0
+        self.forbidden = 0
+        self._forbidden: dict[str, Refusals] = {}
         self._done: SimpleQueue[tuple[Passenger, Future[Any]]] = SimpleQueue()
         self._sending = self._looking = 0
         self._in_flight: set[tuple[str, str]] = set()
@@ -358,6 +361,7 @@ class Evacuation:
             return
         self._heard = self._clock()
         self._failing = None
+        self._forbidden_in(passenger.region).fulfilled()
         self._first_told = self._first_told or self._heard
         self._found_any = self._found_any or told.found
         if told.found:
@@ -390,10 +394,13 @@ class Evacuation:
         attempts = passenger.attempts + (not error.throttled)
         delay = retry_delay(error, attempts)
         self._refusal = error
-        if error.denied or (not error.throttled and self._silent(error)):
+        if self._forbidden_in(passenger.region).persist(error) or (not error.throttled and self._silent(error)):
             self._fail(passenger, error, attempts)
             raise error
         if delay is not None:
+            if error.forbidden:
+                self.forbidden += 1
+                self.journal.note("delete_connection_failed", client_id=passenger.client_id, error=str(error))
             self.roster.update(passenger, "waiting", due=told.at + delay, attempts=attempts)
             return
         # Whatever AWS said, the client may yet move by itself: it is looked for like the others.
@@ -403,6 +410,9 @@ class Evacuation:
             raise SwitchError(f"DeleteConnection: found none of {self._refusals} requests fulfilled: {error}")
         self._count_told(passenger)
         self.roster.update(passenger, "told", due=self._clock(), attempts=attempts, looks=0, note=str(error))
+
+    def _forbidden_in(self, region: str) -> Refusals:
+        return self._forbidden.setdefault(region, Refusals(self._clock))
 
     def _silent(self, error: AwsError) -> bool:
         """Whether AWS has fulfilled nothing for too long while it was asked."""

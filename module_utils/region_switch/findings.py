@@ -13,10 +13,12 @@ LINES_IN_ERROR = 3
 # Every check there is.
 CHECKS = frozenset(
     {
+        "connection_api",
         "device_certificate",
         "dns_lag",
         "dns_server",
         "domain_configuration",
+        "fleet_index",
         "hosted_zone",
         "max_clients",
         "max_endpoints",

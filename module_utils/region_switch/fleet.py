@@ -30,6 +30,10 @@ CLIENT_INTERVAL = 1.1
 # Seconds that an answer of GetConnection may take while the quota is still used up.
 LATENCY = 0.32
 ATTEMPTS = 6
+# What AWS forbids: a single refusal is not believed (see `refusals`).
+FORBIDDEN_ATTEMPTS = 3
+# Readings of an index whose next page is refused, since it changed while it was read.
+READINGS = 5
 BATCH_SIZE = 500
 BATCHES_WAITING = 8
 # How soon a region's thread sees that nobody reads on.
@@ -126,7 +130,9 @@ class Paced:
             try:
                 answer = self._client.call(operation, **parameters)
             except AwsError as error:
-                if not error.temporary or attempt == ATTEMPTS:
+                forbidden = error.forbidden and operation == "GetConnection"
+                most = FORBIDDEN_ATTEMPTS if forbidden else ATTEMPTS if error.temporary else 1
+                if attempt >= most:
                     raise
                 if error.throttled:
                     self._bucket.slow_down()
@@ -207,20 +213,45 @@ def _indexed(aws: Aws, region: str, source: Source, limit: Quotas, stop: threadi
 
 
 def _search(paced: Paced, source: Source) -> Iterator[Client]:
-    query = {"queryString": "connectivity.connected:true", "maxResults": PAGE_SIZE}
-    try:
-        for thing in paced.pages("SearchIndex", **query):
-            connectivity = _mapping(thing.get("connectivity"))
-            client_id = _client_id(connectivity.get("clientId") or _name(thing, paced.region), paced.region)
-            endpoint = _endpoint(thing, source.attribute) or source.default_endpoint
-            yield Client(client_id, endpoint, paced.region, _seconds(connectivity.get("timestamp")))
-    except AwsError as error:
-        if error.code not in _INDEX_ERRORS:
-            raise
-        raise SwitchError(
-            f"fleet index in {paced.region}: found {error.code} ({error.text}), "
-            "expected an ACTIVE index with connectivity: run setup.yml and wait until the index is built"
-        ) from error
+    """Read the index to its end. One that refuses a next page (InvalidRequestException) changed while it was read: it
+    is read again from the start, and who was found before comes twice.
+
+    https://docs.aws.amazon.com/iot/latest/apireference/API_SearchIndex.html
+    """
+    query: dict[str, Any] = {"queryString": "connectivity.connected:true", "maxResults": PAGE_SIZE}
+    for reading in range(1, READINGS + 1):
+        pages = 0
+        try:
+            for page in answers.pages(paced.call, paced.region, "SearchIndex", "things", **query):
+                pages += 1
+                for thing in map(_mapping, page):
+                    yield _found(thing, paced.region, source)
+        except AwsError as error:
+            if error.code == "InvalidRequestException" and pages:
+                if reading < READINGS:
+                    continue
+                raise SwitchError(
+                    f"fleet index in {paced.region}: found the next page refused {READINGS} times ({error.text}), "
+                    "expected an index that can be read to its end: run again when no things are changed"
+                ) from error
+            raise _index_error(error, paced.region) from error
+        return
+
+
+def _found(thing: Mapping[str, Any], region: str, source: Source) -> Client:
+    connectivity = _mapping(thing.get("connectivity"))
+    client_id = _client_id(connectivity.get("clientId") or _name(thing, region), region)
+    endpoint = _endpoint(thing, source.attribute) or source.default_endpoint
+    return Client(client_id, endpoint, region, _seconds(connectivity.get("timestamp")))
+
+
+def _index_error(error: AwsError, region: str) -> SwitchError:
+    if error.code not in _INDEX_ERRORS:
+        return error
+    return SwitchError(
+        f"fleet index in {region}: found {error.code} ({error.text}), "
+        "expected an ACTIVE index with connectivity: run setup.yml and wait until the index is built"
+    )
 
 
 def _things(aws: Aws, region: str, source: Source, limit: Quotas, stop: threading.Event) -> Iterator[Client]:

@@ -10,6 +10,7 @@ from .aws import AwsClient
 from .connection_state import since
 from .errors import UNREADABLE, AwsError, one_line
 from .pace import TokenBucket
+from .refusals import Refusals
 from .roster import ANOTHER_CONNECTION, Passenger
 from .runtime import MACHINE, Runtime
 
@@ -107,18 +108,20 @@ class Looker:
     runtime: Runtime = MACHINE
     trouble: AwsError | None = None
     _buckets: dict[str, TokenBucket] = field(default_factory=dict)
+    _refusals: dict[str, Refusals] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._buckets = {
             region: TokenBucket(rate * HEADROOM, self.runtime.monotonic, self.runtime.sleep)
             for region, rate in self.rates.items()
         }
+        self._refusals = {region: Refusals(self.runtime.monotonic) for region in self.rates}
 
     def look(self, passenger: Passenger) -> Sighting:
         """Look for a client in the region it belongs to and in the one it left.
 
         Raises:
-            AwsError: a refusal, such as a missing permission.
+            AwsError: a refusal, such as a missing permission; a single 403 is none.
         """
         target = self._since(passenger.target, passenger.client_id)
         if passenger.region in self.dead:
@@ -131,13 +134,14 @@ class Looker:
         try:
             answer = self.data[region].find("GetConnection", clientId=client_id)
         except AwsError as error:
-            if not error.temporary:
+            if self._refusals[region].persist(error) or not (error.temporary or error.forbidden):
                 raise
             if error.throttled:
                 bucket.slow_down()
             self.trouble = error
             return None
         bucket.recover()
+        self._refusals[region].fulfilled()
         found = since(answer)
         if found is None:
             self.trouble = AwsError("GetConnection", region, UNREADABLE, OK, one_line(answer))

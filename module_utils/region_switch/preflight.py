@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import probe, quotas
 from .admission import Admission, ControlPlane, Route
+from .answers import OK
 from .aws import Aws, AwsClient
 from .errors import AwsError, SwitchError
 from .findings import Finding, unanswered
@@ -21,6 +22,10 @@ WORKERS = 16
 DAY = 86400.0
 # Records with a longer TTL would keep devices away for longer than a failover may take.
 LONG_TTL = 300
+# Requests of one kind that a region may fail, or forbid, before that is believed: single ones of either happen.
+TRIES = 3
+TRY_INTERVAL = 1.0
+INDEX = "AWS_Things"
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,10 @@ class _Checks:
             jobs.append(("domain_configuration", region, partial(self._domains, region)))
             jobs.append(("quota", region, partial(self._quota, region)))
         for region in self._living:
-            jobs.append(("permission", region, partial(self._permissions, region)))
+            jobs.append(("connection_api", region, partial(self._connection_api, region)))
+            if self._settings.index:
+                jobs.append(("permission", region, partial(self._may_search, region)))
+                jobs.append(("fleet_index", region, partial(self._fleet_index, region)))
         if self._changing:
             jobs.append(("record_protection", "", self._protections))
             jobs.append(("permission", "", self._may_change_records))
@@ -230,17 +238,32 @@ class _Checks:
         expected = f"{allowed} at most, the quota of concurrent connections"
         return [_blocking("quota", region, "", found, expected, "have it raised, or move fewer endpoints")]
 
-    def _permissions(self, region: str) -> list[Finding]:
-        """What a sweep needs, tried with a client ID that nobody has: 404 says that the caller may."""
-        nobody = probe.client_id()
-        data, iot = self._aws.data[region], self._aws.iot[region]
-        tries: list[Callable[[], object]] = [
-            lambda: data.call("DeleteConnection", clientId=nobody),
-            lambda: data.call("GetConnection", clientId=nobody),
+    def _connection_api(self, region: str) -> list[Finding]:
+        """What a sweep needs: whether the region can be asked to disconnect clients, and where they are."""
+        refusals = [
+            _of_nobody(self._aws.data[region], operation) for operation in ("GetConnection", "DeleteConnection")
         ]
-        if self._settings.index:
-            tries.append(lambda: iot.call("SearchIndex", queryString=f"thingName:{nobody}", maxResults=1))
-        return [_of_narrowed_clients(finding) for attempt in tries for finding in _denied(region, attempt)]
+        return [_odd_answer(region, error, region in self._targets) for error in refusals if error]
+
+    def _may_search(self, region: str) -> list[Finding]:
+        query = f"thingName:{probe.client_id()}"
+        return _denied(region, lambda: self._aws.iot[region].call("SearchIndex", queryString=query, maxResults=1))
+
+    def _fleet_index(self, region: str) -> list[Finding]:
+        """Whether the region's index knows who is connected.
+
+        Source: https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html: it answers no query until it
+        is built, and the connectivity of things is indexed where the configuration says so.
+        """
+        iot = self._aws.iot[region]
+        try:
+            things = iot.call("GetIndexingConfiguration").get("thingIndexingConfiguration") or {}
+            described = iot.find("DescribeIndex", indexName=INDEX)
+        except AwsError as error:
+            # To leave a region that is half dead is what a move may be for; who is there has been read before.
+            told = error.temporary and region not in self._targets
+            return [replace(unanswered("fleet_index", region, error), blocking=not told)]
+        return _index_findings(region, things, described)
 
     def _may_change_records(self) -> list[Finding]:
         """Tried with a batch that creates what exists: it is refused as a whole, and would change nothing if not."""
@@ -273,6 +296,55 @@ def _guarded(name: str, region: str, job: Job) -> list[Finding]:
         return list(job())
     except AwsError as error:
         return [unanswered(name, region, error)]
+
+
+def _of_nobody(data: AwsClient, operation: str) -> AwsError | None:
+    """What a region says of a client ID that nobody has; None where it says that it knows no such client.
+
+    One that forbids, fails or throttles a request is asked again.
+    """
+    error: AwsError | None = None
+    for number in range(TRIES):
+        if error and error.temporary and number:
+            time.sleep(TRY_INTERVAL)
+        try:
+            data.call(operation, clientId=probe.client_id())
+        except AwsError as refused:
+            if refused.code == "ResourceNotFoundException":
+                return None
+            error = refused
+            if refused.credentials or not (refused.denied or refused.temporary):
+                break
+        else:
+            return AwsError(operation, data.region, "Success", OK, "for a client ID that nobody has")
+    return error
+
+
+def _odd_answer(region: str, error: AwsError, target: bool) -> Finding:
+    """The finding of a region that does not say of a client ID which nobody has that it knows none."""
+    if error.denied or error.unreadable:
+        return _of_narrowed_clients(unanswered("permission", region, error))
+    # Where clients land has to be proven; to leave a region that is half dead is what a move may be for.
+    blocking = not error.temporary or (target and error.operation == "GetConnection")
+    found = f"{error.operation}: {error.code} ({error.text})"
+    expected = "ResourceNotFoundException for a client ID that nobody has"
+    advice = "see what answers there in AWS's place (AWS_ENDPOINT_URL, proxies), or the AWS Health Dashboard"
+    return Finding("connection_api", blocking, region, "", found, expected, advice)
+
+
+def _index_findings(region: str, things: Mapping[str, object], described: Mapping[str, object] | None) -> list[Finding]:
+    """Judge GetIndexingConfiguration's configuration of things, and DescribeIndex's answer, None for no index."""
+    modes = {name: str(things.get(name) or "OFF") for name in ("thingIndexingMode", "thingConnectivityIndexingMode")}
+    if described is None or "OFF" in modes.values():
+        found = ", ".join(f"{name} {mode}" for name, mode in modes.items())
+        expected = "an index of things and their connectivity (STATUS)"
+        return [_blocking("fleet_index", region, "", found, expected, f"run setup.yml --limit {region}, {_WAIT}")]
+    if (status := described.get("indexStatus")) != "ACTIVE":
+        return [_blocking("fleet_index", region, "", f"the index {status}", "ACTIVE", _WAIT)]
+    return []
+
+
+_WAIT = "wait until the index is built, then run again"
 
 
 def _denied(region: str, attempt: Callable[[], object]) -> list[Finding]:

@@ -46,7 +46,8 @@ def restore(
         AwsError: Route 53 refuses.
     """
     before = {move.endpoint: plan.records[move.endpoint] for move in plan.needed}
-    found = route53.read_records(aws.route53, options.hosted_zone_id, [move.endpoint for move in plan.moves])
+    names = [move.endpoint for move in plan.moves]
+    found = route53.read_patiently(aws.route53, options.hosted_zone_id, names, runtime.sleep)
     changes: list[dict[str, Any]] = []
     expected: dict[str, str] = {}
     carried = {record.name for record in plan.carried}
@@ -66,8 +67,9 @@ def restore(
     values = {name: record.value for name, record in before.items()}
     journal.write("restore", records=values)
     change_id = route53.submit(
-        aws.route53_writer, options.hosted_zone_id, changes, found, expected, "Restore after a move that did not land"
-    )
+        aws.route53_writer, options.hosted_zone_id, changes, found, expected, "Restore after a move that did not land",
+        runtime.sleep,
+    )  # fmt: skip
     restored()
     journal.write("restored", change_id=change_id)
     if change_id:

@@ -12,11 +12,17 @@ from .aws import AwsClient
 from .errors import UNREADABLE, AwsError, NotConvergedError, RecordsChangedError, RefusedError, SwitchError, one_line
 
 POLL_INTERVAL = 0.5
+# Until a poll that failed, or was throttled, is repeated.
+RETRY_INTERVAL = 2.0
 # A batch has 1,000 values, each change counts one, and to replace a record takes two
 # (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html#limits-api-requests-changeresourcerecordsets);
 # 32,000 characters of values, of which a host name of an endpoint has 63 at most.
 MOST_REPLACED = 250
-BUSY_ATTEMPTS = 5
+# Route 53 refuses a batch while it works on another one of the zone, and asks for waits that grow
+# (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html#limits-api-requests): 28 seconds.
+BUSY_ATTEMPTS = 8
+# Reads that have to succeed since a switch depends on them: 10 seconds, beside botocore's own attempts.
+READ_ATTEMPTS = 5
 
 # What a record set has that belongs to no routing policy, alias or traffic policy
 # (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ResourceRecordSet.html).
@@ -52,6 +58,26 @@ def read_records(route53: AwsClient, zone: str, names: Iterable[str]) -> dict[st
         SwitchError: an answer that holds no list of record sets.
     """
     return {name: _read(route53, zone, name) for name in names}
+
+
+def read_patiently(
+    route53: AwsClient, zone: str, names: Iterable[str], sleep: Callable[[float], None] = time.sleep
+) -> dict[str, Record | None]:
+    """`read_records`, tried again while Route 53 fails for a moment: a switch that is under way may not end for that.
+
+    Raises:
+        AwsError: Route 53 refuses to be read, or failed every time.
+        RefusedError, SwitchError: as `read_records`.
+    """
+    wanted = list(names)
+    for attempt in range(1, READ_ATTEMPTS):
+        try:
+            return read_records(route53, zone, wanted)
+        except AwsError as error:
+            if not error.temporary:
+                raise
+            sleep(attempt)
+    return read_records(route53, zone, wanted)
 
 
 def _read(route53: AwsClient, zone: str, name: str) -> Record | None:
@@ -212,7 +238,7 @@ def submit(
         except AwsError as error:
             # A request without an answer may have been carried out, and its repetition then fails.
             if error.code == "InvalidChangeBatch" or error.uncertain:
-                _settle(route53, zone, changes, before, expected, error, or_others)
+                _settle(route53, zone, changes, before, expected, error, or_others, sleep)
                 return None
             if not error.throttled or attempt == BUSY_ATTEMPTS:
                 raise
@@ -236,9 +262,10 @@ def _settle(
     expected: Mapping[str, str],
     error: AwsError,
     or_others: bool,
+    sleep: Callable[[float], None],
 ) -> None:
     """Read again after a batch that was refused or not answered; return when the records are as wanted."""
-    found = read_records(route53, zone, expected)
+    found = read_patiently(route53, zone, expected, sleep)
     created = [change["ResourceRecordSet"] for change in changes if change["Action"] == "CREATE"]
     # A batch may change nothing but TTLs: then the values say nothing about whether it was carried out.
     ttls = {plain(entry["Name"]): entry["TTL"] for entry in created}
@@ -279,23 +306,33 @@ def wait_insync(
     sleep: Callable[[float], None] = time.sleep,
     look: Callable[[], None] = lambda: None,
 ) -> None:
-    """Poll GetChange until INSYNC: every Route 53 server has the change.
+    """Poll GetChange until INSYNC: every Route 53 server has the change. A poll that fails for a moment is repeated.
 
     Args:
         look: called between two polls; what it raises ends them.
 
     Raises:
         NotConvergedError: still PENDING after `timeout` seconds.
+        AwsError: Route 53 refuses to be asked, or still fails then.
     """
     deadline = clock() + timeout
-    while (status := _status(route53.call("GetChange", Id=change_id))) != "INSYNC":
+    while True:
+        pause = POLL_INTERVAL
+        try:
+            status = _status(route53.call("GetChange", Id=change_id))
+        except AwsError as error:
+            if not error.temporary or clock() >= deadline:
+                raise
+            status, pause = error.code, RETRY_INTERVAL
+        if status == "INSYNC":
+            return
         if clock() >= deadline:
             raise NotConvergedError(
                 f"Route 53 change {change_id}: found {status} after {timeout:.0f} s, expected INSYNC: "
                 "nobody was disconnected; run again"
             )
         look()
-        sleep(POLL_INTERVAL)
+        sleep(pause)
 
 
 def _status(answer: Mapping[str, Any]) -> str:

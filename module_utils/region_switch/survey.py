@@ -28,7 +28,7 @@ _SUFFIXES = (
     *("api.amazonwebservices.eu", "c2s.ic.gov", "api.aws.ic.gov", "sc2s.sgov.gov", "api.aws.scloud"),
     *("cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
 )
-_DATA_ENDPOINT = re.compile(rf"[^.]+([-.]ats)?\.iot\.([^.]+)\.({'|'.join(map(re.escape, _SUFFIXES))})")
+_DATA_ENDPOINT = re.compile(rf"[^.]+([-.]ats)?\.iot(?:-fips)?\.([^.]+)\.({'|'.join(map(re.escape, _SUFFIXES))})")
 # Of the CONNECT and SUBSCRIBE quotas: devices that come back by themselves need some, too.
 ARRIVAL_HEADROOM = 0.9
 # Of the clients of a list that were not found.
@@ -178,7 +178,9 @@ def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -
         # Where those that devices are to go to refuse as well, it is no region's own trouble.
         order = sorted(asking, key=lambda region: region not in desired.values())
         asked = {region: pool.submit(describe_data_endpoint, asking[region]) for region in order}
-        reading = pool.submit(route53.read_records, aws.route53, options.hosted_zone_id, list(desired))
+        # A run that goes on has switched its records.
+        read_records = route53.read_patiently if options.run_id else route53.read_records
+        reading = pool.submit(read_records, aws.route53, options.hosted_zone_id, list(desired))
         locating = pool.submit(_dns_servers, aws, options, list(desired))
         found = reading.result()
         told = {region: _answer(answer.result) for region, answer in asked.items()} | dict.fromkeys(gone, GONE)

@@ -15,6 +15,8 @@ from .runtime import MACHINE, Runtime
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: DeleteConnection per client ID, 1 per second.
 CLIENT_INTERVAL = 1.1
 ATTEMPTS = 6
+# Of one client, where others may be disconnected: it may be one that the caller's permission leaves out.
+FORBIDDEN_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +122,14 @@ class Sweeper:
 def retry_delay(error: AwsError, attempts: int) -> float | None:
     """Seconds until the same request may be tried again, None where that is no use.
 
-    Throttling is not the client's fault and is waited out; other failures are tried ATTEMPTS times. One client ID
-    takes one request per second.
+    Throttling is not the client's fault and is waited out; other failures are tried ATTEMPTS times, what AWS forbids
+    FORBIDDEN_ATTEMPTS times (see `refusals`). One client ID takes one request per second.
 
     Args:
         attempts: failed requests so far, with this one.
     """
     if error.throttled:
         return CLIENT_INTERVAL
-    if error.temporary and attempts < ATTEMPTS:
+    if (error.temporary and attempts < ATTEMPTS) or (error.forbidden and attempts < FORBIDDEN_ATTEMPTS):
         return CLIENT_INTERVAL * attempts
     return None

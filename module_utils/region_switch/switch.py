@@ -76,6 +76,11 @@ WAITING_SECONDS = 1.0
 CLIENTS_SHOWN = 20
 # Clients that come to the old region while others are moved away from it are moved, too; not for ever.
 ROUNDS = 5
+# Fleet indexing follows connections typically within a second
+# (https://docs.aws.amazon.com/iot/latest/developerguide/device-connectivity-status.html): that nobody is left in the
+# old region is believed when it was read twice, so many seconds apart.
+READS_AT_ZERO = 2
+READ_AGAIN_SECONDS = 2.0
 # An interrupted run that is older has little to say about who is where.
 RESUME_SECONDS = 24 * 3600.0
 ROSTER = "clients.sqlite"
@@ -739,7 +744,9 @@ class Run:
         expected |= {record.name: record.value for record in plan.carried}
         comment = f"Move to mode {self.summary.mode}"
         zone = self.options.hosted_zone_id
-        change_id = route53.submit(self.aws.route53_writer, zone, changes, plan.records, expected, comment)
+        change_id = route53.submit(
+            self.aws.route53_writer, zone, changes, plan.records, expected, comment, self.runtime.sleep
+        )
         self.wrote = self.switched = True
         self.homes = dict(plan.desired)
         self.journal.write("switched", change_id=change_id)
@@ -814,24 +821,40 @@ class Run:
         # Of a run that goes on, clients may have come since it paused.
         self._refuse_late(plan)
         evacuation = self._evacuation(plan)
-        percents = waves.parse(self.options.waves)
-        sizes = waves.sizes(self.roster.waiting(), percents)
+        left = {region for region, _ in self.roster.per_route()} | {move.source for move in plan.needed}
+        sizes = waves.sizes(self.roster.waiting(), waves.parse(self.options.waves))
         number = 1
         try:
             for turn in range(ROUNDS):
-                if not turn or sizes:
-                    self.wrote = self.wrote or bool(sizes)
-                    self.summary.sweep["passes"] += bool(sizes)
-                    # Whoever came since is judged with the fleet that has moved, which nobody sends back for it.
-                    moved = self.roster.counts()["misplaced"] - sum(sizes) if turn else 0
-                    number = evacuation.run(sizes, number, moved)
-                    evacuation.watch()
-                    self.moved = True
-                    survey.find_clients(self.aws, self.options, plan.desired, plan.quotas, self.roster, late=True)
-                    self._refuse_late(plan)
-                    sizes = waves.sizes(self.roster.waiting(), percents)
+                self.wrote = self.wrote or bool(sizes)
+                self.summary.sweep["passes"] += bool(sizes)
+                # Whoever came since is judged with the fleet that has moved, which nobody sends back for it.
+                moved = self.roster.counts()["misplaced"] - sum(sizes) if turn else 0
+                number = evacuation.run(sizes, number, moved)
+                evacuation.watch()
+                self.moved = True
+                if not (sizes := self._came_since(plan, left)):
+                    break
         finally:
             self._count_sweep(evacuation)
+
+    def _came_since(self, plan: Plan, left: set[str]) -> list[int]:
+        """Look who has come to a region that was left, and return the waves that they are moved in: none where nobody
+        has, which one reading of an index that lags does not say.
+
+        Raises:
+            SwitchError: of `_refuse_late`.
+        """
+        limits = plan.quotas
+        for reading in range(READS_AT_ZERO if self.options.discovery == "index" else 1):
+            if reading:
+                self.runtime.sleep(READ_AGAIN_SECONDS)
+                limits = {region: quota for region, quota in plan.quotas.items() if region in left}
+            survey.find_clients(self.aws, self.options, plan.desired, limits, self.roster, late=True)
+            self._refuse_late(plan)
+            if sizes := waves.sizes(self.roster.waiting(), waves.parse(self.options.waves)):
+                return sizes
+        return []
 
     def _refuse_late(self, plan: Plan) -> None:
         """Stop before clients that the plan did not know are disconnected beyond what was approved, or the limits.
@@ -848,9 +871,10 @@ class Run:
             planned = self.roster.planned()
             reasons += [
                 f"{count} clients to {target} that were not approved, expected "
-                f"{self.options.approval_drift:g} % of {planned.get(target, 0)} at most"
+                f"{approval.tolerated(planned.get(target, 0), self.options.approval_drift):g} at most, for "
+                f"{self.options.approval_drift:g} % of {planned.get(target, 0)}"
                 for target, count in sorted(late.items())
-                if count > planned.get(target, 0) * self.options.approval_drift / 100
+                if count > approval.tolerated(planned.get(target, 0), self.options.approval_drift)
             ]
         if reasons:
             self.summary.outcome = "partial"
@@ -882,6 +906,8 @@ class Run:
         again = self.roster.count("kicks > 1")
         sweep["calls"], sweep["throttled"] = calls, evacuation.sweeper.throttled
         sweep["passes"] += bool(again)
+        if evacuation.forbidden:
+            self.notes.append(f"{evacuation.forbidden} DeleteConnection requests were refused (403) and tried again")
         # Two clients that were told within 10 ms are no 200 per second, which would look like a broken quota.
         sweep["rate"] = round(evacuation.told / max(1.0, evacuation.seconds), 1)
 

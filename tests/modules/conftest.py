@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from ansible.module_utils.region_switch import switch
 from ansible.module_utils.region_switch.html_report import pictures
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -125,6 +126,13 @@ def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Let reports have no pictures, which take a second each, but where a test asks for `pictures`."""
     if "pictures" not in request.fixturenames:
         monkeypatch.setattr(pictures, "draw", lambda *_: (pictures.Charts(), []))
+
+
+@pytest.fixture(autouse=True)
+def no_second_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a move read the index once more without a wait: nobody comes to the old region meanwhile but where a test
+    lets somebody."""
+    monkeypatch.setattr(switch, "READ_AGAIN_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -176,7 +176,7 @@ CALLS: dict[str, Callable[[Aws], object]] = {
     "GetPolicy": lambda account: account.iot[REGION].find("GetPolicy", policyName="a"),
     "UpdateThing": lambda account: account.iot[REGION].call("UpdateThing", thingName="a"),
     "ListResourceRecordSets": lambda account: route53.read_records(account.route53, ZONE, ["a.example.com"]),
-    "GetChange": lambda account: route53.wait_insync(account.route53, "C1", 1.0),
+    "GetChange": lambda account: route53.wait_insync(account.route53, "C1", 0.0),
     "GetHostedZone": lambda account: route53.name_servers(account.route53, ZONE),
 }
 

@@ -139,6 +139,23 @@ def test_search_comes_in_pages(iot: Any) -> None:
     assert found == [names[:3], names[3:6], names[6:]]
 
 
+def test_changed_index_answers_nothing_until_it_is_built(aws_api: AwsApi, iot: Any) -> None:
+    aws_api.settings(index_building_seconds=600)
+    _index(iot)
+    assert iot.describe_index(indexName="AWS_Things")["indexStatus"] == "BUILDING"
+    for call in (iot.search_index, iot.get_statistics):
+        assert _error(call, queryString="connectivity.connected:true") == (400, "IndexNotReadyException")
+
+    aws_api.settings(index_building_seconds=0)
+    assert iot.describe_index(indexName="AWS_Things")["indexStatus"] == "ACTIVE"
+    assert iot.search_index(queryString="connectivity.connected:true")["things"] == []
+
+    aws_api.settings(index_building_seconds=600)
+    aws_api.reset()
+    aws_api.settings(index_building_seconds=600)
+    assert _error(iot.describe_index, indexName="AWS_Things") == (404, "ResourceNotFoundException")
+
+
 def test_index_answers_what_was_a_while_ago(aws_api: AwsApi, iot: Any, data: Any) -> None:
     _index(iot)
     iot.create_thing(thingName="client_01")

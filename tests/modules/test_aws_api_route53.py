@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.modules.conftest import HOSTED_ZONE_ID, NAME_SERVERS, AwsApi
@@ -40,6 +41,18 @@ def test_change_is_pending_before_it_is_in_sync(aws_api: AwsApi, route53: Any) -
     assert route53.get_change(Id=change["Id"])["ChangeInfo"]["Status"] == "PENDING"
     aws_api.settings(insync_delay_seconds=0)
     assert route53.get_change(Id=change["Id"])["ChangeInfo"]["Status"] == "INSYNC"
+
+
+def test_batch_is_refused_while_another_one_of_the_zone_is_pending(aws_api: AwsApi, route53: Any) -> None:
+    aws_api.settings(insync_delay_seconds=3600, one_change_at_a_time=True)
+    _batch(route53, _change("CREATE", OLD))
+    once = boto3.client("route53", config=Config(retries={"total_max_attempts": 1}))
+    with pytest.raises(ClientError, match="PriorRequestNotComplete") as caught:
+        _batch(once, _change("CREATE", OLD, name="mqtt2.example.com."))
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+    aws_api.settings(insync_delay_seconds=0)
+    _batch(route53, _change("CREATE", OLD, name="mqtt2.example.com."))
 
 
 def test_delete_and_create_in_one_batch_move_a_record(route53: Any) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import boto3
 import pytest
+from ansible.module_utils.region_switch import fleet as engine
 from ansible.module_utils.region_switch import quotas
 from ansible.module_utils.region_switch.aws import Aws
 from ansible.module_utils.region_switch.fleet import Client, Source, known, stream
 
 from .conftest import REGIONS, AwsApi
-from .modules import error_of, run_ok
+from .modules import error_of, last_request, run_ok
 
 OLD, NEW = REGIONS
 ENDPOINTS = ["mqtt1.example.com", "mqtt2.example.com"]
@@ -51,6 +52,20 @@ def endpoints(source: Source) -> dict[str, str]:
     clients = found(source)
     assert all(client.region == OLD and client.connected_since > 0 for client in clients)
     return {client.client_id: client.endpoint for client in clients}
+
+
+def test_index_that_refuses_a_next_page_is_read_from_the_start(fleet: AwsApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PAGE_SIZE", 2)
+    refusal = {"kind": "error", "status": 400, "code": "InvalidRequestException", "containing": "nextToken"}
+    fleet.faults({**refusal, "operation": "SearchIndex", "region": OLD, "times": 1})
+    last = last_request(fleet)
+
+    assert {client.client_id for client in found(Source("index", "mqtt_endpoint"))} == {
+        "client_01",
+        "client_02",
+        "client_03",
+    }
+    assert fleet.operations(last).count("SearchIndex") == 5
 
 
 @pytest.mark.parametrize("kind", ["index", "things"])

@@ -488,10 +488,91 @@ def test_missing_permission_is_named_and_the_other_checks_go_on(
     assert [finding.check for finding in reasons if finding not in missing] == ["server_certificate"]
 
 
-def test_failing_deletion_is_no_missing_permission(ready: World) -> None:
+def test_failing_deletion_is_no_missing_permission(ready: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "TRY_INTERVAL", 0.0)
     ready.aws_api.faults({"operation": "DeleteConnection", "kind": "error", "status": 500})
 
-    assert ready.reasons() == []
+    found = ready.check()
+
+    assert {(each.check, each.blocking, each.region) for each in found} == {
+        ("connection_api", False, OLD),
+        ("connection_api", False, NEW),
+    }
+
+
+ODD = [
+    ({"status": 400, "code": "InvalidRequestException"}, {OLD, NEW}),
+    # Not the 404 of a client that is not connected.
+    ({"status": 404, "code": "NotFoundException"}, {OLD, NEW}),
+    # A region that is left may be half dead.
+    ({"status": 503, "code": "ServiceUnavailableException"}, {NEW}),
+]
+
+
+@pytest.mark.parametrize(("answer", "regions"), ODD, ids=[case[0]["code"] for case in ODD])
+def test_connection_api_that_knows_not_that_a_client_is_unknown(
+    ready: World, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], regions: set[str]
+) -> None:
+    monkeypatch.setattr(preflight, "TRY_INTERVAL", 0.0)
+    ready.aws_api.faults({"operation": "GetConnection", "kind": "error", **answer})
+
+    found = ready.reasons()
+
+    assert {(each.check, each.region) for each in found} == {("connection_api", region) for region in regions}
+    assert all(each.found.startswith(f"GetConnection: {answer['code']}") for each in found)
+
+
+@pytest.mark.parametrize("status", [403, 429, 500])
+def test_single_refusal_says_nothing_of_the_connection_api(
+    ready: World, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(preflight, "TRY_INTERVAL", 0.0)
+    code = {403: "ForbiddenException", 429: "ThrottlingException", 500: "InternalFailureException"}[status]
+    fault = {"kind": "error", "status": status, "code": code, "times": preflight.TRIES - 1}
+    ready.aws_api.faults(*({"operation": each, **fault} for each in ("GetConnection", "DeleteConnection")))
+
+    assert ready.check() == []
+
+
+INDEXES = [
+    ("OFF", "OFF", "thingIndexingMode OFF, thingConnectivityIndexingMode OFF"),
+    ("REGISTRY", "OFF", "thingIndexingMode REGISTRY, thingConnectivityIndexingMode OFF"),
+]
+
+
+@pytest.mark.parametrize("region", [OLD, NEW])
+@pytest.mark.parametrize(("things", "connectivity", "found"), INDEXES)
+def test_index_that_does_not_know_who_is_connected(
+    ready: World, things: str, connectivity: str, found: str, region: str
+) -> None:
+    modes = {"thingIndexingMode": things, "thingConnectivityIndexingMode": connectivity}
+    iot(region).update_indexing_configuration(thingIndexingConfiguration=modes)
+
+    reasons = [each for each in ready.reasons() if each.check == "fleet_index"]
+
+    assert [(each.region, each.found) for each in reasons] == [(region, found)]
+
+
+def test_index_that_is_still_built_is_no_matter_where_nobody_asks_it(ready: World) -> None:
+    ready.aws_api.settings(index_building_seconds=600)
+
+    reasons = [each for each in ready.reasons() if each.check == "fleet_index"]
+
+    assert sorted((each.region, each.found) for each in reasons) == [
+        (NEW, "the index BUILDING"),
+        (OLD, "the index BUILDING"),
+    ]
+    ready.settings = replace(ready.settings, index=False)
+    assert ready.check() == []
+
+
+def test_index_of_a_region_that_is_half_dead_keeps_nobody_from_leaving(ready: World) -> None:
+    fault = {"operation": "GetIndexingConfiguration", "kind": "error", "status": 500}
+    ready.aws_api.faults({**fault, "region": OLD})
+    assert [(each.check, each.blocking) for each in ready.check()] == [("fleet_index", False)]
+
+    ready.aws_api.faults({**fault, "region": NEW})
+    assert [(each.check, each.region) for each in ready.reasons()] == [("fleet_index", NEW)]
 
 
 def test_check_that_cannot_be_made_is_a_reason(ready: World) -> None:
@@ -543,6 +624,16 @@ def test_both_regions_are_ready(options: dict[str, Any], aws_api: AwsApi) -> Non
 
     assert (done["ready"], done["changed"], done["findings"], done["lines"]) == (True, False, [], [])
     assert aws_api.writes(last) == []
+
+
+def test_regions_without_an_index_are_not_ready(options: dict[str, Any]) -> None:
+    for region in (OLD, NEW):
+        iot(region).update_indexing_configuration(thingIndexingConfiguration={"thingIndexingMode": "OFF"})
+
+    done = run_ok("iot_readiness_info", options)
+
+    assert not done["ready"]
+    assert {each["region"] for each in done["findings"] if each["check"] == "fleet_index"} == {OLD, NEW}
 
 
 def test_region_that_holds_the_endpoint_is_checked_too(options: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import iot_readiness_info
+import iot_region_switch
 import pytest
 import yaml
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -51,6 +53,18 @@ def test_no_variable_of_a_role_is_without_effect(role: Path) -> None:
     read = set(re.findall(r"\w+", "\n".join([*(path.read_text() for path in files), *values])))
 
     assert documented(role) - SHARED - CHECKED_ONLY - read == set()
+
+
+@pytest.mark.parametrize(
+    ("role", "module"),
+    [("failover", iot_region_switch), ("readiness", iot_readiness_info)],
+    ids=lambda each: str(each)[:9],
+)
+def test_every_option_of_a_module_can_be_set_by_its_role(role: str, module: Any) -> None:
+    """One that reaches the module by no variable would keep its default whatever the inventory says."""
+    tasks = (ROLES[0].parent / role / "tasks" / "main.yml").read_text()
+    said = set(re.findall(r"^ +([a-z_]+): ", tasks, flags=re.MULTILINE))
+    assert set(module.ARGUMENT_SPEC) - said == set()
 
 
 @pytest.mark.parametrize(

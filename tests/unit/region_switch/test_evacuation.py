@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch import evacuation as engine
-from ansible.module_utils.region_switch import landing
+from ansible.module_utils.region_switch import landing, refusals
 from ansible.module_utils.region_switch.errors import AwsError, SwitchError
 from ansible.module_utils.region_switch.evacuation import Evacuation, Guard, Limits, UnprovenError, WaveError, Witness
 from ansible.module_utils.region_switch.fleet import Client
@@ -209,7 +209,8 @@ def test_a_client_that_aws_cannot_disconnect_is_a_straggler_with_its_reason(move
     assert set(move.fleet.connected[NEW]) == {"fine"}
 
 
-def test_a_missing_permission_ends_it_at_once(move: Move) -> None:
+def test_a_missing_permission_ends_it(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "SECONDS", 0.0)
     move.clients(*(f"c{number}" for number in range(500)))
     move.fleet.refuse = lambda operation, _: (
         aws_error("ForbiddenException", 403) if operation == "DeleteConnection" else None

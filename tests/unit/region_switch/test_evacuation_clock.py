@@ -25,7 +25,7 @@ from ansible.module_utils.region_switch.evacuation import (
 from ansible.module_utils.region_switch.fleet import Client
 from ansible.module_utils.region_switch.landing import Sighting
 from ansible.module_utils.region_switch.roster import Passenger
-from ansible.module_utils.region_switch.sweep import Told
+from ansible.module_utils.region_switch.sweep import FORBIDDEN_ATTEMPTS, Told
 
 from .fakes import aws_error
 from .scripted import ENDPOINT, EPOCH, NEW, OLD, SINCE, World
@@ -506,17 +506,52 @@ def test_one_request_that_was_fulfilled_shows_that_not_everybody_is_refused(worl
     assert len(world.steps("delete_connection_failed")) == 40
 
 
-def test_a_missing_permission_ends_it_with_the_first_answer(world: World) -> None:
-    world.limits = Limits(0.0, 1, 20.0, 0.0)
-    world.tells = {name: [DENIED] for name in names(3)}
-    world.clients(*names(3))
+@pytest.mark.parametrize("clients", [1, 3, 100])
+def test_a_permission_that_is_missing_for_everybody_ends_it_within_seconds(world: World, clients: int) -> None:
+    world.interval = 0.25
+    world.tells = {name: [DENIED] * 9 for name in names(clients)}
+    world.clients(*names(clients))
     with pytest.raises(AwsError) as ended:
         world.run()
     assert ended.value is DENIED
-    (failed,) = world.steps("delete_connection_failed")
+    assert world.clock() < 1010
+    failed = world.steps("delete_connection_failed")[-1]
     row = world.row(failed["client_id"])
-    assert (row["state"], row["attempts"], row["note"]) == ("waiting", 1, str(DENIED))
+    assert (row["state"], row["note"]) == ("waiting", str(DENIED))
     assert world.switched == ["start", "stop"]
+
+
+def test_credentials_that_have_expired_end_it_with_the_first_answer(world: World) -> None:
+    expired = aws_error("ExpiredTokenException", 403)
+    world.tells = {name: [expired] for name in names(3)}
+    world.limits = Limits(0.0, 1, 20.0, 0.0)
+    world.clients(*names(3))
+    with pytest.raises(AwsError) as ended:
+        world.run()
+    assert ended.value is expired
+    assert len(world.told) == 1
+
+
+def test_single_refusals_are_tried_again_and_noted(world: World) -> None:
+    """The data plane forbids now and then what it allows."""
+    every = names(40)
+    world.tells = {name: [DENIED] for name in every[::4]}
+    world.clients(*every)
+    world.run(1, 39)
+    assert world.roster.counts()["landed"] == 40
+    assert world.evacuation.forbidden == 10
+    assert {step["client_id"] for step in world.steps("delete_connection_failed")} == set(every[::4])
+
+
+def test_a_client_that_the_permission_leaves_out_does_not_hold_up_the_others(world: World) -> None:
+    world.tells = {"strange": [DENIED] * 99}
+    world.limits = Limits(100.0, 1000, 20.0, 0.0)
+    world.clients("strange", *names(200))
+    world.interval = 0.1
+    world.run(201)
+    assert world.roster.counts()["landed"] == 200
+    assert sum(name == "strange" for _, name in world.told) == FORBIDDEN_ATTEMPTS
+    assert world.row("strange")["note"] == str(DENIED)
 
 
 def failing(world: World, fine: int, error: AwsError = FAILED, clients: int = 100) -> None:

@@ -8,9 +8,12 @@ import pytest
 from ansible.module_utils.region_switch import evidence
 from ansible.module_utils.region_switch.evidence import Evidence
 from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.plan import Move
+from ansible.module_utils.region_switch.plan import Move, build_moves
 from ansible.module_utils.region_switch.roster import Roster
-from ansible.module_utils.region_switch.survey import region_of
+from ansible.module_utils.region_switch.route53 import Record
+from ansible.module_utils.region_switch.survey import _endpoints, region_of
+
+from .fakes import aws_error
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 ONE, TWO = "mqtt1.example.com", "mqtt2.example.com"
@@ -119,6 +122,12 @@ def test_listed_clients_that_were_not_found_are_counted_once_and_named(tmp_path:
         ("a1-ats.iot.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
         ("a1-ats.iot.us-east-1.api.aws", "us-east-1"),
         ("a1.iot.us-east-1.amazonaws.com", "us-east-1"),
+        ("a3lk6rh9example.ats.iot.cn-northwest-1.amazonaws.com.cn", "cn-northwest-1"),
+        ("a3lk6rh9example-ats.iot.cn-north-1.api.amazonwebservices.com.cn", "cn-north-1"),
+        ("a3lk6rh9example.ats.iot.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
+        ("a3lk6rh9example-ats.iot.eusc-de-east-1.api.amazonwebservices.eu", "eusc-de-east-1"),
+        ("a3lk6rh9example.ats.iot.eu-central-1.api.aws", "eu-central-1"),
+        ("a3lk6rh9example-ats.iot-fips.us-gov-east-1.amazonaws.com", "us-gov-east-1"),
         ("a1-ats.iot.us-east-1.amazonaws.com.example.com", None),
         ("a1-ats.iot.us-east-1.example.com", None),
         ("us-east-1.amazonaws.com", None),
@@ -126,3 +135,24 @@ def test_listed_clients_that_were_not_found_are_counted_once_and_named(tmp_path:
 )
 def test_region_of_an_endpoint_in_every_partition(host: str, region: str | None) -> None:
     assert region_of(host) == region
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a3lk6rh9example.ats.iot.cn-north-1.amazonaws.com.cn",
+        "a3lk6rh9example-ats.iot.eusc-de-east-1.amazonaws.eu",
+        "a3lk6rh9example-ats.iot.eu-west-1.api.aws",
+    ],
+)
+def test_dead_region_of_any_partition_can_be_left(host: str) -> None:
+    """Its endpoint is in its records alone: nobody else says what it is."""
+    region = host.split(".iot.")[1].split(".")[0]
+    record = Record("mqtt1.example.com", host, 0, {})
+    dead = aws_error("NoAnswer", 0)
+
+    hosts, reasons = _endpoints({region: dead, "other": "a3-ats.iot.other.example"}, {"mqtt1.example.com": record})
+
+    assert hosts == {region: host, "other": "a3-ats.iot.other.example"}
+    assert list(reasons) == [region]
+    assert build_moves({record.name: "other"}, {record.name: record}, hosts) == [Move(record.name, region, "other")]

@@ -88,6 +88,46 @@ def test_every_page_is_read() -> None:
     assert clients == [Client("client_01", ENDPOINT, REGION, 5.0), Client("client_02", ENDPOINT, REGION, 0.0)]
 
 
+def refusing_pages(times: int, pages: int = 4) -> tuple[Answer, list[int]]:
+    """An index that changes while it is read: its last page is refused so many times."""
+    read, left = index(*[[thing(f"client_{number}")] for number in range(pages)]), [times]
+
+    def answer(operation: str, nextToken: str = "0", **rest: Any) -> Any:  # noqa: N803 - AWS's name
+        if nextToken == str(pages - 1) and left[0]:
+            left[0] -= 1
+            return aws_error("InvalidRequestException", 400)
+        return read(operation, nextToken=nextToken, **rest)
+
+    return answer, left
+
+
+def test_index_that_changes_while_it_is_read_is_read_again_from_the_start() -> None:
+    answer, left = refusing_pages(fleet.READINGS - 1)
+
+    assert {client.client_id for client in found(answer)} == {f"client_{number}" for number in range(4)}
+    assert left == [0]
+
+
+def test_index_that_changes_all_the_time_is_not_read_for_ever() -> None:
+    answer, left = refusing_pages(99)
+
+    with pytest.raises(SwitchError, match=f"found the next page refused {fleet.READINGS} times .*: run again when"):
+        found(answer)
+    assert left == [99 - fleet.READINGS]
+
+
+def test_first_page_that_is_refused_is_no_change_of_the_index() -> None:
+    asked: list[str] = []
+
+    def answer(operation: str, **_: Any) -> Any:
+        asked.append(operation)
+        return aws_error("InvalidRequestException", 400)
+
+    with pytest.raises(SwitchError, match="expected an ACTIVE index with connectivity"):
+        found(answer)
+    assert len(asked) == 1
+
+
 def test_quota_of_search_index_is_kept(clock: Clock) -> None:
     begun = clock()
 
@@ -224,6 +264,18 @@ def test_error_in_one_region_ends_the_others(source: Source) -> None:
             pass
 
     assert_workers_end(before)
+
+
+def test_single_refusal_of_the_data_plane_is_asked_again() -> None:
+    forbidden = aws_error("ForbiddenException", 403)
+    answers = {"DescribeThing": [{}], "GetConnection": [{"connected": True}, forbidden, forbidden]}
+    (client,) = found(lambda operation, **_: answers[operation].pop(), Source("clients", "mqtt_endpoint", ["a"]))
+    assert client.client_id == "a"
+
+    answers = {"GetConnection": [forbidden] * 9}
+    with pytest.raises(AwsError, match="IAM"):
+        found(lambda operation, **_: answers[operation].pop(), Source("clients", "mqtt_endpoint", ["a"]))
+    assert len(answers["GetConnection"]) == 9 - fleet.FORBIDDEN_ATTEMPTS
 
 
 @pytest.mark.parametrize("source", [INDEX, Source("clients", "mqtt_endpoint", [f"client_{n}" for n in range(20_000)])])

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible.module_utils.region_switch import refusals
 from ansible.module_utils.region_switch.connection_state import NOT_CONNECTED
 from ansible.module_utils.region_switch.errors import AwsError
 from ansible.module_utils.region_switch.landing import (
@@ -76,8 +77,30 @@ def test_a_dead_region_is_not_asked_and_the_target_is_proof() -> None:
 
 
 def test_a_missing_permission_is_an_error() -> None:
+    clock = Clock()
+    looking = looker(NOWHERE, aws_error("ForbiddenException", 403), clock)
+    for _ in range(refusals.FEWEST - 1):
+        assert looking.look(TOLD) == Sighting(None, NOT_CONNECTED)
+        clock.now += refusals.SECONDS
     with pytest.raises(AwsError, match="IAM"):
-        looker(NOWHERE, aws_error("ForbiddenException", 403)).look(TOLD)
+        looking.look(TOLD)
+
+
+def test_single_refusals_leave_open_where_a_client_is() -> None:
+    clock, answers = Clock(), [aws_error("ForbiddenException", 403), GONE] * 20
+    data: Any = {OLD: FakeAws(lambda *_, **__: answers.pop()), NEW: FakeAws(lambda *_, **__: connected(1000.2))}
+    looking = Looker(data, RATES, (), on(clock))
+    seen = []
+    for _ in range(40):
+        clock.now += refusals.SECONDS
+        seen.append(looking.look(TOLD).landed)
+    assert seen == [True, False] * 20
+    assert looking.trouble is not None
+
+
+def test_expired_credentials_are_an_error_at_once() -> None:
+    with pytest.raises(AwsError, match="log in again"):
+        looker(NOWHERE, aws_error("ExpiredToken", 403)).look(TOLD)
 
 
 @pytest.mark.parametrize("skipped", [True, False])

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError, RefusedError
 from ansible.module_utils.region_switch.route53 import (
+    READ_ATTEMPTS,
     Record,
     compare_and_swap,
+    read_patiently,
     read_records,
     record_set,
     submit,
@@ -91,6 +93,54 @@ def test_change_that_stays_pending_is_bounded() -> None:
 
     with pytest.raises(NotConvergedError, match="found PENDING after 30 s, expected INSYNC"):
         wait_insync(aws, "C1", 30, clock, clock.sleep)
+
+
+@pytest.mark.parametrize(("code", "status"), [("Throttling", 400), ("ServiceUnavailable", 503), ("NoAnswer", 0)])
+def test_poll_that_fails_for_a_moment_is_repeated(code: str, status: int) -> None:
+    clock = Clock()
+    answers: list[Any] = [{"ChangeInfo": {"Status": "INSYNC"}}, *[aws_error(code, status)] * 20]
+    wait_insync(FakeAws(lambda *_, **__: answers.pop()), "C1", 300, clock, clock.sleep)
+    assert not answers
+
+
+def test_polls_that_fail_to_the_end_are_an_error() -> None:
+    clock = Clock()
+    begun = clock()
+    with pytest.raises(AwsError, match="Throttling"):
+        wait_insync(FakeAws(lambda *_, **__: aws_error("Throttling", 400)), "C1", 300, clock, clock.sleep)
+    assert clock() - begun >= 300
+
+
+def test_poll_that_is_forbidden_is_an_error_at_once() -> None:
+    answers = [aws_error("AccessDenied", 403)]
+    with pytest.raises(AwsError, match="IAM"):
+        wait_insync(FakeAws(lambda *_, **__: answers.pop()), "C1", 300, Clock(), Clock().sleep)
+
+
+@pytest.mark.parametrize("failures", [1, READ_ATTEMPTS - 1])
+def test_records_are_read_again_where_a_batch_had_no_answer(failures: int) -> None:
+    """Whether it was carried out has to be known."""
+    troubles = [aws_error("ServiceUnavailable", 503)] * failures
+
+    def answer(operation: str, **_: Any) -> Any:
+        if operation == "ChangeResourceRecordSets":
+            return aws_error("NoAnswer", 0)
+        return troubles.pop() if troubles else {"ResourceRecordSets": [record_set(NAME, NEW, 0)]}
+
+    assert send(FakeAws(answer)) is None
+
+
+def test_reading_again_ends_when_it_is_forbidden_or_fails_every_time() -> None:
+    clock = Clock()
+    for error, most in ((aws_error("AccessDenied", 403), 1), (aws_error("NoAnswer", 0), READ_ATTEMPTS)):
+        answers = [error] * 9
+
+        def answer(*_: Any, answers: list[AwsError] = answers, **__: Any) -> Any:
+            return answers.pop()
+
+        with pytest.raises(AwsError, match=error.code):
+            read_patiently(FakeAws(answer), "Z1", [NAME], clock.sleep)
+        assert len(answers) == 9 - most
 
 
 def test_swap_keeps_what_else_the_record_has() -> None:

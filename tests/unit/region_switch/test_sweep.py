@@ -152,7 +152,12 @@ def test_throttling_is_waited_out_for_ever() -> None:
     assert retry_delay(aws_error("ThrottlingException", 429), 1000) == CLIENT_INTERVAL
 
 
-@pytest.mark.parametrize(("code", "status"), [("ForbiddenException", 403), ("InvalidRequestException", 400)])
+def test_what_is_forbidden_is_tried_a_few_times() -> None:
+    delays = [retry_delay(aws_error("ForbiddenException", 403), attempts) for attempts in (1, 2, 3, 4)]
+    assert delays == pytest.approx([1.1, 2.2, 3.3, None])
+
+
+@pytest.mark.parametrize(("code", "status"), [("ExpiredToken", 403), ("InvalidRequestException", 400)])
 def test_refusals_are_not_tried_again(code: str, status: int) -> None:
     assert retry_delay(aws_error(code, status), 1) is None
 

@@ -95,12 +95,12 @@ def swapped(world: World) -> None:
 
 def others_in_their_place(world: World) -> None:
     """As many clients as were approved, but others."""
-    fleet(world, 0, 0, 0)
+    fleet(world, 0, 0, 0, 0, 0)
     command = Command("2", approval=True, drift=34.0)
     token = str(world.carry_out(replace(command, check=True)).result["token"])
-    for number in (0, 1):
+    for number in range(4):
         world.account.devices[f"device{number}"].switch_off()
-        world.account.add(f"device{number + 4}", ENDPOINTS[0], OLD)
+        world.account.add(f"device{number + 5}", ENDPOINTS[0], OLD)
     world.carry_out(replace(command, token=token))
 
 

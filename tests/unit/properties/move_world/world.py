@@ -31,7 +31,6 @@ from ansible.module_utils.region_switch import (
     preflight,
     report,
     roster,
-    route53,
     survey,
     switch,
 )
@@ -271,7 +270,7 @@ class World:
         scheduler = self.scheduler
         pool = partial(Pool, scheduler)
         clock = SimpleNamespace(monotonic=lambda: scheduler.time, time=self._wall, sleep=scheduler.sleep)
-        append, submit = journal.Journal._append, route53.submit
+        append = journal.Journal._append
 
         def appending(this: Any, step: str, *rest: Any, **named: Any) -> None:
             process = scheduler.current.process
@@ -301,7 +300,6 @@ class World:
             (journal.Journal, {"_append": appending}),
             (report, {"time": clock, "datetime": SimpleNamespace(now=self._now),
                       "secrets": SimpleNamespace(token_hex=lambda _: f"{next(self._named):04x}")}),
-            (route53, {"submit": partial(submit, sleep=scheduler.sleep)}),
         ]  # fmt: skip
         for place, values in places:
             for name, value in values.items():
@@ -472,7 +470,8 @@ class World:
             for name in run.sent
             if run.desired[self.account.devices[name].endpoint] == target and (name, target) not in leaving
         }
-        if len(others) > approved.to(target) * run.command.drift / 100:
+        share = run.command.drift / 100
+        if len(others) > (max(3, approved.to(target) * share) if share else 0):
             self.untrue(
                 run, f"{', '.join(sorted(others))} left for {target}, {approved.to(target)} others were approved"
             )
