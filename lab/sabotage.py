@@ -32,7 +32,7 @@ from lab import dns as lab_dns
 from lab.errors import LabError
 from lab.topology import Node
 
-ENDPOINTS = ("mqtt1.example.com", "mqtt2.example.com")
+ENDPOINTS = topology.ENDPOINTS
 # Whose record, domain or certificate it is where only one is hit.
 ENDPOINT, CLIENT_ID = "mqtt2.example.com", "client_02"
 CERTIFICATES = topology.REPOSITORY / "certs"

@@ -21,7 +21,7 @@ from ansible.module_utils.region_switch.preflight import Question, Settings
 from cryptography.hazmat.primitives import serialization
 
 from .address_server import address_server
-from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi
+from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi, validation_arn
 from .modules import last_request, run_ok
 from .mqtt_server import Authority, Manners, Pair, mqtt_server
 from .zone_server import zone_server
@@ -140,7 +140,10 @@ def add_domain(region: str, server: Pair) -> None:
     certificate, key = server.certificate.read_bytes(), server.key.read_bytes()
     acm = boto3.client("acm", region_name=region).import_certificate(Certificate=certificate, PrivateKey=key)
     iot(region).create_domain_configuration(
-        domainConfigurationName="any-name", domainName=ENDPOINT, serverCertificateArns=[acm["CertificateArn"]]
+        domainConfigurationName="any-name",
+        domainName=ENDPOINT,
+        serverCertificateArns=[acm["CertificateArn"]],
+        validationCertificateArn=validation_arn(region, ENDPOINT),
     )
 
 
