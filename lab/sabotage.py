@@ -265,6 +265,8 @@ def _issue(name: str, until: datetime) -> tuple[bytes, bytes]:
         .not_valid_before(datetime.now(UTC) - timedelta(days=1))
         .not_valid_after(until)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        # ACM takes no certificate under the same ARN that may be used for less.
+        .add_extension(x509.KeyUsage(True, False, True, False, False, False, False, False, False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(signer, hashes.SHA256())
     )

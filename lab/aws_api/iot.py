@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -199,10 +200,11 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         name = self._get_param("domainConfigurationName")
         configuration = self.iot_backend.describe_domain_configuration(name)
         details = self._stand_in.domain_details(self.region).get(name, {})
+        changed = configuration.last_status_change_date - timedelta(seconds=self._stand_in.settings.status_age_seconds)
         return ActionResult(
             configuration.to_description_dict()
             | details
-            | {"serverCertificates": self._server_certificates(configuration)}
+            | {"lastStatusChangeDate": changed, "serverCertificates": self._server_certificates(configuration)}
         )
 
     def _server_certificates(self, configuration: FakeDomainConfiguration) -> list[dict[str, Any]]:

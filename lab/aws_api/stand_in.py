@@ -46,6 +46,7 @@ class Settings:
         page_size: most elements of a list that an answer has, whatever is asked for.
         serving_delay_seconds: how long after a domain configuration was made its name is not served: AWS says up to 60
             minutes (https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html).
+        status_age_seconds: how much longer ago than they did domain configurations say that their status changed.
         reconnect: where a deleted client appears again.
     """
 
@@ -56,6 +57,7 @@ class Settings:
     every_quota: bool = True
     page_size: int | None = None
     serving_delay_seconds: float = 0.0
+    status_age_seconds: float = 0.0
     reconnect: dict[str, str] = field(default_factory=dict)
 
 
@@ -196,8 +198,11 @@ class StandIn:
         iot, acm = iot_backends[account_id][region], acm_backends[account_id][region]
         certificates = {self.configuration.regions[region].ats_endpoint: self._own_certificates[region]}
         for configuration in iot.domain_configurations.values():
-            name = configuration.domain_configuration_name
-            if configuration.domain_configuration_status != "ENABLED" or not self._is_served(region, name):
+            if configuration.domain_configuration_status != "ENABLED":
+                continue
+            if not self._is_served(region, configuration.domain_configuration_name):
+                # Devices that ask for the name are shown the region's own certificate.
+                certificates[configuration.domain_name] = self._own_certificates[region]
                 continue
             for item in configuration.server_certificates:
                 bundle = acm._certificates.get(item["serverCertificateArn"])
