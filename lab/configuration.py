@@ -133,6 +133,7 @@ def aws_api_file(state: Path) -> File:
             for node, lag in servers
         ],
         "insync_delay_seconds": INSYNC_DELAY,
+        "public_certificates": topology.ENDPOINTS,
     }
     return File(state / "aws" / "config.json", json.dumps(content, indent=2) + "\n")
 

@@ -32,7 +32,7 @@ from lab import dns as lab_dns
 from lab.errors import LabError
 from lab.topology import Node
 
-ENDPOINTS = ("mqtt1.example.com", "mqtt2.example.com")
+ENDPOINTS = topology.ENDPOINTS
 # Whose record, domain or certificate it is where only one is hit.
 ENDPOINT, CLIENT_ID = "mqtt2.example.com", "client_02"
 CERTIFICATES = topology.REPOSITORY / "certs"
@@ -265,6 +265,8 @@ def _issue(name: str, until: datetime) -> tuple[bytes, bytes]:
         .not_valid_before(datetime.now(UTC) - timedelta(days=1))
         .not_valid_after(until)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        # ACM takes no certificate under the same ARN that may be used for less.
+        .add_extension(x509.KeyUsage(True, False, True, False, False, False, False, False, False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(signer, hashes.SHA256())
     )

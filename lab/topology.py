@@ -17,6 +17,8 @@ NETWORK = IPv4Network("198.18.83.0/24")
 BRIDGE = "mqttlab0"
 CONTROLLER = IPv4Address("198.18.83.1")
 
+# What devices connect to. From the beginning ACM has a public certificate for each, as if an operator had requested it.
+ENDPOINTS = ("mqtt1.example.com", "mqtt2.example.com")
 ACCOUNT_ID = "123456789012"
 # The AWS API stand-in is on loopback: a command that finds no lab is refused at once, and nothing leaves the machine.
 AWS_API_ADDRESS = IPv4Address("127.0.0.1")

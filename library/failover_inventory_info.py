@@ -38,6 +38,8 @@ options:
       - The hosted zone has to be one that O(resolvers) ask, as far as they tell. It is public, the name servers that
         they know for it are its own, and no endpoint is below a delegation in it. Without O(resolvers) none is asked,
         with an empty list the system's are.
+      - An endpoint that a region does not serve yet has to have a server certificate of a public CA there, or a public
+        certificate that proves whose the name is.
       - O(hosted_zone_id) and O(record_ttl) are required with it.
     type: dict
     suboptions:
@@ -58,6 +60,31 @@ options:
         description: "Per region the ARNs of public certificates: V({region: {endpoint: ARN}})."
         type: dict
         default: {}
+      server_certificate_arns:
+        description: "Per region the ARNs of server certificates in ACM: V({region: {endpoint: ARN}})."
+        type: dict
+        default: {}
+      server_certificates:
+        description: Server certificates that are imported, as of M(server_certificates).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          endpoint:
+            description: The endpoint.
+            type: str
+            required: true
+          certificate:
+            description: PEM of the certificate; its chain may follow.
+            type: str
+            required: true
+          chain:
+            description: PEM of the chain.
+            type: str
+          private_key:
+            description: PEM of the private key, which is not looked at.
+            type: str
+            required: true
       waive:
         description: V([hosted_zone]) takes a hosted zone that resolvers do not ask.
         type: list
@@ -71,7 +98,7 @@ options:
     type: str
 extends_documentation_fragment:
   - region_switch.info
-requirements: [boto3, dnspython]
+requirements: [boto3, cryptography, dnspython]
 author: The maintainers of this repository
 """
 
@@ -119,12 +146,13 @@ caller:
 from dataclasses import asdict
 from typing import Any
 
-from ansible.module_utils.region_switch import account
+from ansible.module_utils.region_switch import account, ownership
 from ansible.module_utils.region_switch.aws import Aws
 from ansible.module_utils.region_switch.caller import identify
 from ansible.module_utils.region_switch.inventory import check, check_setup
 from ansible.module_utils.region_switch.modes import Modes
 from ansible.module_utils.region_switch.module import run_module
+from ansible.module_utils.region_switch.server_setup import SERVER_CERTIFICATES_OPTION
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "modes": {"type": "raw", "required": True},
@@ -140,6 +168,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "issuing_region": {"type": "raw", "required": True},
             "regions": {"type": "list", "elements": "str", "required": True},
             "validation_certificate_arns": {"type": "dict", "default": {}},
+            "server_certificate_arns": {"type": "dict", "default": {}},
+            "server_certificates": {**SERVER_CERTIFICATES_OPTION, "default": []},
             "waive": {"type": "list", "elements": "str", "default": []},
         },
     },
@@ -154,11 +184,12 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     modes = check(**{name: parameters[name] for name in _INVENTORY})
     setup = parameters["setup"]
     wanted = _wanted(modes, parameters["regions"], setup) if setup else {}
+    public = ownership.public_endpoints(setup["server_certificates"]) if setup else []
     result: dict[str, Any] = {"changed": False, "modes": modes}
     if parameters["caller_hint"] is not None:
         result["caller"] = asdict(identify(parameters["regions"], parameters["caller_hint"]))
     if setup:
-        account.check(
+        answering = account.check(
             Aws(parameters["regions"]),
             setup["regions"],
             parameters["hosted_zone_id"],
@@ -167,12 +198,23 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
             parameters["resolvers"],
             setup["waive"],
         )
+        ownership.check(_choices(setup, answering), parameters["endpoints"], public)
     return result
+
+
+def _choices(setup: dict[str, Any], regions: list[str]) -> list[ownership.Choice]:
+    own, validation = setup["server_certificate_arns"], setup["validation_certificate_arns"]
+    return [ownership.Choice(each, own.get(each) or {}, validation.get(each) or {}) for each in regions]
 
 
 def _wanted(modes: Modes, regions: list[str], setup: dict[str, Any]) -> dict[str, str]:
     wanted: dict[str, str] = check_setup(
-        modes, regions, setup["initial_mode"], setup["issuing_region"], setup["validation_certificate_arns"]
+        modes,
+        regions,
+        setup["initial_mode"],
+        setup["issuing_region"],
+        setup["validation_certificate_arns"],
+        setup["server_certificate_arns"],
     )
     return wanted
 

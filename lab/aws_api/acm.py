@@ -1,30 +1,64 @@
-"""ACM with certificate chains as they were imported, and re-imports refused as documented."""
+"""ACM with certificate chains as they were imported, imports refused as documented, and public certificates."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from moto.acm.models import AWS_ROOT_CA as AWS_ROOT
 from moto.acm.models import CertBundle
 from moto.acm.responses import AWSCertificateManagerResponse
 from moto.core.responses import ActionResult
 
+from lab.aws_api import imports, paging
 from lab.aws_api.errors import AwsError
 
 if TYPE_CHECKING:
     from lab.aws_api.stand_in import StandIn
 
+# What ListCertificates gives where no key types are asked for
+# (https://docs.aws.amazon.com/acm/latest/APIReference/API_Filters.html).
+LISTED_KEY_TYPES = ("RSA_1024", "RSA_2048")
+# https://docs.aws.amazon.com/acm/latest/APIReference/API_RequestCertificate.html: of those, what the lab makes.
+PUBLIC_KEY_ALGORITHMS = ("RSA_2048", "EC_prime256v1")
+PUBLIC = "AMAZON_ISSUED"
 
-def key_algorithm(certificate: x509.Certificate) -> str:
-    """Return the key's algorithm as ACM names it."""
-    key = certificate.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        return f"RSA_{key.key_size}"
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return {"secp256r1": "EC_prime256v1"}.get(key.curve.name, f"EC_{key.curve.name}")
-    return type(key).__name__
+
+def public_arn(account_id: str, region: str, name: str) -> str:
+    """Return the ARN of the public certificate that the lab's account has for a name from the beginning."""
+    identifier = uuid.uuid5(uuid.NAMESPACE_DNS, f"{region}.{name}")
+    return f"arn:aws:acm:{region}:{account_id}:certificate/{identifier}"
+
+
+class PublicCertificate(CertBundle):  # type: ignore[misc]
+    """A certificate of Amazon's; one that was requested is issued once its names are proven to be the account's."""
+
+    def __init__(self, stand_in: StandIn, region: str, names: list[str], pem: tuple[str, str], arn: str | None) -> None:
+        certificate, key = (part.encode() for part in pem)
+        account_id = stand_in.configuration.account_id
+        super().__init__(account_id, certificate, key, region=region, arn=arn, cert_type=PUBLIC)
+        self.chain = stand_in.authority.pem.encode()
+        self._stand_in = stand_in
+        self._names = names
+
+    def check(self) -> None:
+        """Issue what is validated; moto does it after a minute, whatever is in DNS.
+
+        Source: https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html
+        """
+        if self._cert.not_valid_after_utc <= datetime.now(UTC):
+            self.status = "EXPIRED"
+        elif self.status == "PENDING_VALIDATION" and self._validated():
+            self.status = "ISSUED"
+
+    def _validated(self) -> bool:
+        options = self.describe()["Certificate"]["DomainValidationOptions"]
+        records = [option["ResourceRecord"] for option in options]
+        return all(self._stand_in.has_cname(record["Name"], record["Value"]) for record in records)
 
 
 class AcmResponse(AWSCertificateManagerResponse):  # type: ignore[misc]
@@ -35,44 +69,94 @@ class AcmResponse(AWSCertificateManagerResponse):  # type: ignore[misc]
         self._stand_in = stand_in
 
     def list_certificates(self) -> ActionResult:
-        """Kinder than ACM, which without key types asked for lists RSA keys up to 2048 bits only
-        (https://docs.aws.amazon.com/acm/latest/APIReference/API_Filters.html)."""
-        summaries: list[dict[str, Any]] = super().list_certificates()._result["CertificateSummaryList"]
-        return ActionResult({"CertificateSummaryList": [_named(each) for each in summaries]})
+        """Source: https://docs.aws.amazon.com/acm/latest/APIReference/API_ListCertificates.html and API_Filters.html"""
+        includes = self._get_param("Includes") or {}
+        types = includes.get("keyTypes") or LISTED_KEY_TYPES
+        found: list[dict[str, Any]] = super().list_certificates()._result["CertificateSummaryList"]
+        summaries = [_named(each) for each in found if each["KeyAlgorithm"] in types]
+        if not includes.get("keyTypes"):
+            summaries = [each for each in summaries if each.get("DomainName") or each["SubjectAlternativeNames"]]
+        listing, largest = paging.ACM, self._stand_in.settings.page_size
+        names = (listing.size, listing.cursor)
+        try:
+            size, token = paging.given(listing, {name: self._get_param(name) for name in names})
+            scope = f"{sorted(types)} {self._get_param('CertificateStatuses')}"
+            return ActionResult(paging.page(listing, summaries, scope, size, token, largest))
+        except paging.PageError as error:
+            raise AwsError(listing.error, str(error)) from error
 
     def describe_certificate(self) -> ActionResult:
         return ActionResult({"Certificate": _named(super().describe_certificate()._result["Certificate"])})
+
+    def get_certificate(self) -> ActionResult:
+        bundle: CertBundle = self.acm_backend.get_certificate(self._get_param("CertificateArn"))
+        if bundle.status == "PENDING_VALIDATION":
+            # https://docs.aws.amazon.com/acm/latest/APIReference/API_GetCertificate.html
+            raise AwsError("RequestInProgressException", f"Certificate {bundle.arn} is not issued yet")
+        return super().get_certificate()
+
+    def request_certificate(self) -> ActionResult:
+        """Source: https://docs.aws.amazon.com/acm/latest/APIReference/API_RequestCertificate.html"""
+        if self._get_param("CertificateAuthorityArn"):
+            return super().request_certificate()
+        name, others = self._get_param("DomainName"), self._get_param("SubjectAlternativeNames") or []
+        algorithm = self._get_param("KeyAlgorithm") or "RSA_2048"
+        if algorithm not in PUBLIC_KEY_ALGORITHMS:
+            raise AwsError("ValidationException", f"KeyAlgorithm {algorithm}: the lab makes {PUBLIC_KEY_ALGORITHMS}")
+        names = list(dict.fromkeys([name, *others]))
+        pem = self._stand_in.authority.public(names, algorithm)
+        bundle = PublicCertificate(self._stand_in, self.region, names, pem, None)
+        bundle.status = "PENDING_VALIDATION"
+        bundle.tags.add(self._get_param("Tags") or [])
+        self.acm_backend._certificates[bundle.arn] = bundle
+        return ActionResult({"CertificateArn": bundle.arn})
 
     def import_certificate(self) -> ActionResult:
         given = self._get_param("CertificateArn")
         replaced: CertBundle | None = self.acm_backend._certificates.get(given) if given else None
         if replaced is not None and self._get_param("Tags"):
             raise AwsError("ValidationException", "Tagging is not permitted on re-import.")
+        try:
+            self._check_import(replaced)
+        except imports.ImportRefusedError as error:
+            raise AwsError("ValidationException", str(error)) from error
         result = super().import_certificate()
         arn = result._result["CertificateArn"]
         bundle = self.acm_backend._certificates[arn]
         bundle.chain = bundle.chain.removesuffix(b"\n" + AWS_ROOT + b"\n").removesuffix(AWS_ROOT + b"\n")
         if replaced is not None:
-            self._settle_reimport(replaced, bundle)
+            bundle.tags, bundle.in_use_by = replaced.tags, replaced.in_use_by
         self._stand_in.publish(self.region)
         return result
 
-    def _settle_reimport(self, old: CertBundle, new: CertBundle) -> None:
-        """Keep what a re-import keeps; a key of another type or size is refused (ACM user guide)."""
-        if key_algorithm(old._cert) != key_algorithm(new._cert):
-            self.acm_backend._certificates[old.arn] = old
-            raise AwsError(
-                "ValidationException",
-                f"The key algorithm {key_algorithm(new._cert)} is not that of the certificate to replace,"
-                f" {key_algorithm(old._cert)}.",
-            )
-        new.tags, new.in_use_by = old.tags, old.in_use_by
+    def _check_import(self, replaced: CertBundle | None) -> None:
+        parts = [self._get_param(name) for name in ("Certificate", "PrivateKey", "CertificateChain")]
+        certificate, key, chain = (_blob(part) for part in parts)
+        leaf = imports.check(certificate or b"", key or b"", chain)
+        if replaced is None:
+            return
+        if replaced.type != "IMPORTED":
+            raise imports.ImportRefusedError(f"Certificate {replaced.arn} was not imported.")
+        imports.check_replacement(replaced._cert, leaf)
 
     def delete_certificate(self) -> ActionResult:
         arn = self._get_param("CertificateArn")
         if self._stand_in.uses_certificate(self.region, arn):
             raise AwsError("ResourceInUseException", f"Certificate {arn} is in use by a domain configuration")
         return super().delete_certificate()
+
+
+def chain_of(bundle: CertBundle) -> list[x509.Certificate]:
+    """Return a certificate and those above it."""
+    above = x509.load_pem_x509_certificates(bundle.chain) if bundle.chain.strip() else []
+    return [bundle._cert, *above]
+
+
+def _blob(value: str | None) -> bytes | None:
+    try:
+        return None if value is None else base64.b64decode(value)
+    except binascii.Error as error:
+        raise imports.ImportRefusedError("The certificate is not PEM-encoded or is not valid.") from error
 
 
 def _named(certificate: dict[str, Any]) -> dict[str, Any]:

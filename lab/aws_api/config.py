@@ -33,7 +33,12 @@ class NameServer:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the stand-in plays: one account, its regions and its hosted zones ({id: name})."""
+    """What the stand-in plays: one account, its regions and its hosted zones ({id: name}).
+
+    Attributes:
+        public_certificates: names that each region's ACM has a public certificate for from the beginning.
+        every_quota: of `stand_in.Settings`.
+    """
 
     address: str
     port: int
@@ -43,6 +48,8 @@ class Configuration:
     hosted_zones: dict[str, str]
     name_servers: tuple[NameServer, ...] = field(default=())
     insync_delay_seconds: float = 0.0
+    public_certificates: tuple[str, ...] = ()
+    every_quota: bool = True
 
 
 def load(path: Path) -> Configuration:
@@ -75,6 +82,8 @@ def _configuration(content: dict[str, Any]) -> Configuration:
         hosted_zones=content["hosted_zones"],
         name_servers=tuple(_name_server(server) for server in content.get("name_servers", [])),
         insync_delay_seconds=float(content.get("insync_delay_seconds", 0)),
+        public_certificates=tuple(content.get("public_certificates", [])),
+        every_quota=bool(content.get("every_quota", True)),
     )
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from lab.aws_api.acm import key_algorithm
+from lab.aws_api.imports import key_algorithm
 
 MAX_CONFIGURATIONS = 10
 MAX_NAMES = 4
 KEY_ALGORITHMS = ("RSA_2048", "EC_prime256v1")
+CHAIN_DEPTH = 5
+CHAIN_BYTES = 16 * 1024
 DEFAULT_SECURITY_POLICY = "IoTSecurityPolicy_TLS13_1_2_2022_10"
 STATUSES = ("ENABLED", "DISABLED")
 DEFAULTS: dict[str, Any] = {
@@ -28,6 +32,8 @@ _NAME = re.compile(r"[\w.-]{1,128}")
 
 def name_problem(name: str) -> str | None:
     """Say what is wrong with a domain configuration's name, or None."""
+    if name.lower().startswith("iot:"):
+        return f"domainConfigurationName {name!r}: IoT: is reserved for default endpoints"
     if not _NAME.fullmatch(name):
         return f"domainConfigurationName {name!r}: expected 1 to 128 letters, digits, and . _ -"
     return None
@@ -50,9 +56,23 @@ def certificate_problem(certificate: x509.Certificate, domain_name: str) -> str 
     names = _names(certificate)
     if len(names) > MAX_NAMES:
         return f"{len(names)} names, expected {MAX_NAMES} at most"
+    return coverage_problem(certificate, domain_name)
+
+
+def coverage_problem(certificate: x509.Certificate, domain_name: str) -> str | None:
+    """Say that a certificate is not for a domain name, or None."""
+    names = _names(certificate)
     if not any(covers(name, domain_name) for name in names):
         return f"its names ({', '.join(names) or 'none'}) do not cover {domain_name}"
     return None
+
+
+def chain_problem(chain: Sequence[x509.Certificate]) -> str | None:
+    """Say what is wrong with a chain, the server certificate first, or None; the source is `certificate_problem`'s."""
+    if len(chain) > CHAIN_DEPTH:
+        return f"a chain of {len(chain)} certificates, expected {CHAIN_DEPTH} at most"
+    size = sum(len(each.public_bytes(serialization.Encoding.PEM)) for each in chain)
+    return f"a chain of {size} bytes, expected {CHAIN_BYTES} at most" if size > CHAIN_BYTES else None
 
 
 def served_problem(certificate: x509.Certificate, domain_name: str) -> str | None:

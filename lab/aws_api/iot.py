@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
-from moto.acm.models import acm_backends
+from moto.acm.models import CertBundle, acm_backends
 from moto.core.responses import TYPE_RESPONSE, ActionResult, EmptyResult
-from moto.core.utils import utcnow
+from moto.core.utils import camelcase_to_underscores, utcnow
 from moto.iot.models import FakeDomainConfiguration, FakeThing
 from moto.iot.responses import IoTResponse
 
-from lab.aws_api import domains, search
+from lab.aws_api import documents, domains, paging, search, trust
+from lab.aws_api.acm import PUBLIC, chain_of
 from lab.aws_api.errors import AwsError
 from lab.aws_api.iot_data import describe
 
@@ -99,6 +103,75 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         except ValueError as error:
             raise AwsError("CertificateValidationException", f"The certificate is not valid PEM: {error}") from error
 
+    # Things and policies -----------------------------------------------------------------------------------------
+
+    def create_thing(self) -> ActionResult:
+        payload = self._get_param("attributePayload") or {}
+        _refuse(documents.thing_name_problem(self._get_param("thingName")))
+        if payload.get("merge"):
+            # https://docs.aws.amazon.com/iot/latest/apireference/API_AttributePayload.html
+            _refuse("attributePayload.merge: valid when calling UpdateThing or UpdateThingGroup only")
+        typed = bool(self._get_param("thingTypeName"))
+        _refuse(documents.attributes_problem(payload.get("attributes") or {}, typed=typed))
+        return super().create_thing()
+
+    def update_thing(self) -> ActionResult:
+        thing = self.iot_backend.describe_thing(self._get_param("thingName"))
+        payload = self._get_param("attributePayload") or {"merge": True}
+        given, kept = payload.get("attributes") or {}, thing.attributes if payload.get("merge") else {}
+        # An attribute without a value is removed
+        # (https://docs.aws.amazon.com/iot/latest/apireference/API_AttributePayload.html).
+        attributes = {name: value for name, value in {**kept, **given}.items() if value != ""}
+        typed = bool(thing.thing_type or self._get_param("thingTypeName")) and not self._get_param("removeThingType")
+        _refuse(documents.attributes_problem(attributes, typed=typed))
+        return super().update_thing()
+
+    def list_things(self) -> ActionResult:
+        """All of them: moto's own pages are of another size than is asked for elsewhere."""
+        found, _ = self.iot_backend.list_things(
+            attribute_name=self._get_param("attributeName"),
+            attribute_value=self._get_param("attributeValue"),
+            thing_type_name=self._get_param("thingTypeName"),
+            max_results=sys.maxsize,
+            token=None,
+        )
+        return ActionResult({"things": found})
+
+    def create_policy(self) -> ActionResult:
+        _refuse(documents.policy_name_problem(self._get_param("policyName")))
+        self._check_document()
+        return super().create_policy()
+
+    def create_policy_version(self) -> ActionResult:
+        self._check_document()
+        return super().create_policy_version()
+
+    def _check_document(self) -> None:
+        if problem := documents.policy_problem(self._get_param("policyDocument")):
+            raise AwsError("MalformedPolicyException", f"Policy document is malformed: {problem}")
+
+    def attach_policy(self) -> ActionResult:
+        attached = [policy.name for policy in self.iot_backend.list_attached_policies(self._get_param("target"))]
+        if len({*attached, self._get_param("policyName")}) > documents.POLICIES_OF_TARGET:
+            raise AwsError(
+                "LimitExceededException", f"The limit of {documents.POLICIES_OF_TARGET} attached policies is reached"
+            )
+        return super().attach_policy()
+
+    def page(self, whole: ActionResult, listing: paging.Listing) -> ActionResult:
+        """Return the page of a list that the request asks for."""
+        answer, largest = whole._result, self._stand_in.settings.page_size
+        principal = {name: value for name, value in self.headers.items() if name.lower().startswith("x-amzn-")}
+        scope = f"{self._get_action()} {self.path} {sorted(principal.items())}"
+        try:
+            size, token = paging.given(
+                listing, {name: self._get_param(name) for name in (listing.size, listing.cursor)}
+            )
+            found = paging.page(listing, answer[listing.items], scope, size, token, largest)
+        except paging.PageError as error:
+            raise AwsError(listing.error, str(error)) from error
+        return ActionResult({**answer, listing.next_cursor: None, **found})
+
     # Endpoint ----------------------------------------------------------------------------------------------------
 
     def describe_endpoint(self) -> ActionResult:
@@ -121,16 +194,18 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         configuration = existing[name]
         configuration.service_type = configuration.service_type or "DATA"
         self._stand_in.domain_details(self.region)[name] = domains.DEFAULTS | self._given_details()
+        self._stand_in.begin_serving(self.region, name)
         return result
 
     def describe_domain_configuration(self) -> ActionResult:
         name = self._get_param("domainConfigurationName")
         configuration = self.iot_backend.describe_domain_configuration(name)
         details = self._stand_in.domain_details(self.region).get(name, {})
+        changed = configuration.last_status_change_date - timedelta(seconds=self._stand_in.settings.status_age_seconds)
         return ActionResult(
             configuration.to_description_dict()
             | details
-            | {"serverCertificates": self._server_certificates(configuration)}
+            | {"lastStatusChangeDate": changed, "serverCertificates": self._server_certificates(configuration)}
         )
 
     def _server_certificates(self, configuration: FakeDomainConfiguration) -> list[dict[str, Any]]:
@@ -185,14 +260,41 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         arns = self._get_param("serverCertificateArns") or []
         if len(arns) > 1:
             raise AwsError("InvalidRequestException", f"serverCertificateArns: {len(arns)}, expected 1 at most")
-        known = acm_backends[self.current_account][self.region]._certificates
-        validation = self._get_param("validationCertificateArn")
-        for arn in [*arns, *([validation] if validation else [])]:
-            if arn not in known:
-                raise AwsError("CertificateValidationException", f"Certificate {arn} does not exist in {self.region}")
-            problem = domains.certificate_problem(known[arn]._cert, domain_name or "")
-            if problem:
-                raise AwsError("CertificateValidationException", f"Certificate {arn}: {problem}")
+        private = False
+        for arn in arns:
+            bundle = self._acm_certificate(arn)
+            problem = domains.certificate_problem(bundle._cert, domain_name or "")
+            _refuse_certificate(arn, problem or domains.chain_problem(chain_of(bundle)))
+            roots = (*trust.mozilla(), self._stand_in.authority.certificate)
+            private = private or not (bundle.type == PUBLIC or trust.is_public(chain_of(bundle), roots))
+        self._check_validation_certificate(domain_name or "", needed=private)
+
+    def _check_validation_certificate(self, domain_name: str, *, needed: bool) -> None:
+        """The certificate that proves whose the name is.
+
+        Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html
+        ("External certificates signed by a private CA", "Creating a validation certificate").
+        """
+        arn = self._get_param("validationCertificateArn")
+        if arn:
+            bundle = self._acm_certificate(arn)
+            problem = domains.coverage_problem(bundle._cert, domain_name)
+            if bundle.type != PUBLIC:
+                problem = f"type {bundle.type}, expected {PUBLIC}, a public certificate of ACM's own"
+            _refuse_certificate(arn, problem)
+        elif needed:
+            raise AwsError(
+                "CertificateValidationException",
+                "The server certificate is self-signed or of a private CA: validationCertificateArn is required",
+            )
+
+    def _acm_certificate(self, arn: str) -> CertBundle:
+        backend = acm_backends[self.current_account][self.region]
+        if arn not in backend._certificates:
+            raise AwsError("CertificateValidationException", f"Certificate {arn} does not exist in {self.region}")
+        bundle: CertBundle = backend.get_certificate(arn)
+        _refuse_certificate(arn, None if bundle.status == "ISSUED" else f"{bundle.status}, expected ISSUED")
+        return bundle
 
     def _given_details(self) -> dict[str, Any]:
         given = {name: self._get_param(name) for name in domains.DEFAULTS}
@@ -283,6 +385,28 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
                 document["connectivity"] = search.connectivity(connections.get(thing.thing_name))
             documents[thing.thing_name] = document
         return documents
+
+
+def _paged(whole: Callable[[IotControlResponse], ActionResult], listing: paging.Listing) -> Any:
+    def listed(self: IotControlResponse) -> ActionResult:
+        return self.page(whole(self), listing)
+
+    return listed
+
+
+for _operation, _listing in paging.IOT.items():
+    _method = camelcase_to_underscores(_operation)
+    setattr(IotControlResponse, _method, _paged(getattr(IotControlResponse, _method), _listing))
+
+
+def _refuse(problem: str | None) -> None:
+    if problem:
+        raise AwsError("InvalidRequestException", problem)
+
+
+def _refuse_certificate(arn: str, problem: str | None) -> None:
+    if problem:
+        raise AwsError("CertificateValidationException", f"Certificate {arn}: {problem}")
 
 
 def _document(thing: FakeThing) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -48,15 +49,28 @@ class Authority:
             raise ValueError(f"{key_path}: not an elliptic curve key: remove it with {certificate_path.name}")
         return cls(x509.load_pem_x509_certificate(certificate_path.read_bytes()), loaded)
 
+    @property
+    def pem(self) -> str:
+        """The root's certificate."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
     def server(self, name: str) -> str:
         """Return a new key and certificate for a server name, as HAProxy wants them: one PEM."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        return "".join(self.public([name], "EC_prime256v1"))
+
+    def public(self, names: Sequence[str], algorithm: str) -> tuple[str, str]:
+        """Return certificate and key, PEM each, for server names; the algorithm is RSA_2048 or EC_prime256v1."""
+        key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+        if algorithm == "RSA_2048":
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        else:
+            key = ec.generate_private_key(ec.SECP256R1())
         builder = (
-            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key())
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]), key.public_key())
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         )
-        return self._sign(builder) + _key_pem(key).decode()
+        return self._sign(builder), _key_pem(key).decode()
 
     def device(self, request_pem: str) -> str:
         """Return the PEM certificate of a device from its signing request.
@@ -117,7 +131,7 @@ def _root(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     )
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

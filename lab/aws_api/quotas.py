@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 
 # Per account and region; requests a second.
 RATES = {
+    # https://docs.aws.amazon.com/acm/latest/userguide/acm-limits.html
     ("acm", "ImportCertificate"): 1.0,
     ("iot-data", "DeleteConnection"): 100.0,
     ("iot-data", "GetConnection"): 100.0,
+    # https://docs.aws.amazon.com/general/latest/gr/iot_device_management.html
     ("iot", "SearchIndex"): 15.0,
     ("iot", "DescribeEndpoint"): 10.0,
     ("iot", "CreateDomainConfiguration"): 1.0,
@@ -25,9 +27,78 @@ RATES = {
     ("iot", "UpdateCertificate"): 10.0,
     ("iot", "AttachPolicy"): 15.0,
 }
+# The other operations of the control plane, which `Settings.every_quota` puts in force: a second one where the Regions
+# of SELECT_REGIONS have a lower default.
+# https://docs.aws.amazon.com/general/latest/gr/iot-core.html ("AWS IoT Core API throttling limits"),
+# https://docs.aws.amazon.com/general/latest/gr/iot_device_management.html ("fleet indexing API limits"),
+# https://docs.aws.amazon.com/acm/latest/userguide/acm-limits.html ("API rate quotas") and
+# https://docs.aws.amazon.com/general/latest/gr/servicequotas.html.
+OTHER_RATES: dict[tuple[str, str], tuple[float, float]] = {
+    **{
+        (service, operation): (rate, rate)
+        for service, rate, operations in (
+            ("iot", 1.0, "UpdateIndexingConfiguration"),
+            (
+                "iot",
+                10.0,
+                "CreateKeysAndCertificate CreatePolicy CreatePolicyVersion DeleteCertificate DeletePolicy "
+                "DeletePolicyVersion DescribeCACertificate DescribeCertificate DescribeIndex GetPolicy "
+                "ListCACertificates ListCertificates ListDomainConfigurations ListPolicies ListPolicyPrincipals "
+                "ListPolicyVersions ListPrincipalThings ListTargetsForPolicy ListThingTypes ListThings "
+                "RegisterCACertificate RegisterCertificate SetDefaultPolicyVersion",
+            ),
+            (
+                "iot",
+                15.0,
+                "AttachPrincipalPolicy CreateCertificateFromCsr CreateThingType DetachPolicy DetachPrincipalPolicy "
+                "GetPolicyVersion GetStatistics ListAttachedPolicies ListPrincipalPolicies",
+            ),
+            ("iot", 20.0, "GetIndexingConfiguration ListThingPrincipals"),
+            ("iot", 350.0, "DescribeThing GetThingConnectivityData"),
+            ("acm", 5.0, "AddTagsToCertificate RemoveTagsFromCertificate RequestCertificate"),
+            ("acm", 8.0, "ListCertificates"),
+            ("acm", 10.0, "DeleteCertificate DescribeCertificate GetCertificate ListTagsForCertificate"),
+            ("service-quotas", 5.0, "GetServiceQuota"),
+            ("service-quotas", 10.0, "ListServiceQuotas"),
+        )
+        for operation in operations.split()
+    },
+    **{
+        ("iot", operation): (100.0, 50.0)
+        for operation in (
+            "AttachThingPrincipal", "CreateThing", "DeleteThing", "DescribeThingType", "DetachThingPrincipal",
+            "UpdateThing",
+        )
+    },
+}  # fmt: skip
+# Regions with the lower defaults: https://docs.aws.amazon.com/general/latest/gr/iot-core.html.
+SELECT_REGIONS = frozenset(
+    {
+        "eu-north-1",
+        "me-south-1",
+        "me-central-1",
+        "eu-west-3",
+        "ap-east-1",
+        "us-gov-east-1",
+        "us-gov-west-1",
+        "us-west-1",
+        "ca-central-1",
+        "cn-northwest-1",
+        "ap-southeast-5",
+        "eu-south-2",
+    }
+)
 # Per client ID besides; requests a second.
 CLIENT_RATE = 1.0
 PER_CLIENT = ("DeleteConnection", "GetConnection")
+
+
+def default_rate(service: str, operation: str, region: str, *, every: bool = True) -> float | None:
+    """Return AWS's default quota in requests a second, None where there is none; `every`: OTHER_RATES as well."""
+    if (rate := RATES.get((service, operation))) is not None or not every:
+        return rate
+    usual, select = OTHER_RATES.get((service, operation), (None, None))
+    return select if region in SELECT_REGIONS else usual
 
 
 @dataclass
@@ -70,11 +141,23 @@ class Quotas:
         self._buckets: dict[tuple[str, ...], Bucket] = {}
 
     def exceeded(
-        self, service: str, operation: str, region: str, client_id: str | None = None, allowed: float | None = None
+        self,
+        service: str,
+        operation: str,
+        region: str,
+        client_id: str | None = None,
+        allowed: float | None = None,
+        *,
+        every: bool = True,
     ) -> str | None:
-        """Count a request and say which quota it exceeds, or None; `allowed` is in the place of AWS's default."""
+        """Count a request and say which quota it exceeds, or None.
+
+        Args:
+            allowed: in the place of AWS's default.
+            every: whether OTHER_RATES are in force.
+        """
         with self._lock:
-            rate = RATES.get((service, operation)) if allowed is None else allowed
+            rate = default_rate(service, operation, region, every=every) if allowed is None else allowed
             if rate is not None and not self._take((service, operation, region), rate):
                 return f"{operation}: Rate exceeded ({rate:g} requests per second in {region})"
             if client_id is not None and operation in PER_CLIENT:

@@ -128,8 +128,15 @@ class Application:
         return None
 
     def _limit(self, call: Call) -> Response | None:
-        quotas, allowed = self._stand_in.quotas, self._stand_in.settings.quotas.get(call.operation)
-        exceeded = quotas.exceeded(call.service, call.operation, call.region, call.client_id, allowed)
+        quotas, settings = self._stand_in.quotas, self._stand_in.settings
+        exceeded = quotas.exceeded(
+            call.service,
+            call.operation,
+            call.region,
+            call.client_id,
+            settings.quotas.get(call.operation),
+            every=settings.every_quota,
+        )
         return errors.throttled(call.service, exceeded) if exceeded else None
 
     def _answer(self, call: Call, request: Request, environ: dict[str, Any]) -> Response:

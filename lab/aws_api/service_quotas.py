@@ -7,29 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from moto.servicequotas.responses import ServiceQuotasResponse
 
+from lab.aws_api import paging
 from lab.aws_api.errors import AwsError
+from lab.aws_api.quotas import SELECT_REGIONS
 
 if TYPE_CHECKING:
     from lab.aws_api.stand_in import StandIn
 
 SERVICE = "iotcore"
-# Regions with the lower defaults: AWS General Reference, "AWS IoT Core endpoints and quotas".
-SELECT_REGIONS = frozenset(
-    {
-        "eu-north-1",
-        "me-south-1",
-        "me-central-1",
-        "eu-west-3",
-        "ap-east-1",
-        "us-gov-east-1",
-        "us-gov-west-1",
-        "us-west-1",
-        "ca-central-1",
-        "cn-northwest-1",
-        "ap-southeast-5",
-        "eu-south-2",
-    }
-)
 # Code: name, default, default in the select regions, adjustable.
 DEFAULTS = {
     "L-6F708547": ("DeleteConnection API TPS", 100.0, 100.0, True),
@@ -78,7 +63,13 @@ class QuotasResponse(ServiceQuotasResponse):  # type: ignore[misc]
         return json.dumps({"Quota": found})
 
     def list_service_quotas(self) -> str:
+        request = json.loads(self.body)
         account_id = self._stand_in.configuration.account_id
-        listed = json.loads(self.body).get("ServiceCode") == SERVICE
+        listed = request.get("ServiceCode") == SERVICE
         quotas = [quota(code, self.region, account_id) for code in DEFAULTS] if listed else []
-        return json.dumps({"Quotas": quotas})
+        listing, largest = paging.SERVICE_QUOTAS, self._stand_in.settings.page_size
+        try:
+            size, token = paging.given(listing, request)
+            return json.dumps(paging.page(listing, quotas, "ListServiceQuotas", size, token, largest))
+        except paging.PageError as error:
+            raise AwsError(listing.error, str(error)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from moto.iot.models import FakeCertificate, iot_backends
 from moto.route53.models import DelegationSet, FakeZone, route53_backends
 
 from lab.aws_api import admission
+from lab.aws_api.acm import PublicCertificate, public_arn
 from lab.aws_api.config import Configuration, Region
 from lab.aws_api.connections import Connection
 from lab.aws_api.faults import Faults
@@ -45,6 +47,11 @@ class Settings:
             (https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html).
         quotas: requests per second of operations that are allowed other than AWS's defaults, which Service Quotas
             goes on to tell.
+        every_quota: whether each operation of the control plane has its quota, not only those that are slow.
+        page_size: most elements of a list that an answer has, whatever is asked for.
+        serving_delay_seconds: how long after a domain configuration was made its name is not served: AWS says up to 60
+            minutes (https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html).
+        status_age_seconds: how much longer ago than they did domain configurations say that their status changed.
         reconnect: where a deleted client appears again.
     """
 
@@ -55,6 +62,10 @@ class Settings:
     index_lag_seconds: float = 0.0
     index_building_seconds: float = 0.0
     quotas: dict[str, float] = field(default_factory=dict)
+    every_quota: bool = True
+    page_size: int | None = None
+    serving_delay_seconds: float = 0.0
+    status_age_seconds: float = 0.0
     reconnect: dict[str, str] = field(default_factory=dict)
 
 
@@ -71,7 +82,7 @@ class StandIn:
         self.quotas = Quotas()
         self.faults = Faults()
         self.zones = Zones(configuration.name_servers)
-        self.settings = Settings(configuration.insync_delay_seconds)
+        self.settings = self._first_settings()
         regions = configuration.regions.values()
         self._fleets = {region.name: Fleet(region, self._reconnect) for region in regions}
         self._endpoints = {region.name: Endpoint(region.directory) for region in regions if region.directory}
@@ -79,6 +90,13 @@ class StandIn:
             name: self.authority.server(configuration.regions[name].ats_endpoint) for name in self._endpoints
         }
         self._domain_details: dict[str, dict[str, dict[str, Any]]] = {}
+        # When a domain configuration was made, by region and name; seconds of the monotonic clock.
+        self._configured: dict[tuple[str, str], float] = {}
+        self._public = {
+            (region, name): self.authority.public([name], "EC_prime256v1")
+            for region in configuration.regions
+            for name in configuration.public_certificates
+        }
         self._name_servers = FIRST_NAME_SERVER
         # Of Route 53's records, by hosted zone.
         self.protections: dict[str, Protections] = {}
@@ -102,7 +120,8 @@ class StandIn:
             self.protections.clear()
             self.last_changes.clear()
             self.indexed_anew.clear()
-            self.settings = Settings(self.configuration.insync_delay_seconds)
+            self._configured.clear()
+            self.settings = self._first_settings()
             self.faults.replace([])
             self.quotas.reset()
             self.log.reset()
@@ -113,8 +132,18 @@ class StandIn:
                 if fleet.broker is None:
                     fleet.table.clear()
             self._create_zones()
-            for region in self._endpoints:
-                self.publish(region)
+            self._create_public_certificates()
+            self.publish_all()
+
+    def _first_settings(self) -> Settings:
+        configuration = self.configuration
+        return Settings(configuration.insync_delay_seconds, every_quota=configuration.every_quota)
+
+    def _create_public_certificates(self) -> None:
+        account_id = self.configuration.account_id
+        for (region, name), pem in self._public.items():
+            arn = public_arn(account_id, region, name)
+            acm_backends[account_id][region]._certificates[arn] = PublicCertificate(self, region, [name], pem, arn)
 
     def fleet(self, region: str) -> Fleet:
         """Return a region's clients; a region that is not configured has none."""
@@ -145,6 +174,32 @@ class StandIn:
             for item in configuration.server_certificates
         )
 
+    def has_cname(self, name: str, value: str) -> bool:
+        """Say whether one of the account's hosted zones has a CNAME of this value."""
+        zones = route53_backends[self.configuration.account_id]["aws"].zones.values()
+        return any(
+            record.name == name and record.type == "CNAME" and record.records == [value]
+            for zone in zones
+            for record in zone.rrsets
+        )
+
+    def begin_serving(self, region: str, name: str) -> None:
+        """Serve a domain configuration that was just made, once the delay is over."""
+        self._configured[region, name] = time.monotonic()
+        if delay := self.settings.serving_delay_seconds:
+            timer = threading.Timer(delay, self.publish, [region])
+            timer.daemon = True
+            timer.start()
+
+    def publish_all(self) -> None:
+        """Bring every region's certificates to its TLS endpoint."""
+        for region in self._endpoints:
+            self.publish(region)
+
+    def _is_served(self, region: str, name: str) -> bool:
+        made = self._configured.get((region, name))
+        return made is None or time.monotonic() >= made + self.settings.serving_delay_seconds
+
     def publish(self, region: str) -> None:
         """Bring a region's certificates to its TLS endpoint, where it has one."""
         endpoint = self._endpoints.get(region)
@@ -158,6 +213,10 @@ class StandIn:
         certificates = {self.configuration.regions[region].ats_endpoint: self._own_certificates[region]}
         for configuration in iot.domain_configurations.values():
             if configuration.domain_configuration_status != "ENABLED":
+                continue
+            if not self._is_served(region, configuration.domain_configuration_name):
+                # Devices that ask for the name are shown the region's own certificate.
+                certificates[configuration.domain_name] = self._own_certificates[region]
                 continue
             for item in configuration.server_certificates:
                 bundle = acm._certificates.get(item["serverCertificateArn"])

@@ -23,8 +23,8 @@ def check(
     ttl: int,
     resolvers: Sequence[str] | None = None,
     waived: Collection[str] = (),
-) -> None:
-    """Return when setting up would find zone, regions and records as it needs them.
+) -> list[str]:
+    """Return the regions that answer, when setting up would find zone, regions and records as it needs them.
 
     A region that is there and does not answer is no fault of the inventory: setting it up fails by itself.
 
@@ -51,6 +51,7 @@ def check(
     if set(hosts) >= set(aws.regions):
         targets = {name: hosts[region] for name, region in wanted.items()}
         route53.setup_changes(records, targets, hosts.values(), ttl)
+    return list(hosts)
 
 
 def check_endpoints(zone: Zone, endpoints: Iterable[str]) -> None:

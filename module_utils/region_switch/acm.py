@@ -23,6 +23,11 @@ NAME_TAG = "Name"
 KEY_TYPES = (
     "RSA_1024", "RSA_2048", "RSA_3072", "RSA_4096", "EC_prime256v1", "EC_secp384r1", "EC_secp521r1",
 )  # fmt: skip
+# What AWS IoT serves of them
+# (https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html).
+SERVED_KEY_TYPES = ("RSA_2048", "EC_prime256v1")
+# Type of a public certificate of ACM's own (https://docs.aws.amazon.com/acm/latest/APIReference/API_CertificateDetail.html).
+AMAZON_ISSUED = "AMAZON_ISSUED"
 # ACM takes one import a second per account and Region, and others import as well
 # (https://docs.aws.amazon.com/acm/latest/userguide/acm-limits.html).
 IMPORT_ATTEMPTS = 30
@@ -106,7 +111,7 @@ def region_state(
             refusals.append(_name_taken(iot.region, endpoint, taken))
     refusals += [refusal for each in served.values() if (refusal := _own_refusal(each, arns.get(each.endpoint)))]
     for endpoint, arn in arns.items():
-        if endpoint in endpoints and (refusal := _arn_refusal(acm, endpoint, arn)):
+        if endpoint in endpoints and (refusal := arn_refusal(acm, endpoint, arn)):
             refusals.append(refusal)
     unserved = [endpoint for endpoint in endpoints if endpoint not in served and endpoint not in arns]
     return {**served, **_tagged(acm, unserved)}, refusals
@@ -177,13 +182,51 @@ def _own_refusal(served: Served, arn: str | None) -> Refusal | None:
     )
 
 
-def _arn_refusal(acm: AwsClient, endpoint: str, arn: str) -> Refusal | None:
+def arn_refusal(acm: AwsClient, endpoint: str, arn: str) -> Refusal | None:
+    """Why a certificate of the operator's own cannot serve an endpoint; None where it can.
+
+    Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html
+    ("Certificate requirements").
+    """
     what = f"iot_region_server_certificate_arns of {endpoint} in {acm.region}"
     if arn.split(":")[2:4] != ["acm", acm.region]:
         return Refusal(what, f"'{arn}'", f"the ARN of an ACM certificate in {acm.region}", "correct it in host_vars")
-    if acm.find("GetCertificate", CertificateArn=arn) is None:
+    found = acm.find("DescribeCertificate", CertificateArn=arn)
+    if found is None:
         return Refusal(what, f"'{arn}', which ACM does not have", "one that it has", "correct it in host_vars")
-    return None
+    described: dict[str, Any] = found.get("Certificate") or {}
+    # ACM has written it with a hyphen, too.
+    key = str(described.get("KeyAlgorithm")).replace("-", "_")
+    if key not in SERVED_KEY_TYPES:
+        return Refusal(
+            what,
+            f"a key of type {key}",
+            " or ".join(SERVED_KEY_TYPES),
+            "name a certificate with such a key",
+        )
+    return status_refusal(what, str(described.get("Status"))) or name_refusal(what, described, endpoint)
+
+
+def status_refusal(what: str, status: str) -> Refusal | None:
+    """Why a certificate of this status in ACM is of no use."""
+    if status == "ISSUED":
+        return None
+    advice = "create the CNAME that DescribeCertificate names, and wait until ACM has seen it; or name another"
+    return Refusal(
+        what,
+        f"a certificate that is {status}",
+        "one that is ISSUED",
+        advice if status == "PENDING_VALIDATION" else "name one that is",
+    )
+
+
+def name_refusal(what: str, described: Mapping[str, Any], endpoint: str) -> Refusal | None:
+    """Why a certificate, as DescribeCertificate describes it, is not for an endpoint."""
+    names = described.get("SubjectAlternativeNames") or [described.get("DomainName") or ""]
+    wanted = {plain(endpoint), f"*.{plain(endpoint).partition('.')[2]}"}
+    if wanted & {plain(name) for name in names}:
+        return None
+    return Refusal(what, f"a certificate for {', '.join(names)}", f"one for {endpoint}", "correct it in host_vars")
 
 
 # What to do with the certificate of an endpoint in a region.

@@ -24,12 +24,13 @@ from .errors import UNREADABLE, AwsError, one_line
 
 OK = 200
 ERRORS_FROM = 300
-# Members that are read as if they were always there, by the model's name of the structure.
+# Members that are read as if they were always there, by the model's name of the structure; two services may have one
+# of the same name.
 _NEEDED = {
     "Certificate": ("certificateArn", "certificateId", "status"),
     "CertificateDescription": ("certificateArn", "certificateId", "status"),
     "CreateCertificateFromCsrResponse": ("certificateArn", "certificateId", "certificatePem"),
-    "DescribeCertificateResponse": ("certificateDescription",),
+    "DescribeCertificateResponse": ("certificateDescription", "Certificate"),
     "DescribeThingResponse": ("thingName",),
     "DomainConfigurationSummary": ("domainConfigurationName",),
     "GetConnectionResponse": ("connected",),
@@ -179,10 +180,10 @@ def misfit(shape: Any, value: object, where: str) -> str | None:
 def _structure_misfit(shape: Any, value: object, where: str) -> str | None:
     if not isinstance(value, dict):
         return f"{where} = {one_line(value)}, no structure"
-    for name in _NEEDED.get(shape.name, ()):
-        if value.get(name) is None:
-            return f"{where} without {name}"
     members = _members(shape)
+    for name in _NEEDED.get(shape.name, ()):
+        if name in members and value.get(name) is None:
+            return f"{where} without {name}"
     for name, each in value.items():
         if each is not None and name in members and (problem := misfit(members[name], each, name)):
             return problem

@@ -71,6 +71,7 @@ def check_setup(
     initial_mode: object,
     issuing_region: object,
     validation_arns: Mapping[str, object],
+    server_arns: Mapping[str, object] | None = None,
 ) -> dict[str, str]:
     """Return where endpoints without a record are to be pointed: `{endpoint: region}`.
 
@@ -79,7 +80,7 @@ def check_setup(
         regions: those of the inventory.
         initial_mode: the mode whose regions names without a record are pointed at.
         issuing_region: the region in which client certificates are issued.
-        validation_arns: `{region: {endpoint: ARN of an ACM certificate}}`.
+        validation_arns, server_arns: `{region: {endpoint: ARN of an ACM certificate}}`.
 
     Raises:
         RefusedError: what setting up would find out after it has made something.
@@ -90,8 +91,9 @@ def check_setup(
         raise RefusedError(
             f"iot_issuing_region: found {one_line(issuing_region)}, expected one of {', '.join(regions)}: correct it"
         )
-    for region, arns in validation_arns.items():
-        _check_validation_arns(region, arns, endpoints)
+    for option, regions_arns in (("validation", validation_arns), ("server", server_arns or {})):
+        for region, arns in regions_arns.items():
+            _check_arns(f"iot_region_{option}_certificate_arns of {region}", region, arns, endpoints)
     try:
         return desired(table, initial_mode)[1]
     except RefusedError as error:
@@ -123,8 +125,7 @@ def _check_configuration_names(endpoints: Sequence[str]) -> None:
         names[name] = endpoint
 
 
-def _check_validation_arns(region: str, arns: object, endpoints: Sequence[str]) -> None:
-    where = f"iot_region_validation_certificate_arns of {region}"
+def _check_arns(where: str, region: str, arns: object, endpoints: Sequence[str]) -> None:
     if not isinstance(arns, Mapping):
         raise RefusedError(f"{where}: found {one_line(arns)}, expected {{endpoint: ARN}}: correct it")
     for endpoint, arn in arns.items():

@@ -11,6 +11,8 @@ from .module import Result
 
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: versions per policy.
 MAX_VERSIONS = 5
+# Without white space: https://docs.aws.amazon.com/iot/latest/apireference/API_CreatePolicy.html.
+MAX_CHARACTERS = 2048
 
 
 def ensure_policy(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
@@ -38,7 +40,7 @@ def parse_document(name: str, document: object) -> dict[str, Any]:
     """Return the policy document as a dict; it is given as one, or as JSON text.
 
     Raises:
-        RefusedError: not a JSON object.
+        RefusedError: not a JSON object, or more than AWS takes.
     """
     try:
         parsed = json.loads(document) if isinstance(document, str) else document
@@ -49,6 +51,10 @@ def parse_document(name: str, document: object) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise RefusedError(
             f"policy {name}: found {type(parsed).__name__}, expected a policy document (dict): correct it"
+        )
+    if (size := len("".join(json.dumps(parsed).split()))) > MAX_CHARACTERS:
+        raise RefusedError(
+            f"policy {name}: found {size} characters without white space, expected {MAX_CHARACTERS} at most: shorten it"
         )
     return parsed
 

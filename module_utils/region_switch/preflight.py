@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from . import probe, quotas
+from . import probe, quotas, serving
 from .admission import Admission, ControlPlane, Route
 from .answers import OK
 from .aws import Aws, AwsClient
@@ -93,7 +93,7 @@ def check(aws: Aws, settings: Settings, question: Question) -> list[Finding]:
         jobs = [pool.submit(_guarded, name, region, job) for name, region, job in run.jobs()]
         found = [*run.without_asking(), *(finding for job in jobs for finding in job.result())]
         seen = [door.result() for door in doors]
-    return found + _door_findings(seen, run.pairs, settings, time.time())
+    return found + _door_findings(seen, run.pairs, settings, time.time(), run.configured)
 
 
 def connected(iot: AwsClient) -> int:
@@ -138,6 +138,8 @@ class _Checks:
         self._missing = [file for file in files if file and not Path(file).is_file()]
         self._no_ca = probe.file_problem(settings.ca_file, None, None)
         self._unusable = None if self._missing else probe.file_problem(None, *files)
+        # (endpoint, region): how its domain configuration is described.
+        self.configured: dict[tuple[str, str], Mapping[str, object]] = {}
         self._own = (None, None) if self._missing or self._unusable else files
 
     def jobs(self) -> list[tuple[str, str, Job]]:
@@ -219,6 +221,7 @@ class _Checks:
             domain = plain(described.get("domainName", ""))
             if domain in wanted:
                 wanted.remove(domain)
+                self.configured[domain, region] = described
                 findings += _domain_findings(region, domain, described)
         advice = f"run setup.yml --limit {region}, an hour before it is needed at the latest"
         return findings + [
@@ -412,30 +415,45 @@ def _domain_findings(region: str, endpoint: str, described: Mapping[str, object]
     if status != "ENABLED":
         advice = "enable it there; setup.yml leaves as it is what somebody disabled"
         findings.append(_blocking("domain_configuration", region, endpoint, str(status), "ENABLED", advice))
-    certificates = described.get("serverCertificates")
-    for each in certificates if isinstance(certificates, list) else []:
-        if (state := each.get("serverCertificateStatus")) != "VALID":
-            found = f"server certificate {state} ({each.get('serverCertificateStatusDetail') or 'no reason given'})"
-            advice = "import a valid one under the same ARN in ACM"
-            findings.append(_blocking("domain_configuration", region, endpoint, found, "VALID", advice))
+    for each in _invalid(described):
+        state, detail = each.get("serverCertificateStatus"), each.get("serverCertificateStatusDetail")
+        found = f"server certificate {state} ({detail or 'no reason given'})"
+        advice = "import a valid one under the same ARN in ACM"
+        findings.append(_blocking("domain_configuration", region, endpoint, found, "VALID", advice))
     return findings
 
 
+def _invalid(described: Mapping[str, object]) -> list[Mapping[str, object]]:
+    certificates = described.get("serverCertificates")
+    listed = certificates if isinstance(certificates, list) else []
+    return [each for each in listed if each.get("serverCertificateStatus") != "VALID"]
+
+
 def _door_findings(
-    doors: Sequence[Door], pairs: Collection[tuple[str, str]], settings: Settings, now: float
+    doors: Sequence[Door],
+    pairs: Collection[tuple[str, str]],
+    settings: Settings,
+    now: float,
+    configured: Mapping[tuple[str, str], Mapping[str, object]],
 ) -> list[Finding]:
     findings = []
     for door in doors:
         if (door.endpoint, door.region) in pairs:
-            findings += _target_findings(door, settings, now)
+            described = configured.get((plain(door.endpoint), door.region), {})
+            # One that AWS calls invalid is not served later either.
+            age = None if _invalid(described) else serving.age(described, now)
+            findings += _target_findings(door, settings, now, age)
     for endpoint in sorted({door.endpoint for door in doors}):
         findings += _differing([door for door in doors if door.endpoint == endpoint])
     return findings
 
 
-def _target_findings(door: Door, settings: Settings, now: float) -> list[Finding]:
+def _target_findings(door: Door, settings: Settings, now: float, age: float | None) -> list[Finding]:
+    """Judge what a target showed; `age`: seconds since its domain configuration was made, None where unknown."""
     region, endpoint, certificate = door.region, door.endpoint, door.certificate
     if isinstance(certificate, ProbeError):
+        if certificate.untrusted and age is not None and age < serving.MAY_TAKE:
+            return [_not_served_yet(region, endpoint, certificate.problem, age)]
         expected = f"TLS with a certificate for the name, of {settings.ca_file or 'a CA that the system trusts'}"
         advice = "correct the certificate in ACM or the domain configuration; failover_ca_file names the CA"
         return [_blocking("server_certificate", region, endpoint, certificate.problem, expected, advice)]
@@ -452,6 +470,14 @@ def _target_findings(door: Door, settings: Settings, now: float) -> list[Finding
         )
         findings.append(_blocking("mqtt_probe", region, endpoint, door.refusal.problem, expected, advice))
     return findings
+
+
+def _not_served_yet(region: str, endpoint: str, problem: str, age: float) -> Finding:
+    found = f"{serving.since(age)}, and still {problem}"
+    minutes = serving.MAY_TAKE // 60
+    expected = f"the domain configuration's own certificate, which AWS may take {minutes} minutes to serve"
+    advice = f"look again in {max(1, round((serving.MAY_TAKE - age) / 60))} minutes at the latest"
+    return _blocking("server_certificate", region, endpoint, found, expected, advice)
 
 
 def _differing(doors: Sequence[Door]) -> list[Finding]:

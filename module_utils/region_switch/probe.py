@@ -21,6 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from .dns_gate import parse_server
 from .errors import SwitchError, printable
+from .server_certificate import Certificate
 
 # Seconds for each step: TCP, TLS, and CONNECT with PUBLISH.
 TIMEOUT = 5
@@ -34,9 +35,11 @@ class ProbeError(SwitchError):
 
     Attributes:
         problem: what happened, without the place.
+        untrusted: whether it was the server's certificate that a device would not trust.
     """
 
-    def __init__(self, place: str, problem: str) -> None:
+    def __init__(self, place: str, problem: str, *, untrusted: bool = False) -> None:
+        self.untrusted = untrusted
         self.problem = printable(" ".join(problem.split()))
         super().__init__(
             f"{place}: found {self.problem}, expected it to admit the probe: see Is the other region ready? in "
@@ -127,6 +130,33 @@ def handshake(
             found = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
         fingerprint, issuer = found.fingerprint(SHA256()).hex(), found.issuer.rfc4514_string()
         return ServerCertificate(found.not_valid_after_utc.timestamp(), fingerprint, issuer)
+    except (OSError, ValueError) as error:
+        untrusted = isinstance(error, ssl.SSLCertVerificationError)
+        raise ProbeError(place, _words(error), untrusted=untrusted) from error
+
+
+def shown(
+    host: str, port: int, server_name: str, certificate: str | None = None, private_key: str | None = None
+) -> Certificate:
+    """Do a TLS handshake as a device does, with SNI, and return the server's certificate, whatever it is.
+
+    Args:
+        host, port, server_name, certificate, private_key: as for `handshake`.
+
+    Raises:
+        ProbeError: no connection, or no certificate to be seen.
+    """
+    place = f"{server_name} at {host}:{port}"
+    context = _context(place, None, certificate, private_key)
+    # Nothing is sent there; that it is another's certificate is what is looked for.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), TIMEOUT) as plain,
+            context.wrap_socket(plain, server_hostname=server_name) as connection,
+        ):
+            return Certificate(x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b""))
     except (OSError, ValueError) as error:
         raise ProbeError(place, _words(error)) from error
 

@@ -40,7 +40,7 @@ SHARED_VARIABLES = {
     "validate_run_regions",
 }
 # Prefixes that are nobody else's: a variable with one of these is meant for this repository.
-_OURS = ("failover_", "mqtt_client_", "iot_region_", "validate_")
+_OURS = ("failover_", "mqtt_client_", "iot_region_", "iot_serving_", "validate_")
 # So alike that one is taken for the other misspelt, in difflib's measure.
 _ALIKE = 0.92
 

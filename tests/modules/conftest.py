@@ -19,10 +19,14 @@ import pytest
 from ansible.module_utils.region_switch import switch
 from ansible.module_utils.region_switch.html_report import pictures
 
+from lab.aws_api.acm import public_arn
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACCOUNT_ID = "123456789012"
 HOSTED_ZONE_ID = "Z0LABEXAMPLE00000000"
 REGIONS = ("us-east-1", "ap-northeast-1")
+# Names that ACM has a public certificate for, in each region.
+PUBLIC_NAMES = tuple(f"mqtt{number}.example.com" for number in range(1, 4))
 NAME_SERVERS = ("ns-101.awsdns-12.com", "ns-202.awsdns-25.net")
 START_TIMEOUT = 60
 
@@ -90,6 +94,11 @@ class AwsApi:
         return [each["operation"] for each in self.requests(after) if each["write"] and each["status"] < 400]
 
 
+def validation_arn(region: str, name: str) -> str:
+    """The public certificate with which AWS IoT validates a name of PUBLIC_NAMES."""
+    return public_arn(ACCOUNT_ID, region, name)
+
+
 def _configuration(directory: Path, port: int) -> dict[str, object]:
     return {
         "listen": {"address": "127.0.0.1", "port": port},
@@ -99,6 +108,9 @@ def _configuration(directory: Path, port: int) -> dict[str, object]:
         "hosted_zones": {HOSTED_ZONE_ID: "example.com."},
         "name_servers": [{"name": name} for name in NAME_SERVERS],
         "insync_delay_seconds": 0.0,
+        "public_certificates": PUBLIC_NAMES,
+        # Tests call faster than an account may; one of them is about the quotas.
+        "every_quota": False,
     }
 
 

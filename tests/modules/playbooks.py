@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from .conftest import HOSTED_ZONE_ID, REGIONS, REPOSITORY
+from .conftest import HOSTED_ZONE_ID, REGIONS, REPOSITORY, validation_arn
 from .test_setup_modules import write_csr
 
 ANSIBLE = str(Path(sys.executable).parent / "ansible-playbook")
@@ -83,6 +83,11 @@ class Fleet:
         path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}, sort_keys=False))
 
 
+def proofs(region: str) -> dict[str, dict[str, str]]:
+    """What a region's host says of the public certificate that the account has for the endpoint."""
+    return {"iot_region_validation_certificate_arns": {ENDPOINT: validation_arn(region, ENDPOINT)}}
+
+
 def make_fleet(folder: Path, resolver: str, regions: Sequence[str] = REGIONS) -> Fleet:
     """An inventory of one endpoint and one device, with this resolver and these regions."""
     fleet = Fleet(folder)
@@ -90,7 +95,7 @@ def make_fleet(folder: Path, resolver: str, regions: Sequence[str] = REGIONS) ->
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     device = {"mqtt_client_id": DEVICE, "mqtt_endpoint": ENDPOINT, "mqtt_client_managed": False}
     children = {
-        "regions": {"hosts": dict.fromkeys(regions), "vars": here},
+        "regions": {"hosts": {region: proofs(region) for region in regions}, "vars": here},
         "edge": {"hosts": {"edge-0001": device}, "vars": here},
     }
     hosts = {"all": {"hosts": {"localhost": here}, "children": children}}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 import yaml
-from ansible.module_utils.region_switch import account, caller
+from ansible.module_utils.region_switch import account, caller, public_ca
 from ansible.module_utils.region_switch.aws import Aws
 from ansible.module_utils.region_switch.errors import AwsError, RefusedError, SwitchError
 from ansible.module_utils.region_switch.hosted_zone import Zone
+from ansible.module_utils.region_switch.server_certificate import read_certificates
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from .conftest import HOSTED_ZONE_ID, NAME_SERVERS, REPOSITORY, AwsApi
+from .conftest import HOSTED_ZONE_ID, NAME_SERVERS, PUBLIC_NAMES, REPOSITORY, AwsApi, validation_arn
 from .modules import error_of, last_request, run_ok
-from .test_setup_modules import ATS, upsert
+from .mqtt_server import Authority
+from .test_setup_modules import ATS, import_server_certificate, upsert
 from .zone_server import zone_server
 
 REGION, OTHER = "us-east-1", "ap-northeast-1"
@@ -97,11 +102,22 @@ def test_nobody_is_asked_where_no_hint_is_given_or_the_inventory_is_wrong(aws_ap
     assert "GetCallerIdentity" not in aws_api.operations()
 
 
+def proofs(endpoints: list[str], regions: Sequence[str] = (REGION, OTHER)) -> dict[str, dict[str, str]]:
+    """Public certificates that the account has, for those endpoints that it has any for."""
+    names = [name for name in endpoints if name in PUBLIC_NAMES]
+    return {region: {name: validation_arn(region, name) for name in names} for region in regions}
+
+
 SETUP: dict[str, Any] = {
     **{name: value for name, value in ASKING.items() if name != "resolvers"},
     "modes": {"1": {"mqtt1.example.com": REGION}, "2": {"mqtt1.example.com": OTHER}},
     "hosted_zone_id": HOSTED_ZONE_ID,
-    "setup": {"initial_mode": "1", "issuing_region": REGION, "regions": [REGION, OTHER]},
+    "setup": {
+        "initial_mode": "1",
+        "issuing_region": REGION,
+        "regions": [REGION, OTHER],
+        "validation_certificate_arns": proofs(["mqtt1.example.com"]),
+    },
 }
 
 
@@ -110,6 +126,7 @@ def setup(**changes: Any) -> dict[str, Any]:
     endpoints, regions = changes.get("endpoints", SETUP["endpoints"]), changes.get("regions", SETUP["regions"])
     modes = {str(number): dict.fromkeys(endpoints, region) for number, region in enumerate(regions, 1)}
     asked = {"initial_mode": "1", "issuing_region": regions[0], "regions": regions}
+    asked["validation_certificate_arns"] = proofs(endpoints, regions)
     return {**SETUP, "modes": modes, "setup": asked, **changes}
 
 
@@ -244,6 +261,135 @@ def test_region_that_there_is_not_is_named_with_the_one_that_is_meant(aws_api: A
         "region us-est-1: found none that AWS IoT is known to be in and no answer from it, expected"
     )
     assert "such as us-east-1 or us-west-1:" in error
+
+
+FIRST = "mqtt1.example.com"
+
+
+def certificates(own: dict[str, Any] | None = None, proof: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """SETUP of the first region alone, with these ARNs by endpoint."""
+    asked = {
+        **SETUP["setup"],
+        "regions": [REGION],
+        "server_certificate_arns": {REGION: own or {}},
+        "validation_certificate_arns": {REGION: proof or {}},
+        **more,
+    }
+    return {**SETUP, "setup": asked}
+
+
+def test_private_ca_without_a_certificate_that_proves_the_name_is_said_before_anything_is_written(
+    aws_api: AwsApi,
+) -> None:
+    both = {**SETUP, "setup": {key: value for key, value in SETUP["setup"].items() if "arns" not in key}}
+
+    error = error_of(MODULE, both)
+
+    assert error.startswith(
+        f"{FIRST} in {REGION}, {FIRST} in {OTHER}: found a server certificate of a private CA, and none that proves to "
+        "AWS IoT whose the name is, expected a public certificate of ACM's for the name, in the same region: request"
+    )
+    assert "iot_region_validation_certificate_arns, or in iot_region_server_certificate_arns" in error
+    assert aws_api.writes() == []
+    # A region that is not set up is not asked for.
+    run_ok(MODULE, certificates(proof={FIRST: validation_arn(REGION, FIRST)}))
+
+
+def test_public_certificate_in_acm_needs_no_other(aws_api: AwsApi) -> None:
+    run_ok(MODULE, certificates(own={FIRST: validation_arn(REGION, FIRST)}))
+
+
+def test_certificate_of_a_private_ca_in_acm_needs_one(aws_api: AwsApi) -> None:
+    own = {FIRST: import_server_certificate(FIRST)}
+
+    assert "found a server certificate of a private CA" in error_of(MODULE, certificates(own=own))
+    run_ok(MODULE, certificates(own=own, proof={FIRST: validation_arn(REGION, FIRST)}))
+
+
+def test_name_that_is_served_already_needs_no_proof(aws_api: AwsApi) -> None:
+    arn = import_server_certificate(FIRST)
+    boto3.client("iot", region_name=REGION).create_domain_configuration(
+        domainConfigurationName="any",
+        domainName=FIRST,
+        serverCertificateArns=[arn],
+        validationCertificateArn=validation_arn(REGION, FIRST),
+    )
+
+    run_ok(MODULE, certificates())
+
+
+def test_imported_certificate_of_a_public_ca_needs_no_proof(
+    aws_api: AwsApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path, "Public CA")
+    pair = authority.issue(FIRST)
+    given = {"endpoint": FIRST, "certificate": pair.pem, "private_key": pair.key.read_text()}
+    assert "of a private CA" in error_of(MODULE, certificates(server_certificates=[given]))
+
+    roots = tuple(read_certificates("CA", authority.file.read_bytes()))
+    monkeypatch.setattr(public_ca, "roots", lambda: roots)
+
+    run_ok(MODULE, certificates(server_certificates=[given]))
+
+
+def request(name: str, **more: Any) -> str:
+    """A public certificate that waits for its name to be proven."""
+    return str(boto3.client("acm", region_name=REGION).request_certificate(DomainName=name, **more)["CertificateArn"])
+
+
+def rsa_certificate(size: int) -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=size)
+    return import_server_certificate(FIRST, key)
+
+
+NOT_PROVEN = "found a certificate that is PENDING_VALIDATION, expected one that is ISSUED: create the CNAME"
+OF_ANOTHER_NAME = f"found a certificate for mqtt2.example.com, expected one for {FIRST}"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: import_server_certificate(FIRST), "found a certificate of type IMPORTED, expected AMAZON_ISSUED"),
+        (lambda: request(FIRST), NOT_PROVEN),
+        (
+            lambda: validation_arn(REGION, "mqtt2.example.com"),
+            "found a certificate for mqtt2.example.com, expected one",
+        ),
+        (lambda: validation_arn(REGION, FIRST)[:-1] + "x", "which ACM does not have, expected one that it has"),
+    ],
+)
+def test_certificate_that_proves_nothing_is_named(aws_api: AwsApi, make: Callable[[], str], says: str) -> None:
+    error = error_of(MODULE, certificates(proof={FIRST: make()}))
+
+    assert error.startswith(f"iot_region_validation_certificate_arns of {FIRST} in {REGION}: found ")
+    assert says in error
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: rsa_certificate(4096), "found a key of type RSA_4096, expected RSA_2048 or EC_prime256v1"),
+        (lambda: request(FIRST), NOT_PROVEN),
+        (
+            lambda: validation_arn(REGION, "mqtt2.example.com"),
+            "found a certificate for mqtt2.example.com, expected one",
+        ),
+    ],
+)
+def test_own_certificate_that_cannot_be_served_is_named(aws_api: AwsApi, make: Callable[[], str], says: str) -> None:
+    error = error_of(MODULE, certificates(own={FIRST: make()}))
+
+    assert error.startswith(f"iot_region_server_certificate_arns of {FIRST} in {REGION}: found ")
+    assert says in error
+
+
+def test_own_certificate_of_no_endpoint_is_named(aws_api: AwsApi) -> None:
+    error = error_of(MODULE, certificates(own={"mqtt9.example.com": validation_arn(REGION, FIRST)}))
+
+    assert error.startswith(
+        f"iot_region_server_certificate_arns of {REGION}: found endpoint 'mqtt9.example.com', expected one of {FIRST}:"
+    )
+    assert aws_api.requests() == []
 
 
 def test_wrong_setting_of_a_setup_is_refused_before_aws_is_asked(aws_api: AwsApi) -> None:

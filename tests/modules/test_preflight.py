@@ -21,7 +21,7 @@ from ansible.module_utils.region_switch.preflight import Question, Settings
 from cryptography.hazmat.primitives import serialization
 
 from .address_server import address_server
-from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi
+from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi, validation_arn
 from .modules import last_request, run_ok
 from .mqtt_server import Authority, Manners, Pair, mqtt_server
 from .zone_server import zone_server
@@ -97,6 +97,8 @@ class World:
 @pytest.fixture
 def world(aws_api: AwsApi, tmp_path: Path) -> Iterator[World]:
     ca = Authority(tmp_path)
+    # Longer ago than AWS may take to serve a new domain.
+    aws_api.settings(status_age_seconds=7200)
     own, server = ca.issue("probe"), ca.issue(ENDPOINT)
     modes = {"thingIndexingMode": "REGISTRY", "thingConnectivityIndexingMode": "STATUS"}
     for region in (OLD, NEW):
@@ -140,7 +142,10 @@ def add_domain(region: str, server: Pair) -> None:
     certificate, key = server.certificate.read_bytes(), server.key.read_bytes()
     acm = boto3.client("acm", region_name=region).import_certificate(Certificate=certificate, PrivateKey=key)
     iot(region).create_domain_configuration(
-        domainConfigurationName="any-name", domainName=ENDPOINT, serverCertificateArns=[acm["CertificateArn"]]
+        domainConfigurationName="any-name",
+        domainName=ENDPOINT,
+        serverCertificateArns=[acm["CertificateArn"]],
+        validationCertificateArn=validation_arn(region, ENDPOINT),
     )
 
 
@@ -749,3 +754,19 @@ def test_playbook_fails_in_one_line_and_leaves_its_report(playbook: Playbook) ->
     )
     (finding,) = [each for each in json.loads(playbook.report.read_text())["findings"] if each["blocking"]]
     assert (finding["check"], finding["region"], finding["found"]) == ("domain_configuration", NEW, "DISABLED")
+
+
+def test_region_that_does_not_serve_a_new_domain_yet(world: World, tmp_path: Path) -> None:
+    """Within the hour it shows another certificate, which is no mistake of anybody's."""
+    world.serve(NEW, Authority(tmp_path, "Amazon").issue("*.iot.amazonaws.com"))
+
+    late = only(world.reasons())
+    assert late.found.startswith("a server certificate that is not trusted (")
+    assert late.advice.startswith("correct the certificate in ACM")
+
+    world.aws_api.settings(status_age_seconds=12 * 60 + 5)
+    early = only(world.reasons())
+    assert (early.check, early.region, early.endpoint) == ("server_certificate", NEW, ENDPOINT)
+    assert early.found.startswith("configured 12 minutes ago, and still a server certificate that is not trusted (")
+    assert early.expected.endswith("which AWS may take 60 minutes to serve")
+    assert early.advice == "look again in 48 minutes at the latest"

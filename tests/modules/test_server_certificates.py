@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .conftest import REGIONS, REPOSITORY, AwsApi
+from .conftest import PUBLIC_NAMES, REGIONS, REPOSITORY, AwsApi, validation_arn
 from .modules import last_request, run
 
 ENDPOINTS = ["mqtt1.example.com", "mqtt2.example.com"]
@@ -70,6 +70,8 @@ def certificate(
     if issuer:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage([x509.OID_SERVER_AUTH]), critical=False)
+        usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
+        builder = builder.add_extension(usage, critical=True)
     return builder.sign(issuer[1] if issuer else key, hashes.SHA256()), key
 
 
@@ -107,7 +109,11 @@ class Checkout:
             return done
         parts = [done]
         for each in done["certificates"]:
-            domain = {"domain_name": each["endpoint"], "name": each["endpoint"].replace(".", "-")}
+            domain = {
+                "domain_name": each["endpoint"],
+                "name": each["endpoint"].replace(".", "-"),
+                "validation_certificate_arn": validation_arn(region, each["endpoint"]),
+            }
             arn = {"server_certificate_arn": each["arn"]} if each["arn"] else {}
             parts.append(
                 run("iot_domain_configuration", {**domain, **arn, "region": region, "update": each["own"]}, check)
@@ -185,9 +191,35 @@ def put(pair: Pair, chain: Pair, region: str = HOME, arn: str | None = None, nam
 
 
 def serve(name: str, endpoint: str, arn: str, region: str = HOME, **settings: Any) -> None:
+    validation = validation_arn(region, endpoint) if endpoint in PUBLIC_NAMES else public(endpoint, region)
     iot(region).create_domain_configuration(
-        domainConfigurationName=name, domainName=endpoint, serverCertificateArns=[arn], **settings
+        domainConfigurationName=name,
+        domainName=endpoint,
+        serverCertificateArns=[arn],
+        validationCertificateArn=validation,
+        **settings,
     )
+
+
+def public(name: str, region: str = HOME) -> str:
+    """Request a public certificate, and prove by DNS that the name is ours."""
+    arn = str(acm(region).request_certificate(DomainName=name, ValidationMethod="DNS")["CertificateArn"])
+    described = acm(region).describe_certificate(CertificateArn=arn)["Certificate"]
+    (option,) = described["DomainValidationOptions"]
+    record = option["ResourceRecord"]
+    entry = {**record, "TTL": 300, "ResourceRecords": [{"Value": record["Value"]}]}
+    entry.pop("Value")
+    route53 = boto3.client("route53")
+    zone = route53.create_hosted_zone(Name=name, CallerReference=name)["HostedZone"]["Id"]
+    changes = [{"Action": "UPSERT", "ResourceRecordSet": entry}]
+    route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
+    return arn
+
+
+def imported(region: str) -> list[dict[str, Any]]:
+    """What ACM lists of imported certificates with P-256 keys."""
+    listed = acm(region).list_certificates(Includes={"keyTypes": ["EC_prime256v1"]})["CertificateSummaryList"]
+    return [each for each in listed if each["Type"] == "IMPORTED"]
 
 
 def account(aws_api: AwsApi) -> str:
@@ -298,7 +330,7 @@ def test_checkout_with_a_ca_of_its_own_takes_no_region_that_serves_another(aws_a
             name = configuration(endpoint, region)["domainConfigurationName"]
             iot(region).update_domain_configuration(domainConfigurationName=name, domainConfigurationStatus="DISABLED")
             iot(region).delete_domain_configuration(domainConfigurationName=name)
-        for each in acm(region).list_certificates(Includes={"keyTypes": ["EC_prime256v1"]})["CertificateSummaryList"]:
+        for each in imported(region):
             acm(region).delete_certificate(CertificateArn=each["CertificateArn"])
     first.set_up()
     state, mine = account(aws_api), files(second.folder)
@@ -390,14 +422,9 @@ def test_domain_configuration_of_another_name_is_taken_as_it_is(aws_api: AwsApi,
     own = checkout()
     own.make()
     own.bring(OTHER)
-    arn = put(
-        (
-            x509.load_pem_x509_certificate((own.folder / f"{FIRST}.crt").read_bytes()),
-            load_key(own.folder / f"{FIRST}.key"),
-        ),
-        certificate("unused"),
-        name_tag=FIRST,
-    )
+    authority = x509.load_pem_x509_certificate((own.folder / "ca.crt").read_bytes()), load_key(own.folder / "ca.key")
+    issued = x509.load_pem_x509_certificate((own.folder / f"{FIRST}.crt").read_bytes())
+    arn = put((issued, load_key(own.folder / f"{FIRST}.key")), authority, name_tag=FIRST)
     policy = {"securityPolicy": "IoTSecurityPolicy_TLS12_1_2_2022_10"}
     serve("fleet-custom-domain", FIRST, arn, tlsConfig=policy)
     state = configuration(FIRST)
@@ -497,7 +524,7 @@ def forget_marks(folder: Path) -> None:
     (folder / "ca.csr").write_bytes(request.sign(key, hashes.SHA256()).public_bytes(PEM))
     (folder / "made-by-setup.json").unlink()
     for region in REGIONS:
-        for each in acm(region).list_certificates(Includes={"keyTypes": ["EC_prime256v1"]})["CertificateSummaryList"]:
+        for each in imported(region):
             tag = {"Key": acm_module.TAG}
             acm(region).remove_tags_from_certificate(CertificateArn=each["CertificateArn"], Tags=[tag])
 
@@ -724,6 +751,7 @@ def test_roles_take_certificates_from_variables_and_show_no_key(aws_api: AwsApi,
         "iot_endpoints": ENDPOINTS,
         "iot_clients": [],
         "fleet_monitor_client_id": "fleet-monitor",
+        "iot_region_validation_certificate_arns": {name: validation_arn(HOME, name) for name in ENDPOINTS},
         "iot_region_caller": {"account": "123456789012", "arn": "arn:aws:iam::123456789012:user/operator"},
         "pki_ca_certificate": pem(authority),
         "pki_ca_private_key": f"{{{{ lookup('ansible.builtin.file', '{tmp_path}/ca.key') }}}}",

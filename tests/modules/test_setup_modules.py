@@ -13,10 +13,10 @@ from ansible.module_utils.region_switch import certificate as certificate_module
 from botocore.config import Config
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from .conftest import HOSTED_ZONE_ID, AwsApi
+from .conftest import HOSTED_ZONE_ID, AwsApi, validation_arn
 from .modules import error_of, last_request, run_ok
 
 REGION, OTHER = "us-east-1", "ap-northeast-1"
@@ -53,8 +53,8 @@ def write_csr(folder: Path, name: str) -> Path:
     return path
 
 
-def import_server_certificate(name: str) -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
+def import_server_certificate(name: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None) -> str:
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
     certificate = (
@@ -114,6 +114,50 @@ def test_thing_keeps_other_attributes(aws_api: AwsApi) -> None:
 
     assert done["attributes"] == {"site": "tokyo", "mqtt_endpoint": "mqtt1.example.com"}
     four_steps(aws_api, "iot_thing", {"region": REGION, "name": "client_01", "state": "absent"})
+
+
+def test_thing_is_made_with_attributes(aws_api: AwsApi) -> None:
+    """CreateThing takes no merge, which UpdateThing needs."""
+    attributes = {"site": "tokyo", "mqtt_endpoint": "mqtt1.example.com"}
+    four_steps(aws_api, "iot_thing", {"region": REGION, "name": "client_01", "attributes": attributes})
+
+
+@pytest.mark.parametrize(
+    ("attributes", "says"),
+    [
+        ({"a": "1", "b": "2", "c": "3", "d": "4"}, "found 4 attributes to be (a, b, c, d), expected 3 at most without"),
+        ({"site": "Zürich"}, "found attribute 'site' = 'Zürich', expected a name of 1 to 128 and a value of up to 800"),
+    ],
+)
+def test_attributes_that_aws_does_not_take_are_said_first(
+    aws_api: AwsApi, attributes: dict[str, str], says: str
+) -> None:
+    error = error_of("iot_thing", {"region": REGION, "name": "client_01", "attributes": attributes})
+
+    assert error.startswith("thing client_01: found ")
+    assert says in error
+    assert aws_api.writes() == []
+
+
+def test_attribute_that_would_be_one_too_many_is_said_first(aws_api: AwsApi) -> None:
+    three = {"attributes": dict.fromkeys("abc", "1")}
+    boto3.client("iot", region_name=REGION).create_thing(thingName="client_01", attributePayload=three)
+    last = last_request(aws_api)
+    thing = {"region": REGION, "name": "client_01", "attributes": {"mqtt_endpoint": "mqtt1.example.com"}}
+
+    assert "found 4 attributes to be (a, b, c, mqtt_endpoint), expected 3" in error_of("iot_thing", thing)
+    assert aws_api.writes(last) == []
+    four_steps(aws_api, "iot_thing", {**thing, "attributes": {**thing["attributes"], "c": ""}})
+
+
+def test_policy_that_is_too_long_is_said_first(aws_api: AwsApi) -> None:
+    long = {**DOCUMENT, "Statement": [{**DOCUMENT["Statement"][0], "Resource": "r" * 2048}]}
+
+    error = error_of("iot_policy", {"region": REGION, "name": "fleet-device", "document": long})
+
+    assert error.startswith("policy fleet-device: found 21")
+    assert "characters without white space, expected 2048 at most" in error
+    assert aws_api.requests() == [] or aws_api.writes() == []
 
 
 def test_empty_attribute_is_removed(aws_api: AwsApi) -> None:
@@ -229,7 +273,11 @@ def test_one_domain_configuration_per_second_is_enough_for_several(aws_api: AwsA
     for number in (1, 2):
         domain_name = f"mqtt{number}.example.com"
         arn = import_server_certificate(domain_name)
-        domain = {"region": REGION, "name": f"mqtt{number}", "domain_name": domain_name, "server_certificate_arn": arn}
+        certificates = {
+            "server_certificate_arn": arn,
+            "validation_certificate_arn": validation_arn(REGION, domain_name),
+        }
+        domain = {"region": REGION, "name": f"mqtt{number}", "domain_name": domain_name, **certificates}
         run_ok("iot_domain_configuration", domain)
 
     listed = boto3.client("iot", region_name=REGION).list_domain_configurations()["domainConfigurations"]
@@ -242,6 +290,7 @@ def test_domain_name_is_the_same_in_any_case(aws_api: AwsApi) -> None:
         "name": "mqtt1-example-com",
         "domain_name": "mqtt1.example.com",
         "server_certificate_arn": import_server_certificate("mqtt1.example.com"),
+        "validation_certificate_arn": validation_arn(REGION, "mqtt1.example.com"),
     }
     run_ok("iot_domain_configuration", domain)
 
@@ -254,7 +303,7 @@ def test_domain_configuration(aws_api: AwsApi) -> None:
         "name": "mqtt1-example-com",
         "domain_name": "mqtt1.example.com",
         "server_certificate_arn": import_server_certificate("mqtt1.example.com"),
-        "validation_certificate_arn": import_server_certificate("mqtt1.example.com"),
+        "validation_certificate_arn": validation_arn(REGION, "mqtt1.example.com"),
         "tls_security_policy": "IoTSecurityPolicy_TLS13_1_2_2022_10",
     }
 

@@ -15,6 +15,7 @@ import pytest
 
 from .conftest import HOSTED_ZONE_ID, REPOSITORY, AwsApi
 from .modules import last_request
+from .playbooks import proofs
 from .test_setup_modules import OTHER, REGION, write_csr
 from .zone_server import zone_server
 
@@ -27,7 +28,7 @@ all:
     localhost: {ansible_connection: local}
   children:
     regions:
-      hosts: {us-east-1: {}, ap-northeast-1: {}}
+      hosts: REGIONS
       vars: {ansible_connection: local}
     edge:
       vars: {mqtt_client_managed: false, mqtt_endpoint: mqtt1.example.com}
@@ -54,7 +55,8 @@ class Operator:
     ) -> subprocess.CompletedProcess[str]:
         """Run a playbook; the first device's client ID is written as it is given."""
         hosts, values = self.folder / "hosts.yml", self.folder / "variables.json"
-        hosts.write_text(HOSTS.replace("FIRST", first))
+        regions = json.dumps({region: proofs(region) for region in (REGION, OTHER)})
+        hosts.write_text(HOSTS.replace("FIRST", first).replace("REGIONS", regions))
         values.write_text(json.dumps(self._variables() | variables))
         program = str(Path(sys.executable).parent / "ansible-playbook")
         return subprocess.run(

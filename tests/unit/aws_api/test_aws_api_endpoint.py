@@ -1,10 +1,11 @@
-"""Which client certificates a region's TLS endpoint is told to admit."""
+"""Which certificates a region's TLS endpoint is told to serve, and which of clients to admit."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -13,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from moto.iot.models import iot_backends
 
+from lab.aws_api import stand_in as stand_in_module
+from lab.aws_api.acm import public_arn
 from lab.aws_api.config import Configuration, Region
 from lab.aws_api.haproxy import Endpoint, Served
 from lab.aws_api.stand_in import StandIn
@@ -58,3 +61,35 @@ def test_only_active_certificates_are_admitted(tmp_path: Path, served: list[Serv
     backend.detach_policy("of-devices", certificate.arn)
     stand_in.publish(REGION)
     assert identifier not in served[-1].active
+
+
+def test_new_name_is_served_once_the_delay_is_over(
+    tmp_path: Path, served: list[Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ats, name = f"a2labrehearsal-ats.iot.{REGION}.amazonaws.com", "mqtt1.example.com"
+    configuration = Configuration(
+        "127.0.0.1", 0, ACCOUNT_ID, tmp_path, {REGION: Region(REGION, ats, tmp_path)}, {}, public_certificates=(name,)
+    )
+    stand_in = StandIn(configuration)
+    now, timers = [100.0], []
+    monkeypatch.setattr(stand_in_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    timer = SimpleNamespace(start=lambda: None)
+    monkeypatch.setattr(stand_in_module.threading, "Timer", lambda *arguments: timers.append(arguments) or timer)
+    stand_in.settings.serving_delay_seconds = 60.0
+    arn = public_arn(ACCOUNT_ID, REGION, name)
+    backend = iot_backends[ACCOUNT_ID][REGION]
+    backend.create_domain_configuration("mqtt1", name, [arn], None, "DATA")
+    stand_in.begin_serving(REGION, "mqtt1")
+
+    stand_in.publish(REGION)
+    assert served[-1].certificates[name] == served[-1].certificates[ats]
+    assert [delay for delay, *_ in timers] == [60.0]
+
+    now[0] = 160.0
+    timers[0][1](*timers[0][2])
+    public = x509.load_pem_x509_certificate(served[-1].certificates[name].encode())
+    assert public.subject.rfc4514_string() == f"CN={name}"
+    # What is turned off is not served at all.
+    backend.update_domain_configuration("mqtt1", None, "DISABLED", None)
+    stand_in.publish(REGION)
+    assert name not in served[-1].certificates

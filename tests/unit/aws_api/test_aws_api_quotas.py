@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lab.aws_api.faults import Faults
-from lab.aws_api.quotas import Quotas
+from lab.aws_api.quotas import Quotas, default_rate
 
 
 def test_a_second_s_worth_passes_and_no_more() -> None:
@@ -118,3 +118,36 @@ def test_quota_that_is_not_aws_s_default() -> None:
 def test_fault_that_is_not_one(fault: dict[str, object]) -> None:
     with pytest.raises((TypeError, ValueError)):
         Faults().replace([{"operation": "*", **fault}])
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "rate", "in_select_regions"),
+    [
+        ("iot", "CreateThing", 100, 50),
+        ("iot", "AttachThingPrincipal", 100, 50),
+        ("iot", "DescribeThing", 350, 350),
+        ("iot", "CreatePolicy", 10, 10),
+        ("iot", "CreateCertificateFromCsr", 15, 15),
+        ("iot", "ListThingPrincipals", 20, 20),
+        ("iot", "UpdateIndexingConfiguration", 1, 1),
+        ("acm", "ListCertificates", 8, 8),
+        ("acm", "DescribeCertificate", 10, 10),
+        ("service-quotas", "GetServiceQuota", 5, 5),
+    ],
+)
+def test_each_operation_of_the_control_plane_has_its_quota(
+    service: str, operation: str, rate: int, in_select_regions: int
+) -> None:
+    for region, allowed in (("us-east-1", rate), ("eu-west-3", in_select_regions)):
+        quotas = Quotas(clock=lambda: 0.0)
+        passed = [quotas.exceeded(service, operation, region) is None for _ in range(allowed + 1)]
+        assert passed == [True] * allowed + [False]
+        assert quotas.exceeded(service, operation, region, every=False) is None
+
+
+def test_operations_that_setting_up_calls_have_quotas() -> None:
+    """Of every service that the stand-in plays but those whose quotas are elsewhere."""
+    for operation in ("GetIndexingConfiguration", "GetPolicy", "DescribeThing", "UpdateThing", "AttachPolicy"):
+        assert default_rate("iot", operation, "us-east-1")
+    for operation in ("ImportCertificate", "AddTagsToCertificate", "ListTagsForCertificate", "GetCertificate"):
+        assert default_rate("acm", operation, "us-east-1")

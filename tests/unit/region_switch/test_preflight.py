@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from ansible.module_utils.region_switch.admission import ControlPlane, foreign_r
 from ansible.module_utils.region_switch.errors import AwsError
 from ansible.module_utils.region_switch.findings import unanswered
 from ansible.module_utils.region_switch.pace import TokenBucket
+from ansible.module_utils.region_switch.probe import ProbeError
 
 from .fakes import Clock, FakeAws
 
@@ -50,6 +52,39 @@ def test_server_certificate_that_aws_calls_invalid() -> None:
 
     assert finding.blocking
     assert finding.found == "server certificate INVALID (expired)"
+
+
+@pytest.mark.parametrize(
+    ("status", "minutes", "found"),
+    [
+        ("VALID", 12, "configured 12 minutes ago, and still a server certificate that is not trusted"),
+        ("VALID", 61, "a server certificate that is not trusted"),
+        ("INVALID", 12, "a server certificate that is not trusted"),
+    ],
+)
+def test_certificate_that_is_not_served_yet(status: str, minutes: int, found: str) -> None:
+    now = 1_800_000_000.0
+    described = {
+        "lastStatusChangeDate": dt.datetime.fromtimestamp(now - minutes * 60, dt.UTC),
+        "serverCertificates": [{"serverCertificateStatus": status}],
+    }
+    problem = ProbeError("mqtt1.example.com", "a server certificate that is not trusted", untrusted=True)
+    pair = ("mqtt1.example.com", TARGET)
+    settings = SimpleNamespace(ca_file=None)
+
+    (finding,) = preflight._door_findings(
+        [preflight.Door(*pair, problem)],
+        [pair],
+        settings,
+        now,
+        {pair: described},  # type: ignore[arg-type]
+    )
+
+    assert finding.found == found
+    # A connection that fails is no matter of time.
+    unreachable = preflight.Door(*pair, ProbeError("mqtt1.example.com", "no answer within 5 s"))
+    (finding,) = preflight._door_findings([unreachable], [pair], settings, now, {pair: described})  # type: ignore[arg-type]
+    assert finding.found == "no answer within 5 s"
 
 
 def test_every_page_is_read_and_no_faster_than_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:

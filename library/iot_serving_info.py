@@ -1,0 +1,109 @@
+#!/usr/bin/python
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: iot_serving_info
+short_description: Tell which custom domains of AWS IoT a region does not serve yet
+description:
+  - AWS takes up to 60 minutes until it serves the certificate of a domain configuration that was made. Until then a
+    device that asks for the name is shown another certificate.
+  - Asks the region's MQTT endpoint for each endpoint that was configured lately, as a device does. Nothing is changed.
+options:
+  endpoints:
+    description: The endpoints, DNS names.
+    type: list
+    elements: str
+    required: true
+  within:
+    description: Seconds; endpoints that were configured before are not asked for.
+    type: int
+    default: 4500
+  mqtt_port:
+    description: Port of MQTT.
+    type: int
+    default: 8883
+  resolvers:
+    description: Addresses of the resolvers that know the region's MQTT endpoint; none for the system's.
+    type: list
+    elements: str
+    default: []
+  certificate:
+    description:
+      - PEM file of a client's certificate, with which an endpoint that speaks TLS 1.2 goes on. One that is missing is
+        done without.
+    type: path
+  private_key:
+    description: PEM file of the key of O(certificate).
+    type: path
+extends_documentation_fragment:
+  - region_switch.info
+  - region_switch.region
+requirements: [boto3, cryptography, dnspython, paho-mqtt]
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: Wait until the region serves the endpoint
+  iot_serving_info:
+    region: us-east-1
+    endpoints: [mqtt1.example.com]
+  register: serving
+  until: serving.pending | length == 0
+  retries: 150
+  delay: 30
+"""
+
+RETURN = r"""
+pending:
+  description: Endpoints that the region does not serve yet.
+  returned: always
+  type: list
+  elements: str
+msg:
+  description: The same for people, one line; empty where there is none.
+  returned: always
+  type: str
+  sample: "mqtt1.example.com in us-east-1: configured 12 minutes ago, and another certificate is served
+    (CN=*.iot.us-east-1.amazonaws.com): AWS may take 60 minutes"
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.region_switch import serving
+from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "endpoints": {"type": "list", "elements": "str", "required": True},
+    "within": {"type": "int", "default": 4500},
+    "mqtt_port": {"type": "int", "default": 8883},
+    "resolvers": {"type": "list", "elements": "str", "default": []},
+    "certificate": {"type": "path"},
+    "private_key": {"type": "path", "no_log": False},
+    "region": REGION_OPTION,
+}
+
+
+def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    files = (parameters["certificate"], parameters["private_key"])
+    pair = files if all(file and Path(file).is_file() for file in files) else (None, None)
+    door = serving.Door(parameters["mqtt_port"], parameters["resolvers"], *pair)
+    # Each domain configuration is described, ten a second at most.
+    iot = AwsClient("iot", parameters["region"], attempts=8)
+    found = serving.look(iot, parameters["endpoints"], parameters["within"], door, time.time())
+    return {
+        "changed": False,
+        "pending": list(found.pending),
+        "msg": "; ".join(found.lines),
+        "warnings": list(found.warnings),
+    }
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, _act, required_together=[("certificate", "private_key")])
+
+
+if __name__ == "__main__":
+    main()
