@@ -102,6 +102,7 @@ class Control:
                 if not hasattr(settings, name):
                     raise BadRequest(f"settings: {name!r} is not one")
                 setattr(settings, name, value)
+            self._stand_in.publish_all()
         return asdict(settings)
 
 

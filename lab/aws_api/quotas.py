@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from lab.aws_api import service_quotas
 
 # Per account and region; requests a second.
 RATES = {
@@ -28,6 +30,20 @@ RATES = {
 # Per client ID besides; requests a second.
 CLIENT_RATE = 1.0
 PER_CLIENT = ("DeleteConnection", "GetConnection")
+
+
+# At the broker: MQTT's CONNECT and each topic filter of a SUBSCRIBE, an account, and CONNECT a client ID.
+CONNECT, SUBSCRIBE, CONNECT_PER_CLIENT = "Connect", "Subscribe", "ConnectPerClientId"
+
+
+def broker_rates(region: str, allowed: Mapping[str, float]) -> dict[str, float]:
+    """Return what a region's broker enforces, a second; `allowed` is in the place of AWS's defaults."""
+    defaults = {
+        CONNECT: service_quotas.default(service_quotas.CONNECT, region),
+        SUBSCRIBE: service_quotas.default(service_quotas.SUBSCRIBE, region),
+        CONNECT_PER_CLIENT: CLIENT_RATE,
+    }
+    return {name: allowed.get(name, rate) for name, rate in defaults.items()}
 
 
 @dataclass

@@ -30,15 +30,22 @@ SELECT_REGIONS = frozenset(
         "eu-south-2",
     }
 )
+CONNECT, SUBSCRIBE = "L-AEA1E176", "L-589D5E1D"
 # Code: name, default, default in the select regions, adjustable.
 DEFAULTS = {
     "L-6F708547": ("DeleteConnection API TPS", 100.0, 100.0, True),
     "L-AC33745E": ("DeleteConnection API requests per second per client ID", 1.0, 1.0, False),
-    "L-AEA1E176": ("Connect requests per second per account", 3000.0, 100.0, True),
-    "L-589D5E1D": ("Subscriptions per second per account", 3000.0, 200.0, True),
+    CONNECT: ("Connect requests per second per account", 3000.0, 100.0, True),
+    SUBSCRIBE: ("Subscriptions per second per account", 3000.0, 200.0, True),
     "L-57AAC135": ("ListThings API TPS", 10.0, 10.0, True),
     "L-75CAB723": ("Maximum concurrent client connections per account", 500_000.0, 100_000.0, True),
 }
+
+
+def default(code: str, region: str) -> float:
+    """Return AWS's default of a quota in a region."""
+    _, value, select, _ = DEFAULTS[code]
+    return select if region in SELECT_REGIONS else value
 
 
 def quota(code: str, region: str, account_id: str) -> dict[str, Any]:
@@ -49,14 +56,14 @@ def quota(code: str, region: str, account_id: str) -> dict[str, Any]:
     """
     if code not in DEFAULTS:
         raise AwsError("NoSuchResourceException", f"No quota {code} of service {SERVICE}")
-    name, value, select, adjustable = DEFAULTS[code]
+    name, _, _, adjustable = DEFAULTS[code]
     return {
         "ServiceCode": SERVICE,
         "ServiceName": "AWS IoT Core",
         "QuotaArn": f"arn:aws:servicequotas:{region}:{account_id}:{SERVICE}/{code}",
         "QuotaCode": code,
         "QuotaName": name,
-        "Value": select if region in SELECT_REGIONS else value,
+        "Value": default(code, region),
         "Unit": "None",
         "Adjustable": adjustable,
         "GlobalQuota": False,
