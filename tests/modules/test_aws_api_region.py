@@ -9,13 +9,16 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import boto3
 import jinja2
 import pytest
 from cryptography import x509
@@ -27,11 +30,13 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from werkzeug.serving import make_server
 
 from lab import configuration, mosquitto_plugin, topology
 from lab.aws_api.config import Configuration, Region
 from lab.aws_api.connections import Connection, milliseconds
 from lab.aws_api.quotas import broker_rates
+from lab.aws_api.server import Application
 from lab.aws_api.stand_in import StandIn
 
 ACCOUNT_ID, REGION = "123456789012", "us-east-1"
@@ -147,12 +152,20 @@ class World:
         region = Region(REGION, NAME, self.directory)
         # HAProxy does not start without a certificate, and reads the files that the stand-in writes.
         self.stand_in = StandIn(Configuration("127.0.0.1", 0, ACCOUNT_ID, self.state, {REGION: region}, {}))
+        self.server = make_server("127.0.0.1", 0, Application(self.stand_in), threaded=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
         for command in (["mosquitto", "-c", "mosquitto.conf"], ["haproxy", "-db", "-f", "haproxy.cfg"]):
             with (self.directory / f"{command[0]}.out").open("wb") as log:
                 self.processes.append(
                     subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=subprocess.STDOUT)
                 )
         eventually(self._answers, f"the region on {self.address} answering")
+
+    def client(self, service: str) -> Any:
+        """AWS, asked as a program asks it."""
+        keys = {"aws_access_key_id": "lab", "aws_secret_access_key": "lab"}
+        return boto3.client(service, region_name=REGION, endpoint_url=self.url, **keys)
 
     @property
     def iot(self) -> IoTBackend:
@@ -166,6 +179,7 @@ class World:
         return (self.directory / "mosquitto.sock").exists()
 
     def stop(self) -> None:
+        self.server.shutdown()
         for process in self.processes:
             process.terminate()
         for process in self.processes:
@@ -381,7 +395,9 @@ def test_thing_s_attributes_are_variables(world: World) -> None:
     world.certificate("pump", CONNECT, site, things=(client_id,))
     assert world.device("pump", client_id).go().subscribed("tokyo/#", "osaka/#") == [1, 0x80]
     # Another client of the certificate is no thing of it.
-    assert world.device("pump", new_id()).go().subscribed("tokyo/#") == [0x80]
+    assert world.device("pump", new_id()).go().subscribed("tokyo/#", "/#") == [0x80, 0x80]
+    world.client("iot").update_thing(thingName=client_id, attributePayload={"attributes": {"site": "osaka"}})
+    assert world.devices[0].subscribed("tokyo/#", "osaka/#") == [0x80, 1]
 
 
 def test_change_of_a_policy_reaches_who_is_connected(world: World) -> None:
@@ -389,8 +405,7 @@ def test_change_of_a_policy_reaches_who_is_connected(world: World) -> None:
     device = world.device("pump", new_id()).go()
     device.publish("a", "", qos=1)
     device.until(lambda: device.told.puback == [0])
-    world.iot.detach_policy("pump", arn)
-    world.stand_in.publish(REGION)
+    world.client("iot").detach_policy(policyName="pump", target=arn)
     device.publish("b", "", qos=1)
     device.until(lambda: bool(device.told.ended))
     assert device.told.puback == [0]
@@ -418,8 +433,9 @@ def test_nobody_gets_in_beside_the_endpoint(world: World) -> None:
 
 def allow(world: World, **rates: float) -> None:
     """Set quotas of the broker. A bucket of one that a slow rate fills again only after the test is a quota of one."""
-    world.stand_in.settings.quotas.update(rates)
-    world.stand_in.publish_all()
+    content = json.dumps({"quotas": rates}).encode()
+    asked = urllib.request.Request(f"{world.url}/_lab/settings", content, method="PUT")  # noqa: S310 - loopback
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=TIMEOUT).close()
 
 
 @VERSIONS
@@ -530,8 +546,8 @@ def test_session_goes_with_what_is_queued_where_the_call_cleans_it(
 
 def test_session_of_mqtt_5_that_ends_with_its_connection_is_none(world: World) -> None:
     world.certificate("pump", CONNECT)
-    kept, gone = new_id(), new_id()
-    for client_id, expiry in ((kept, 10_000), (gone, 0)):
+    kept, short, gone = new_id(), new_id(), new_id()
+    for client_id, expiry in ((kept, 10_000), (short, 300), (gone, 0)):
         device = world.device("pump", client_id, MQTT_5, clean=False).go(expiry=expiry)
         device.disconnect()
         device.until(lambda told=device.told: bool(told.ended))  # type: ignore[misc]
@@ -539,7 +555,8 @@ def test_session_of_mqtt_5_that_ends_with_its_connection_is_none(world: World) -
     now = milliseconds()
     assert (world.look_up(kept).has_session(now), world.look_up(gone).has_session(now)) == (True, False)
     # AWS General Reference: 3,600 s at most.
-    assert world.look_up(kept).session_expiry == 3600
+    assert world.client("iot-data").get_connection(clientId=kept)["sessionExpiry"] == 3600
+    assert world.client("iot-data").get_connection(clientId=short)["sessionExpiry"] == 300
 
 
 # What is no CONNECT ----------------------------------------------------------------------------------------------
