@@ -121,7 +121,11 @@ def aws_api_file(state: Path) -> File:
         for node in topology.REGIONS
     }
     content: dict[str, Any] = {
-        "listen": {"address": str(topology.AWS_API_ADDRESS), "port": topology.AWS_API_PORT},
+        "listen": {
+            "address": str(topology.AWS_API_ADDRESS),
+            "port": topology.AWS_API_PORT,
+            "proxy_port": topology.AWS_API_PROXY_PORT,
+        },
         "account_id": topology.ACCOUNT_ID,
         "state_dir": str(state / "aws"),
         "regions": regions,

@@ -33,7 +33,11 @@ class NameServer:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the stand-in plays: one account, its regions and its hosted zones ({id: name})."""
+    """What the stand-in plays: one account, its regions and its hosted zones ({id: name}).
+
+    Attributes:
+        proxy_port: where the proxy to AWS's own host names is (`endpoints`); None: there is none.
+    """
 
     address: str
     port: int
@@ -43,6 +47,7 @@ class Configuration:
     hosted_zones: dict[str, str]
     name_servers: tuple[NameServer, ...] = field(default=())
     insync_delay_seconds: float = 0.0
+    proxy_port: int | None = None
 
 
 def load(path: Path) -> Configuration:
@@ -75,6 +80,7 @@ def _configuration(content: dict[str, Any]) -> Configuration:
         hosted_zones=content["hosted_zones"],
         name_servers=tuple(_name_server(server) for server in content.get("name_servers", [])),
         insync_delay_seconds=float(content.get("insync_delay_seconds", 0)),
+        proxy_port=content["listen"].get("proxy_port"),
     )
 
 

@@ -366,13 +366,18 @@ def test_deny_is_stronger_than_allow(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("allowed", "code"), [(["iot:Publish"], 0), ([], NOT_AUTHORIZED), (["iot:Publish", "iot:RetainPublish"], 0)]
+    ("allowed", "retained", "code"),
+    [
+        ([], False, NOT_AUTHORIZED),
+        (["iot:Publish"], False, 0),
+        (["iot:Publish"], True, NOT_AUTHORIZED),
+        (["iot:Publish", "iot:RetainPublish"], True, 0),
+    ],
 )
 @VERSIONS
 def test_will_needs_permission_for_its_topic(
-    world: World, version: MQTTProtocolVersion, allowed: list[str], code: int
+    world: World, version: MQTTProtocolVersion, allowed: list[str], retained: bool, code: int
 ) -> None:
-    retained = len(allowed) == 2
     statements = [statement(allowed, f"{ARN}:topic/will/*")] if allowed else []
     world.certificate("pump", CONNECT, *statements)
     device = world.device("pump", new_id(), version)
