@@ -21,6 +21,8 @@ from lab.topology import Node
 NAME_SERVER_LAGS = (0.1, 0.4)
 INSYNC_DELAY = 0.45
 
+CONNECT_LUA = topology.REPOSITORY / "lab" / "haproxy" / "connect.lua"
+
 MONITOR_CLIENT_ID = "fleet-monitor"
 
 
@@ -93,7 +95,8 @@ def haproxy_file(node: Node, state: Path) -> File:
     """Return the configuration of a region's TLS endpoint: 8883 plain, 443 for MQTT by ALPN only."""
     directory = state / "regions" / node.name
     frontends = [("mqtt", topology.MQTT_PORT, ""), ("mqtt_alpn", topology.ALPN_MQTT_PORT, "x-amzn-mqtt-ca")]
-    content = render("haproxy.cfg.j2", region=node.name, directory=directory, address=node.address, frontends=frontends)
+    values = {"region": node.name, "directory": directory, "address": node.address, "lua": CONNECT_LUA}
+    content = render("haproxy.cfg.j2", frontends=frontends, **values)
     return File(directory / "haproxy.cfg", content)
 
 
@@ -118,7 +121,11 @@ def aws_api_file(state: Path) -> File:
         for node in topology.REGIONS
     }
     content: dict[str, Any] = {
-        "listen": {"address": str(topology.AWS_API_ADDRESS), "port": topology.AWS_API_PORT},
+        "listen": {
+            "address": str(topology.AWS_API_ADDRESS),
+            "port": topology.AWS_API_PORT,
+            "proxy_port": topology.AWS_API_PROXY_PORT,
+        },
         "account_id": topology.ACCOUNT_ID,
         "state_dir": str(state / "aws"),
         "regions": regions,
@@ -165,12 +172,13 @@ def write_all(state: Path) -> None:
         files.write(file.path, file.content, file.mode)
     mosquitto_plugin.build(plugin_path(state))
     for node in topology.REGIONS:
-        _prepare_region(state / "regions" / node.name)
+        prepare_region(state / "regions" / node.name)
 
 
-def _prepare_region(directory: Path) -> None:
+def prepare_region(directory: Path) -> None:
+    """Make what a region's programs read and do not write themselves, where it is absent."""
     (directory / "certs").mkdir(mode=0o700, exist_ok=True)
-    for name in ("crt-list.txt", "active_certificates.txt"):
+    for name in ("crt-list.txt", "active_certificates.txt", "policies.txt", "quotas.txt"):
         (directory / name).touch()
     issuer = directory / "no-issuer.crt"
     if not issuer.exists():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import network, topology
-from lab.configuration import File, render
+from lab.configuration import CONNECT_LUA, File, plugin_path, render
 from lab.topology import Node
 
 # The most that a container's processes are commonly allowed; a connection takes two in HAProxy.
@@ -128,13 +128,13 @@ def _region(node: Node, state: Path) -> list[Program]:
         Program(
             f"mosquitto-{node.name}",
             network.in_namespace(node, ["mosquitto", "-c", str(mosquitto)]),
-            inputs=[mosquitto],
+            inputs=[mosquitto, plugin_path(state)],
             node=node,
         ),
         Program(
             f"haproxy-{node.name}",
             network.in_namespace(node, ["haproxy", "-db", "-f", str(haproxy)]),
-            inputs=[haproxy],
+            inputs=[haproxy, CONNECT_LUA],
             node=node,
         ),
     ]

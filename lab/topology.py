@@ -23,6 +23,8 @@ ACCOUNT_ID = "123456789012"
 # The AWS API stand-in is on loopback: a command that finds no lab is refused at once, and nothing leaves the machine.
 AWS_API_ADDRESS = IPv4Address("127.0.0.1")
 AWS_API_PORT = 4566
+# An HTTP proxy beside it, which leads to AWS's own host names.
+AWS_API_PROXY_PORT = 4567
 AWS_API_PROGRAM = "aws"
 AWS_API_URL = f"http://{AWS_API_ADDRESS}:{AWS_API_PORT}"
 HOSTED_ZONE_ID = "Z0LABEXAMPLE00000000"
@@ -84,6 +86,16 @@ def aws_environment() -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": "lab",
         "AWS_SECRET_ACCESS_KEY": "lab",
         "AWS_DEFAULT_REGION": REGIONS[0].name,
+    }
+
+
+def named_environment() -> dict[str, str]:
+    """What leads AWS tools to the stand-in by the host names of AWS's own endpoints, as in production."""
+    credentials = {name: value for name, value in aws_environment().items() if name != "AWS_ENDPOINT_URL"}
+    return {
+        **credentials,
+        "HTTPS_PROXY": f"http://{AWS_API_ADDRESS}:{AWS_API_PROXY_PORT}",
+        "AWS_CA_BUNDLE": str(state_directory() / "aws" / "amazon-root-ca.crt"),
     }
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
-from werkzeug.serving import make_server
+from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Response
 
-from lab.aws_api import config
+from lab.aws_api import config, endpoints
+from lab.aws_api.config import Configuration
+from lab.aws_api.endpoints import Proxy
 from lab.aws_api.server import Application
 from lab.aws_api.stand_in import StandIn
 
@@ -23,6 +27,7 @@ class Handler(MotoRequestHandler):  # type: ignore[misc]
     # An answer is one packet, and goes at once.
     wbufsize = -1
     disable_nagle_algorithm = True
+    endpoint: str | None = None
 
     def run_wsgi(self) -> None:
         """Answer a request; werkzeug's own closes the connection after each, and takes twice the time."""
@@ -34,6 +39,11 @@ class Handler(MotoRequestHandler):  # type: ignore[misc]
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def make_environ(self) -> dict[str, Any]:
+        """Return the WSGI environment, with the name of the endpoint where it was asked by one."""
+        environ: dict[str, Any] = super().make_environ()
+        return environ | ({endpoints.HOST: self.endpoint} if self.endpoint else {})
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing."""
@@ -55,8 +65,22 @@ def main() -> int:
         sys.stderr.write(f"lab.aws_api: {error}\n")
         return 1
     stand_in.start()
+    if configuration.proxy_port is not None:
+        threading.Thread(target=_proxy(configuration, stand_in, server).serve_forever, daemon=True).start()
     server.serve_forever()
     return 0
+
+
+def _proxy(configuration: Configuration, stand_in: StandIn, server: BaseWSGIServer) -> Proxy:
+    """Return the proxy to the endpoints, each of which is answered by the server."""
+    names = list(endpoints.endpoints(configuration.regions.values()))
+    served = endpoints.contexts(names, stand_in.authority, configuration.state_directory / "endpoints")
+    handlers = {name: type("EndpointHandler", (Handler,), {"endpoint": name}) for name in names}
+    return Proxy(
+        (configuration.address, configuration.proxy_port or 0),
+        served,
+        lambda connection, address, name: handlers[name](connection, address, server),
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from paho.mqtt.client import Client, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
@@ -44,9 +45,10 @@ _ENDS = (
     (" disconnected due to protocol error.", "CLIENT_ERROR"),
     (" disconnected due to malformed packet.", "CLIENT_ERROR"),
     (" disconnected: session taken over.", "DUPLICATE_CLIENTID"),
-    (" disconnected, not authorised.", "FORBIDDEN_ACCESS"),
+    (" disconnected, not authorised.", "AUTH_ERROR"),
     (" been disconnected by administrative action.", "API_INITIATED_DISCONNECT"),
 )
+_PRINCIPAL = re.compile(r"[0-9a-f]{64} (?P<expiry>\d+) ")
 _OTHER_END = re.compile(r" (?:disconnected|been disconnected)(?: due to .*|: .*|, .*)?\.$")
 
 
@@ -56,12 +58,24 @@ class BrokerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Connected:
-    """A client has connected; `user` is None for a client without one."""
+    """A client has connected; `user` is None for a client without one.
+
+    Of a user name that the TLS endpoint gave (lab/haproxy/connect.lua) the second word is how long the session lasts,
+    which MQTT 5 tells from whether it began clean.
+    """
 
     client_id: str
     clean: bool
     keep_alive: int
     user: str | None
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """Whether the session ends with the connection, and otherwise how long it lasts after it."""
+        if self.user is None or not (match := _PRINCIPAL.match(self.user)):
+            return {"clean_session": self.clean}
+        seconds = int(match["expiry"])
+        return {"clean_session": False, "session_expiry": seconds} if seconds else {"clean_session": True}
 
 
 @dataclass(frozen=True)
@@ -183,7 +197,7 @@ class Broker:
                 self._holders[client_id] = user
             case Connected():
                 self._holders[event.client_id] = event.user
-                self.table.connect(event.client_id, at=moment, clean_session=event.clean, keep_alive=event.keep_alive)
+                self.table.connect(event.client_id, at=moment, keep_alive=event.keep_alive, **event.session)
             case Ended():
                 if event.reason == "API_INITIATED_DISCONNECT":
                     self._cuts[event.client_id] = self._cuts.get(event.client_id, 0) + 1

@@ -38,6 +38,7 @@ class Configuration:
     Attributes:
         public_certificates: names that each region's ACM has a public certificate for from the beginning.
         every_quota: of `stand_in.Settings`.
+        proxy_port: where the proxy to AWS's own host names is (`endpoints`); None: there is none.
     """
 
     address: str
@@ -50,6 +51,7 @@ class Configuration:
     insync_delay_seconds: float = 0.0
     public_certificates: tuple[str, ...] = ()
     every_quota: bool = True
+    proxy_port: int | None = None
 
 
 def load(path: Path) -> Configuration:
@@ -84,6 +86,7 @@ def _configuration(content: dict[str, Any]) -> Configuration:
         insync_delay_seconds=float(content.get("insync_delay_seconds", 0)),
         public_certificates=tuple(content.get("public_certificates", [])),
         every_quota=bool(content.get("every_quota", True)),
+        proxy_port=content["listen"].get("proxy_port"),
     )
 
 

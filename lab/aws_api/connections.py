@@ -23,7 +23,11 @@ def milliseconds() -> int:
 
 @dataclass(frozen=True)
 class Connection:
-    """The last known connection of a client ID; times in milliseconds since the epoch."""
+    """The last known connection of a client ID; times in milliseconds since the epoch.
+
+    Attributes:
+        session_expiry: seconds that a session which is not clean outlives its connection.
+    """
 
     client_id: str
     connected: bool
@@ -31,6 +35,7 @@ class Connection:
     disconnected_since: int | None = None
     disconnect_reason: str = "NONE"
     clean_session: bool = True
+    session_expiry: int = PERSISTENT_SESSION_EXPIRY
     keep_alive: int = 60
     source_ip: str | None = None
     source_port: int | None = None
@@ -42,7 +47,7 @@ class Connection:
             return True
         if self.clean_session or self.disconnected_since is None:
             return False
-        return now - self.disconnected_since < PERSISTENT_SESSION_EXPIRY * 1000
+        return now - self.disconnected_since < self.session_expiry * 1000
 
     def is_remembered(self, now: int) -> bool:
         if self.connected or self.disconnected_since is None:

@@ -102,8 +102,7 @@ class Control:
                 if not hasattr(settings, name):
                     raise BadRequest(f"settings: {name!r} is not one")
                 setattr(settings, name, value)
-            if "serving_delay_seconds" in content:
-                self._stand_in.publish_all()
+            self._stand_in.publish_all()
         return asdict(settings)
 
 

@@ -1,6 +1,7 @@
 """A region's TLS endpoint: which certificates HAProxy serves and which client certificates it admits.
 
-Everything is written to HAProxy's files and pushed through its socket, so that a restart changes nothing.
+Everything is written to HAProxy's files and pushed through its socket, so that a restart changes nothing. The files of
+policies and quotas need no push: the broker's plugin and HAProxy's script look at them whenever they are asked.
 """
 
 from __future__ import annotations
@@ -22,10 +23,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Served:
-    """What a region serves: one PEM of certificate, chain and key by server name, and the admitted certificateIds."""
+    """What a region serves.
+
+    Attributes:
+        certificates: one PEM of certificate, chain and key by server name.
+        active: the certificateIds that are admitted.
+        policies: what they may do, as `device_policies.render` has it.
+        quotas: requests a second at the broker, by name.
+    """
 
     certificates: dict[str, str]
     active: frozenset[str]
+    policies: str
+    quotas: dict[str, float]
 
 
 class EndpointError(RuntimeError):
@@ -81,6 +91,10 @@ class Endpoint:
             files.write(self._path(name), pem, 0o600)
         lines = "".join(f"{self._path(name)} {name}\n" for name in sorted(served.certificates))
         files.write(self._list, lines)
+        files.write(self._directory / "policies.txt", served.policies)
+        files.write(
+            self._directory / "quotas.txt", "".join(f"{name} {rate:g}\n" for name, rate in served.quotas.items())
+        )
         files.write(self._active, "".join(f"{item}\n" for item in sorted(served.active)))
         wanted = {self._path(name) for name in served.certificates}
         for path in (self._directory / "certs").glob("*.pem"):

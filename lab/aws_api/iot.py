@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lab.aws_api.stand_in import StandIn
 
 INDEX = "AWS_Things"
-# What changes which certificates a region serves and admits.
+# What changes which certificates a region serves and admits, and what they may do.
 PUBLISHED = frozenset(
     {
         "CreateCertificateFromCsr",
@@ -41,6 +41,7 @@ PUBLISHED = frozenset(
         "SetDefaultPolicyVersion",
         "AttachThingPrincipal",
         "DetachThingPrincipal",
+        "UpdateThing",
     }
 )
 CERTIFICATE_STATUSES = ("ACTIVE", "INACTIVE", "REVOKED", "PENDING_TRANSFER", "REGISTER_INACTIVE", "PENDING_ACTIVATION")

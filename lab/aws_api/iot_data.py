@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from moto.iotdata.responses import IoTDataPlaneResponse
 
-from lab.aws_api.connections import PERSISTENT_SESSION_EXPIRY, Connection, milliseconds
+from lab.aws_api.connections import Connection, milliseconds
 from lab.aws_api.errors import AwsError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def describe(connection: Connection, thing_name: str | None, *, socket_informati
         "cleanSession": connection.clean_session,
         "keepAliveDuration": connection.keep_alive,
         "connectedSince": connection.connected_since,
-        "sessionExpiry": 0 if connection.clean_session else PERSISTENT_SESSION_EXPIRY,
+        "sessionExpiry": 0 if connection.clean_session else connection.session_expiry,
         "disconnectedSince": connection.disconnected_since,
         "disconnectReason": None if connection.connected else connection.disconnect_reason,
     }

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from lab.aws_api import service_quotas
 
 # Per account and region; requests a second.
 RATES = {
@@ -28,7 +30,7 @@ RATES = {
     ("iot", "AttachPolicy"): 15.0,
 }
 # The other operations of the control plane, which `Settings.every_quota` puts in force: a second one where the Regions
-# of SELECT_REGIONS have a lower default.
+# of service_quotas.SELECT_REGIONS have a lower default.
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html ("AWS IoT Core API throttling limits"),
 # https://docs.aws.amazon.com/general/latest/gr/iot_device_management.html ("fleet indexing API limits"),
 # https://docs.aws.amazon.com/acm/latest/userguide/acm-limits.html ("API rate quotas") and
@@ -71,23 +73,6 @@ OTHER_RATES: dict[tuple[str, str], tuple[float, float]] = {
         )
     },
 }  # fmt: skip
-# Regions with the lower defaults: https://docs.aws.amazon.com/general/latest/gr/iot-core.html.
-SELECT_REGIONS = frozenset(
-    {
-        "eu-north-1",
-        "me-south-1",
-        "me-central-1",
-        "eu-west-3",
-        "ap-east-1",
-        "us-gov-east-1",
-        "us-gov-west-1",
-        "us-west-1",
-        "ca-central-1",
-        "cn-northwest-1",
-        "ap-southeast-5",
-        "eu-south-2",
-    }
-)
 # Per client ID besides; requests a second.
 CLIENT_RATE = 1.0
 PER_CLIENT = ("DeleteConnection", "GetConnection")
@@ -98,7 +83,21 @@ def default_rate(service: str, operation: str, region: str, *, every: bool = Tru
     if (rate := RATES.get((service, operation))) is not None or not every:
         return rate
     usual, select = OTHER_RATES.get((service, operation), (None, None))
-    return select if region in SELECT_REGIONS else usual
+    return select if region in service_quotas.SELECT_REGIONS else usual
+
+
+# At the broker: MQTT's CONNECT and each topic filter of a SUBSCRIBE, an account, and CONNECT a client ID.
+CONNECT, SUBSCRIBE, CONNECT_PER_CLIENT = "Connect", "Subscribe", "ConnectPerClientId"
+
+
+def broker_rates(region: str, allowed: Mapping[str, float]) -> dict[str, float]:
+    """Return what a region's broker enforces, a second; `allowed` is in the place of AWS's defaults."""
+    defaults = {
+        CONNECT: service_quotas.default(service_quotas.CONNECT, region),
+        SUBSCRIBE: service_quotas.default(service_quotas.SUBSCRIBE, region),
+        CONNECT_PER_CLIENT: CLIENT_RATE,
+    }
+    return {name: allowed.get(name, rate) for name, rate in defaults.items()}
 
 
 @dataclass

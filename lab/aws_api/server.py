@@ -15,7 +15,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from lab.aws_api import errors, faults, iot_data
+from lab.aws_api import endpoints, errors, faults, iot_data
 from lab.aws_api.acm import AcmResponse
 from lab.aws_api.control import PREFIX, Control
 from lab.aws_api.iot import IotControlResponse
@@ -90,6 +90,7 @@ class Application:
     def __init__(self, stand_in: StandIn) -> None:
         self._stand_in = stand_in
         self._control = Control(stand_in)
+        self._endpoints = endpoints.endpoints(stand_in.configuration.regions.values())
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -104,10 +105,17 @@ class Application:
         call = identify(request)
         if call is None:
             return errors.response("iot", 403, "MissingAuthenticationTokenException", "Missing Authentication Token")
+        if refusal := self._misdirected(call, environ.get(endpoints.HOST)):
+            return refusal
         text = request.raw_path + environ["wsgi.input"].getvalue().decode(errors="replace")
         response = self._disturbance(call, text) or self._limit(call) or self._answer(call, request, environ)
         self._stand_in.log.add(call.service, call.operation, call.region, response.status_code)
         return response
+
+    def _misdirected(self, call: Call, host: str | None) -> Response | None:
+        """Refuse what is signed for another endpoint than the one that was asked; None where it is asked by no name."""
+        problem = endpoints.problem(self._endpoints[host], call.service, call.region) if host else None
+        return errors.response(call.service, 403, "InvalidSignatureException", problem) if problem else None
 
     def _disturbance(self, call: Call, text: str) -> Response | None:
         in_force = self._stand_in.faults

@@ -11,19 +11,20 @@ from typing import Any
 from moto.acm.models import acm_backends
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
-from moto.iot.models import FakeCertificate, iot_backends
+from moto.iot.models import IoTBackend, iot_backends
 from moto.route53.models import DelegationSet, FakeZone, route53_backends
 
-from lab.aws_api import admission
+from lab.aws_api import device_policies
 from lab.aws_api.acm import PublicCertificate, public_arn
 from lab.aws_api.config import Configuration, Region
 from lab.aws_api.connections import Connection
+from lab.aws_api.device_policies import Principal
 from lab.aws_api.faults import Faults
 from lab.aws_api.fleet import Fleet
 from lab.aws_api.haproxy import Endpoint, Served
 from lab.aws_api.name_servers import Zones
 from lab.aws_api.pki import Authority
-from lab.aws_api.quotas import Quotas
+from lab.aws_api.quotas import Quotas, broker_rates
 from lab.aws_api.request_log import RequestLog
 from lab.aws_api.route53 import Change, Protections, apex_records, full_name
 
@@ -46,7 +47,7 @@ class Settings:
         index_building_seconds: how long an index answers no query after its configuration was changed
             (https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html).
         quotas: requests per second of operations that are allowed other than AWS's defaults, which Service Quotas
-            goes on to tell.
+            goes on to tell; those of the brokers are `Connect`, `Subscribe` and `ConnectPerClientId`.
         every_quota: whether each operation of the control plane has its quota, not only those that are slow.
         page_size: most elements of a list that an answer has, whatever is asked for.
         serving_delay_seconds: how long after a domain configuration was made its name is not served: AWS says up to 60
@@ -191,17 +192,17 @@ class StandIn:
             timer.daemon = True
             timer.start()
 
-    def publish_all(self) -> None:
-        """Bring every region's certificates to its TLS endpoint."""
-        for region in self._endpoints:
-            self.publish(region)
-
     def _is_served(self, region: str, name: str) -> bool:
         made = self._configured.get((region, name))
         return made is None or time.monotonic() >= made + self.settings.serving_delay_seconds
 
+    def publish_all(self) -> None:
+        """Bring to every region what it serves."""
+        for region in self._endpoints:
+            self.publish(region)
+
     def publish(self, region: str) -> None:
-        """Bring a region's certificates to its TLS endpoint, where it has one."""
+        """Bring a region's certificates to its TLS endpoint and their policies to its broker, where it has them."""
         endpoint = self._endpoints.get(region)
         if endpoint is not None:
             with self.lock:
@@ -224,16 +225,9 @@ class StandIn:
                     parts = (bundle.cert, bundle.chain, bundle.key)
                     pem = "".join(part.decode().strip() + "\n" for part in parts if part.strip())
                     certificates[configuration.domain_name] = pem
-        admitted = frozenset(item.certificate_id for item in iot.certificates.values() if self._admits(region, item))
-        return Served(certificates, admitted)
-
-    def _admits(self, region: str, certificate: FakeCertificate) -> bool:
-        iot = iot_backends[self.configuration.account_id][region]
-        policies = iot.list_attached_policies(certificate.arn)
-        clients = f"arn:aws:iot:{region}:{self.configuration.account_id}:client/"
-        things = iot.list_principal_things(certificate.arn)
-        documents = [json.loads(policy.document) for policy in policies]
-        return certificate.status == "ACTIVE" and admission.may_connect(documents, clients, things)
+        active = frozenset(item.certificate_id for item in iot.certificates.values() if item.status == "ACTIVE")
+        policies = device_policies.render(f"arn:aws:iot:{region}:{account_id}:", _principals(iot))
+        return Served(certificates, active, policies, broker_rates(region, self.settings.quotas))
 
     def _reconnect(self, connection: Connection) -> None:
         region = self.settings.reconnect.get(connection.client_id)
@@ -257,3 +251,18 @@ class StandIn:
             zone.rrsets = apex_records(zone_name, delegation.name_servers)
             backend.zones[zone_id] = zone
         self.zones.reset(list(self.configuration.hosted_zones.values()))
+
+
+def _principals(iot: IoTBackend) -> list[Principal]:
+    """Return every certificate of a region with its policies and things."""
+    policies: dict[str, dict[str, Any]] = {}
+    for (arn, name), (_, policy) in iot.principal_policies.items():
+        policies.setdefault(arn, {})[name] = json.loads(policy.document)
+    things: dict[str, dict[str, dict[str, str]]] = {}
+    for (arn, name), (_, thing) in iot.principal_things.items():
+        type_name = thing.thing_type.thing_type_name if thing.thing_type else None
+        things.setdefault(arn, {})[name] = device_policies.thing_variables(thing.attributes, type_name)
+    return [
+        Principal(item.certificate_id, policies.get(item.arn, {}), things.get(item.arn, {}))
+        for item in iot.certificates.values()
+    ]

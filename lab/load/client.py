@@ -79,6 +79,7 @@ class Client:
         self._next_beat: asyncio.TimerHandle | None = None
         self._heard = False
         self._ready = False
+        self._ready_at = 0.0
 
     async def run(self, delay: float) -> None:
         """Begin after some seconds; stay connected and publish until cancelled."""
@@ -101,8 +102,10 @@ class Client:
             except (OSError, asyncio.IncompleteReadError, mqtt.ProtocolError) as error:
                 self._totals.failures[_reason(error)] += 1
                 cause = Cause.CLOSED if isinstance(error, asyncio.IncompleteReadError) else Cause.LOST
-            passed = time.monotonic() - began
-            end = End(cause, passed if self._ready else None)
+            # A CONNECT may have been sent just now by an attempt that failed, and no later than its CONNACK by another.
+            lasted = time.monotonic() - self._ready_at if self._ready else None
+            passed = lasted or 0.0
+            end = End(cause, lasted, 0.0 if self._ready else time.monotonic() - began)
             window = self._policy.widen(window, end)
             jitter = random.random()  # noqa: S311
             wait = self._policy.pause(window, end, passed, jitter)
@@ -139,6 +142,7 @@ class Client:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer, self._heard, self._ready = writer, True, True
+        self._ready_at = time.monotonic()
         for sequence in self._outbox:
             self._send(sequence)
         while True:

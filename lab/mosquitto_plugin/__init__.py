@@ -1,4 +1,4 @@
-"""The plugin that lets Mosquitto disconnect a client as DeleteConnection does, built where it is used."""
+"""The plugin that makes Mosquitto disconnect clients and heed policies as AWS IoT Core does, built where it is used."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lab.errors import LabError
 
-NAME = "delete_connection.so"
-SOURCE = Path(__file__).parent / "delete_connection.c"
+NAME = "aws_iot.so"
+SOURCES = tuple(sorted(Path(__file__).parent.glob("*.c")))
+_INPUTS = (*SOURCES, *Path(__file__).parent.glob("*.h"))
 # What the plugin's source and what it asks for say: a publish to this topic, by this user.
 TOPIC = "$CONTROL/delete-connection/v1"
 USER = "DeleteConnection"
@@ -21,16 +22,16 @@ HEADERS = {
 
 
 def build(plugin: Path) -> None:
-    """Compile the plugin, unless a newer one than its source is there.
+    """Compile the plugin, unless a newer one than its sources is there.
 
     Raises:
         LabError: it cannot be compiled.
     """
-    if plugin.exists() and plugin.stat().st_mtime >= SOURCE.stat().st_mtime:
+    if plugin.exists() and plugin.stat().st_mtime >= max(path.stat().st_mtime for path in _INPUTS):
         return
     unready = plugin.with_name(f"{plugin.name}.new")
-    command = ["tcc", "-shared", "-Wall", "-o", str(unready), str(SOURCE)]
+    command = ["tcc", "-shared", "-Wall", "-o", str(unready), *map(str, SOURCES)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LabError(f"{SOURCE.name}: cannot be compiled: {' '.join(done.stderr.split())}")
+        raise LabError(f"{plugin.name}: cannot be compiled: {' '.join(done.stderr.split())}")
     unready.replace(plugin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import socket
 import ssl
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from typing import Any
 import boto3
 import pytest
 
-from lab import topology
+from lab import api, topology
+from lab.load import mqtt
 
 from .conftest import REPOSITORY, StandIn, wait_for
 
@@ -22,9 +24,10 @@ CLIENT_ID = "fleet-monitor"
 ENDPOINT = "mqtt2.example.com"
 REGION = topology.REGIONS[1]
 
-# MQTT 3.1.1 CONNECT, clean session, keep-alive 30 s, client ID "probe".
-CONNECT = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x1e\x00\x05probe"
 CONNACK_ACCEPTED = b"\x20\x02\x00\x00"
+CONNACK_UNAVAILABLE = b"\x20\x02\x00\x03"
+CONNACK_NOT_AUTHORIZED = b"\x20\x02\x00\x05"
+NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,10 @@ class Endpoint:
 
     address: str
 
-    def connack(self, server_name: str, with_certificate: bool = True) -> bytes:
+    def connack(self, server_name: str, with_certificate: bool = True, client_id: str | None = None) -> bytes:
         """Return the answer to an MQTT CONNECT; empty when the connection was closed instead.
+
+        A client ID connects once a second, so each call has one of its own that the certificate's policy allows.
 
         Raises:
             ssl.SSLError: the TLS handshake failed.
@@ -48,7 +53,7 @@ class Endpoint:
             context.wrap_socket(plain, server_hostname=server_name) as session,
         ):
             try:
-                session.sendall(CONNECT)
+                session.sendall(mqtt.connect(client_id or f"{CLIENT_ID}-{next(NUMBERS)}", 30))
                 return session.recv(4)
             except (ConnectionError, ssl.SSLEOFError):
                 return b""
@@ -78,8 +83,29 @@ def inactive_certificate(stand_in: StandIn) -> Iterator[None]:
         iot.update_certificate(certificateId=certificate_id, newStatus="ACTIVE")
 
 
+@contextmanager
+def quotas(stand_in: StandIn, **rates: float) -> Iterator[None]:
+    """Other quotas, and the same as before afterwards."""
+    before = stand_in.get("settings")["quotas"]
+    api.set_settings(quotas={**before, **rates})
+    try:
+        yield
+    finally:
+        api.set_settings(quotas=before)
+
+
 def test_active_certificate_is_admitted(endpoint: Endpoint) -> None:
     assert endpoint.connack(ENDPOINT) == CONNACK_ACCEPTED
+
+
+def test_client_id_that_the_policy_does_not_allow_is_refused(endpoint: Endpoint) -> None:
+    assert endpoint.connack(ENDPOINT, client_id="client_01") == CONNACK_NOT_AUTHORIZED
+
+
+def test_client_id_that_connects_twice_in_a_second_is_refused(endpoint: Endpoint, stand_in: StandIn) -> None:
+    with quotas(stand_in, ConnectPerClientId=0.001):
+        answers = [endpoint.connack(ENDPOINT, client_id=f"{CLIENT_ID}-twice") for _ in range(2)]
+    assert answers == [CONNACK_ACCEPTED, CONNACK_UNAVAILABLE]
 
 
 def test_inactive_certificate_is_refused(endpoint: Endpoint, stand_in: StandIn) -> None:

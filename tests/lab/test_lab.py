@@ -25,9 +25,9 @@ from lab import dns as lab_dns
 
 from .conftest import REPOSITORY, wait_for
 
-# A whole MQTT 3.1.1 CONNECT with client ID "probe", and the CONNACK that accepts it (OASIS MQTT 3.1.1 §3.1, §3.2).
+# A whole MQTT 3.1.1 CONNECT with client ID "probe", and the CONNACK "not authorized" (OASIS MQTT 3.1.1 §3.1, §3.2).
 CONNECT = bytes.fromhex("1011" "00044d5154540402001e" "000570726f6265")  # fmt: skip
-CONNACK = bytes.fromhex("20020000")
+CONNACK = bytes.fromhex("20020005")
 
 NODE_IDS = [node.name for node in topology.REGIONS]
 
@@ -203,7 +203,7 @@ def test_old_tls_is_refused(lab: None, version: ssl.TLSVersion) -> None:
         answer_to_connect(node, node.dns_name, settings)
 
 
-def test_the_brokers_own_socket_answers(lab: None) -> None:
+def test_the_brokers_own_socket_admits_nobody_whom_the_tls_endpoint_does_not_name(lab: None) -> None:
     for node in topology.REGIONS:
         with socket.socket(socket.AF_UNIX) as plain:
             plain.settimeout(5)

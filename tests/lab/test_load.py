@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lab import topology
 from lab.load import control
 from tests.lab.conftest import REPOSITORY, StandIn, failover, summary
 
@@ -46,10 +47,16 @@ def seconds(entry: dict[str, Any]) -> float:
     return datetime.fromisoformat(entry["at"]).timestamp()
 
 
+def throttled_connects() -> int:
+    """The CONNECTs that the regions refused because they exceeded a quota."""
+    logs = (topology.state_directory() / "log" / f"haproxy-{region.name}.log" for region in topology.REGIONS)
+    return sum(log.read_text(encoding="utf-8").count('throttled"') for log in logs)
+
+
 def test_a_thousand_clients_land_at_the_quotas_pace(
     load: None, stand_in: StandIn, capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
 ) -> None:
-    last, began = stand_in.last_request(), time.time()
+    last, began, throttled_before = stand_in.last_request(), time.time(), throttled_connects()
     failover("3", "-e", json.dumps({"failover_waves": [100]}))
     found = summary()
     assert found["outcome"] == "moved"
@@ -64,6 +71,9 @@ def test_a_thousand_clients_land_at_the_quotas_pace(
     assert found["messages"]["lost"] == 0
     # The clients' own word for it, beside that of the API.
     assert control.regions() == {AFTER: CLIENTS}
+
+    # Devices and light clients alike: 1 CONNECT per second of a client ID, and the account's.
+    assert throttled_connects() == throttled_before
 
     calls = [each for each in stand_in.get(f"requests?after={last}") if each["operation"] == "DeleteConnection"]
     throttled = sum(each["status"] == 429 for each in calls)

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from lab import api, device, faults, sabotage, topology
 from lab.errors import LabError
+from lab.load import mqtt
 from lab.sabotage import CERTIFICATES, CLIENT_ID, ENDPOINT
 
 from .conftest import wait_for
@@ -26,9 +27,33 @@ from .conftest import wait_for
 MOVE = faults.MOVES["3"]
 TARGET = MOVE.target
 DEVICES = dict(zip(("client_01", CLIENT_ID), topology.DEVICES, strict=True))
-# MQTT 3.1.1 CONNECT, clean session, keep-alive 30 s, client ID "probe"; and the CONNACK that accepts it.
-CONNECT = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x1e\x00\x05probe"
+# Another thing of the devices' certificates, since a device connects as a thing of its own.
+PROBE = "probe"
 ACCEPTED = b"\x20\x02\x00\x00"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def probe(fleet: dict[str, str]) -> Iterator[None]:
+    """The devices' certificates may connect as PROBE in the target region, and more than once a second."""
+    iot = api.client("iot", TARGET.name)
+    arns = [
+        described["certificateArn"]
+        for described in iot.list_certificates()["certificates"]
+        if described["certificateId"] in map(certificate_id, DEVICES)
+    ]
+    iot.create_thing(thingName=PROBE)
+    for arn in arns:
+        iot.attach_thing_principal(thingName=PROBE, principal=arn)
+    with sabotage.settings(quotas={"ConnectPerClientId": 1e6}):
+        yield
+    for arn in arns:
+        iot.detach_thing_principal(thingName=PROBE, principal=arn)
+    iot.delete_thing(thingName=PROBE)
+
+
+def certificate_id(client_id: str) -> str:
+    pem = (CERTIFICATES / "clients" / f"{client_id}.crt").read_text(encoding="ascii")
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
 
 
 def connack(endpoint: str, client_id: str) -> bytes:
@@ -48,7 +73,7 @@ def connack(endpoint: str, client_id: str) -> bytes:
         context.wrap_socket(plain, server_hostname=endpoint) as session,
     ):
         try:
-            session.sendall(CONNECT)
+            session.sendall(mqtt.connect(PROBE, 30))
             return session.recv(len(ACCEPTED))
         except (ConnectionError, ssl.SSLEOFError):
             return b""
@@ -65,9 +90,7 @@ def problem() -> str:
 def state() -> dict[str, Any]:
     """What the target region's control plane tells of the endpoint and of the device."""
     iot = api.client("iot", TARGET.name)
-    pem = (CERTIFICATES / "clients" / f"{CLIENT_ID}.crt").read_text(encoding="ascii")
-    identifier = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-    described = iot.describe_certificate(certificateId=identifier)["certificateDescription"]
+    described = iot.describe_certificate(certificateId=certificate_id(CLIENT_ID))["certificateDescription"]
     domain = iot.describe_domain_configuration(domainConfigurationName=ENDPOINT.replace(".", "-"))
     served = api.client("acm", TARGET.name).get_certificate(
         CertificateArn=domain["serverCertificates"][0]["serverCertificateArn"]

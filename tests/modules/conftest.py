@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,9 +33,14 @@ START_TIMEOUT = 60
 
 @dataclass(frozen=True)
 class AwsApi:
-    """The stand-in's control: what AWS has no call for."""
+    """The stand-in's control: what AWS has no call for.
+
+    Attributes:
+        names: what leads a program to it by the names of AWS's own endpoints, as variables of the environment.
+    """
 
     url: str
+    names: dict[str, str] = field(default_factory=dict)
     hosted_zone_id: str = HOSTED_ZONE_ID
     account_id: str = ACCOUNT_ID
     regions: tuple[str, ...] = REGIONS
@@ -99,9 +104,9 @@ def validation_arn(region: str, name: str) -> str:
     return public_arn(ACCOUNT_ID, region, name)
 
 
-def _configuration(directory: Path, port: int) -> dict[str, object]:
+def _configuration(directory: Path, port: int, proxy_port: int) -> dict[str, object]:
     return {
-        "listen": {"address": "127.0.0.1", "port": port},
+        "listen": {"address": "127.0.0.1", "port": port, "proxy_port": proxy_port},
         "account_id": ACCOUNT_ID,
         "state_dir": str(directory),
         "regions": {region: {"ats_endpoint": f"a2labrehearsal-ats.iot.{region}.amazonaws.com"} for region in REGIONS},
@@ -151,13 +156,15 @@ def no_second_reading(monkeypatch: pytest.MonkeyPatch) -> None:
 def aws_api_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsApi]:
     """Run the stand-in for the whole session."""
     directory = tmp_path_factory.mktemp("aws_api")
-    port = _free_port()
+    port, proxy_port = _free_port(), _free_port()
     configuration, log = directory / "config.json", directory / "log"
-    configuration.write_text(json.dumps(_configuration(directory, port)))
+    configuration.write_text(json.dumps(_configuration(directory, port, proxy_port)))
     command = [sys.executable, "-m", "lab.aws_api", "--config", str(configuration)]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=stream, stderr=subprocess.STDOUT)
-    api = AwsApi(f"http://127.0.0.1:{port}")
+    ca = str(directory / "amazon-root-ca.crt")
+    names = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy_port}", "AWS_CA_BUNDLE": ca}
+    api = AwsApi(f"http://127.0.0.1:{port}", names)
     try:
         _wait(api, process, log)
         yield api

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,6 @@ from lab.aws_api.haproxy import Endpoint, Served
 from lab.aws_api.stand_in import StandIn
 
 ACCOUNT_ID, REGION = "123456789012", "us-east-1"
-CONNECT = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}]}
 
 
 @pytest.fixture
@@ -47,8 +45,6 @@ def test_only_active_certificates_are_admitted(tmp_path: Path, served: list[Serv
     backend = iot_backends[ACCOUNT_ID][REGION]
     certificate = backend.register_certificate_without_ca(_certificate(), "ACTIVE")
     identifier = certificate.certificate_id
-    backend.create_policy("of-devices", json.dumps(CONNECT))
-    backend.attach_policy("of-devices", certificate.arn)
 
     admitted = {}
     for status in ("ACTIVE", "INACTIVE", "REVOKED", "PENDING_ACTIVATION"):
@@ -57,10 +53,6 @@ def test_only_active_certificates_are_admitted(tmp_path: Path, served: list[Serv
         admitted[status] = identifier in served[-1].active
 
     assert admitted == {"ACTIVE": True, "INACTIVE": False, "REVOKED": False, "PENDING_ACTIVATION": False}
-    backend.update_certificate(identifier, "ACTIVE")
-    backend.detach_policy("of-devices", certificate.arn)
-    stand_in.publish(REGION)
-    assert identifier not in served[-1].active
 
 
 def test_new_name_is_served_once_the_delay_is_over(

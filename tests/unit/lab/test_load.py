@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from lab import topology
 from lab.errors import LabError
 from lab.load import configuration, control, mqtt
 from lab.load.client import Client, Settings, Totals
+from mqtt_fleet.reconnect import CONNECT_SPACING
 from tests.unit.lab.server_certificate import write_pair
 
 ENDPOINT = "mqtt1.example.com"
@@ -54,6 +56,8 @@ class Region:
         self.acknowledges = acknowledges
         self.packets: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self.writers: list[asyncio.StreamWriter] = []
+        # When each CONNECT came, by the monotonic clock.
+        self.connects: list[float] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
@@ -61,6 +65,7 @@ class Region:
             while True:
                 kind, content = await mqtt.read(reader)
                 if kind == 1:
+                    self.connects.append(time.monotonic())
                     writer.write(b"\x20\x02\x00\x00")
                 if kind == mqtt.PUBLISH and self.acknowledges:
                     writer.write(b"\x40\x02" + _after_topic(content)[:2])
@@ -169,6 +174,32 @@ def test_without_messages_a_client_pings(contexts: tuple[ssl.SSLContext, ssl.SSL
             await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(scenario())
+
+
+def test_a_client_connects_once_a_second_also_where_its_connections_take_long(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    server, client = contexts
+    slow = iter((0.7,))
+
+    async def resolve(_: str) -> str:
+        await asyncio.sleep(next(slow, 0))
+        return "127.0.0.1"
+
+    async def scenario() -> list[float]:
+        region = Region(acknowledges=False)
+        async with _running(region, "127.0.0.1", server) as port:
+            settings = Settings(port, 30, 0.05, client, resolve)
+            task = asyncio.create_task(Client("load-0001", ENDPOINT, "s", settings, Totals()).run(0))
+            await region.next(mqtt.PUBLISH)
+            region.cut()
+            await region.next(1)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return region.connects
+
+    first, second = asyncio.run(scenario())
+    assert second - first >= CONNECT_SPACING
 
 
 @pytest.mark.parametrize(("clients", "interval"), [(0, 10.0), (8_501, 10.0), (10, -1.0)])
