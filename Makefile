@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
 .PHONY: help venv lock drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak
-.PHONY: mutants clean
+.PHONY: mutants clean traps
 .PHONY: bench bench-gap bench-curve bench-engine bench-client bench-costs bench-overhead bench-page bench-fleet bench-herd
 
 help: ## list the targets
@@ -72,6 +72,9 @@ watch: $(STAMP) ## a live view of the lab's fleet: run it beside make drill
 
 faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
 	@WRITE_FAULTS=yes python -m pytest tests/lab/test_faults.py tests/soak/test_faults.py
+
+traps: $(STAMP) ## write docs/traps.md from lab/traps.toml
+	@python -m lab.traps_table
 
 report: $(STAMP) ## write the page of a run again: RUN=reports/<run>, or the newest
 	@python -m region_switch.html_report $(or $(RUN),reports/latest)

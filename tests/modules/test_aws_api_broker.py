@@ -114,6 +114,37 @@ def test_session_that_the_api_ends_is_not_there_any_more(directory: Path, fleet:
     assert _session_present_after(directory, fleet, clean_session=True) is False
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_command_of_the_old_region_comes_late_unless_the_session_was_ended(
+    directory: Path, fleet: Fleet, ended: bool
+) -> None:
+    client, operator = (_connect(directory, name, clean=name == "operator") for name in ("client_01", "operator"))
+    heard: list[str] = []
+    client.on_subscribe = lambda *_: heard.append("subscribed")
+    client.on_message = lambda _client, _data, message: heard.append(message.payload.decode())
+    client.subscribe("commands/client_01", qos=1)
+    _loop_for(client, lambda: heard == ["subscribed"])
+    fleet.look_up("client_01")
+    fleet.delete("client_01", clean_session=ended)
+    _loop_until(client, connected=False)
+
+    _publish(operator, "stale")
+    client.reconnect()
+    _loop_until(client, connected=True)
+    client.subscribe("commands/client_01", qos=1)
+    _loop_for(client, lambda: heard.count("subscribed") == 2)
+    # The broker keeps the order: a command of before would have come earlier.
+    _publish(operator, "fresh")
+    _loop_for(client, lambda: heard[-1] == "fresh")
+
+    assert ("stale" in heard) is not ended
+
+
+def _publish(client: Client, command: str) -> None:
+    sent = client.publish("commands/client_01", command, qos=1)
+    _loop_for(client, sent.is_published)
+
+
 def test_mqtt_5_client_is_told_that_it_was_an_administrative_action(directory: Path, fleet: Fleet) -> None:
     client = Client(
         CallbackAPIVersion.VERSION2, client_id="client_01", protocol=MQTTProtocolVersion.MQTTv5, transport="unix"
