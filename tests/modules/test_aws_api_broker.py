@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -37,12 +38,18 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     )
     process = subprocess.Popen([str(MOSQUITTO), "-c", str(configuration)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + TIMEOUT
-    while not (tmp_path / "mosquitto.sock").exists():
+    while not _answers(tmp_path / "mosquitto.sock"):
         assert process.poll() is None and time.monotonic() < deadline, "mosquitto does not start"
         time.sleep(0.02)
     yield tmp_path
     process.terminate()
     process.wait(timeout=TIMEOUT)
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens: the file is there before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 @pytest.fixture
