@@ -91,8 +91,9 @@ OTHER_TESTS = python -m pytest --numprocesses $(WORKERS) tests/unit tests/module
 test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at most
 	@$(MAKE) --no-print-directory lint
 	@[ "$$(id -u)" != 0 ] || python -m lab install
-	@python -m tests.side_by_side "$(LAB_TESTS) --group 1" "python -m lab.world $(LAB_TESTS) --group 2" \
-		"nice -n 10 $(OTHER_TESTS)"
+	@python -m tests.contract --clear
+	@code=0; python -m tests.side_by_side "$(LAB_TESTS) --group 1" "python -m lab.world $(LAB_TESTS) --group 2" \
+		"nice -n 10 $(OTHER_TESTS)" || code=$$?; python -m tests.contract || code=1; exit $$code
 
 lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ruff check .

@@ -43,6 +43,8 @@ class Configuration:
     hosted_zones: dict[str, str]
     name_servers: tuple[NameServer, ...] = field(default=())
     insync_delay_seconds: float = 0.0
+    # Of what requests and answers had that AWS's models do not allow.
+    contract_directory: Path = Path()
 
 
 def load(path: Path) -> Configuration:
@@ -75,6 +77,7 @@ def _configuration(content: dict[str, Any]) -> Configuration:
         hosted_zones=content["hosted_zones"],
         name_servers=tuple(_name_server(server) for server in content.get("name_servers", [])),
         insync_delay_seconds=float(content.get("insync_delay_seconds", 0)),
+        contract_directory=Path(content.get("contract_dir", content["state_dir"])),
     )
 
 
