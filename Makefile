@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
 .PHONY: help venv lock drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak
-.PHONY: mutants clean traps
+.PHONY: mutants clean traps aws-smoke
 .PHONY: bench bench-gap bench-curve bench-engine bench-client bench-costs bench-overhead bench-page bench-fleet bench-herd
 
 help: ## list the targets
@@ -153,6 +153,9 @@ bench-fleet: $(STAMP) ## CPU and memory of a move of CLIENTS=1000000 simulated c
 
 soak: $(STAMP) ## the long proofs: fifty moves, devices under faults, a million clients, generated histories
 	@python -m pytest tests/soak
+
+aws-smoke: $(STAMP) ## what only an account of AWS shows; without credentials it says what it would do: OPTIONS="--help"
+	@python -m tests.aws_smoke $(OPTIONS)
 
 $(VENV)/.mutants: $(STAMP) requirements-mutants.txt
 	@$(VENV)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --requirement requirements-mutants.txt
