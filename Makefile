@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
 .PHONY: help venv lock drill watch faults report report-png test lint unit lab lab-down lab-status load load-down soak
-.PHONY: mutants clean
+.PHONY: mutants clean traps aws-smoke
 .PHONY: bench bench-gap bench-curve bench-engine bench-client bench-costs bench-overhead bench-page bench-fleet bench-herd
 
 help: ## list the targets
@@ -73,6 +73,9 @@ watch: $(STAMP) ## a live view of the lab's fleet: run it beside make drill
 faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
 	@WRITE_FAULTS=yes python -m pytest tests/lab/test_faults.py tests/soak/test_faults.py
 
+traps: $(STAMP) ## write docs/traps.md from lab/traps.toml
+	@python -m lab.traps_table
+
 report: $(STAMP) ## write the page of a run again: RUN=reports/<run>, or the newest
 	@python -m region_switch.html_report $(or $(RUN),reports/latest)
 
@@ -88,8 +91,9 @@ OTHER_TESTS = python -m pytest --numprocesses $(WORKERS) tests/unit tests/module
 test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at most
 	@$(MAKE) --no-print-directory lint
 	@[ "$$(id -u)" != 0 ] || python -m lab install
-	@python -m tests.side_by_side "$(LAB_TESTS) --group 1" "python -m lab.world $(LAB_TESTS) --group 2" \
-		"nice -n 10 $(OTHER_TESTS)"
+	@python -m tests.contract --clear
+	@code=0; python -m tests.side_by_side "$(LAB_TESTS) --group 1" "python -m lab.world $(LAB_TESTS) --group 2" \
+		"nice -n 10 $(OTHER_TESTS)" || code=$$?; python -m tests.contract || code=1; exit $$code
 
 lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ruff check .
@@ -149,6 +153,9 @@ bench-fleet: $(STAMP) ## CPU and memory of a move of CLIENTS=1000000 simulated c
 
 soak: $(STAMP) ## the long proofs: fifty moves, devices under faults, a million clients, generated histories
 	@python -m pytest tests/soak
+
+aws-smoke: $(STAMP) ## what only an account of AWS shows; without credentials it says what it would do: OPTIONS="--help"
+	@python -m tests.aws_smoke $(OPTIONS)
 
 $(VENV)/.mutants: $(STAMP) requirements-mutants.txt
 	@$(VENV)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --requirement requirements-mutants.txt

@@ -128,6 +128,7 @@ def aws_api_file(state: Path) -> File:
         },
         "account_id": topology.ACCOUNT_ID,
         "state_dir": str(state / "aws"),
+        "contract_dir": str(topology.contract_directory()),
         "regions": regions,
         "hosted_zones": {topology.HOSTED_ZONE_ID: topology.ZONE},
         "name_servers": [

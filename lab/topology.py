@@ -104,6 +104,11 @@ def state_directory() -> Path:
     return Path(os.environ.get("LAB_STATE_DIR", REPOSITORY / ".lab")).resolve()
 
 
+def contract_directory() -> Path:
+    """What stand-ins found of requests and answers that AWS's models do not allow; kept when the lab goes down."""
+    return cache_directory() / "contract"
+
+
 def cache_directory() -> Path:
     """What is kept when the lab goes down: the devices' base system."""
     return REPOSITORY / ".cache"

@@ -163,5 +163,5 @@ def _named(certificate: dict[str, Any]) -> dict[str, Any]:
     """A description, or an entry of the list, in which what there is not is left out."""
     names = certificate.get("SubjectAlternativeNames") or []
     summaries = {"SubjectAlternativeNameSummaries": names, "HasAdditionalSubjectAlternativeNames": False}
-    found = certificate | summaries
+    found = certificate | (summaries if names else {})
     return found if found.get("DomainName") else {key: value for key, value in found.items() if key != "DomainName"}

@@ -52,6 +52,8 @@ class Configuration:
     public_certificates: tuple[str, ...] = ()
     every_quota: bool = True
     proxy_port: int | None = None
+    # Of what requests and answers had that AWS's models do not allow.
+    contract_directory: Path = Path()
 
 
 def load(path: Path) -> Configuration:
@@ -87,6 +89,7 @@ def _configuration(content: dict[str, Any]) -> Configuration:
         public_certificates=tuple(content.get("public_certificates", [])),
         every_quota=bool(content.get("every_quota", True)),
         proxy_port=content["listen"].get("proxy_port"),
+        contract_directory=Path(content.get("contract_dir", content["state_dir"])),
     )
 
 

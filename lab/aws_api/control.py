@@ -40,6 +40,8 @@ class Control:
                 return {}
             case "GET", "requests":
                 return self._stand_in.log.after(request.args.get("after", 0, int))
+            case (("PUT" | "GET"), "contract"):
+                return self._contract(request)
             case "GET", "connections":
                 return self._connections()
             case (("PUT" | "DELETE"), "connections"):
@@ -49,6 +51,12 @@ class Control:
             case (("PUT" | "GET"), "settings"):
                 return self._settings(request)
         raise NotFound(f"{method} {PREFIX}{path}: not a request of the lab")
+
+    def _contract(self, request: Request) -> dict[str, Any]:
+        contract = self._stand_in.contract
+        if request.method == "PUT":
+            contract.on_purpose = frozenset(_object(request).get("on_purpose", []))
+        return contract.told(request.args.get("after", 0, int))
 
     def _connections(self) -> dict[str, dict[str, Any]]:
         return {

@@ -9,6 +9,39 @@ from xml.sax.saxutils import escape
 from moto.core.exceptions import ServiceException
 from werkzeug.wrappers import Response
 
+XML_SERVICES = frozenset({"route53", "sts", "iam"})
+# One error in the words of services that speak JSON, and of those that speak XML.
+# https://docs.aws.amazon.com/iot/latest/apireference/CommonErrors.html,
+# https://docs.aws.amazon.com/Route53/latest/APIReference/CommonErrors.html
+_IN_XML = {
+    "AccessDeniedException": "AccessDenied",
+    "ExpiredTokenException": "ExpiredToken",
+    "InternalFailureException": "InternalFailure",
+    "ServiceUnavailableException": "ServiceUnavailable",
+    "ThrottlingException": "Throttling",
+    "UnrecognizedClientException": "InvalidClientTokenId",
+}
+_IN_JSON = {xml: json for json, xml in _IN_XML.items()}
+_USUAL = {403: "AccessDeniedException", 429: "ThrottlingException", 503: "ServiceUnavailableException"}
+
+
+def usual_code(status: int) -> str:
+    """Return the code of an error of which only the status is given, as `spelt` takes it."""
+    return _USUAL.get(status, "InternalFailureException" if status >= 500 else "InvalidRequestException")
+
+
+def spelt(service: str, code: str) -> str:
+    """Return a code that any service may answer as this one spells it; another one as it is."""
+    if service in XML_SERVICES:
+        return _IN_XML.get(code, code)
+    code = _IN_JSON.get(code, code)
+    if service == "iot-data" and code == "AccessDeniedException":
+        return "ForbiddenException"
+    # Those of IoT alone are in its models.
+    if code == "InternalFailureException" and not service.startswith("iot"):
+        return "InternalFailure"
+    return code
+
 
 class AwsError(ServiceException):  # type: ignore[misc]
     """An error that a service's own model knows: code and message."""

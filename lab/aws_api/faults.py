@@ -19,8 +19,8 @@ class Fault:
     Attributes:
         containing: what a request's path or body has to contain to be meant.
         kind: "latency" delays by `seconds`, "hang" for `seconds` or very long and then answers 503, "hold" until the
-            fault is no longer in force, and then lets the call go on, "error" answers `status` and `code`, "throttle"
-            answers 429 ThrottlingException.
+            fault is no longer in force, and then lets the call go on, "error" answers `status` and `code`, which is
+            the status's usual one where it is empty, "throttle" answers 429 ThrottlingException.
         share: of the calls, 0 to 1, evenly spread and beginning with the first: 0.5 is every other one.
         after: how many calls it lets pass first.
         times: how many calls it hits, None for all.
@@ -33,7 +33,7 @@ class Fault:
     containing: str = ""
     seconds: float | None = None
     status: int = 500
-    code: str = "InternalFailureException"
+    code: str = ""
     share: float = 1.0
     after: int = 0
     times: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import string
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,6 +54,11 @@ class Change:
 
 def new_change(servers: set[str]) -> Change:
     return Change("C" + secrets.token_hex(7).upper(), datetime.now(UTC), servers)
+
+
+def new_zone_id() -> str:
+    """Return an ID that with /hostedzone/ before it is as long as the model allows; moto's are longer."""
+    return "Z" + "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(19))
 
 
 def full_name(name: str) -> str:
@@ -212,6 +218,10 @@ class Route53Response(Route53):  # type: ignore[misc]
         """
         answer = super().create_hosted_zone()
         zone = answer.result["HostedZone"]
+        del self.backend.zones[zone.resource_id]
+        zone.resource_id = new_zone_id()
+        self.backend.zones[zone.resource_id] = zone
+        answer.result["Location"] = f"https://route53.amazonaws.com/2013-04-01{zone.id}"
         servers = PRIVATE_NAME_SERVERS if zone.private_zone else self._stand_in.next_name_servers()
         zone.delegation_set = DelegationSet(zone.caller_reference, servers, None)
         zone.delegation_set.id = ""

@@ -19,6 +19,7 @@ from lab.aws_api import endpoints, errors, faults, iot_data
 from lab.aws_api.acm import AcmResponse
 from lab.aws_api.control import PREFIX, Control
 from lab.aws_api.iot import IotControlResponse
+from lab.aws_api.operations import Message
 from lab.aws_api.route53 import Route53Response
 from lab.aws_api.service_quotas import QuotasResponse
 from lab.aws_api.stand_in import StandIn
@@ -84,6 +85,27 @@ def _operation(service: str, request: MotoRequest) -> str:
     return str(operation.name)
 
 
+def _request_message(request: MotoRequest, environ: dict[str, Any]) -> Message:
+    return Message(
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=environ["wsgi.input"].getvalue(),
+        method=request.method,
+        path=request.raw_path.partition("?")[0],
+        query=environ.get("QUERY_STRING", ""),
+    )
+
+
+def _answer_message(response: Response) -> Message:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Message(headers, response.get_data(), status=response.status_code)
+
+
+def _refusal(call: Call, status: int, code: str, message: str = "") -> Response:
+    """Return an error in the words of the call's service; its usual one of the status where the code is empty."""
+    code = errors.spelt(call.service, code or errors.usual_code(status))
+    return errors.response(call.service, status, code, message or f"Fault of the lab: {code}")
+
+
 class Application:
     """The WSGI application: control, then faults and quotas, then the service."""
 
@@ -110,6 +132,9 @@ class Application:
         text = request.raw_path + environ["wsgi.input"].getvalue().decode(errors="replace")
         response = self._disturbance(call, text) or self._limit(call) or self._answer(call, request, environ)
         self._stand_in.log.add(call.service, call.operation, call.region, response.status_code)
+        self._stand_in.contract.note(
+            call.service, call.operation, _request_message(request, environ), _answer_message(response)
+        )
         return response
 
     def _misdirected(self, call: Call, host: str | None) -> Response | None:
@@ -128,11 +153,11 @@ class Application:
                     in_force.wait_for_end(fault, faults.HANG_SECONDS)
                 case "hang":
                     in_force.wait_for_end(fault, faults.HANG_SECONDS if fault.seconds is None else fault.seconds)
-                    return errors.response(call.service, 503, "ServiceUnavailableException", "Service unavailable")
+                    return _refusal(call, 503, "", "Service unavailable")
                 case "throttle":
                     return errors.throttled(call.service, "Rate exceeded")
                 case _:
-                    return errors.response(call.service, fault.status, fault.code, f"Fault of the lab: {fault.code}")
+                    return _refusal(call, fault.status, fault.code)
         return None
 
     def _limit(self, call: Call) -> Response | None:

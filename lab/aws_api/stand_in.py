@@ -18,6 +18,7 @@ from lab.aws_api import device_policies
 from lab.aws_api.acm import PublicCertificate, public_arn
 from lab.aws_api.config import Configuration, Region
 from lab.aws_api.connections import Connection
+from lab.aws_api.contract import Contract
 from lab.aws_api.device_policies import Principal
 from lab.aws_api.faults import Faults
 from lab.aws_api.fleet import Fleet
@@ -80,6 +81,7 @@ class StandIn:
         self.lock = threading.RLock()
         self.authority = Authority.in_directory(configuration.state_directory)
         self.log = RequestLog(configuration.state_directory / "requests.jsonl")
+        self.contract = Contract(configuration.contract_directory)
         self.quotas = Quotas()
         self.faults = Faults()
         self.zones = Zones(configuration.name_servers)
@@ -126,6 +128,7 @@ class StandIn:
             self.faults.replace([])
             self.quotas.reset()
             self.log.reset()
+            self.contract.on_purpose = frozenset()
             for server in self.configuration.name_servers:
                 if server.address:
                     self.zones.set_lag(server.name, server.lag_seconds)

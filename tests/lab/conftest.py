@@ -18,7 +18,10 @@ from typing import Any, TypeVar
 import pytest
 
 from lab import monitor, topology
+from lab.api import ask
 from lab.drill import last_error, recap
+from lab.errors import LabError
+from tests import contract
 
 REPOSITORY = topology.REPOSITORY
 Found = TypeVar("Found")
@@ -133,6 +136,38 @@ class StandIn:
         return sorted(
             region for region, clients in self.get("connections").items() if clients.get(client_id, {}).get("connected")
         )
+
+
+def _told() -> dict[str, Any] | None:
+    """What the contract check of the lab's stand-in says, None where there is no stand-in."""
+    if not (topology.state_directory() / "aws" / "config.json").exists():
+        return None
+    try:
+        told: dict[str, Any] = ask("contract")
+    except LabError:
+        return None
+    return told
+
+
+@pytest.fixture(scope="session", autouse=True)
+def deviations_seen() -> dict[str, int]:
+    """How many deviations of which stand-in are known: those of a lab that is up already are not the tests'."""
+    told = _told()
+    return {told["id"]: told["last"]} if told else {}
+
+
+@pytest.fixture(autouse=True)
+def kept_to_the_models(request: pytest.FixtureRequest, deviations_seen: dict[str, int]) -> Iterator[None]:
+    """Fail the test where requests or answers are not as AWS's models say, but for those that it names."""
+    on_purpose = contract.deviations_on_purpose(request.node)
+    if on_purpose:
+        request.getfixturevalue("lab")
+        ask("contract", {"on_purpose": on_purpose}, "PUT")
+    yield
+    if (told := _told()) is not None:
+        new = told["deviations"][deviations_seen.get(told["id"], 0) :]
+        deviations_seen[told["id"]] = told["last"]
+        contract.judge(on_purpose, new)
 
 
 @pytest.fixture(scope="session")

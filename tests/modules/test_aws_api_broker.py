@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -37,12 +38,18 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     )
     process = subprocess.Popen([str(MOSQUITTO), "-c", str(configuration)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + TIMEOUT
-    while not (tmp_path / "mosquitto.sock").exists():
+    while not _answers(tmp_path / "mosquitto.sock"):
         assert process.poll() is None and time.monotonic() < deadline, "mosquitto does not start"
         time.sleep(0.02)
     yield tmp_path
     process.terminate()
     process.wait(timeout=TIMEOUT)
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens: the file is there before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 @pytest.fixture
@@ -112,6 +119,37 @@ def test_client_that_comes_back_is_connected_and_keeps_its_session(directory: Pa
 
 def test_session_that_the_api_ends_is_not_there_any_more(directory: Path, fleet: Fleet) -> None:
     assert _session_present_after(directory, fleet, clean_session=True) is False
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_command_of_the_old_region_comes_late_unless_the_session_was_ended(
+    directory: Path, fleet: Fleet, ended: bool
+) -> None:
+    client, operator = (_connect(directory, name, clean=name == "operator") for name in ("client_01", "operator"))
+    heard: list[str] = []
+    client.on_subscribe = lambda *_: heard.append("subscribed")
+    client.on_message = lambda _client, _data, message: heard.append(message.payload.decode())
+    client.subscribe("commands/client_01", qos=1)
+    _loop_for(client, lambda: heard == ["subscribed"])
+    fleet.look_up("client_01")
+    fleet.delete("client_01", clean_session=ended)
+    _loop_until(client, connected=False)
+
+    _publish(operator, "stale")
+    client.reconnect()
+    _loop_until(client, connected=True)
+    client.subscribe("commands/client_01", qos=1)
+    _loop_for(client, lambda: heard.count("subscribed") == 2)
+    # The broker keeps the order: a command of before would have come earlier.
+    _publish(operator, "fresh")
+    _loop_for(client, lambda: heard[-1] == "fresh")
+
+    assert ("stale" in heard) is not ended
+
+
+def _publish(client: Client, command: str) -> None:
+    sent = client.publish("commands/client_01", command, qos=1)
+    _loop_for(client, sent.is_published)
 
 
 def test_mqtt_5_client_is_told_that_it_was_an_administrative_action(directory: Path, fleet: Fleet) -> None:

@@ -175,6 +175,19 @@ def test_only_misplaced_clients_are_disconnected(aws_api: AwsApi, options: dict[
     assert (aws_api.connected(OLD), aws_api.connected(NEW)) == ({"client_01"}, {"client_02"})
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_session_in_the_region_that_is_left_ends_only_where_it_is_to(
+    aws_api: AwsApi, options: dict[str, Any], ended: bool
+) -> None:
+    for client_id in CLIENTS:
+        aws_api.connect(OLD, client_id, thing_name=client_id, clean_session=False)
+
+    run_ok("iot_region_switch", {**options, "mode": "3", **({"clean_session": True} if ended else {})})
+
+    left = aws_api.connections()[OLD]
+    assert {client_id: left[client_id]["clean_session"] for client_id in CLIENTS} == dict.fromkeys(CLIENTS, ended)
+
+
 def test_no_sweep_stops_after_dns_and_a_later_run_finishes(aws_api: AwsApi, options: dict[str, Any]) -> None:
     first = run_ok("iot_region_switch", {**options, "mode": "3", "sweep": "none"})
     assert first["outcome"] == "moved"

@@ -67,7 +67,7 @@ def test_removal_takes_all_of_the_load_and_nothing_else(aws_api: AwsApi, tmp_pat
 
 def test_what_aws_refuses_is_one_line(aws_api: AwsApi, tmp_path: Path) -> None:
     aws_api.faults(
-        {"operation": "CreateThing", "kind": "error", "status": 403, "code": "UnauthorizedException", "times": None}
+        {"operation": "CreateThing", "kind": "error", "status": 403, "code": "AccessDeniedException", "times": None}
     )
     with pytest.raises(LabError, match="CreateThing") as refused:
         registry.register(1, REGIONS, tmp_path)

@@ -321,7 +321,7 @@ def test_status_shows_a_region_without_fleet_index(aws_api: AwsApi, options: dic
         "operation": "SearchIndex",
         "region": OLD,
         "kind": "error",
-        "status": 409,
+        "status": 400,
         "code": "IndexNotReadyException",
     }
     aws_api.faults(fault)

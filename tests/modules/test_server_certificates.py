@@ -685,13 +685,13 @@ def test_lost_ca_is_not_made_again(aws_api: AwsApi, checkout: Make) -> None:
 
 
 def test_no_ca_is_made_while_a_region_is_silent(aws_api: AwsApi, checkout: Make) -> None:
-    silent = {"operation": "ListDomainConfigurations", "region": OTHER, "kind": "error", "status": 503, "code": "Down"}
+    silent = {"operation": "ListDomainConfigurations", "region": OTHER, "kind": "error", "status": 503}
     aws_api.faults(silent)
     own = checkout()
 
     error = refused(own.make())
 
-    assert "ListDomainConfigurations in ap-northeast-1: found Down" in error
+    assert "ListDomainConfigurations in ap-northeast-1: found ServiceUnavailableException" in error
     assert not own.folder.exists()
     aws_api.faults()
     own.make()
