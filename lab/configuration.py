@@ -122,6 +122,7 @@ def aws_api_file(state: Path) -> File:
         "account_id": topology.ACCOUNT_ID,
         "state_dir": str(state / "aws"),
         "regions": regions,
+        "identities": {topology.ACCESS_KEY: {"secret": topology.SECRET_KEY}},
         "hosted_zones": {topology.HOSTED_ZONE_ID: topology.ZONE},
         "name_servers": [
             {

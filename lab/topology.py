@@ -18,6 +18,8 @@ BRIDGE = "mqttlab0"
 CONTROLLER = IPv4Address("198.18.83.1")
 
 ACCOUNT_ID = "123456789012"
+# Whom the stand-in knows; playbooks have the same from inventory/lab.
+ACCESS_KEY = SECRET_KEY = "lab"  # noqa: S105 - of the lab
 # The AWS API stand-in is on loopback: a command that finds no lab is refused at once, and nothing leaves the machine.
 AWS_API_ADDRESS = IPv4Address("127.0.0.1")
 AWS_API_PORT = 4566
@@ -76,11 +78,11 @@ NODES = (*NAME_SERVERS, RESOLVER, *REGIONS, *DEVICES, LOAD)
 
 
 def aws_environment() -> dict[str, str]:
-    """What points AWS tools at the stand-in, and credentials it takes for valid."""
+    """What points AWS tools at the stand-in, and credentials that it knows."""
     return {
         "AWS_ENDPOINT_URL": AWS_API_URL,
-        "AWS_ACCESS_KEY_ID": "lab",
-        "AWS_SECRET_ACCESS_KEY": "lab",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": REGIONS[0].name,
     }
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab.aws_api import identities
+from lab.aws_api.identities import Identity
+
 
 class ConfigurationError(ValueError):
     """The configuration file cannot be used; the message is one line."""
@@ -33,7 +36,8 @@ class NameServer:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the stand-in plays: one account, its regions and its hosted zones ({id: name})."""
+    """What the stand-in plays: one account, its regions, its hosted zones ({id: name}), and who may call it, by
+    access key."""
 
     address: str
     port: int
@@ -43,6 +47,7 @@ class Configuration:
     hosted_zones: dict[str, str]
     name_servers: tuple[NameServer, ...] = field(default=())
     insync_delay_seconds: float = 0.0
+    identities: dict[str, Identity] = field(default_factory=dict)
 
 
 def load(path: Path) -> Configuration:
@@ -75,6 +80,7 @@ def _configuration(content: dict[str, Any]) -> Configuration:
         hosted_zones=content["hosted_zones"],
         name_servers=tuple(_name_server(server) for server in content.get("name_servers", [])),
         insync_delay_seconds=float(content.get("insync_delay_seconds", 0)),
+        identities=identities.parse(content["identities"]),
     )
 
 

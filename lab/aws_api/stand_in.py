@@ -19,6 +19,7 @@ from lab.aws_api.connections import Connection
 from lab.aws_api.faults import Faults
 from lab.aws_api.fleet import Fleet
 from lab.aws_api.haproxy import Endpoint, Served
+from lab.aws_api.identities import Identity
 from lab.aws_api.name_servers import Zones
 from lab.aws_api.pki import Authority
 from lab.aws_api.quotas import Quotas
@@ -41,13 +42,21 @@ class Settings:
         quotas: requests per second of operations that are allowed other than AWS's defaults, which Service Quotas
             goes on to tell.
         reconnect: where a deleted client appears again.
+        identities: who may call, by access key.
+        verify_signatures: whether a request's signature is looked at.
+        clock_offset_seconds: how far AWS's clock is ahead of this machine's.
+        regions_not_enabled: those that the account has not opted in to.
     """
 
     insync_delay_seconds: float
+    identities: dict[str, Identity]
     insync_ignores: list[str] = field(default_factory=list)
     index_lag_seconds: float = 0.0
     quotas: dict[str, float] = field(default_factory=dict)
     reconnect: dict[str, str] = field(default_factory=dict)
+    verify_signatures: bool = True
+    clock_offset_seconds: float = 0.0
+    regions_not_enabled: list[str] = field(default_factory=list)
 
 
 class StandIn:
@@ -63,7 +72,7 @@ class StandIn:
         self.quotas = Quotas()
         self.faults = Faults()
         self.zones = Zones(configuration.name_servers)
-        self.settings = Settings(configuration.insync_delay_seconds)
+        self.settings = self._first_settings()
         regions = configuration.regions.values()
         self._fleets = {region.name: Fleet(region, self._reconnect) for region in regions}
         self._endpoints = {region.name: Endpoint(region.directory) for region in regions if region.directory}
@@ -88,7 +97,7 @@ class StandIn:
             self._domain_details.clear()
             self._name_servers = FIRST_NAME_SERVER
             self.protections.clear()
-            self.settings = Settings(self.configuration.insync_delay_seconds)
+            self.settings = self._first_settings()
             self.faults.replace([])
             self.quotas.reset()
             self.log.reset()
@@ -101,6 +110,14 @@ class StandIn:
             self._create_zones()
             for region in self._endpoints:
                 self.publish(region)
+
+    def _first_settings(self) -> Settings:
+        return Settings(self.configuration.insync_delay_seconds, dict(self.configuration.identities))
+
+    def arn(self, access_key: str) -> str:
+        """Return the ARN of who has an access key."""
+        identity = self.settings.identities.get(access_key)
+        return (identity.arn if identity else "") or f"arn:aws:iam::{self.configuration.account_id}:user/{access_key}"
 
     def fleet(self, region: str) -> Fleet:
         """Return a region's clients; a region that is not configured has none."""

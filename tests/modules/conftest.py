@@ -22,6 +22,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ACCOUNT_ID = "123456789012"
 HOSTED_ZONE_ID = "Z0LABEXAMPLE00000000"
 REGIONS = ("us-east-1", "ap-northeast-1")
+ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "not-a-secret"
+# Who may call: the one of most tests, and the lab's.
+IDENTITIES = {ACCESS_KEY: {"secret": SECRET_KEY}, "lab": {"secret": "lab"}}
 NAME_SERVERS = ("ns-101.awsdns-12.com", "ns-202.awsdns-25.net")
 START_TIMEOUT = 60
 
@@ -94,6 +97,7 @@ def _configuration(directory: Path, port: int) -> dict[str, object]:
         "listen": {"address": "127.0.0.1", "port": port},
         "account_id": ACCOUNT_ID,
         "state_dir": str(directory),
+        "identities": IDENTITIES,
         "regions": {region: {"ats_endpoint": f"a2labrehearsal-ats.iot.{region}.amazonaws.com"} for region in REGIONS},
         "hosted_zones": {HOSTED_ZONE_ID: "example.com."},
         "name_servers": [{"name": name} for name in NAME_SERVERS],
@@ -153,8 +157,8 @@ def aws_api(aws_api_process: AwsApi, monkeypatch: pytest.MonkeyPatch) -> AwsApi:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws_api_process.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
