@@ -77,19 +77,22 @@ _ACM = ("AddTagsToCertificate", "GetCertificate", "ImportCertificate", "ListTags
 _ZONE = (*("ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSets", "ListResourceRecordSetProtections"),)
 
 
-def needed(service: str, operation: str, region: str, account: str, target: str, body: bytes) -> Needed | None:
-    """Return what a request needs to be allowed; None where it needs nothing.
+def needed(service: str, operation: str, region: str, account: str, target: str, body: bytes) -> list[Needed]:
+    """Return what a request needs to be allowed, each of it.
 
     Args:
         service: botocore's name.
         target: path and query, percent-encoded.
     """
     if (service, operation) in NEEDS_NOTHING:
-        return None
+        return []
     given = _given(service, operation, target, body)
-    action = f"{PREFIXES.get(service, service)}:{operation}"
     context = {"aws:RequestedRegion": (region,), "aws:PrincipalAccount": (account,), **_context(operation, given, body)}
-    return Needed(action, _resources(service, operation, region, account, given), context)
+    resources = _resources(service, operation, region, account, given)
+    prefix = PREFIXES.get(service, service)
+    # Tags that come with an import are a tagging, too.
+    also = ["AddTagsToCertificate"] if (service, operation) == ("acm", "ImportCertificate") and "Tags" in given else []
+    return [Needed(f"{prefix}:{each}", resources, context) for each in (operation, *also)]
 
 
 def _resources(service: str, operation: str, region: str, account: str, given: Mapping[str, Any]) -> tuple[str, ...]:

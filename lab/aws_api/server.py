@@ -117,14 +117,12 @@ class Application:
             return errors.response("iot", 403, "MissingAuthenticationTokenException", "Missing Authentication Token")
         body = environ["wsgi.input"].getvalue()
         target = str(environ["RAW_URI"])
-        response = (
-            self._disturbance(call, request.raw_path + body.decode(errors="replace"))
-            or self._stranger(call, Signed(request.method, target, _headers(request), body))
-            or self._limit(call)
-            or self._forbidden(call, target, body)
-            or self._answer(call, request, environ)
-        )
-        self._stand_in.log.add(call.service, call.operation, call.region, response.status_code)
+        text = request.raw_path + body.decode(errors="replace")
+        signed = Signed(request.method, target, _headers(request), body)
+        response = self._disturbance(call, text) or self._stranger(call, signed) or self._limit(call)
+        action, refusal = ("", None) if response else self._forbidden(call, target, body)
+        response = response or refusal or self._answer(call, request, environ)
+        self._stand_in.log.add(call.service, call.operation, call.region, response.status_code, action)
         return response
 
     def _disturbance(self, call: Call, text: str) -> Response | None:
@@ -156,19 +154,18 @@ class Application:
             found = Problem("unknown", signatures.INVALID_TOKEN)
         return errors.unauthenticated(call.service, found) if found else None
 
-    def _forbidden(self, call: Call, target: str, body: bytes) -> Response | None:
-        """The error for what the caller's policies do not allow."""
+    def _forbidden(self, call: Call, target: str, body: bytes) -> tuple[str, Response | None]:
+        """The action that the caller's policies do not allow, and the error for it."""
         identity = self._stand_in.settings.identities.get(call.access_key)
         if identity is None or identity.policies is None:
-            return None
-        account = self._stand_in.configuration.account_id
-        needed = permissions.needed(call.service, call.operation, call.region, account, target, body)
-        if needed is None:
-            return None
-        arn = self._stand_in.arn(call.access_key)
-        context = {**needed.context, "aws:PrincipalArn": (arn,)}
-        refusal = iam.refusal(identity.policies, arn, needed.action, needed.resources, context)
-        return errors.denied(call.service, refusal) if refusal else None
+            return "", None
+        account, arn = self._stand_in.configuration.account_id, self._stand_in.arn(call.access_key)
+        for needed in permissions.needed(call.service, call.operation, call.region, account, target, body):
+            context = {**needed.context, "aws:PrincipalArn": (arn,)}
+            refusal = iam.refusal(identity.policies, arn, needed.action, needed.resources, context)
+            if refusal:
+                return needed.action, errors.denied(call.service, refusal)
+        return "", None
 
     def _limit(self, call: Call) -> Response | None:
         quotas, allowed = self._stand_in.quotas, self._stand_in.settings.quotas.get(call.operation)

@@ -1,7 +1,8 @@
 """Whether a request is signed with a known access key's secret, now, and for what it asks.
 
 Sources: IAM User Guide, "AWS Signature Version 4 for API requests" and "Troubleshoot Signature Version 4 signing";
-the codes are those of "Common errors" in the API references of services of each protocol.
+the codes are those of "Common errors" in the API references of services of each protocol. Service and region of a
+signature are believed, since one address stands for all.
 """
 
 from __future__ import annotations

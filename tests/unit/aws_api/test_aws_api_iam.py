@@ -163,9 +163,8 @@ BATCH = b"""<ChangeResourceRecordSetsRequest xmlns="https://route53.amazonaws.co
 def test_resource_of_a_request(
     service: str, operation: str, target: str, body: bytes, action: str, resource: str
 ) -> None:
-    found = permissions.needed(service, operation, REGION, ACCOUNT, target, body)
+    (found,) = permissions.needed(service, operation, REGION, ACCOUNT, target, body)
 
-    assert found is not None
     assert (found.action, found.resources) == (action, (f"arn:aws:iot:{REGION}:{ACCOUNT}:{resource}",))
 
 
@@ -193,18 +192,16 @@ def test_resource_of_a_request(
     ],
 )
 def test_resource_of_other_requests(service: str, operation: str, target: str, body: bytes, resource: str) -> None:
-    found = permissions.needed(service, operation, REGION, ACCOUNT, target, body)
+    (found,) = permissions.needed(service, operation, REGION, ACCOUNT, target, body)
 
-    assert found is not None
     assert found.resources == (resource,)
 
 
 def test_condition_keys_of_a_batch_are_names_types_and_actions() -> None:
-    found = permissions.needed(
+    (found,) = permissions.needed(
         "route53", "ChangeResourceRecordSets", REGION, ACCOUNT, "/2013-04-01/hostedzone/Z1/rrset/", BATCH
     )
 
-    assert found is not None
     assert found.resources == (ZONE,)
     assert {key.partition(":")[2]: value for key, value in found.context.items() if key.startswith("route53:")} == {
         "ChangeResourceRecordSetsNormalizedRecordNames": ("mqtt1.example.com", "mqtt2.example.com"),
@@ -214,4 +211,13 @@ def test_condition_keys_of_a_batch_are_names_types_and_actions() -> None:
 
 
 def test_who_one_is_may_always_be_asked() -> None:
-    assert permissions.needed("sts", "GetCallerIdentity", REGION, ACCOUNT, "/", b"") is None
+    assert permissions.needed("sts", "GetCallerIdentity", REGION, ACCOUNT, "/", b"") == []
+
+
+def test_import_with_tags_is_a_tagging_as_well() -> None:
+    body = b'{"Tags": [{"Key": "Name", "Value": "mqtt1"}]}'
+    found = permissions.needed("acm", "ImportCertificate", REGION, ACCOUNT, "/", body)
+
+    assert [each.action for each in found] == ["acm:ImportCertificate", "acm:AddTagsToCertificate"]
+    assert {each.resources for each in found} == {("arn:aws:acm:us-east-1:123456789012:certificate/*",)}
+    assert found[0].context["aws:RequestTag/Name"] == ("mqtt1",)
