@@ -55,5 +55,5 @@ def writes_since(number: int) -> list[str]:
 
 def client(service: str, region: str, config: Config | None = None) -> Any:
     """Return boto3's client of a service in a region of the lab."""
-    session = boto3.session.Session(aws_access_key_id="lab", aws_secret_access_key="lab", region_name=region)  # noqa: S106
+    session = boto3.session.Session(topology.ACCESS_KEY, topology.SECRET_KEY, region_name=region)
     return session.client(service, endpoint_url=topology.AWS_API_URL, config=config)

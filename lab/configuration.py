@@ -130,6 +130,7 @@ def aws_api_file(state: Path) -> File:
         "state_dir": str(state / "aws"),
         "contract_dir": str(topology.contract_directory()),
         "regions": regions,
+        "identities": {topology.ACCESS_KEY: {"secret": topology.SECRET_KEY}},
         "hosted_zones": {topology.HOSTED_ZONE_ID: topology.ZONE},
         "name_servers": [
             {

@@ -20,6 +20,8 @@ CONTROLLER = IPv4Address("198.18.83.1")
 # What devices connect to. From the beginning ACM has a public certificate for each, as if an operator had requested it.
 ENDPOINTS = ("mqtt1.example.com", "mqtt2.example.com")
 ACCOUNT_ID = "123456789012"
+# Whom the stand-in knows; playbooks have the same from inventory/lab.
+ACCESS_KEY = SECRET_KEY = "lab"  # noqa: S105 - of the lab
 # The AWS API stand-in is on loopback: a command that finds no lab is refused at once, and nothing leaves the machine.
 AWS_API_ADDRESS = IPv4Address("127.0.0.1")
 AWS_API_PORT = 4566
@@ -80,11 +82,11 @@ NODES = (*NAME_SERVERS, RESOLVER, *REGIONS, *DEVICES, LOAD)
 
 
 def aws_environment() -> dict[str, str]:
-    """What points AWS tools at the stand-in, and credentials it takes for valid."""
+    """What points AWS tools at the stand-in, and credentials that it knows."""
     return {
         "AWS_ENDPOINT_URL": AWS_API_URL,
-        "AWS_ACCESS_KEY_ID": "lab",
-        "AWS_SECRET_ACCESS_KEY": "lab",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": REGIONS[0].name,
     }
 

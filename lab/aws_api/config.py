@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab.aws_api import identities
+from lab.aws_api.identities import Identity
+
 
 class ConfigurationError(ValueError):
     """The configuration file cannot be used; the message is one line."""
@@ -39,6 +42,8 @@ class Configuration:
         public_certificates: names that each region's ACM has a public certificate for from the beginning.
         every_quota: of `stand_in.Settings`.
         proxy_port: where the proxy to AWS's own host names is (`endpoints`); None: there is none.
+        contract_directory: for what requests and answers had that AWS's models do not allow.
+        identities: who may call, by access key.
     """
 
     address: str
@@ -52,8 +57,8 @@ class Configuration:
     public_certificates: tuple[str, ...] = ()
     every_quota: bool = True
     proxy_port: int | None = None
-    # Of what requests and answers had that AWS's models do not allow.
     contract_directory: Path = Path()
+    identities: dict[str, Identity] = field(default_factory=dict)
 
 
 def load(path: Path) -> Configuration:
@@ -90,6 +95,7 @@ def _configuration(content: dict[str, Any]) -> Configuration:
         every_quota=bool(content.get("every_quota", True)),
         proxy_port=content["listen"].get("proxy_port"),
         contract_directory=Path(content.get("contract_dir", content["state_dir"])),
+        identities=identities.parse(content["identities"]),
     )
 
 

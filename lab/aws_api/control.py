@@ -10,6 +10,8 @@ from urllib.parse import unquote
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.wrappers import Request, Response
 
+from lab.aws_api import identities
+from lab.aws_api.identities import Identity
 from lab.aws_api.stand_in import StandIn
 
 PREFIX = "/_lab/"
@@ -106,12 +108,21 @@ class Control:
                     self._stand_in.zones.set_lag(name, float(server["lag_seconds"]))
                 except KeyError as error:
                     raise BadRequest(f"name_servers: {error} is not known") from error
+            if "identities" in content:
+                content["identities"] = _identities(content["identities"])
             for name, value in content.items():
                 if not hasattr(settings, name):
                     raise BadRequest(f"settings: {name!r} is not one")
                 setattr(settings, name, value)
             self._stand_in.publish_all()
         return asdict(settings)
+
+
+def _identities(content: Any) -> dict[str, Identity]:
+    try:
+        return identities.parse(content)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BadRequest(f"identities: {error}") from error
 
 
 def _json(request: Request) -> Any:

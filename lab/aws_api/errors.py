@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape
 from moto.core.exceptions import ServiceException
 from werkzeug.wrappers import Response
 
+from lab.aws_api.signatures import CODES, Problem
+
 XML_SERVICES = frozenset({"route53", "sts", "iam"})
 # One error in the words of services that speak JSON, and of those that speak XML.
 # https://docs.aws.amazon.com/iot/latest/apireference/CommonErrors.html,
@@ -41,6 +43,10 @@ def spelt(service: str, code: str) -> str:
     if code == "InternalFailureException" and not service.startswith("iot"):
         return "InternalFailure"
     return code
+
+
+# Those that answer 400 where others answer 403 (JSON 1.1).
+JSON_1_1_SERVICES = frozenset({"acm", "service-quotas"})
 
 
 class AwsError(ServiceException):  # type: ignore[misc]
@@ -95,3 +101,19 @@ def throttled(service: str, message: str) -> Response:
     if service == "route53":
         return response(service, 400, "Throttling", message)
     return response(service, 429 if service == "iot-data" else 400, "ThrottlingException", message)
+
+
+def unauthenticated(service: str, problem: Problem) -> Response:
+    """Return the service's error for a signature that it does not take."""
+    xml, other = CODES[problem.kind]
+    status = 400 if service in JSON_1_1_SERVICES or problem.kind == "incomplete" else 403
+    return response(service, status, xml if service in XML_SERVICES else other, problem.message)
+
+
+def denied(service: str, message: str) -> Response:
+    """Return the service's error for what no policy allows; the IoT data plane does not say what that is."""
+    if service == "iot-data":
+        return response(service, 403, "ForbiddenException", "Forbidden")
+    if service in XML_SERVICES:
+        return response(service, 403, "AccessDenied", message)
+    return response(service, 400 if service in JSON_1_1_SERVICES else 403, "AccessDeniedException", message)

@@ -19,7 +19,13 @@ def is_write(operation: str) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """One call. `n` counts from 1 since the start, `time` is in seconds since the epoch."""
+    """One call.
+
+    Attributes:
+        n: counts from 1 since the start.
+        time: in seconds since the epoch.
+        denied: IAM's name of the action that the caller's policies did not allow; empty where they did.
+    """
 
     n: int
     time: float
@@ -28,6 +34,7 @@ class Entry:
     region: str
     status: int
     write: bool
+    denied: str = ""
 
 
 class RequestLog:
@@ -40,10 +47,10 @@ class RequestLog:
         self._count = self._forgotten = 0
         self._stream = path.open("w", buffering=1)
 
-    def add(self, service: str, operation: str, region: str, status: int) -> None:
+    def add(self, service: str, operation: str, region: str, status: int, denied: str = "") -> None:
         with self._lock:
             self._count += 1
-            entry = Entry(self._count, time.time(), service, operation, region, status, is_write(operation))
+            entry = Entry(self._count, time.time(), service, operation, region, status, is_write(operation), denied)
             self._entries.append(entry)
             self._stream.write(json.dumps(vars(entry)) + "\n")
 

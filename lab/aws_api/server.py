@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from moto.core.request import Request as MotoRequest
@@ -15,13 +16,14 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from lab.aws_api import endpoints, errors, faults, iot_data
+from lab.aws_api import endpoints, errors, faults, iam, iot_data, permissions, signatures
 from lab.aws_api.acm import AcmResponse
 from lab.aws_api.control import PREFIX, Control
 from lab.aws_api.iot import IotControlResponse
 from lab.aws_api.operations import Message
 from lab.aws_api.route53 import Route53Response
 from lab.aws_api.service_quotas import QuotasResponse
+from lab.aws_api.signatures import Problem, Signed
 from lab.aws_api.stand_in import StandIn
 
 UNKNOWN = "Unknown"
@@ -41,7 +43,11 @@ ANSWERED_HERE: dict[str, Callable[[StandIn], Any]] = {
     "route53": Route53Response,
     "service-quotas": QuotasResponse,
 }
-_SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+# moto says the same user whoever calls.
+CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>\
+<Arn>{arn}</Arn><UserId>{key}</UserId><Account>{account}</Account></GetCallerIdentityResult>\
+<ResponseMetadata><RequestId>lab</RequestId></ResponseMetadata></GetCallerIdentityResponse>"""
+_SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 
 
 class Request(MotoRequest):  # type: ignore[misc]
@@ -57,6 +63,7 @@ class Call:
     service: str
     operation: str
     region: str
+    access_key: str
     client_id: str | None = None
 
 
@@ -68,8 +75,8 @@ def identify(request: MotoRequest) -> Call | None:
     service = SIGNED_FOR.get(scope["service"], scope["service"])
     if service == "iot-data" and request.raw_path.startswith("/connections/"):
         operation = iot_data.OPERATIONS.get(request.method, UNKNOWN)
-        return Call(service, operation, scope["region"], iot_data.client_id_of(request.raw_path))
-    return Call(service, _operation(service, request), scope["region"])
+        return Call(service, operation, scope["region"], scope["key"], iot_data.client_id_of(request.raw_path))
+    return Call(service, _operation(service, request), scope["region"], scope["key"])
 
 
 def _operation(service: str, request: MotoRequest) -> str:
@@ -87,7 +94,7 @@ def _operation(service: str, request: MotoRequest) -> str:
 
 def _request_message(request: MotoRequest, environ: dict[str, Any]) -> Message:
     return Message(
-        headers={name.lower(): value for name, value in request.headers.items()},
+        headers=_headers(request),
         body=environ["wsgi.input"].getvalue(),
         method=request.method,
         path=request.raw_path.partition("?")[0],
@@ -106,8 +113,12 @@ def _refusal(call: Call, status: int, code: str, message: str = "") -> Response:
     return errors.response(call.service, status, code, message or f"Fault of the lab: {code}")
 
 
+def _headers(request: MotoRequest) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
 class Application:
-    """The WSGI application: control, then faults and quotas, then the service."""
+    """The WSGI application: control, then faults, who is calling, quotas, what the caller may, and the service."""
 
     def __init__(self, stand_in: StandIn) -> None:
         self._stand_in = stand_in
@@ -129,9 +140,14 @@ class Application:
             return errors.response("iot", 403, "MissingAuthenticationTokenException", "Missing Authentication Token")
         if refusal := self._misdirected(call, environ.get(endpoints.HOST)):
             return refusal
-        text = request.raw_path + environ["wsgi.input"].getvalue().decode(errors="replace")
-        response = self._disturbance(call, text) or self._limit(call) or self._answer(call, request, environ)
-        self._stand_in.log.add(call.service, call.operation, call.region, response.status_code)
+        body = environ["wsgi.input"].getvalue()
+        target = str(environ["RAW_URI"])
+        text = request.raw_path + body.decode(errors="replace")
+        signed = Signed(request.method, target, _headers(request), body)
+        response = self._disturbance(call, text) or self._stranger(call, signed) or self._limit(call)
+        action, refusal = ("", None) if response else self._forbidden(call, target, body)
+        response = response or refusal or self._answer(call, request, environ)
+        self._stand_in.log.add(call.service, call.operation, call.region, response.status_code, action)
         self._stand_in.contract.note(
             call.service, call.operation, _request_message(request, environ), _answer_message(response)
         )
@@ -160,6 +176,30 @@ class Application:
                     return _refusal(call, fault.status, fault.code)
         return None
 
+    def _stranger(self, call: Call, request: Signed) -> Response | None:
+        """The error for a caller whom AWS does not know, or not in this region."""
+        settings = self._stand_in.settings
+        now = datetime.now(UTC) + timedelta(seconds=settings.clock_offset_seconds)
+        found = signatures.problem(request, settings.identities, now) if settings.verify_signatures else None
+        if call.region in settings.regions_not_enabled and call.service not in GLOBAL_SERVICES:
+            # Its IAM does not have the account's users and roles:
+            # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_sign.html
+            found = Problem("unknown", signatures.INVALID_TOKEN)
+        return errors.unauthenticated(call.service, found) if found else None
+
+    def _forbidden(self, call: Call, target: str, body: bytes) -> tuple[str, Response | None]:
+        """The action that the caller's policies do not allow, and the error for it."""
+        identity = self._stand_in.settings.identities.get(call.access_key)
+        if identity is None or identity.policies is None:
+            return "", None
+        account, arn = self._stand_in.configuration.account_id, self._stand_in.arn(call.access_key)
+        for needed in permissions.needed(call.service, call.operation, call.region, account, target, body):
+            context = {**needed.context, "aws:PrincipalArn": (arn,)}
+            refusal = iam.refusal(identity.policies, arn, needed.action, needed.resources, context)
+            if refusal:
+                return needed.action, errors.denied(call.service, refusal)
+        return "", None
+
     def _limit(self, call: Call) -> Response | None:
         quotas, settings = self._stand_in.quotas, self._stand_in.settings
         exceeded = quotas.exceeded(
@@ -173,6 +213,9 @@ class Application:
         return errors.throttled(call.service, exceeded) if exceeded else None
 
     def _answer(self, call: Call, request: Request, environ: dict[str, Any]) -> Response:
+        if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
+            arn, account = self._stand_in.arn(call.access_key), self._stand_in.configuration.account_id
+            return Response(CALLER.format(arn=arn, key=call.access_key, account=account), content_type="text/xml")
         factory = ANSWERED_HERE.get(call.service)
         if factory is None:
             environ["wsgi.input"].seek(0)

@@ -23,6 +23,7 @@ from lab.aws_api.device_policies import Principal
 from lab.aws_api.faults import Faults
 from lab.aws_api.fleet import Fleet
 from lab.aws_api.haproxy import Endpoint, Served
+from lab.aws_api.identities import Identity
 from lab.aws_api.name_servers import Zones
 from lab.aws_api.pki import Authority
 from lab.aws_api.quotas import Quotas, broker_rates
@@ -55,9 +56,14 @@ class Settings:
             minutes (https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html).
         status_age_seconds: how much longer ago than they did domain configurations say that their status changed.
         reconnect: where a deleted client appears again.
+        identities: who may call, by access key.
+        verify_signatures: whether a request's signature is looked at.
+        clock_offset_seconds: how far AWS's clock is ahead of this machine's.
+        regions_not_enabled: those that the account has not opted in to.
     """
 
     insync_delay_seconds: float
+    identities: dict[str, Identity]
     insync_ignores: list[str] = field(default_factory=list)
     invalid_change_batch: str = "ErrorResponse"
     one_change_at_a_time: bool = False
@@ -69,6 +75,9 @@ class Settings:
     serving_delay_seconds: float = 0.0
     status_age_seconds: float = 0.0
     reconnect: dict[str, str] = field(default_factory=dict)
+    verify_signatures: bool = True
+    clock_offset_seconds: float = 0.0
+    regions_not_enabled: list[str] = field(default_factory=list)
 
 
 class StandIn:
@@ -141,13 +150,20 @@ class StandIn:
 
     def _first_settings(self) -> Settings:
         configuration = self.configuration
-        return Settings(configuration.insync_delay_seconds, every_quota=configuration.every_quota)
+        return Settings(
+            configuration.insync_delay_seconds, dict(configuration.identities), every_quota=configuration.every_quota
+        )
 
     def _create_public_certificates(self) -> None:
         account_id = self.configuration.account_id
         for (region, name), pem in self._public.items():
             arn = public_arn(account_id, region, name)
             acm_backends[account_id][region]._certificates[arn] = PublicCertificate(self, region, [name], pem, arn)
+
+    def arn(self, access_key: str) -> str:
+        """Return the ARN of who has an access key."""
+        identity = self.settings.identities.get(access_key)
+        return (identity.arn if identity else "") or f"arn:aws:iam::{self.configuration.account_id}:user/{access_key}"
 
     def fleet(self, region: str) -> Fleet:
         """Return a region's clients; a region that is not configured has none."""

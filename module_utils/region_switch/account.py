@@ -95,9 +95,10 @@ def _host(iot: AwsClient, region: str) -> str | None:
         return describe_data_endpoint(iot)
     except AwsError as error:
         if error.denied:
+            # Of keys that are unknown, the region may be at fault, and so the inventory that names it.
+            advice = error.advice if error.credentials else f"{error.advice}, or correct the group 'regions'"
             raise RefusedError(
-                f"region {region}: found {error.code} ({error.text}), expected an answer to DescribeEndpoint: enable "
-                "the region for this account, allow iot:DescribeEndpoint, or correct the group 'regions'"
+                f"region {region}: found {error.code} ({error.text}), expected an answer to DescribeEndpoint: {advice}"
             ) from error
         known = _known_regions()
         if error.temporary and region in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -118,7 +119,13 @@ class AwsError(SwitchError):
 
     @property
     def denied(self) -> bool:
-        return self.credentials or self.status in (401, 403)
+        return self.credentials or self.status in (401, 403) or self.code in _DENIED
+
+    @property
+    def action(self) -> str:
+        """IAM's name of what the caller is not allowed: AWS says it, but for the data plane of IoT."""
+        found = _NOT_AUTHORIZED.search(self.text)
+        return found["action"] if found else _ACTIONS.get(self.operation, self.operation)
 
     @property
     def forbidden(self) -> bool:
@@ -180,11 +187,30 @@ _CLOCK = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
 _TIME_WORDS = ("signature expired", "not yet current", "request has expired", "too skewed", "between the request time")
 
 
+# Services of JSON 1.1, such as ACM, answer 400 with it.
+_DENIED = {
+    *("AccessDenied", "AccessDeniedException", "ForbiddenException", "NotAuthorized", "UnauthorizedException"),
+}
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+_NOT_AUTHORIZED = re.compile(r"not authorized to perform: (?P<action>[\w-]+:\w+)")
+_EXPLICIT = "with an explicit deny in a"
+_ACTIONS = {"DeleteConnection": "iot:DeleteConnection", "GetConnection": "iot:GetConnection"}
+# Enabled in every account; an account has to opt in to each region that is not here, and its keys are unknown there
+# until it has: https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html
+_ALWAYS_ENABLED = {
+    *("ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2"),
+    *("ca-central-1", "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1"),
+    *("us-east-1", "us-east-2", "us-west-1", "us-west-2"),
+}
+# Regions of other partitions, such as cn-north-1 and us-gov-west-1, are not opted in to.
+_OPTED_IN_TO = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-\d")
+
+
 def _advice(error: AwsError) -> str:
     if error.credentials:
         return _advice_on_credentials(error)
     if error.denied:
-        return f"allow the caller this action ({error.operation}) in IAM, or use other credentials"
+        return _advice_on_permission(error)
     if error.throttled:
         return "run again when other callers of this quota are done"
     if error.unreadable:
@@ -204,8 +230,27 @@ def _advice_on_credentials(error: AwsError) -> str:
     if error.code in _EXPIRED:
         return "log in again (aws sso login, or what gave you these credentials), then run again"
     if error.code in _UNKNOWN:
-        return "use credentials that are in force, and opt the account in to the region where it is not, then run again"
+        return _advice_on_unknown(error.region)
     return "name a profile in AWS_PROFILE, or log in, then run again"
+
+
+def _advice_on_unknown(region: str) -> str:
+    """What to do about keys that AWS does not know in a region, or in none."""
+    if _OPTED_IN_TO.fullmatch(region) and region not in _ALWAYS_ENABLED:
+        return (
+            f"enable {region} for the account (Account, AWS Regions; it takes minutes to hours), or, where it is "
+            "enabled, use credentials that are in force, then run again"
+        )
+    return "use credentials that are in force: these keys are deleted, inactive or of another partition; then run again"
+
+
+def _advice_on_permission(error: AwsError) -> str:
+    if _EXPLICIT in error.text:
+        return f"have what denies {error.action} lifted (allowing it elsewhere does not help), or use other credentials"
+    return (
+        f"allow the caller {error.action} in IAM (playbooks/iam_policies.yml writes the policy), or use other "
+        "credentials"
+    )
 
 
 class StorageError(SwitchError):

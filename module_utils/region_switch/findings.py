@@ -80,8 +80,9 @@ def unanswered(check: str, region: str, error: AwsError) -> Finding:
         found = f"{error.operation}: {error.code} ({error.text})"
         advice = error.advice if error.credentials else "run again; nothing is known of what it checks"
         return Finding(check, True, region, "", found, "an answer", advice)
-    action = f"{'route53' if error.operation in ROUTE53 else 'iot'}:{error.operation}"
-    advice = "allow it in IAM as docs/iam-failover.json does"
+    said = error.action
+    action = said if ":" in said else f"{'route53' if error.operation in ROUTE53 else 'iot'}:{error.operation}"
+    advice = "allow it in IAM (playbooks/iam_policies.yml writes the policy)"
     return Finding("permission", True, region, "", f"{action} denied ({error.text})", f"{action} allowed", advice)
 
 

@@ -233,13 +233,19 @@ class _Checks:
         coming = self._question.clients.get(region, 0)
         if not coming or not self._settings.index:
             return []
-        allowed = quotas.read(self._aws, region).connections
+        untold: list[Finding] = []
+        try:
+            allowed = quotas.asked(self._aws, region).connections
+        except AwsError as error:
+            allowed = quotas.defaults(region).connections
+            found, advice = f"{error.operation}: {error.code} ({error.text})", f"AWS's are taken; {error.advice}"
+            untold = [Finding("quota", False, region, "", found, "the account's quotas", advice)]
         present = connected(self._aws.iot[region])
         if present + coming <= allowed:
-            return []
+            return untold
         found = f"{present} connected and {coming} to come"
         expected = f"{allowed} at most, the quota of concurrent connections"
-        return [_blocking("quota", region, "", found, expected, "have it raised, or move fewer endpoints")]
+        return [*untold, _blocking("quota", region, "", found, expected, "have it raised, or move fewer endpoints")]
 
     def _connection_api(self, region: str) -> list[Finding]:
         """What a sweep needs: whether the region can be asked to disconnect clients, and where they are."""

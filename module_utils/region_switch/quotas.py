@@ -66,18 +66,26 @@ def defaults(region: str) -> Quotas:
 
 
 def read(aws: Aws, region: str) -> Quotas:
-    """Return the applied quotas of a region; the defaults where Service Quotas does not tell them.
+    """Return the applied quotas of a region; the defaults where Service Quotas does not tell them."""
+    try:
+        return asked(aws, region)
+    except AwsError:
+        return defaults(region)
+
+
+def asked(aws: Aws, region: str) -> Quotas:
+    """Return the applied quotas of a region.
 
     ListServiceQuotas leaves out a quota whose applied value it does not have
     (https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServiceQuotas.html).
+
+    Raises:
+        AwsError: Service Quotas refuses, or does not answer.
     """
-    try:
-        listed = list(aws.service_quotas[region].pages(
-            "ListServiceQuotas", "Quotas", ("NextToken", "NextToken"), ServiceCode=SERVICE, MaxResults=100
-        ))  # fmt: skip
-    except AwsError:
-        listed = []
-    return applied(listed, region)
+    pages = aws.service_quotas[region].pages(
+        "ListServiceQuotas", "Quotas", ("NextToken", "NextToken"), ServiceCode=SERVICE, MaxResults=100
+    )
+    return applied(list(pages), region)
 
 
 def applied(listed: Iterable[dict[str, Any]], region: str) -> Quotas:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -11,8 +12,23 @@ from ansible.errors import AnsibleFilterError
 # A move's permission check disconnects a client of this name, whom nobody is (module_utils/region_switch/probe.py).
 PROBE = "region-switch-probe-*"
 # What stands in docs/iam-*.json for what an account has of its own.
-_ACCOUNT, _ZONE, _EVERY_CLIENT = "123456789012", "ZXXXXXXXXXXXXX", ":client/*"
+_ACCOUNT, _ZONE = "123456789012", "ZXXXXXXXXXXXXX"
+# Clients, and the things of the registry, whose names are client IDs.
+_EVERY_CLIENT, _EVERY_THING = ":client/*", ":thing/*"
 _POLICIES = {":policy/mqtt-fleet-device": "device_policy", ":policy/mqtt-fleet-monitor": "monitor_policy"}
+# What a setting has to look like, and what is said of another.
+_FORMS = {
+    "account": (r"\d{12}", "an account ID of twelve digits, which AWS told", "log in"),
+    "partition": (r"aws(-[a-z-]+)?", "a partition such as aws, which AWS told", "log in"),
+    "hosted_zone_id": (
+        rf"(/hostedzone/)?(?!{_ZONE}$)Z[A-Z0-9]+",
+        "the ID of your hosted zone",
+        "set it in the inventory",
+    ),
+}
+# Characters of a customer managed policy; white space does not count.
+# Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+_MOST = 6144
 _RECORDS = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
 
 
@@ -22,14 +38,26 @@ def iam_policy(document: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
     Args:
         document: the policy, as it stands in docs/.
         settings: `account`; `partition` (`aws`); `hosted_zone_id`; `endpoints`; `client_ids`: patterns of the client
-            IDs that may be disconnected, with IAM's wildcards `*` and `?`; `clients`: those of the inventory;
-            `device_policy`, `monitor_policy`: names.
+            IDs that may be set up and disconnected, with IAM's wildcards `*` and `?`; `clients`: those of the
+            inventory; `device_policy`, `monitor_policy`: names.
 
     Raises:
-        AnsibleFilterError: a pattern that cannot be one, or a client that none of them matches.
+        AnsibleFilterError: a setting that is still a placeholder, a pattern that cannot be one, a client that none of
+            them matches, or more text than IAM takes.
     """
+    for name, (form, expected, advice) in _FORMS.items():
+        if not re.fullmatch(form, str(settings[name])):
+            raise AnsibleFilterError(
+                f"iam_policies_{name}: found {str(settings[name])!r}, expected {expected}: {advice}"
+            )
     _check(settings["client_ids"], [client["client_id"] for client in settings["clients"]])
-    return {**document, "Statement": [_statement(each, settings) for each in document["Statement"]]}
+    made = {**document, "Statement": [_statement(each, settings) for each in document["Statement"]]}
+    if (length := len("".join(json.dumps(made).split()))) > _MOST:
+        raise AnsibleFilterError(
+            f"iam_policies: found a policy of {length} characters, expected {_MOST} at most, which is what IAM takes: "
+            "use fewer patterns in iam_policies_client_ids, or divide the endpoints among inventories"
+        )
+    return made
 
 
 def _check(patterns: object, client_ids: Iterable[str]) -> None:
@@ -44,7 +72,7 @@ def _check(patterns: object, client_ids: Iterable[str]) -> None:
         more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
         raise AnsibleFilterError(
             f"iam_policies_client_ids: found no pattern for {missed[0]}{more}, expected one for every client of the "
-            "inventory, which a move could not disconnect otherwise: add it"
+            "inventory, which could be neither set up nor disconnected otherwise: add it"
         )
 
 
@@ -75,11 +103,11 @@ def _resources(resource: str, settings: Mapping[str, Any]) -> list[str]:
     for ending, name in _POLICIES.items():
         if own.endswith(ending):
             return [own.replace(ending, f":policy/{settings[name]}")]
-    if not own.endswith(_EVERY_CLIENT):
+    if not own.endswith((_EVERY_CLIENT, _EVERY_THING)):
         return [own]
     prefix = own.removesuffix("*")
-    # Under `*` the probe's name is already.
-    probe = [] if "*" in settings["client_ids"] else [PROBE]
+    # Under `*` the probe's name is already, and it is no thing.
+    probe = [] if own.endswith(_EVERY_THING) or "*" in settings["client_ids"] else [PROBE]
     return [prefix + pattern for pattern in dict.fromkeys([*settings["client_ids"], *probe])]
 
 

@@ -118,6 +118,16 @@ class StandIn:
         finally:
             self._put("settings", {"insync_delay_seconds": configuration["insync_delay_seconds"]})
 
+    @contextmanager
+    def allowed(self, *policies: dict[str, Any]) -> Iterator[None]:
+        """Nothing but what these IAM policies allow, for whoever has the lab's access key; then everything again."""
+        known = {"secret": topology.SECRET_KEY}
+        self._put("settings", {"identities": {topology.ACCESS_KEY: {**known, "policies": list(policies)}}})
+        try:
+            yield
+        finally:
+            self._put("settings", {"identities": {topology.ACCESS_KEY: known}})
+
     def _put(self, path: str, content: dict[str, Any]) -> None:
         request = urllib.request.Request(f"{self.url}/_lab/{path}", json.dumps(content).encode(), method="PUT")  # noqa: S310
         urllib.request.urlopen(request, timeout=10).close()  # noqa: S310

@@ -29,6 +29,9 @@ HOSTED_ZONE_ID = "Z0LABEXAMPLE00000000"
 REGIONS = ("us-east-1", "ap-northeast-1")
 # Names that ACM has a public certificate for, in each region.
 PUBLIC_NAMES = tuple(f"mqtt{number}.example.com" for number in range(1, 4))
+ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "not-a-secret"
+# Who may call: the one of most tests, and the lab's.
+IDENTITIES = {ACCESS_KEY: {"secret": SECRET_KEY}, "lab": {"secret": "lab"}}
 NAME_SERVERS = ("ns-101.awsdns-12.com", "ns-202.awsdns-25.net")
 START_TIMEOUT = 60
 
@@ -117,6 +120,7 @@ def _configuration(directory: Path, port: int, proxy_port: int) -> dict[str, obj
         "account_id": ACCOUNT_ID,
         "state_dir": str(directory),
         "contract_dir": str(topology.contract_directory()),
+        "identities": IDENTITIES,
         "regions": {region: {"ats_endpoint": f"a2labrehearsal-ats.iot.{region}.amazonaws.com"} for region in REGIONS},
         "hosted_zones": {HOSTED_ZONE_ID: "example.com."},
         "name_servers": [{"name": name} for name in NAME_SERVERS],
@@ -196,8 +200,8 @@ def aws_api(
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws_api_process.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")

@@ -345,6 +345,9 @@ def test_secrets_of_the_inventory_reach_aws_and_no_screen(
 ) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
     own = {**SECRETS, "AWS_DEFAULT_REGION": OLD}
+    # The stand-in knows nobody else.
+    known = {"secret": SECRETS["AWS_SECRET_ACCESS_KEY"], "token": SECRETS["AWS_SESSION_TOKEN"]}
+    aws_api.settings(identities={SECRETS["AWS_ACCESS_KEY_ID"]: known})
 
     shown = play("status", options, tmp_path, "-vvvvv", environment=environment, aws_environment=own)
 

@@ -17,6 +17,8 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.region_switch import probe
 from iam import PROBE, iam_policy
 
+from lab.aws_api import iam
+
 REPOSITORY = Path(__file__).parent.parent.parent
 ENGINE = REPOSITORY / "module_utils" / "region_switch"
 OWN_MODULES = {path.stem for path in (REPOSITORY / "library").glob("*.py")}
@@ -29,6 +31,26 @@ IAM_PREFIX = {
     "service-quotas": "servicequotas",
     "sts": "sts",
     "acm": "acm",
+}
+
+# Needs no permission: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+FREE = {"sts:GetCallerIdentity"}
+# What the Service Authorization Reference has no resource type for, or had none until lately: `*` or nothing.
+WITHOUT_RESOURCE = {
+    *("acm:ListCertificates", "servicequotas:ListServiceQuotas"),
+    *(
+        "iot:AttachThingPrincipal",
+        "iot:CreateCertificateFromCsr",
+        "iot:DescribeEndpoint",
+        "iot:GetIndexingConfiguration",
+    ),
+    *("iot:ListAttachedPolicies", "iot:ListCertificates", "iot:ListDomainConfigurations", "iot:ListPolicies"),
+    *(
+        "iot:ListPrincipalThings",
+        "iot:ListThings",
+        "iot:RegisterCertificateWithoutCA",
+        "iot:UpdateIndexingConfiguration",
+    ),
 }
 
 # Called only with `state: absent`, which no role says.
@@ -164,7 +186,14 @@ POLICIES = [("setup.yml", "iam-setup.json"), ("failover.yml", "iam-failover.json
 
 @pytest.mark.parametrize(("playbook", "name"), POLICIES)
 def test_policy_allows_what_the_playbook_calls_and_no_more(playbook: str, name: str) -> None:
-    assert allowed(name) == needed(playbook)
+    assert allowed(name) == needed(playbook) - FREE
+
+
+@pytest.mark.parametrize(("_playbook", "name"), POLICIES)
+def test_every_resource_stands_where_aws_has_a_type_for_it_and_nowhere_else(_playbook: str, name: str) -> None:
+    open_ones = [each["Action"] for each in policy(name) if each["Resource"] == "*"]
+
+    assert {action for actions in open_ones for action in actions} == allowed(name) & WITHOUT_RESOURCE
 
 
 def test_every_operation_of_the_engine_belongs_to_a_playbook() -> None:
@@ -224,6 +253,37 @@ def test_policy_is_written_for_the_inventory(_playbook: str, name: str) -> None:
     assert '"route53:ChangeResourceRecordSetsNormalizedRecordNames": ["mqtt.example.net"]' in text
     assert "arn:aws-cn:route53:::hostedzone/Z1EXAMPLE" in resources(name)
     assert ("arn:aws-cn:iot:*:210987654321:policy/pumps" in resources(name)) == (name == "iam-setup.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"account": ""}, "iam_policies_account: found '', expected an account ID of twelve digits"),
+        ({"account": "ACCOUNT_ID"}, "iam_policies_account: found 'ACCOUNT_ID'"),
+        ({"partition": "arn"}, "iam_policies_partition: found 'arn', expected a partition such as aws"),
+        ({"hosted_zone_id": "ZXXXXXXXXXXXXX"}, "iam_policies_hosted_zone_id: found 'ZXXXXXXXXXXXXX', expected the ID"),
+        ({"hosted_zone_id": None}, "iam_policies_hosted_zone_id: found 'None'"),
+        ({"endpoints": [f"mqtt{number:04}.example.net" for number in range(200)]}, "iam_policies: found a policy of "),
+    ],
+)
+def test_what_is_still_a_placeholder_or_too_long_for_iam_is_refused(changes: dict[str, Any], found: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=re.escape(found)):
+        resources("iam-failover.json", **changes)
+
+
+@pytest.mark.parametrize(("_playbook", "name"), POLICIES)
+def test_policy_is_one_that_iam_takes(_playbook: str, name: str) -> None:
+    made = iam_policy(json.loads((REPOSITORY / "docs" / name).read_text()), SETTINGS)
+
+    iam.check(made)
+    assert len("".join(json.dumps(made).split())) < 6144 / 2
+
+
+@pytest.mark.parametrize(("_playbook", "name"), POLICIES)
+def test_things_are_narrowed_to_the_clients_that_are_asked_for(_playbook: str, name: str) -> None:
+    prefix = "arn:aws-cn:iot:*:210987654321:thing/"
+
+    assert [each for each in resources(name) if each.startswith(prefix)] == [f"{prefix}pump-*", f"{prefix}fan.?"]
 
 
 def test_clients_are_narrowed_to_what_is_asked_for_and_the_name_that_a_move_tries() -> None:

@@ -51,3 +51,15 @@ def test_messages_may_be_received(topic: str) -> None:
 
     assert any(fnmatchcase(received, pattern) for pattern in resources("iot:Receive"))
     assert not any(fnmatchcase(f"{ARN}:topic/fleet/client_01/commands", each) for each in resources("iot:Receive"))
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_messages_of_a_shared_subscription_may_be_received(topic: str) -> None:
+    """AWS's own samples allow Receive on `topic/$share/<share name>/<topic>` beside `topic/<topic>`.
+
+    Source: aws-iot-device-sdk-python-v2, samples, "MQTT5 shared subscription": the sample policy.
+    """
+    (shared,) = [each for each in config(2).filters if each.endswith(f"/{topic}")]
+    received = f"{ARN}:topic/{shared.replace('+', 'client_01', 1).replace('+', 'temperature')}"
+
+    assert any(fnmatchcase(received, pattern) for pattern in resources("iot:Receive"))

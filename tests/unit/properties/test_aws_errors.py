@@ -155,6 +155,70 @@ def test_credentials_that_are_refused_are_told_from_a_missing_permission(code: s
     assert error.credentials == (not advice.startswith("allow"))
 
 
+NOT_ALLOWED = "User: arn:aws:iam::123456789012:user/o is not authorized to perform: {} on resource: {} because no {}"
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "status", "text", "advice"),
+    [
+        (
+            "ListAttachedPolicies",
+            "AccessDeniedException",
+            403,
+            NOT_ALLOWED.format("iot:ListAttachedPolicies", "*", "identity-based policy allows it"),
+            "allow the caller iot:ListAttachedPolicies in IAM (playbooks/iam_policies.yml writes the policy)",
+        ),
+        # Services of JSON 1.1 answer 400.
+        (
+            "ImportCertificate",
+            "AccessDeniedException",
+            400,
+            NOT_ALLOWED.format("acm:ImportCertificate", "arn:aws:acm:x", "identity-based policy allows it"),
+            "allow the caller acm:ImportCertificate in IAM",
+        ),
+        # The data plane of IoT does not say what is missing.
+        ("DeleteConnection", "ForbiddenException", 403, "Forbidden", "allow the caller iot:DeleteConnection in IAM"),
+        (
+            "GetChange",
+            "AccessDenied",
+            403,
+            "User: u is not authorized to perform: route53:GetChange on resource: r with an explicit deny in a service "
+            "control policy",
+            "have what denies route53:GetChange lifted (allowing it elsewhere does not help)",
+        ),
+    ],
+)
+def test_a_missing_permission_is_named_as_iam_names_it(
+    operation: str, code: str, status: int, text: str, advice: str
+) -> None:
+    error = AwsError(operation, "us-east-1", code, status, text)
+
+    assert (error.denied, error.credentials) == (True, False)
+    assert f"expected success: {advice}" in str(error)
+    assert error.action in unanswered("permission", "us-east-1", error).line()
+
+
+@pytest.mark.parametrize("code", ["UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure"])
+@pytest.mark.parametrize(
+    ("region", "advice"),
+    [
+        ("ap-southeast-4", "enable ap-southeast-4 for the account (Account, AWS Regions; it takes minutes to hours)"),
+        ("mx-central-1", "enable mx-central-1 for the account"),
+        ("ap-northeast-1", "use credentials that are in force: these keys are deleted, inactive or of another part"),
+        ("us-gov-west-1", "use credentials that are in force"),
+        ("cn-north-1", "use credentials that are in force"),
+        ("", "use credentials that are in force"),
+    ],
+)
+def test_keys_that_are_unknown_are_told_from_a_region_that_has_to_be_opted_in_to(
+    code: str, region: str, advice: str
+) -> None:
+    error = AwsError("DescribeEndpoint", region, code, 403, "The security token included in the request is invalid.")
+
+    assert f"expected success: {advice}" in str(error)
+    assert "IAM" not in str(error)
+
+
 def test_whoever_is_not_known_because_of_the_clock_is_told_of_the_clock() -> None:
     refused = AwsError("GetCallerIdentity", "us-east-1", "SignatureDoesNotMatch", 403, EARLIER)
     unknown = AwsError("GetCallerIdentity", "us-east-1", "InvalidClientTokenId", 403, "invalid")
