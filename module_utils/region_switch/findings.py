@@ -18,6 +18,7 @@ CHECKS = frozenset(
         "dns_lag",
         "dns_server",
         "domain_configuration",
+        "domain_configuration_differs",
         "fleet_index",
         "hosted_zone",
         "max_clients",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from . import probe, quotas, serving
+from . import domain_differences, probe, quotas, serving
 from .admission import Admission, ControlPlane, Route
 from .answers import OK
 from .aws import Aws, AwsClient
@@ -92,6 +92,7 @@ def check(aws: Aws, settings: Settings, question: Question) -> list[Finding]:
         doors = [pool.submit(run.door, endpoint, region) for endpoint, region in run.doors()]
         jobs = [pool.submit(_guarded, name, region, job) for name, region, job in run.jobs()]
         found = [*run.without_asking(), *(finding for job in jobs for finding in job.result())]
+        found += run.differing_domains()
         seen = [door.result() for door in doors]
     return found + _door_findings(seen, run.pairs, settings, time.time(), run.configured)
 
@@ -135,6 +136,7 @@ class _Checks:
         # A batch carries the records that stay, too.
         self._changing = [record for _, record in sorted(question.records.items())] if changing else []
         files = (settings.probe_certificate, settings.probe_private_key)
+        # Descriptions of domain configurations as they are read: `{(region, endpoint): DescribeDomainConfiguration's}`.
         self._missing = [file for file in files if file and not Path(file).is_file()]
         self._no_ca = probe.file_problem(settings.ca_file, None, None)
         self._unusable = None if self._missing else probe.file_problem(None, *files)
@@ -148,6 +150,8 @@ class _Checks:
         for region in self._targets:
             jobs.append(("domain_configuration", region, partial(self._domains, region)))
             jobs.append(("quota", region, partial(self._quota, region)))
+        for region in sorted({source for source in self._left() if source not in self._targets}):
+            jobs.append(("domain_configuration", region, partial(self._domains_left, region)))
         for region in self._living:
             jobs.append(("connection_api", region, partial(self._connection_api, region)))
             if self._settings.index:
@@ -209,25 +213,64 @@ class _Checks:
                 ways.setdefault((source, target), set()).add(plain(endpoint))
         return [Route(source, target, frozenset(endpoints)) for (source, target), endpoints in ways.items()]
 
+    def _left(self) -> dict[str, set[str]]:
+        """`{region: endpoints}` of living regions that endpoints leave."""
+        left: dict[str, set[str]] = {}
+        for endpoint, target in self.pairs:
+            source = self._question.sources.get(endpoint)
+            if source in self._living and source != target:
+                left.setdefault(source, set()).add(plain(endpoint))
+        return left
+
     def _domains(self, region: str) -> list[Finding]:
-        wanted = {plain(endpoint) for endpoint, target in self.pairs if target == region}
-        iot, findings = ControlPlane(self._aws.iot[region]), []
+        targets = {plain(endpoint) for endpoint, target in self.pairs if target == region}
+        self._describe(region, targets | self._left().get(region, set()))
+        advice = f"run setup.yml --limit {region}, an hour before it is needed at the latest"
+        findings = []
+        for endpoint in sorted(targets):
+            if described := self.configured.get((endpoint, region)):
+                findings += _domain_findings(region, endpoint, described)
+            else:
+                found = ("none of this name", "one that is ENABLED", advice)
+                findings.append(_blocking("domain_configuration", region, endpoint, *found))
+        return findings
+
+    def _domains_left(self, region: str) -> list[Finding]:
+        """Read those of a region that is only left. Without them nothing is compared: no reason not to leave it."""
+        try:
+            self._describe(region, self._left()[region])
+        except AwsError as error:
+            return [replace(unanswered("domain_configuration", region, error), blocking=False)]
+        return []
+
+    def _describe(self, region: str, wanted: Collection[str]) -> None:
+        """Note the descriptions of the domain configurations of these names."""
+        iot, missing = ControlPlane(self._aws.iot[region]), set(wanted)
         pages = iot.pages("ListDomainConfigurations", "domainConfigurations", ("nextMarker", "marker"))
         for name in [each["domainConfigurationName"] for page in pages for each in page]:
             # AWS's own begin so.
-            if not wanted or name.lower().startswith("iot:"):
+            if not missing or name.lower().startswith("iot:"):
                 continue
             described = iot.call("DescribeDomainConfiguration", domainConfigurationName=name)
             domain = plain(described.get("domainName", ""))
-            if domain in wanted:
-                wanted.remove(domain)
+            if domain in missing:
+                missing.remove(domain)
                 self.configured[domain, region] = described
-                findings += _domain_findings(region, domain, described)
-        advice = f"run setup.yml --limit {region}, an hour before it is needed at the latest"
-        return findings + [
-            _blocking("domain_configuration", region, endpoint, "none of this name", "one that is ENABLED", advice)
-            for endpoint in sorted(wanted)
-        ]
+
+    def differing_domains(self) -> list[Finding]:
+        """Compare what the targets' domain configurations ask of devices with what those that are left ask."""
+        findings = []
+        for endpoint, target in self.pairs:
+            source = self._question.sources.get(endpoint, "")
+            left = self.configured.get((plain(endpoint), source))
+            wanted = self.configured.get((plain(endpoint), target))
+            if source != target and left and wanted:
+                findings += [
+                    Finding("domain_configuration_differs", each.blocking, target, plain(endpoint), each.found,
+                            f"{each.expected}, as in {source}", _SAME)
+                    for each in domain_differences.compare(left, wanted)
+                ]  # fmt: skip
+        return findings
 
     def _quota(self, region: str) -> list[Finding]:
         coming = self._question.clients.get(region, 0)
@@ -327,6 +370,9 @@ def _of_nobody(data: AwsClient, operation: str) -> AwsError | None:
         else:
             return AwsError(operation, data.region, "Success", OK, "for a client ID that nobody has")
     return error
+
+
+_SAME = "make both the same, or devices that connect there are refused here"
 
 
 def _odd_answer(region: str, error: AwsError, target: bool) -> Finding:

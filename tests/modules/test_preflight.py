@@ -311,6 +311,38 @@ def test_domain_configuration_that_is_absent(ready: World) -> None:
     assert (finding.check, finding.found) == ("domain_configuration", "none of this name")
 
 
+def test_domain_configurations_that_ask_different_things_of_devices(ready: World) -> None:
+    """They would connect in one region and not in the other."""
+    iot().update_domain_configuration(
+        domainConfigurationName="any-name",
+        authenticationType="AWS_X509",
+        applicationProtocol="SECURE_MQTT",
+        authorizerConfig={"defaultAuthorizerName": "mine", "allowAuthorizerOverride": False},
+        tlsConfig={"securityPolicy": "IoTSecurityPolicy_TLS13_1_3_2022_10"},
+    )
+
+    found = ready.check()
+
+    assert {(each.check, each.blocking, each.region, each.endpoint) for each in found} == {
+        ("domain_configuration_differs", True, NEW, ENDPOINT)
+    }
+    assert sorted(each.found for each in found) == [
+        "TLS policy IoTSecurityPolicy_TLS13_1_3_2022_10",
+        "applicationProtocol SECURE_MQTT",
+        "authenticationType AWS_X509",
+        "authorizer mine (clients may name no other)",
+    ]
+    assert all(each.expected.endswith(f", as in {OLD}") for each in found)
+
+
+def test_domain_configuration_that_is_left_keeps_nobody_from_leaving(ready: World) -> None:
+    ready.aws_api.faults({"operation": "ListDomainConfigurations", "region": OLD, "kind": "error", "status": 500})
+
+    assert [(each.check, each.blocking, each.region) for each in ready.check()] == [
+        ("domain_configuration", False, OLD)
+    ]
+
+
 SERVED = [
     ("expired", ENDPOINT, -1, "certificate has expired"),
     ("wrong-name", "mqtt9.example.com", 90, "not valid for 'mqtt1.example.com'"),
