@@ -335,8 +335,8 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
 
     def search_index(self) -> ActionResult:
         documents = self._matching()
-        size = self._get_param("maxResults")
-        names, token = search.page(list(documents), self._get_param("nextToken"), int(size) if size else None)
+        sizes = [int(size) for size in (self._get_param("maxResults"), self._stand_in.settings.page_size) if size]
+        names, token = search.page(list(documents), self._get_param("nextToken"), min(sizes, default=None))
         return ActionResult({"things": [documents[name] for name in names], "thingGroups": [], "nextToken": token})
 
     def get_statistics(self) -> ActionResult:

@@ -136,11 +136,10 @@ class _Checks:
         # A batch carries the records that stay, too.
         self._changing = [record for _, record in sorted(question.records.items())] if changing else []
         files = (settings.probe_certificate, settings.probe_private_key)
-        # Descriptions of domain configurations as they are read: `{(region, endpoint): DescribeDomainConfiguration's}`.
         self._missing = [file for file in files if file and not Path(file).is_file()]
         self._no_ca = probe.file_problem(settings.ca_file, None, None)
         self._unusable = None if self._missing else probe.file_problem(None, *files)
-        # (endpoint, region): how its domain configuration is described.
+        # `{(endpoint, region): DescribeDomainConfiguration}`, as they are read.
         self.configured: dict[tuple[str, str], Mapping[str, object]] = {}
         self._own = (None, None) if self._missing or self._unusable else files
 

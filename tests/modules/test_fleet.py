@@ -76,6 +76,16 @@ def test_clients_with_things_are_found(fleet: AwsApi, kind: Any) -> None:
     assert endpoints(Source(kind, "mqtt_endpoint", default_endpoint="other"))["client_03"] == "other"
 
 
+@pytest.mark.parametrize("kind", ["index", "things"])
+def test_clients_are_found_over_pages_that_are_smaller_than_asked_for(fleet: AwsApi, kind: Any) -> None:
+    fleet.settings(page_size=1)
+
+    assert set(endpoints(Source(kind, "mqtt_endpoint"))) == {"client_01", "client_02", "client_03"}
+    assert {name for name, _ in known(Aws(REGIONS), OLD, Source(kind, "mqtt_endpoint", default_endpoint="other"))} == {
+        "client_01", "client_02", "client_03", "absent",
+    }  # fmt: skip
+
+
 def test_listed_clients_are_found(fleet: AwsApi, tmp_path: Path) -> None:
     listed = tmp_path / "clients.txt"
     listed.write_text("client_02\nno_thing\nabsent\n")

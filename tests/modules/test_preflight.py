@@ -164,6 +164,24 @@ def test_two_regions_that_are_ready(ready: World) -> None:
     assert "ChangeResourceRecordSets" in ready.aws_api.operations(last)
 
 
+def test_lists_that_come_a_page_at_a_time_are_read_to_their_end(ready: World) -> None:
+    """The last device of the list has no policy in the target, and the domain comes behind others."""
+    ready.add_device("client_03")
+    iot().detach_policy(policyName="device", target=ready.arn("client_03"))
+    for number in range(3):
+        iot().create_policy(policyName=f"another-{number}", policyDocument=policy(NEW))
+    ready.aws_api.settings(page_size=1)
+    last = last_request(ready.aws_api)
+
+    finding = only(ready.reasons())
+
+    assert (finding.check, finding.region) == ("device_certificate", NEW)
+    assert "client_03" in f"{finding.found} {finding.endpoint}"
+    operations = ready.aws_api.operations(last)
+    for operation in ("ListCertificates", "ListPolicies", "ListTargetsForPolicy"):
+        assert operations.count(operation) > 2, operation
+
+
 def test_target_that_does_not_answer_is_not_asked(ready: World) -> None:
     last = last_request(ready.aws_api)
 

@@ -72,6 +72,46 @@ def test_clients_are_issued_in_one_region_and_registered_in_the_other(
         assert [each["policyName"] for each in iot.list_attached_policies(target=principal)["policies"]] == [POLICY]
 
 
+def test_lists_that_come_a_page_at_a_time_are_read_to_their_end(known: None, aws_api: AwsApi, tmp_path: Path) -> None:
+    """Where a certificate has other policies, ours may come last."""
+    write_csr(tmp_path, "one")
+    run_ok("iot_clients", clients(tmp_path, "one", issue=True))
+    iot = boto3.client("iot", region_name=REGION)
+    (principal,) = iot.list_thing_principals(thingName="one")["principals"]
+    document = iot.get_policy(policyName=POLICY)["policyDocument"]
+    iot.detach_policy(policyName=POLICY, target=principal)
+    for name in ("a-first", "b-second"):
+        iot.create_policy(policyName=name, policyDocument=document)
+        iot.attach_policy(policyName=name, target=principal)
+    iot.attach_policy(policyName=POLICY, target=principal)
+    aws_api.settings(page_size=1)
+    last = last_request(aws_api)
+
+    done = run_ok("iot_clients", clients(tmp_path, "one", issue=True))
+
+    assert (done["changed"], done["left_out"]) == (False, {})
+    assert aws_api.operations(last).count("ListAttachedPolicies") == 3
+
+
+def test_setting_up_a_fleet_keeps_to_every_quota(aws_api: AwsApi, tmp_path: Path) -> None:
+    """Nothing is left out, and AWS is not asked in vain all the time."""
+    aws_api.settings(every_quota=True)
+    names = [f"client-{number:02}" for number in range(15)]
+    for name in names:
+        write_csr(tmp_path, name)
+    for region in (REGION, OTHER):
+        run_ok("iot_policy", {"region": region, "name": POLICY, "document": DOCUMENT})
+        parameters = clients(tmp_path, *names, region=region, issue=region == REGION)
+        parameters |= {"issuing_region": REGION} if region != REGION else {}
+
+        assert run_ok("iot_clients", parameters)["left_out"] == {}
+        assert not run_ok("iot_clients", parameters)["changed"]
+
+    requests = aws_api.requests()
+    refused = [each["operation"] for each in requests if each["status"] in (400, 429)]
+    assert len(refused) < len(requests) / 10, refused
+
+
 def test_monitor_gets_a_policy_of_its_own_and_no_thing(known: None, aws_api: AwsApi, tmp_path: Path) -> None:
     write_csr(tmp_path, "monitor")
 

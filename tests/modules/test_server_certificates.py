@@ -170,9 +170,8 @@ def served(endpoint: str, region: str = HOME) -> x509.Certificate:
 
 
 def configuration(endpoint: str, region: str = HOME) -> dict[str, Any]:
-    names = [
-        each["domainConfigurationName"] for each in iot(region).list_domain_configurations()["domainConfigurations"]
-    ]
+    pages = iot(region).get_paginator("list_domain_configurations").paginate()
+    names = [each["domainConfigurationName"] for page in pages for each in page["domainConfigurations"]]
     described = [iot(region).describe_domain_configuration(domainConfigurationName=name) for name in names]
     (found,) = [each for each in described if each["domainName"] == endpoint]
     found.pop("ResponseMetadata")
@@ -271,6 +270,23 @@ def test_setup_makes_what_is_missing_once(aws_api: AwsApi, checkout: Make) -> No
     last, state = last_request(aws_api), files(own.folder)
     assert own.set_up() == {"changed": False, "warnings": []}
     assert (aws_api.writes(last), files(own.folder)) == ([], state)
+
+
+def test_lists_that_come_a_page_at_a_time_are_read_to_their_end(aws_api: AwsApi, checkout: Make) -> None:
+    aws_api.settings(page_size=1)
+    own = checkout()
+    own.make()
+    own.bring()
+    # Imported, and not served yet: it is found in ACM's list.
+    name = configuration(SECOND)["domainConfigurationName"]
+    iot().update_domain_configuration(domainConfigurationName=name, domainConfigurationStatus="DISABLED")
+    iot().delete_domain_configuration(domainConfigurationName=name)
+    last = last_request(aws_api)
+
+    assert own.bring()["changed"]
+
+    assert aws_api.writes(last) == ["CreateDomainConfiguration"]
+    assert aws_api.operations(last).count("ListCertificates") > 2
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "ca.key", f"{FIRST}.crt", f"{FIRST}.key"])

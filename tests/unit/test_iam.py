@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -124,14 +124,23 @@ def mentioned(path: Path, tree: ast.AST) -> set[tuple[Path, ast.AST]]:
     }
 
 
-def reached(module: str) -> list[ast.AST]:
-    """The engine's code that a module can come to: generous, since names are all it goes by."""
+# What module failover_inventory_info comes to where it checks for a setup alone.
+BEFORE_A_SETUP = {"ownership"}
+
+
+def reached(module: str, without: Collection[str] = ()) -> list[ast.AST]:
+    """The engine's code that a module can come to: generous, since names are all it goes by.
+
+    Args:
+        without: files, by their stems, that it does not come to.
+    """
     path = REPOSITORY / "library" / f"{module}.py"
     seen: set[tuple[Path, ast.AST]] = set()
     todo = mentioned(path, parsed(path))
+    todo = {found for found in todo if found[0].stem not in without}
     while todo := todo - seen:
         seen |= todo
-        todo = {found for file, piece in todo for found in mentioned(file, piece)}
+        todo = {found for file, piece in todo for found in mentioned(file, piece) if found[0].stem not in without}
     return [piece for _, piece in seen]
 
 
@@ -163,10 +172,11 @@ def services() -> dict[str, str]:
 
 def needed(playbook: str) -> set[str]:
     actions: set[str] = set()
+    without = () if playbook == "setup.yml" else BEFORE_A_SETUP
     for task in tasks(playbook):
         for module in task:
             if module in OWN_MODULES:
-                called = operations(reached(module)) - REMOVALS
+                called = operations(reached(module, without)) - REMOVALS
                 actions |= {name if name.startswith("acm:") else services()[name] for name in called}
     return actions
 
