@@ -105,10 +105,9 @@ class Application:
         call = identify(request)
         if call is None:
             return errors.response("iot", 403, "MissingAuthenticationTokenException", "Missing Authentication Token")
-        if refusal := self._misdirected(call, environ.get(endpoints.HOST)):
-            return refusal
         text = request.raw_path + environ["wsgi.input"].getvalue().decode(errors="replace")
-        response = self._disturbance(call, text) or self._limit(call) or self._answer(call, request, environ)
+        refusal = self._misdirected(call, environ.get(endpoints.HOST)) or self._disturbance(call, text)
+        response = refusal or self._limit(call) or self._answer(call, request, environ)
         self._stand_in.log.add(call.service, call.operation, call.region, response.status_code)
         return response
 
