@@ -138,13 +138,12 @@ class Application:
         call = identify(request)
         if call is None:
             return errors.response("iot", 403, "MissingAuthenticationTokenException", "Missing Authentication Token")
-        if refusal := self._misdirected(call, environ.get(endpoints.HOST)):
-            return refusal
         body = environ["wsgi.input"].getvalue()
         target = str(environ["RAW_URI"])
         text = request.raw_path + body.decode(errors="replace")
         signed = Signed(request.method, target, _headers(request), body)
-        response = self._disturbance(call, text) or self._stranger(call, signed) or self._limit(call)
+        response = self._misdirected(call, environ.get(endpoints.HOST)) or self._disturbance(call, text)
+        response = response or self._stranger(call, signed) or self._limit(call)
         action, refusal = ("", None) if response else self._forbidden(call, target, body)
         response = response or refusal or self._answer(call, request, environ)
         self._stand_in.log.add(call.service, call.operation, call.region, response.status_code, action)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -42,7 +45,7 @@ from lab.aws_api.stand_in import StandIn
 ACCOUNT_ID, REGION = "123456789012", "us-east-1"
 NAME = f"a2labrehearsal-ats.iot.{REGION}.amazonaws.com"
 ARN = f"arn:aws:iot:{REGION}:{ACCOUNT_ID}"
-TIMEOUT = 10
+TIMEOUT = 30
 MQTT_3, MQTT_5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
 
 pytestmark = pytest.mark.skipif(
@@ -210,6 +213,14 @@ class World:
         device = Device(self.address, self.state / certificate, client_id, version, clean)
         self.devices.append(device)
         return device
+
+    def told(self, name: str) -> str:
+        """What a program of the region wrote to a file."""
+        return (self.directory / name).read_text()
+
+    def connected(self, client_id: str) -> bool:
+        found = self.stand_in.fleet(REGION).look_up(client_id)
+        return found is not None and found.connected
 
     def look_up(self, client_id: str) -> Connection:
         found = self.stand_in.fleet(REGION).look_up(client_id)
@@ -581,14 +592,14 @@ def test_what_is_no_connect_is_not_brought_to_the_broker(world: World, packet: b
     world.certificate("pump", CONNECT)
     context = ssl.create_default_context(cafile=str(world.state / "amazon-root-ca.crt"))
     context.load_cert_chain(world.state / "pump.crt", world.state / "pump.key")
-    before = (world.directory / "mosquitto.log").read_text().count("New client")
+    before = world.told("mosquitto.log").count("New client")
     with (
         socket.create_connection((world.address, topology.MQTT_PORT), timeout=TIMEOUT) as plain,
         context.wrap_socket(plain, server_hostname=NAME) as secured,
     ):
         secured.sendall(packet)
         assert answer(secured) == b""
-    assert (world.directory / "mosquitto.log").read_text().count("New client") == before
+    assert world.told("mosquitto.log").count("New client") == before
 
 
 def test_connect_that_comes_in_pieces_is_one(world: World) -> None:
@@ -640,3 +651,48 @@ def test_policies_of_set_up_let_devices_and_monitor_do_their_work_and_no_more(wo
     assert world.device("pump", other).go().told.connack == [NOT_AUTHORIZED]
     device.publish(f"fleet/{other}/messages", "2", qos=1)
     device.until(lambda: bool(device.told.ended))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a hosts file of its own needs root")
+@pytest.mark.parametrize("library", ["awsiotsdk", "paho"])
+def test_client_of_the_product_keeps_to_policies_and_quotas(world: World, library: str) -> None:
+    client_id = new_id()
+    world.certificate(client_id, *own_policy("device"), things=(client_id,))
+    with product_client(world, client_id, library):
+        connects = f" as {client_id} ("
+        eventually(lambda: world.told("mosquitto.log").count(connects) == 1, "the client connecting")
+        eventually(lambda: world.connected(client_id), "the table having the client")
+        world.stand_in.fleet(REGION).delete(client_id, clean_session=False)
+        eventually(lambda: world.told("mosquitto.log").count(connects) == 2, "the client connecting again")
+        eventually(lambda: world.connected(client_id), "the table having the client again")
+    # Its subscription and its messages are allowed as well.
+    assert f"of {client_id} " not in world.told("mosquitto.log")
+    mine = [line for line in world.told("haproxy.out").splitlines() if f'subject="{client_id}"' in line]
+    assert mine
+    assert not [line for line in mine if "throttled" in line]
+
+
+@contextmanager
+def product_client(world: World, client_id: str, library: str) -> Iterator[None]:
+    """Run a client of the product with a hosts file that has the region's address."""
+    hosts, file, log = (world.state / f"{client_id}.{name}" for name in ("hosts", "json", "log"))
+    hosts.write_text(f"{world.address} {NAME}\n")
+    names = {"certificate": f"{client_id}.crt", "private_key": f"{client_id}.key", "ca": "amazon-root-ca.crt"}
+    paths = {key: str(world.state / name) for key, name in {**names, "outbox": f"{client_id}.outbox"}.items()}
+    identity = {"client_id": client_id, "endpoint": NAME, "library": library, "port": topology.MQTT_PORT}
+    file.write_text(json.dumps({**paths, **identity, "heartbeat_interval": 0.1}))
+    script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
+    command = [sys.executable, "-m", "mqtt_fleet.client", "--config", str(file)]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", script, "sh", str(hosts), *command],
+            env={**os.environ, "PYTHONPATH": str(topology.REPOSITORY / "clients")},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(TIMEOUT)

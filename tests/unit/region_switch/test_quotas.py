@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.region_switch.aws import AwsClient
 from ansible.module_utils.region_switch.quotas import Quotas, applied, defaults, read
+from ansible.module_utils.region_switch.survey import pace
 
 from .fakes import FakeAws, aws_error
 
@@ -30,6 +31,23 @@ def test_defaults_are_lower_in_select_regions() -> None:
 
     assert usual == Quotas(100, 100, 3000, 3000, 10, 15, 500_000)
     assert low == replace(usual, connect=100, subscribe=200, connections=100_000)
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "most"),
+    [(0.0, 100.0), (1.0, 100.0), (3.0, 200 / 3), (10.0, 20.0)],
+    ids=["CONNECT limits", "CONNECT limits still", "subscriptions limit", "many subscriptions limit"],
+)
+def test_clients_come_no_faster_than_the_region_takes_connects_and_subscriptions(
+    subscriptions: float, most: float
+) -> None:
+    """The quotas of a select region: 100 CONNECTs and 200 subscriptions a second."""
+    options: Any = SimpleNamespace(delete_connection_rate=0, subscriptions_per_client=subscriptions)
+    found = pace({LARGE: defaults(LARGE), SELECT: defaults(SELECT)}, options)
+
+    assert found.leaving[LARGE] == 100.0
+    assert 0.8 * most < found.arriving[SELECT] < most
+    assert found.arriving[LARGE] > found.arriving[SELECT]
 
 
 def test_applied_values_of_all_pages_are_in_the_place_of_defaults() -> None:
