@@ -27,13 +27,13 @@ options:
     type: list
     elements: str
     default: []
-  certificate:
+  probe_certificate:
     description:
       - PEM file of a client's certificate, with which an endpoint that speaks TLS 1.2 goes on. One that is missing is
         done without.
     type: path
-  private_key:
-    description: PEM file of the key of O(certificate).
+  probe_private_key:
+    description: PEM file of the key of O(probe_certificate).
     type: path
 extends_documentation_fragment:
   - region_switch.info
@@ -80,14 +80,14 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "within": {"type": "int", "default": 4500},
     "mqtt_port": {"type": "int", "default": 8883},
     "resolvers": {"type": "list", "elements": "str", "default": []},
-    "certificate": {"type": "path"},
-    "private_key": {"type": "path", "no_log": False},
+    "probe_certificate": {"type": "path"},
+    "probe_private_key": {"type": "path", "no_log": False},
     "region": REGION_OPTION,
 }
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
-    files = (parameters["certificate"], parameters["private_key"])
+    files = (parameters["probe_certificate"], parameters["probe_private_key"])
     pair = files if all(file and Path(file).is_file() for file in files) else (None, None)
     door = serving.Door(parameters["mqtt_port"], parameters["resolvers"], *pair)
     # Each domain configuration is described, ten a second at most.
@@ -102,7 +102,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    run_module(ARGUMENT_SPEC, _act, required_together=[("certificate", "private_key")])
+    run_module(ARGUMENT_SPEC, _act, required_together=[("probe_certificate", "probe_private_key")])
 
 
 if __name__ == "__main__":

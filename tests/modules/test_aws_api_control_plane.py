@@ -228,6 +228,7 @@ def test_certificate_of_a_private_ca_needs_a_validation_certificate(acm: Any, io
     iot.create_domain_configuration(**request)
 
 
+@pytest.mark.deviates("CreateDomainConfiguration domainConfigurationName")
 @pytest.mark.parametrize("name", ["IoT:Jobs", "a b"])
 def test_name_that_a_domain_configuration_cannot_have(acm: Any, iot: Any, name: str) -> None:
     arn = acm.import_certificate(**_server())["CertificateArn"]
@@ -259,6 +260,7 @@ def test_list_without_key_types_is_of_rsa_keys(acm: Any) -> None:
     assert arns[1] not in [each["CertificateArn"] for each in of_curves]
 
 
+@pytest.mark.deviates("ListThings maxResults", "ListCertificates MaxItems")
 def test_lists_are_read_a_page_at_a_time(aws_api: AwsApi, acm: Any, iot: Any) -> None:
     names = [f"client_{number}" for number in range(30)]
     for name in names:
@@ -285,6 +287,7 @@ def test_lists_are_read_a_page_at_a_time(aws_api: AwsApi, acm: Any, iot: Any) ->
     assert sum(len(page["Quotas"]) for page in pages) == len(DEFAULTS)
 
 
+@pytest.mark.deviates("CreateThing thingName")
 def test_thing_is_made_without_merge_and_with_three_attributes(iot: Any) -> None:
     make, change = iot.create_thing, iot.update_thing
     merge = {"attributes": {"a": "1"}, "merge": True}
@@ -299,6 +302,7 @@ def test_thing_is_made_without_merge_and_with_three_attributes(iot: Any) -> None
     assert iot.describe_thing(thingName="client_01")["attributes"] == dict.fromkeys("abd", "1")
 
 
+@pytest.mark.deviates("CreatePolicy policyName")
 def test_policy_document_is_read(iot: Any) -> None:
     good = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}]}
     bad = json.dumps({**good, "Statement": [{**good["Statement"][0], "Action": "iot:Conect"}]})
