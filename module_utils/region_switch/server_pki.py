@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from .acm import GIVEN, Material, Refusal, Served
 from .errors import RefusedError, one_line
@@ -28,6 +29,7 @@ from .server_certificate import (
     covers,
     end_of,
     key_pem,
+    kind,
     made_by_form,
     make_authority,
     make_key,
@@ -100,6 +102,7 @@ def read_given(entries: Sequence[Mapping[str, Any]], endpoints: Collection[str],
         rest += read_certificates(f"{what}, chain", entry["chain"].encode()) if entry.get("chain") else []
         key = read_key(f"{what}, private_key", entry["private_key"].encode())
         _check_given(what, endpoint, first, key, now)
+        _check_chain(what, first, rest)
         given[endpoint] = Given(first, _chain(rest), key_pem(key))
     return given
 
@@ -110,11 +113,45 @@ def _check_given(what: str, endpoint: str, certificate: Certificate, key: Privat
     if not covers(certificate, endpoint):
         names = ", ".join(certificate.names) or "no DNS name"
         raise RefusedError(f"{what}: found a certificate for {names}, expected one for {endpoint}: correct it")
+    if certificate.not_before > now:
+        raise RefusedError(
+            f"{what}: found a certificate that begins at {certificate.not_before:%Y-%m-%dT%H:%M:%SZ}, expected a valid "
+            "one, which alone ACM imports: run again then"
+        )
     if certificate.not_after <= now:
         raise RefusedError(
             f"{what}: found a certificate that ended on {certificate.not_after:%Y-%m-%d}, expected a valid one: "
             "renew it"
         )
+
+
+def _check_chain(what: str, certificate: Certificate, chain: Sequence[Certificate]) -> None:
+    """ACM imports nothing else.
+
+    Source: https://docs.aws.amazon.com/acm/latest/userguide/import-certificate-format.html and
+    https://docs.aws.amazon.com/acm/latest/APIReference/API_ImportCertificate.html.
+
+    Raises:
+        RefusedError: a chain that is another's, or out of order, or a CA with a key of another kind.
+    """
+    below = certificate
+    for above in chain:
+        if not below.issued_by(above):
+            raise RefusedError(
+                f"{what}, chain: found a certificate of {above.subject} that did not issue that of {below.subject}, "
+                f"expected the one of {below.issuer}: correct the chain, each certificate before the one that issued it"
+            )
+        below = above
+    if chain and (problem := _other_kind(kind(certificate), kind(chain[0]))):
+        raise RefusedError(f"{what}: {problem}: have one issued for a key of the CA's kind")
+
+
+def _other_kind(key: str, authority: str) -> str | None:
+    """Why ACM does not import a certificate of a CA, by the kinds of their keys (`kind`); None where it does."""
+    own, other = key.partition("_")[0], authority.partition("_")[0]
+    if own == other:
+        return None
+    return f"found a key of kind {own} and a CA of kind {other}, expected one kind, as ACM does when it imports"
 
 
 @dataclass(frozen=True)
@@ -379,9 +416,22 @@ def work(
             if local.certificate is None:
                 raise RefusedError(f"{folder.path / f'{endpoint}.crt'}: {problem}")
             due, told = False, f"the certificate of {endpoint} is due for renewal: {problem}"
+        if due and authority is not None:
+            _refuse_other_kind(folder, endpoint, local, authority, offered)
         done.issue += [endpoint] if due else []
         done.told += [told] if told else []
     return done
+
+
+def _refuse_other_kind(folder: Folder, endpoint: str, local: Local, authority: Authority, offered: Terms) -> None:
+    wanted = kind(authority.certificate)
+    key = {"ECC": "EC", "RSA": "RSA"}[offered.key_type]
+    advice = f"set pki_key_type to {'RSA' if wanted.startswith('RSA') else 'ECC'}"
+    if local.key is not None:
+        key = "RSA" if isinstance(local.key, rsa.RSAPrivateKey) else "EC"
+        advice += f", and take {endpoint}.key away"
+    if problem := _other_kind(key, wanted):
+        raise RefusedError(f"{folder.path / f'{endpoint}.key'}: {problem}: {advice}")
 
 
 def _cannot_sign(authority: Authority, now: dt.datetime) -> str | None:

@@ -94,12 +94,15 @@ def look(iot: AwsClient, endpoints: Sequence[str], within: float, door: Door, no
 
 def _look(host: str, region: str, recent: Mapping[str, float], door: Door) -> Waiting:
     pending, lines, warnings = [], [], []
+    try:
+        address = probe.locate(host, door.resolvers)
+    except ProbeError as error:
+        return Waiting(warnings=[_unseen(name, region, error) for name in sorted(recent)])
     for name, seconds in sorted(recent.items()):
         try:
-            address = probe.locate(host, door.resolvers)
             shown = probe.shown(address, door.port, name, door.certificate, door.private_key)
         except ProbeError as error:
-            warnings.append(f"{name} in {region}: was not looked at, since there was {error.problem}")
+            warnings.append(_unseen(name, region, error))
             continue
         if not covers(shown, name):
             pending.append(name)
@@ -108,3 +111,7 @@ def _look(host: str, region: str, recent: Mapping[str, float], door: Door) -> Wa
                 f"take {MAY_TAKE // 60} minutes"
             )
     return Waiting(pending, lines, warnings)
+
+
+def _unseen(name: str, region: str, error: ProbeError) -> str:
+    return f"{name} in {region}: was not looked at, since there was {error.problem}"

@@ -128,6 +128,10 @@ class StandIn:
         finally:
             self._put("settings", {"identities": {topology.ACCESS_KEY: known}})
 
+    def settings(self, **values: object) -> None:
+        """Change settings; `lab.aws_api.stand_in.Settings` describes them."""
+        self._put("settings", values)
+
     def _put(self, path: str, content: dict[str, Any]) -> None:
         request = urllib.request.Request(f"{self.url}/_lab/{path}", json.dumps(content).encode(), method="PUT")  # noqa: S310
         urllib.request.urlopen(request, timeout=10).close()  # noqa: S310

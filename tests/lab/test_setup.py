@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from lab import api, topology
+
 from .conftest import REPOSITORY, StandIn, failover, run_playbook, summary
+
+ENDPOINT = "mqtt1.example.com"
 
 
 @pytest.mark.parametrize("playbook", ["setup.yml", "playbooks/deploy_clients.yml"])
@@ -42,6 +51,49 @@ def test_check_mode_looks_at_everything_of_a_fleet_that_is_set_up(fleet: dict[st
     for operation in ("GetIndexingConfiguration", "DescribeDomainConfiguration", "GetPolicy", "DescribeCertificate"):
         for region in ("us-east-1", "ap-northeast-1"):
             assert (operation, region) in asked
+
+
+def test_setup_waits_until_a_new_endpoint_is_served(fleet: dict[str, str], stand_in: StandIn) -> None:
+    """AWS takes up to 60 minutes; until then devices are shown another certificate."""
+    region = next(each for each in topology.REGIONS if each.name not in stand_in.connected_regions("client_01"))
+    stand_in.settings(serving_delay_seconds=3600)
+    forget_domain(region.name)
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "setup.yml", "-e", "iot_serving_interval=1"]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as run:
+        lines = []
+        for line in run.stdout or ():
+            lines.append(line)
+            if "FAILED - RETRYING" in line:
+                assert not serves(region)
+                stand_in.settings(serving_delay_seconds=0)
+    stand_in.settings(serving_delay_seconds=0)
+    output = "".join(lines)
+
+    assert run.returncode == 0, output
+    assert f"[{region.name}]: Wait until AWS serves the new endpoints" in output, output
+    assert serves(region)
+
+
+def forget_domain(region: str) -> None:
+    """Delete the endpoint's domain configuration, as if it had never been made."""
+    iot, name = api.client("iot", region), ENDPOINT.replace(".", "-")
+    iot.update_domain_configuration(domainConfigurationName=name, domainConfigurationStatus="DISABLED")
+    iot.delete_domain_configuration(domainConfigurationName=name)
+
+
+def serves(region: topology.Node) -> bool:
+    """Whether a device that asks the region for the endpoint trusts what it is shown."""
+    context = ssl.create_default_context(cafile=str(REPOSITORY / "certs" / "ca.crt"))
+    try:
+        with (
+            socket.create_connection((str(region.address), topology.MQTT_PORT), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=ENDPOINT),
+        ):
+            return True
+    except ssl.SSLCertVerificationError:
+        return False
 
 
 def test_private_keys_are_readable_by_their_owner_only(fleet: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ from ansible.module_utils.region_switch import acm as acm_module
 from botocore.config import Config
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from .conftest import PUBLIC_NAMES, REGIONS, REPOSITORY, AwsApi, validation_arn
@@ -624,6 +624,7 @@ def test_own_server_certificate_is_not_imported_over_setups(aws_api: AwsApi, che
         ({"certificate": "no certificate"}, "found no valid PEM"),
         ({"endpoint": "mqtt9.example.com"}, f"found an endpoint that is none, expected one of {FIRST}, {SECOND}"),
         ({"endpoint": SECOND}, f"found a certificate for {FIRST}, expected one for {SECOND}"),
+        ({"chain": pem(certificate("other"))}, "chain: found a certificate of CN=other that did not issue that of"),
     ],
 )
 def test_own_server_certificate_that_cannot_serve_is_said_first(
@@ -638,6 +639,36 @@ def test_own_server_certificate_that_cannot_serve_is_said_first(
     assert says in error
     assert "PRIVATE" not in error
     assert aws_api.requests() == []
+
+
+def test_own_server_certificate_that_begins_later_is_said_first(aws_api: AwsApi, checkout: Make) -> None:
+    authority = certificate("Example Corp Issuing CA")
+    entry = given(FIRST, certificate(FIRST, authority, begins=1), authority)
+
+    error = refused(checkout(server_certificates=[entry]).set_up())
+
+    assert error.startswith(f"pki_server_certificates of {FIRST}: found a certificate that begins at ")
+    assert aws_api.requests() == []
+
+
+def test_key_of_another_kind_than_the_ca_s_is_said_first(aws_api: AwsApi, checkout: Make) -> None:
+    """ACM imports no certificate whose key is of another kind than its CA's."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    authority = certificate("Example Corp Issuing CA", key=key)
+    own = checkout(ca_certificate=pem(authority), ca_private_key=key_pem(authority))
+
+    error = refused(own.set_up())
+
+    assert error.startswith(f"{own.folder / f'{FIRST}.key'}: found a key of kind EC and a CA of kind RSA, expected one")
+    assert error.endswith("set pki_key_type to RSA")
+    assert not own.folder.exists()
+    assert aws_api.writes() == []
+    own.options["key_type"] = "RSA"
+    assert own.set_up() == {"changed": True, "warnings": []}
+
+    entry = given(FIRST, certificate(FIRST, authority), authority)
+    error = refused(checkout("given", server_certificates=[entry]).set_up())
+    assert error.startswith(f"pki_server_certificates of {FIRST}: found a key of kind EC and a CA of kind RSA")
 
 
 def test_controller_without_files_works_with_a_ca_from_variables(aws_api: AwsApi, checkout: Make) -> None:

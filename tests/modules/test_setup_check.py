@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import boto3
+import pytest
 
 from .conftest import HOSTED_ZONE_ID, AwsApi
 from .modules import last_request
@@ -72,3 +73,23 @@ def test_check_says_what_the_run_changes_on_a_new_inventory_and_after_drift(aws_
         "iot_region : Issue the certificates of the clients, and make them known",
         "dns_records : Create the records",
     }
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check"]], ids=["run", "check"])
+def test_missing_proof_of_a_name_is_said_before_anything_is_written(
+    aws_api: AwsApi, tmp_path: Path, arguments: list[str]
+) -> None:
+    with zone_server() as resolver:
+        fleet = make_fleet(tmp_path, resolver)
+        hosts = fleet.hosts()
+        hosts["all"]["children"]["regions"]["hosts"][OTHER] = None
+        fleet.write_hosts(hosts)
+
+        run = fleet.play("setup.yml", *arguments)
+
+    assert run.returncode == 2, run.output
+    (line,) = run.errors
+    assert line.startswith(f"{ENDPOINT} in {OTHER}: found a server certificate of a private CA, and none that proves")
+    assert "\n" not in line
+    assert aws_api.writes() == []
+    assert fleet.files() == {}
