@@ -234,7 +234,7 @@ def _settings(options: Options) -> preflight.Settings:
         certificate_days=options.certificate_days,
         probe_certificate=options.probe_certificate,
         probe_private_key=options.probe_private_key,
-        port=options.mqtt_port,
+        ports=options.mqtt_ports,
         record_ttl=options.ttl,
         hosted_zone_id=options.hosted_zone_id,
         endpoint_attribute=options.endpoint_attribute,
