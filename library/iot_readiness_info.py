@@ -68,10 +68,11 @@ options:
   probe_private_key:
     description: PEM file of the key of O(probe_certificate).
     type: path
-  mqtt_port:
-    description: Port of MQTT.
-    type: int
-    default: 8883
+  mqtt_ports:
+    description: Ports of the MQTT endpoint that devices use; each is tried, V(443) with ALPN.
+    type: list
+    elements: int
+    default: [8883]
   index:
     description: Whether moves find clients by the fleet index.
     type: bool
@@ -159,7 +160,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "certificate_days": {"type": "float", "default": 14},
     "probe_certificate": {"type": "path"},
     "probe_private_key": {"type": "path", "no_log": False},
-    "mqtt_port": {"type": "int", "default": 8883},
+    "mqtt_ports": {"type": "list", "elements": "int", "default": [8883]},
     "index": {"type": "bool", "default": True},
     "waive": {"type": "list", "elements": "str", "default": []},
     "ledger": {"type": "path"},
@@ -174,7 +175,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
         certificate_days=parameters["certificate_days"],
         probe_certificate=parameters["probe_certificate"],
         probe_private_key=parameters["probe_private_key"],
-        port=parameters["mqtt_port"],
+        ports=parameters["mqtt_ports"],
         record_ttl=parameters["ttl"],
         hosted_zone_id=parameters["hosted_zone_id"],
         endpoint_attribute=parameters["endpoint_attribute"],

@@ -176,10 +176,11 @@ options:
   probe_private_key:
     description: Key of O(probe_certificate).
     type: path
-  mqtt_port:
-    description: Port of the MQTT endpoint.
-    type: int
-    default: 8883
+  mqtt_ports:
+    description: Ports of the MQTT endpoint that devices use; each is tried, V(443) with ALPN.
+    type: list
+    elements: int
+    default: [8883]
   require_approval:
     description: Refuse to change anything unless O(approve) names the plan.
     type: bool
@@ -338,7 +339,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "certificate_days": {"type": "float", "default": 7},
     "probe_certificate": {"type": "path"},
     "probe_private_key": {"type": "path", "no_log": False},
-    "mqtt_port": {"type": "int", "default": 8883},
+    "mqtt_ports": {"type": "list", "elements": "int", "default": [8883]},
     "require_approval": {"type": "bool", "default": False},
     "approve": {"type": "str"},
     "approval_drift": {"type": "float", "default": 5},

@@ -28,6 +28,10 @@ PRIVATE_NAME_SERVERS = (
     "ns-1024.awsdns-00.org",
     "ns-1536.awsdns-00.co.uk",
 )
+GUARDRAILS = (
+    *("NS_FORMAT_CHECK", "NS_DELEGATION_AUTHORITY_CHECK", "NS_OCCLUSION_CHECK"),
+    *("ALIAS_TARGET_CHECK", "ACTIVE_RECORD_CHECK", "ACTIVE_DELEGATION_CHECK"),
+)
 _COMPARED_BY_NAME = ("CNAME", "NS", "PTR")
 
 Key = tuple[str, str, str | None]
@@ -158,6 +162,27 @@ def _conflicts(records: Records, zone_name: str) -> list[str]:
     ]
 
 
+def guarded(
+    before: Mapping[Key, Record], after: Mapping[Key, Record], changes: Sequence[Mapping[str, Any]], on: Collection[str]
+) -> list[str]:
+    """Say what Change Guardrails refuse in a batch. ACTIVE_RECORD_CHECK takes every record for one that is asked for.
+
+    Source: https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeGuardrail.html
+    """
+    deleted = {key_of(change["ResourceRecordSet"]) for change in changes if change["Action"] == "DELETE"}
+    targets = {
+        full_name(each["AliasTarget"]["DNSName"]): key for key, each in before.items() if each.get("AliasTarget")
+    }
+    said = []
+    for name, kind, _ in sorted(deleted, key=str):
+        subject = f"resource record set [name='{name}', type='{kind}']"
+        if "ALIAS_TARGET_CHECK" in on and name in targets:
+            said.append(f"ALIAS_TARGET_CHECK: tried to delete {subject} that alias {targets[name][0]} points to")
+        if "ACTIVE_RECORD_CHECK" in on and not any(key[:2] == (name, kind) for key in after):
+            said.append(f"ACTIVE_RECORD_CHECK: tried to delete {subject} that still receives DNS queries")
+    return said
+
+
 def records_of(zone: FakeZone) -> Records:
     """Return a zone's records as moto keeps them."""
     records = [_record(item) for item in zone.rrsets]
@@ -229,6 +254,17 @@ class Route53Response(Route53):  # type: ignore[misc]
         answer.result["DelegationSet"] = None if zone.private_zone else zone.delegation_set
         return answer
 
+    def get_hosted_zone(self) -> ActionResult:
+        """Tell of a zone with its Change Guardrails.
+
+        Source: https://docs.aws.amazon.com/Route53/latest/APIReference/API_GetHostedZone.html, Features.
+        """
+        answer = super().get_hosted_zone()
+        if on := self._stand_in.settings.change_guardrails:
+            listed = [{"Name": name, "Status": "ENABLED" if name in on else "DISABLED"} for name in GUARDRAILS]
+            answer.result["HostedZone"].features = {"ChangeGuardrails": listed}
+        return answer
+
     def change_resource_record_sets(self) -> ActionResult | tuple[str, dict[str, Any]]:
         try:
             return self._change_record_sets()
@@ -243,6 +279,8 @@ class Route53Response(Route53):  # type: ignore[misc]
         before = records_of(zone)
         changes = self._get_param("ChangeBatch.Changes")
         after = apply_batch(before, changes, zone.name, self._protections(zone.id))
+        if refused := guarded(before, after, changes, self._stand_in.settings.change_guardrails):
+            raise InvalidChangeBatchError(refused)
         zone.rrsets = [_kept(record) for record in after.values()]
         # The name servers of the lab have the zones that are delegated to them, and no others of their names.
         served = zone.resource_id in self._stand_in.configuration.hosted_zones

@@ -44,6 +44,7 @@ class Settings:
         insync_ignores: name servers, by name, whose lag GetChange does not wait for.
         invalid_change_batch: which of the two bodies that Route 53 documents says that a batch is refused:
             "ErrorResponse" or "InvalidChangeBatch".
+        change_guardrails: Route 53's Change Guardrails that are turned on, in every hosted zone.
         one_change_at_a_time: whether a batch is refused while an earlier one of its zone is PENDING.
         index_lag_seconds: how old the connectivity is that fleet indexing answers.
         index_building_seconds: how long an index answers no query after its configuration was changed
@@ -66,6 +67,7 @@ class Settings:
     identities: dict[str, Identity]
     insync_ignores: list[str] = field(default_factory=list)
     invalid_change_batch: str = "ErrorResponse"
+    change_guardrails: list[str] = field(default_factory=list)
     one_change_at_a_time: bool = False
     index_lag_seconds: float = 0.0
     index_building_seconds: float = 0.0

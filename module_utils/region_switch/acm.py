@@ -12,7 +12,7 @@ from .aws import AwsClient
 from .domain_configuration import configuration_name, configurations
 from .errors import AwsError, RefusedError
 from .route53 import plain
-from .server_certificate import Certificate, covers, is_newer, kind, read_certificates
+from .server_certificate import Certificate, covers, is_newer, kind, not_picked_up, read_certificates
 
 # Says who imported a certificate: `ca:<SHA-256 of the CA's public key>` for one that setup issued of that CA, or GIVEN.
 TAG = "mqtt-region-switch:origin"
@@ -269,7 +269,19 @@ def decide(served: Served | None, material: Material, now: dt.datetime) -> Decis
             f"{kind(offered)}, which ACM does not take under the same ARN",
             f"use a key of kind {kind(served.certificate)}",
         )
-    return Decision(IMPORT)
+    return Decision(IMPORT, _not_picked_up(served, served.certificate, offered))
+
+
+def _not_picked_up(served: Served, present: Certificate, offered: Certificate) -> str | None:
+    """What is to be said where AWS IoT goes on serving the certificate that is replaced in ACM."""
+    differing = not_picked_up(present, offered)
+    if served.configuration is None or not differing:
+        return None
+    return (
+        f"{served.where}: the {' and '.join(differing)} of the certificate that is imported differ from those of the "
+        "one that is served, which AWS IoT goes on with: delete the domain configuration, while no failover needs it, "
+        "and run again"
+    )
 
 
 def _foreign(served: Served, certificate: Certificate, material: Material) -> Refusal | None:

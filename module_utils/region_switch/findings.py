@@ -13,6 +13,7 @@ LINES_IN_ERROR = 3
 # Every check there is.
 CHECKS = frozenset(
     {
+        "change_guardrail",
         "connection_api",
         "device_certificate",
         "dns_lag",

@@ -104,7 +104,15 @@ class RecordsGuard(Guard):
         settings = self._settings
         host = probe.locate(self._plan.targets[region], settings.resolvers)
         own = (settings.probe_certificate, settings.probe_private_key)
-        probe.handshake(host, settings.port, endpoint, settings.ca_file, *own)
+        problems = []
+        for port in settings.ports:
+            try:
+                probe.handshake(host, port, endpoint, settings.ca_file, *own)
+            except ProbeError as error:
+                problems.append(error)
+        # A region that answers on one of them is not lost; who does not land is seen.
+        if len(problems) == len(settings.ports):
+            raise problems[0]
 
     def _look_at_target(self, region: str, witness: Witness) -> None:
         """Ask a region's endpoint; while it does not answer and nobody lands there, nobody else is sent there."""
@@ -141,6 +149,6 @@ class RecordsGuard(Guard):
         if others and all(self._problem(other, endpoint) for other in others):
             return OwnWayError(
                 f"region {region}: {found}, nor of any other region's: see to this machine's way to port "
-                f"{self._settings.port}"
+                f"{' and '.join(map(str, self._settings.ports))}"
             )
         return TargetLostError(f"region {region}: {found} during the sweep, and nobody landed there meanwhile")

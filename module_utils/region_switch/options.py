@@ -24,9 +24,9 @@ _LOWEST = {
     "max_share": 0,
     "approval_drift": 0,
     "certificate_days": 0,
-    "mqtt_port": 1,
 }
-_HIGHEST = {"max_stragglers": 100, "min_share": 100, "max_share": 100, "mqtt_port": 65535}
+_HIGHEST = {"max_stragglers": 100, "min_share": 100, "max_share": 100}
+HIGHEST_PORT = 65535
 # What is asked for with one option and would be passed over because of another: {option: (other option, the value it
 # has to have, what the option would do)}. Options that belong to a step which is switched off as a whole, such as those
 # of the preflight, are none of them: they may stand in an inventory for the runs that have it.
@@ -73,7 +73,7 @@ class Options:
     certificate_days: float
     probe_certificate: str | None
     probe_private_key: str | None
-    mqtt_port: int
+    mqtt_ports: list[int]
     require_approval: bool
     approve: str | None
     approval_drift: float
@@ -105,6 +105,10 @@ class Options:
             if not low <= found <= (found if high is None else high):
                 expected = f"{low} or more" if high is None else f"{low} to {high}"
                 raise RefusedError(f"{name}: found {found:g}, expected {expected}: correct it")
+        if not self.mqtt_ports or not all(1 <= port <= HIGHEST_PORT for port in self.mqtt_ports):
+            raise RefusedError(
+                f"mqtt_ports: found {self.mqtt_ports or 'none'}, expected ports of 1 to {HIGHEST_PORT}: correct it"
+            )
         if self.unmapped_clients not in ("ignore", "refuse", *self.endpoints):
             raise RefusedError(
                 f"unmapped_clients: found {self.unmapped_clients}, expected ignore, refuse or one of "

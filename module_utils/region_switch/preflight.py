@@ -36,7 +36,7 @@ class Settings:
         ca_file: PEM of the CA that the server certificates must chain to; None: the system's.
         certificate_days: a server certificate that ends sooner blocks.
         probe_certificate, probe_private_key: PEM files of the probe's client certificate; None: only TLS is tried.
-        port: of MQTT.
+        ports: of MQTT, those that devices use; 443 is tried with ALPN.
         record_ttl: the TTL that records should have, seconds.
         endpoint_attribute: thing attribute that names the endpoint.
         resolvers: who is asked for the addresses of the regions' hosts; none: the system's.
@@ -48,7 +48,7 @@ class Settings:
     certificate_days: float
     probe_certificate: str | None
     probe_private_key: str | None
-    port: int
+    ports: Sequence[int]
     record_ttl: int
     hosted_zone_id: str
     endpoint_attribute: str
@@ -89,7 +89,8 @@ def check(aws: Aws, settings: Settings, question: Question) -> list[Finding]:
     """
     run = _Checks(aws, settings, question)
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        doors = [pool.submit(run.door, endpoint, region) for endpoint, region in run.doors()]
+        places = [(endpoint, region, port) for endpoint, region in run.doors() for port in settings.ports]
+        doors = [pool.submit(run.door, *place) for place in places]
         jobs = [pool.submit(_guarded, name, region, job) for name, region, job in run.jobs()]
         found = [*run.without_asking(), *(finding for job in jobs for finding in job.result())]
         found += run.differing_domains()
@@ -120,6 +121,12 @@ class Door:
     region: str
     certificate: ServerCertificate | ProbeError
     refusal: ProbeError | None = None
+    port: int = 0
+
+    @property
+    def place(self) -> str:
+        """As a finding says on which of several ports it was."""
+        return f" on port {self.port}" if self.port else ""
 
 
 class _Checks:
@@ -187,22 +194,23 @@ class _Checks:
         sources = {(endpoint, self._question.sources.get(endpoint, "")) for endpoint in moving}
         return sorted({*self.pairs, *(source for source in sources if source[1] in self._living)})
 
-    def door(self, endpoint: str, region: str) -> Door:
+    def door(self, endpoint: str, region: str, port: int) -> Door:
         settings = self._settings
+        shown = port if len(settings.ports) > 1 else 0
         try:
             host = probe.locate(self._question.hosts[region], settings.resolvers)
-            certificate = probe.handshake(host, settings.port, endpoint, settings.ca_file, *self._own)
+            certificate = probe.handshake(host, port, endpoint, settings.ca_file, *self._own)
         except ProbeError as error:
-            return Door(endpoint, region, error)
+            return Door(endpoint, region, error, port=shown)
         file, key = self._own
         if not file or not key or (endpoint, region) not in self.pairs:
-            return Door(endpoint, region, certificate)
-        where = (host, settings.port, endpoint, settings.ca_file)
+            return Door(endpoint, region, certificate, port=shown)
+        where = (host, port, endpoint, settings.ca_file)
         try:
             probe.connect(*where, file, key, probe.client_id(), probe.TOPIC)
         except ProbeError as error:
-            return Door(endpoint, region, certificate, error)
-        return Door(endpoint, region, certificate)
+            return Door(endpoint, region, certificate, error, shown)
+        return Door(endpoint, region, certificate, port=shown)
 
     def _routes(self) -> list[Route]:
         ways: dict[tuple[str, str], set[str]] = {}
@@ -507,11 +515,12 @@ def _target_findings(door: Door, settings: Settings, now: float, age: float | No
             return [_not_served_yet(region, endpoint, certificate.problem, age)]
         expected = f"TLS with a certificate for the name, of {settings.ca_file or 'a CA that the system trusts'}"
         advice = "correct the certificate in ACM or the domain configuration; failover_ca_file names the CA"
-        return [_blocking("server_certificate", region, endpoint, certificate.problem, expected, advice)]
+        found = f"{certificate.problem}{door.place}"
+        return [_blocking("server_certificate", region, endpoint, found, expected, advice)]
     findings = []
     if (left := (certificate.not_after - now) / DAY) < settings.certificate_days:
         expected = f"{settings.certificate_days:g} days or more"
-        found = f"a certificate that ends in {left:.1f} days"
+        found = f"a certificate that ends in {left:.1f} days{door.place}"
         advice = "run setup.yml, which renews what it made; renew one of your own under its ARN in ACM, in every region"
         findings.append(_blocking("server_certificate", region, endpoint, found, expected, advice))
     if door.refusal:
@@ -519,7 +528,8 @@ def _target_findings(door: Door, settings: Settings, now: float, age: float | No
         advice = (
             f"see that the probe's certificate is ACTIVE in {region} and its policy allows {probe.CLIENT_ID_PREFIX}*"
         )
-        findings.append(_blocking("mqtt_probe", region, endpoint, door.refusal.problem, expected, advice))
+        found = f"{door.refusal.problem}{door.place}"
+        findings.append(_blocking("mqtt_probe", region, endpoint, found, expected, advice))
     return findings
 
 

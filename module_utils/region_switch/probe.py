@@ -25,6 +25,9 @@ from .server_certificate import Certificate
 
 # Seconds for each step: TCP, TLS, and CONNECT with PUBLISH.
 TIMEOUT = 5
+# On port 443 MQTT with a client certificate is asked for by ALPN
+# (https://docs.aws.amazon.com/iot/latest/developerguide/protocols.html).
+ALPN_PORT, ALPN = 443, "x-amzn-mqtt-ca"
 # What the policy of a probe's certificate has to allow: a client ID that begins so, and publishing to this topic.
 CLIENT_ID_PREFIX = "region-switch-probe-"
 TOPIC = "region-switch/probe"
@@ -122,6 +125,7 @@ def handshake(
     """
     place = f"{server_name} at {host}:{port}"
     context = _context(place, ca_file, certificate, private_key)
+    _speak_mqtt(context, port)
     try:
         with (
             socket.create_connection((host, port), TIMEOUT) as plain,
@@ -182,6 +186,7 @@ def connect(
     """
     place = f"{server_name} at {host}:{port}"
     context = _context(place, ca_file, certificate, private_key, server_name)
+    _speak_mqtt(context, port)
     visit = _Visit(client_id, topic, context)
     try:
         problem = visit.pay(host, port)
@@ -189,6 +194,11 @@ def connect(
         problem = _words(error)
     if problem:
         raise ProbeError(place, problem)
+
+
+def _speak_mqtt(context: ssl.SSLContext, port: int) -> None:
+    if port == ALPN_PORT:
+        context.set_alpn_protocols([ALPN])
 
 
 class _NamedContext(ssl.SSLContext):

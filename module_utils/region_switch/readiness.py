@@ -122,7 +122,8 @@ def _dns_findings(
     try:
         zone = hosted_zone.read(aws.route53, settings.hosted_zone_id, endpoints)
         servers = dns_gate.servers(name_servers or zone.name_servers, settings.resolvers)
-        return [*hosted_zone.check(zone, servers, bool(name_servers)), *dns_gate.check(servers, current)]
+        found = [*hosted_zone.check(zone, servers, bool(name_servers)), *hosted_zone.guardrails(zone)]
+        return [*found, *dns_gate.check(servers, current)]
     except AwsError as error:
         return [unanswered("dns_server", "", error)]
     except RefusedError as error:

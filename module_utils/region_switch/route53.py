@@ -344,12 +344,14 @@ def _status(answer: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class HostedZone:
-    """What GetHostedZone says of a zone: its name (empty where it does not), and its delegation set, which a private
-    zone does not have (https://docs.aws.amazon.com/Route53/latest/APIReference/API_GetHostedZone.html)."""
+    """What GetHostedZone says of a zone: its name (empty where it does not), its delegation set, which a private zone
+    does not have, and the names of the Change Guardrails that are turned on
+    (https://docs.aws.amazon.com/Route53/latest/APIReference/API_GetHostedZone.html)."""
 
     name: str
     private: bool
     name_servers: list[str]
+    guardrails: tuple[str, ...] = ()
 
 
 def get_hosted_zone(route53: AwsClient, zone: str) -> HostedZone:
@@ -368,11 +370,44 @@ def get_hosted_zone(route53: AwsClient, zone: str) -> HostedZone:
         case _:
             servers = []
     match answer.get("HostedZone"):
-        case {"Name": str(name), "Config": {"PrivateZone": True}}:
-            return HostedZone(plain(name), True, servers)
-        case {"Name": str(name)}:
-            return HostedZone(plain(name), False, servers)
+        case {"Name": str(name), **rest}:
+            config = rest.get("Config")
+            private = isinstance(config, Mapping) and config.get("PrivateZone") is True
+            return HostedZone(plain(name), private, servers, _guardrails(rest.get("Features")))
     return HostedZone("", False, servers)
+
+
+def _guardrails(features: object) -> tuple[str, ...]:
+    """The Change Guardrails that are turned on, as far as this botocore knows of them.
+
+    Source: https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeGuardrail.html
+    """
+    listed = features.get("ChangeGuardrails") if isinstance(features, Mapping) else None
+    found = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    return tuple(str(each.get("Name")) for each in found if each.get("Status") == "ENABLED")
+
+
+def aliases_to(route53: AwsClient, zone: str, names: Collection[str]) -> dict[str, str]:
+    """`{name: a record set that is an alias of it}`, of those names that have one; reads the whole zone.
+
+    Raises:
+        AwsError: Route 53 refuses to be read, or does not answer.
+        SwitchError: an answer that holds no list of record sets.
+    """
+    wanted, found = {plain(name) for name in names}, dict[str, str]()
+    start: dict[str, Any] = {}
+    while True:
+        answer = route53.call("ListResourceRecordSets", HostedZoneId=zone, **start)
+        for entry in _record_sets(answer):
+            target = entry.get("AliasTarget")
+            name = plain(str(target.get("DNSName", ""))) if isinstance(target, Mapping) else ""
+            if name in wanted:
+                found.setdefault(name, f"{plain(entry['Name'])} ({entry.get('Type')})")
+        keys = {f"StartRecord{part}": answer.get(f"NextRecord{part}") for part in ("Name", "Type", "Identifier")}
+        following = {key: value for key, value in keys.items() if value}
+        if not answer.get("IsTruncated") or not following or following == start:
+            return found
+        start = following
 
 
 def name_servers(route53: AwsClient, zone: str) -> list[str]:

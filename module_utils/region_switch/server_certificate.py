@@ -151,6 +151,26 @@ def kind(certificate: Certificate) -> str:
     return f"EC_{key.curve.name}" if isinstance(key, ec.EllipticCurvePublicKey) else type(key).__name__
 
 
+def not_picked_up(present: Certificate, offered: Certificate) -> list[str]:
+    """What differs between a certificate and the one that is imported over it, of all that AWS IoT asks to be the same:
+    with another signing algorithm, common name or alternative names it goes on with the one it has.
+
+    Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html
+    """
+    found = []
+    if present.parsed.signature_algorithm_oid != offered.parsed.signature_algorithm_oid:
+        found.append("signing algorithm")
+    if _common_names(present) != _common_names(offered):
+        found.append("common name")
+    if sorted(present.names) != sorted(offered.names):
+        found.append("alternative names")
+    return found
+
+
+def _common_names(certificate: Certificate) -> list[str]:
+    return [str(each.value) for each in certificate.parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+
+
 def covers(certificate: Certificate, endpoint: str) -> bool:
     """Whether a client that asks for the endpoint takes the certificate's names for it."""
     name = endpoint.rstrip(".").lower()

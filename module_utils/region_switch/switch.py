@@ -206,6 +206,7 @@ def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Findi
         )  # fmt: skip
     if plan.zone:
         found += hosted_zone.check(plan.zone, plan.servers, bool(options.name_servers), options.dns_policy)
+        found += hosted_zone.guardrails(plan.zone) if plan.needed else []
     current = {name: record.value for name, record in plan.records.items()}
     found += dns_gate.check(plan.servers, current, options.dns_policy)
     if options.preflight:
@@ -233,7 +234,7 @@ def _settings(options: Options) -> preflight.Settings:
         certificate_days=options.certificate_days,
         probe_certificate=options.probe_certificate,
         probe_private_key=options.probe_private_key,
-        port=options.mqtt_port,
+        ports=options.mqtt_ports,
         record_ttl=options.ttl,
         hosted_zone_id=options.hosted_zone_id,
         endpoint_attribute=options.endpoint_attribute,

@@ -86,22 +86,31 @@ class Visitor:
 
     client_id: str
     topic: str = ""
+    protocol: str | None = None
 
 
 @contextmanager
 def mqtt_server(
-    pair: Pair, clients: Path | None = None, manners: Manners | None = None, address: str = "127.0.0.1", port: int = 0
+    pair: Pair,
+    clients: Path | None = None,
+    manners: Manners | None = None,
+    address: str = "127.0.0.1",
+    port: int = 0,
+    alpn: str | None = None,
 ) -> Iterator[tuple[int, list[Visitor]]]:
     """Yield the port of a server and who came.
 
     Args:
         clients: CA that client certificates must chain to; None: none is asked for.
+        alpn: the protocol that it agrees on where a client asks for it.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)
     if clients:
         context.verify_mode = ssl.CERT_OPTIONAL
         context.load_verify_locations(clients)
+    if alpn:
+        context.set_alpn_protocols([alpn])
     visitors: list[Visitor] = []
     stopped = threading.Event()
     with socket.create_server((address, port)) as listener:
@@ -143,7 +152,7 @@ def _talk(plain: socket.socket, context: ssl.SSLContext, manners: Manners, visit
     ):
         _, body = _packet(stream)
         # Name (6 bytes), version, flags, keep-alive (2), properties.
-        visitor = Visitor(_text(body[11 + body[10] :]))
+        visitor = Visitor(_text(body[11 + body[10] :]), protocol=connection.selected_alpn_protocol())
         visitors.append(visitor)
         if manners.connack is None:
             return

@@ -323,6 +323,34 @@ def test_refused_batch_says_why_in_either_of_its_bodies(aws_api: AwsApi, options
         assert f"RRSet with DNS name {name} is not permitted in zone example.com" in error.text
 
 
+def test_guardrail_that_would_refuse_the_batch_is_found_before_it_is_sent(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    aws_api.settings(change_guardrails=["ALIAS_TARGET_CHECK", "ACTIVE_RECORD_CHECK"])
+    alias = {"HostedZoneId": HOSTED_ZONE_ID, "DNSName": ENDPOINTS[0], "EvaluateTargetHealth": False}
+    record = {"Name": "www.example.com", "Type": "CNAME", "AliasTarget": alias}
+    change = {"Action": "CREATE", "ResourceRecordSet": record}
+    zone: dict[str, Any] = {"HostedZoneId": HOSTED_ZONE_ID}
+    route53 = boto3.client("route53", region_name=OLD)
+    route53.change_resource_record_sets(**zone, ChangeBatch={"Changes": [change]})
+    start = last_request(aws_api)
+
+    refused = run("iot_region_switch", {**options, "mode": "3"})
+
+    assert refused["outcome"] == "refused"
+    assert f"change_guardrail ({ENDPOINTS[0]}): found ALIAS_TARGET_CHECK turned on" in refused["msg"]
+    assert aws_api.writes(start) == []
+    waived = run("iot_region_switch", {**options, "mode": "3", "waive": ["change_guardrail"]})
+    assert waived["outcome"] == "failed"
+    assert "DeleteConnection" not in aws_api.writes(start)
+    assert "ALIAS_TARGET_CHECK: tried to delete" in waived["msg"]
+
+    aws_api.settings(change_guardrails=["ACTIVE_RECORD_CHECK"])
+    moved = run_ok("iot_region_switch", {**options, "mode": "3"})
+    assert moved["outcome"] == "moved"
+    assert any("change_guardrail (example.com): found ACTIVE_RECORD_CHECK turned on" in line for line in moved["lines"])
+
+
 def test_busy_zone_is_waited_for(aws_api: AwsApi, options: dict[str, Any]) -> None:
     # Pending is what the fixture has written.
     aws_api.settings(one_change_at_a_time=True, insync_delay_seconds=600)

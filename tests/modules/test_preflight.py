@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -57,9 +58,9 @@ class World:
 
     def serve(self, region: str, pair: Pair, manners: Manners | None = None) -> None:
         """Let a region's endpoint answer with this certificate."""
-        port = self.settings.port
+        (port,) = self.settings.ports
         served = mqtt_server(pair, self.ca.file, manners, ADDRESSES[region], port)
-        self.settings = replace(self.settings, port=self.stack.enter_context(served)[0])
+        self.settings = replace(self.settings, ports=[self.stack.enter_context(served)[0]])
 
     def add_device(self, name: str, regions: tuple[str, ...] = (OLD, NEW), endpoint: str = ENDPOINT) -> None:
         """Register a device as setup.yml does."""
@@ -114,7 +115,7 @@ def world(aws_api: AwsApi, tmp_path: Path) -> Iterator[World]:
         certificate_days=14,
         probe_certificate=str(own.certificate),
         probe_private_key=str(own.key),
-        port=0,
+        ports=[0],
         record_ttl=0,
         hosted_zone_id=HOSTED_ZONE_ID,
         endpoint_attribute=ATTRIBUTE,
@@ -397,6 +398,19 @@ def test_probe_that_is_refused(world: World, tmp_path: Path) -> None:
     assert (finding.check, finding.region, finding.found) == ("mqtt_probe", NEW, "CONNACK Not authorized")
 
 
+def test_every_port_that_devices_use_is_tried(ready: World) -> None:
+    """One that is open says nothing of another one."""
+    (port,) = ready.settings.ports
+    with socket.create_server((ADDRESSES[NEW], 0)) as taken:
+        closed = taken.getsockname()[1]
+    ready.settings = replace(ready.settings, ports=[port, closed])
+
+    found = [each for each in ready.reasons() if each.region == NEW]
+
+    assert [(each.check, each.endpoint) for each in found] == [("server_certificate", ENDPOINT)]
+    assert found[0].found == f"Connection refused on port {closed}"
+
+
 def test_without_a_probes_certificate_only_tls_is_tried(ready: World) -> None:
     ready.settings = replace(ready.settings, probe_certificate=None, probe_private_key=None)
 
@@ -669,7 +683,7 @@ def options(ready: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
             "ca_file": ready.settings.ca_file,
             "probe_certificate": ready.settings.probe_certificate,
             "probe_private_key": ready.settings.probe_private_key,
-            "mqtt_port": ready.settings.port,
+            "mqtt_ports": ready.settings.ports,
         }
 
 
@@ -771,7 +785,7 @@ def playbook(ready: World, tmp_path: Path) -> Iterator[Playbook]:
             "failover_ca_file": ready.settings.ca_file,
             "failover_probe_certificate": ready.settings.probe_certificate,
             "failover_probe_private_key": ready.settings.probe_private_key,
-            "failover_mqtt_port": ready.settings.port,
+            "failover_mqtt_port": ready.settings.ports[0],
             "reports_directory": str(tmp_path / "reports"),
         }
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}

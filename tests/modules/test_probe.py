@@ -41,6 +41,16 @@ def test_handshake_returns_the_verified_certificate(ca: Authority) -> None:
     assert len(bytes.fromhex(found.fingerprint)) == 32
 
 
+def test_on_port_443_mqtt_is_asked_for_by_alpn(ca: Authority, device: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the AWS IoT Device SDK asks for; elsewhere nothing is asked for."""
+    server = mqtt_server(ca.issue(NAME), ca.file, alpn="x-amzn-mqtt-ca")
+    with server as (port, visitors):
+        for alpn_port, spoken in ((443, None), (port, "x-amzn-mqtt-ca")):
+            monkeypatch.setattr(probe, "ALPN_PORT", alpn_port)
+            visit(port, ca, device)
+            assert visitors[-1].protocol == spoken
+
+
 @pytest.mark.parametrize(
     ("name", "lasts", "problem"),
     [

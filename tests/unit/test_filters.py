@@ -76,3 +76,35 @@ def test_ansible_doc_shows_each() -> None:
 )
 def test_size_of_the_fleet_is_rounded_up(hosts: int, size: int) -> None:
     assert FILTERS["rounded_up"]([f"edge{number}" for number in range(hosts)]) == size
+
+
+@pytest.mark.parametrize(
+    ("devices", "ports"),
+    [
+        ([], [8883]),
+        ([{}], [8883]),
+        ([{"mqtt_client_library": "paho"}, {"mqtt_client_library": "awsiotsdk"}], [443, 8883]),
+        ([{"mqtt_client_library": "awsiotsdk"}] * 3, [443]),
+        ([{"mqtt_client_library": "awsiotsdk", "mqtt_client_port": 8883}], [8883]),
+        ([{"mqtt_client_library": "paho", "mqtt_client_port": "443"}], [443]),
+        ([{"mqtt_client_library": "awsiotsdk", "mqtt_client_port": 0}], [443]),
+        # Software of their own.
+        ([{"mqtt_client_library": "awsiotsdk", "mqtt_client_managed": False}], [8883]),
+    ],
+)
+def test_ports_of_mqtt_are_those_that_devices_use(devices: list[dict[str, Any]], ports: list[int]) -> None:
+    hostvars = {f"edge-{number}": variables for number, variables in enumerate(devices)}
+    assert FILTERS["mqtt_ports"](list(hostvars), hostvars) == ports
+    assert FILTERS["mqtt_ports"](list(hostvars), hostvars, 8443) == [8443]
+
+
+def test_ports_of_a_large_fleet_are_those_of_hosts_all_over_it() -> None:
+    sdk, looked_at = {"mqtt_client_library": "awsiotsdk"}, list[str]()
+
+    class Variables(dict[str, Any]):
+        def __getitem__(self, host: str) -> Any:
+            looked_at.append(host)
+            return sdk if int(host) >= 5001 else {}
+
+    assert FILTERS["mqtt_ports"]([str(number) for number in range(5010)], Variables()) == [443, 8883]
+    assert len(looked_at) == 1670

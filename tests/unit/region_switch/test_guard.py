@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,7 +35,7 @@ class Watched:
         self.held: list[bool] = []
         monkeypatch.setattr(probe, "locate", lambda host, _resolvers: host)
         monkeypatch.setattr(probe, "handshake", self._handshake)
-        settings = Settings("ca.crt", 14.0, None, None, 8883, 0, "Z1", "mqtt_endpoint")
+        settings = Settings("ca.crt", 14.0, None, None, (8883,), 0, "Z1", "mqtt_endpoint")
         self.clock = Clock()
         self.settings = settings
         self.plan = Plan({NAME: NEW}, HOSTS, {}, [], {}, {}, 0, [])
@@ -125,6 +126,18 @@ def test_nobody_is_sent_to_a_region_while_it_is_silent(watched: Watched) -> None
 
     assert watched.held == [True] * 3
     assert not watched.guard.holding
+
+
+def test_a_region_that_answers_on_one_of_the_ports_is_not_lost(watched: Watched) -> None:
+    watched.settings = replace(watched.settings, ports=(8883, 443))
+    watched.watch(watched.plan)
+    watched.answers = ["no answer", None]
+    watched.look()
+    assert watched.held == []
+
+    watched.answers = ["no answer", "no answer"]
+    watched.look()
+    assert watched.held == [True]
 
 
 def test_a_look_does_not_outlast_the_evacuation(watched: Watched) -> None:

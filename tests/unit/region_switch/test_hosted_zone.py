@@ -49,6 +49,48 @@ class Resolvers:
         return reply
 
 
+def zone_with(*guardrails: str, status: str = "ENABLED", aliases: dict[str, str] | None = None) -> FakeAws:
+    """A zone with these guardrails, and with aliases in a list of two pages: `{name: target}`."""
+    features = {"ChangeGuardrails": [{"Name": name, "Status": status} for name in guardrails]}
+    sets = [
+        {"Name": f"{name}.", "Type": "A", "AliasTarget": {"DNSName": f"{target.upper()}."}}
+        for name, target in (aliases or {}).items()
+    ]
+
+    def answer(operation: str, **asked: Any) -> Any:
+        if operation == "GetHostedZone":
+            return {"HostedZone": {"Name": f"{ZONE}.", "Features": features}, "DelegationSet": {"NameServers": OWN}}
+        if "StartRecordType" in asked and "MaxItems" not in asked:
+            return {"ResourceRecordSets": sets[1:], "IsTruncated": False}
+        following = {"NextRecordName": "b", "NextRecordType": "A"}
+        return {"ResourceRecordSets": sets[:1], "IsTruncated": True, **following}
+
+    return FakeAws(answer)
+
+
+def test_alias_of_a_record_that_is_replaced_is_a_reason_where_a_guardrail_keeps_it() -> None:
+    endpoints = [f"mqtt{number}.{ZONE}" for number in (1, 2, 3)]
+    aliases = {f"a.{ZONE}": endpoints[0], f"b.{ZONE}": endpoints[1], f"c.{ZONE}": f"www.{ZONE}"}
+    for guardrails, named in (({"NS_FORMAT_CHECK"}, []), ({hosted_zone.ALIAS_TARGET}, endpoints[:2])):
+        zone = hosted_zone.read(zone_with(*guardrails, aliases=aliases), "Z1", endpoints)  # type: ignore[arg-type]
+        found = hosted_zone.guardrails(zone)
+        assert [(each.check, each.blocking, each.endpoint) for each in found] == [
+            ("change_guardrail", True, name) for name in named
+        ]
+    assert "a.example.com (A) an alias of it" in found[0].found
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [("ENABLED", ["ACTIVE_RECORD_CHECK, OF_NEXT_YEAR turned on"]), ("DISABLED", [])]
+)
+def test_guardrail_that_may_refuse_is_told(status: str, told: list[str]) -> None:
+    on = ("NS_FORMAT_CHECK", "OF_NEXT_YEAR", "ACTIVE_RECORD_CHECK", "NS_OCCLUSION_CHECK")
+    zone = hosted_zone.read(zone_with(*on, status=status), "Z1", [f"mqtt1.{ZONE}"])  # type: ignore[arg-type]
+    found = hosted_zone.guardrails(zone)
+    assert [each.found for each in found] == told
+    assert not any(each.blocking for each in found)
+
+
 @pytest.fixture
 def resolvers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolvers]:
     found = Resolvers()

@@ -26,7 +26,7 @@ OF_A_STEP = {
         ("sweep", "none"),
     ),
     **dict.fromkeys(
-        ("waive", "ca_file", "certificate_days", "probe_certificate", "probe_private_key", "mqtt_port"),
+        ("waive", "ca_file", "certificate_days", "probe_certificate", "probe_private_key", "mqtt_ports"),
         ("preflight", False),
     ),
     **dict.fromkeys(("approve", "approval_drift"), ("require_approval", False)),
@@ -87,6 +87,13 @@ def test_token_that_nothing_reads_is_told() -> None:
 
 def test_options_that_a_module_does_not_have_are_no_matter() -> None:
     refuse_ignored({"discovery": "index", "client_ids": []})
+
+
+@pytest.mark.parametrize("ports", [[], [0], [8883, 65536]])
+def test_ports_that_are_none_are_refused(ports: list[int]) -> None:
+    with pytest.raises(RefusedError, match=r"^mqtt_ports: found .*, expected ports of 1 to 65535: correct it"):
+        options(mqtt_ports=ports).check()
+    options(mqtt_ports=[443, 8883]).check()
 
 
 def test_name_that_waives_nothing_is_refused_with_the_one_that_is_meant() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from ansible.module_utils.region_switch.server_certificate import (
     make_authority,
     make_key,
     make_server_certificate,
+    not_picked_up,
     public_key,
     read_certificates,
     read_key,
@@ -48,6 +50,25 @@ def served(certificate: Certificate | None, tag: str = "") -> Served:
 
 def offer(certificate: Certificate | None, *made: PrivateKey) -> Material:
     return Material(certificate, CA.pem, key_pem(KEY), ORIGIN, CA, {public_key(each) for each in made})
+
+
+def test_import_that_aws_iot_does_not_pick_up_is_told() -> None:
+    """It serves what it has where the signing algorithm, the common name or the alternative names are others."""
+    renamed = issue(100, 700, name="*.example.com")
+    decision = decide(served(renamed, ORIGIN), offer(NEW), NOW)
+    assert isinstance(decision, Decision)
+    assert decision.action == IMPORT
+    assert "the common name and alternative names of the certificate that is imported differ" in str(decision.told)
+    assert "delete the domain configuration" in str(decision.told)
+
+    # Nothing serves it yet.
+    unserved = replace(served(renamed, ORIGIN), configuration=None)
+    assert decide(unserved, offer(NEW), NOW) == decide(served(OLD, ORIGIN), offer(NEW), NOW) == Decision(IMPORT)
+
+
+def test_another_signing_algorithm_is_not_picked_up() -> None:
+    signed_otherwise = make_authority(make_key("RSA"), NAME, LATER, NOW)
+    assert not_picked_up(CA, signed_otherwise) == ["signing algorithm", "common name"]
 
 
 OLD, NEW = issue(100, 700), issue(800)
@@ -85,7 +106,9 @@ def test_nothing_is_imported_over_what_is_later_or_somebody_elses(
 
     assert isinstance(found, Decision)
     assert found.action == action
-    quiet = present is None or action == IMPORT or material.certificate in (None, present.certificate)
+    # Of a certificate for other names it is told that AWS IoT does not pick it up.
+    same_names = present is None or present.certificate is None or present.certificate.names == [NAME]
+    quiet = present is None or (action == IMPORT and same_names) or material.certificate in (None, present.certificate)
     assert (found.told is None) == quiet
 
 
