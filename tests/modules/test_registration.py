@@ -96,7 +96,7 @@ def test_lists_that_come_a_page_at_a_time_are_read_to_their_end(known: None, aws
 def test_setting_up_a_fleet_keeps_to_every_quota(aws_api: AwsApi, tmp_path: Path) -> None:
     """Nothing is left out, and AWS is not asked in vain all the time."""
     aws_api.settings(every_quota=True)
-    names = [f"client-{number:02}" for number in range(15)]
+    names = [f"client-{number:02}" for number in range(25)]
     for name in names:
         write_csr(tmp_path, name)
     for region in (REGION, OTHER):
@@ -107,9 +107,8 @@ def test_setting_up_a_fleet_keeps_to_every_quota(aws_api: AwsApi, tmp_path: Path
         assert run_ok("iot_clients", parameters)["left_out"] == {}
         assert not run_ok("iot_clients", parameters)["changed"]
 
-    requests = aws_api.requests()
-    refused = [each["operation"] for each in requests if each["status"] in (400, 429)]
-    assert len(refused) < len(requests) / 10, refused
+    refused = [each["operation"] for each in aws_api.requests() if each["status"] == 400]
+    assert len(refused) < 5, refused
 
 
 def test_monitor_gets_a_policy_of_its_own_and_no_thing(known: None, aws_api: AwsApi, tmp_path: Path) -> None:
