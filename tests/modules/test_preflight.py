@@ -515,7 +515,7 @@ def test_protections_that_may_not_be_listed_are_only_told(ready: World) -> None:
 def test_more_clients_than_the_target_may_hold(ready: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ready.aws_api.connect(NEW, "client_02", thing_name="client_02")
     limits = replace(quotas.defaults(NEW), connections=2)
-    monkeypatch.setattr(quotas, "read", lambda _aws, _region: limits)
+    monkeypatch.setattr(quotas, "asked", lambda _aws, _region: limits)
 
     finding = only(ready.reasons())
 
