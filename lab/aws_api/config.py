@@ -42,7 +42,7 @@ class Configuration:
         public_certificates: names that each region's ACM has a public certificate for from the beginning.
         every_quota: of `stand_in.Settings`.
         proxy_port: where the proxy to AWS's own host names is (`endpoints`); None: there is none.
-        contract_directory: for what requests and answers had that AWS's models do not allow.
+        contract_directory: for what requests and answers had that AWS's models do not allow; None: the state's.
         identities: who may call, by access key.
     """
 
@@ -57,7 +57,7 @@ class Configuration:
     public_certificates: tuple[str, ...] = ()
     every_quota: bool = True
     proxy_port: int | None = None
-    contract_directory: Path = Path()
+    contract_directory: Path | None = None
     identities: dict[str, Identity] = field(default_factory=dict)
 
 

@@ -92,7 +92,7 @@ class StandIn:
         self.lock = threading.RLock()
         self.authority = Authority.in_directory(configuration.state_directory)
         self.log = RequestLog(configuration.state_directory / "requests.jsonl")
-        self.contract = Contract(configuration.contract_directory)
+        self.contract = Contract(configuration.contract_directory or configuration.state_directory)
         self.quotas = Quotas()
         self.faults = Faults()
         self.zones = Zones(configuration.name_servers)
