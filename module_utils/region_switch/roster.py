@@ -385,8 +385,10 @@ class Roster:
         """
         self._resumed = bool(self.count())
         self._begin()
-        # Nobody knows whether the request was carried out.
-        self._db.execute("UPDATE client SET attempts = attempts + 1 WHERE state = 'sending'")
+        # Nobody knows whether a request was sent and carried out: what was noted last is not on disk after a crash, but
+        # for the clients of a wave, see `assign`.
+        begun = "state = 'sending' OR (state = 'waiting' AND wave < ?)"
+        self._db.execute(f"UPDATE client SET attempts = attempts + 1 WHERE {begun}", (NO_WAVE,))  # noqa: S608
         self.settle()
         self._begin()
         self._db.execute("UPDATE client SET late = 0, seen = 0")

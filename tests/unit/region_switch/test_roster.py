@@ -113,7 +113,8 @@ THIRD = "eu-west-1"
 OTHER = "mqtt2.example.com"
 # What the killed run had of a client: how it took it in, and what became of it.
 LEFT: dict[str, dict[str, Any]] = {
-    "waiting": {"state": "waiting"},
+    "waiting": {"state": "waiting", "wave": NO_WAVE},
+    "assigned": {"state": "waiting"},
     "failed": {"state": "waiting", "attempts": 1},
     "told": {"state": "told", "kicks": 1, "due": 9e9},
     "landed": {"state": "landed", "kicks": 1, "landed_at": 150.0},
@@ -184,7 +185,7 @@ def test_who_has_landed_is_no_other_s_because_its_endpoint_changed_since(resumed
     assert rows(roster) == [("a", NEW, NEW, "placed"), ("a", OLD, NEW, "landed")]
 
 
-@pytest.mark.parametrize(("step", "kept"), [("waiting", 0), ("failed", 1), ("told", 1), ("landed", 1)])
+@pytest.mark.parametrize(("step", "kept"), [("waiting", 0), ("assigned", 1), ("failed", 1), ("told", 1), ("landed", 1)])
 def test_whom_only_the_killed_run_has_seen_is_known_where_it_was_told_to_leave(
     resumed: Callable[[str], Roster], step: str, kept: int
 ) -> None:
