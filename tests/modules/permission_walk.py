@@ -26,6 +26,8 @@ DEVICE, MONITOR = "device-0001", "fleet-monitor"
 DEVICE_POLICY, MONITOR_POLICY = "mqtt-fleet-device", "mqtt-fleet-monitor"
 MODES = {"1": {ENDPOINT: OLD}, "3": {ENDPOINT: NEW}}
 CA_NAME = "MQTT fleet CA"
+# Whose policies are never changed.
+ADMINISTRATOR = {"aws_access_key_id": "lab", "aws_secret_access_key": "lab"}
 # There is no MQTT endpoint of a region in these tests, nor its DNS.
 WAIVED = ["mqtt_probe", "server_certificate", "dns_server"]
 SETTINGS = {
@@ -379,7 +381,7 @@ class Fleet:
 
 def administrator(service: str, region: str) -> Any:
     """boto3's client of somebody who may do everything."""
-    return boto3.client(service, region, aws_access_key_id="lab", aws_secret_access_key="lab")
+    return boto3.client(service, region, **ADMINISTRATOR)
 
 
 def make(step: Step) -> Result:

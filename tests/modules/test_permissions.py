@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.region_switch import registration
 
 from . import permission_page, permission_walk
-from .conftest import ACCESS_KEY, SECRET_KEY, AwsApi
+from .conftest import AwsApi
 from .modules import last_request, run
 from .permission_walk import DEVICE, ENDPOINT, NEW, OLD, Document, Fleet, Needed, Step, actions, document
 from .zone_server import zone_server
@@ -25,13 +24,8 @@ SETUP, MOVE = "iam-setup.json", "iam-failover.json"
 @pytest.fixture
 def fleet(aws_api: AwsApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     monkeypatch.setattr(registration, "CLIENTS_PER_SECOND", 1000.0)
-    with ExitStack() as stack:
-        # Whoever answers for DNS is not the caller.
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lab")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "lab")
-        resolver = stack.enter_context(zone_server())
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    # Whoever answers for DNS is not the caller.
+    with zone_server(**permission_walk.ADMINISTRATOR) as resolver:
         found = Fleet(aws_api, tmp_path, resolver)
         found.begin()
         yield found
