@@ -93,7 +93,9 @@ class AcmResponse(AWSCertificateManagerResponse):  # type: ignore[misc]
         if bundle.status == "PENDING_VALIDATION":
             # https://docs.aws.amazon.com/acm/latest/APIReference/API_GetCertificate.html
             raise AwsError("RequestInProgressException", f"Certificate {bundle.arn} is not issued yet")
-        return super().get_certificate()
+        found: dict[str, Any] = super().get_certificate()._result
+        # Where there is no chain moto answers an empty one.
+        return ActionResult({name: value for name, value in found.items() if value})
 
     def request_certificate(self) -> ActionResult:
         """Source: https://docs.aws.amazon.com/acm/latest/APIReference/API_RequestCertificate.html"""

@@ -61,6 +61,7 @@ _IOT: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "DeletePolicyVersion": _iot("policy", "policyName"),
     "DescribeCertificate": _iot("cert", "certificateId"),
     "DescribeDomainConfiguration": _DOMAIN,
+    "DescribeIndex": _iot("index", "indexName"),
     "DescribeThing": _iot("thing", "thingName"),
     "GetConnection": _iot("client", "clientId"),
     "GetPolicy": _iot("policy", "policyName"),
@@ -73,7 +74,9 @@ _IOT: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "UpdateDomainConfiguration": _DOMAIN,
     "UpdateThing": _iot("thing", "thingName"),
 }
-_ACM = ("AddTagsToCertificate", "GetCertificate", "ImportCertificate", "ListTagsForCertificate")
+_ACM = (
+    *("AddTagsToCertificate", "DescribeCertificate", "GetCertificate", "ImportCertificate", "ListTagsForCertificate"),
+)
 _ZONE = (*("ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSets", "ListResourceRecordSetProtections"),)
 
 

@@ -25,6 +25,7 @@ from lab.aws_api.route53 import Route53Response
 from lab.aws_api.service_quotas import QuotasResponse
 from lab.aws_api.signatures import Problem, Signed
 from lab.aws_api.stand_in import StandIn
+from lab.aws_api.sts import StsResponse
 
 UNKNOWN = "Unknown"
 # The service by the name that requests are signed for, where botocore has another one.
@@ -42,6 +43,7 @@ ANSWERED_HERE: dict[str, Callable[[StandIn], Any]] = {
     "iot-data": iot_data.IotDataResponse,
     "route53": Route53Response,
     "service-quotas": QuotasResponse,
+    "sts": StsResponse,
 }
 # moto says the same user whoever calls.
 CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>\
@@ -155,7 +157,7 @@ class Application:
     def _misdirected(self, call: Call, host: str | None) -> Response | None:
         """Refuse what is signed for another endpoint than the one that was asked; None where it is asked by no name."""
         problem = endpoints.problem(self._endpoints[host], call.service, call.region) if host else None
-        return errors.response(call.service, 403, "InvalidSignatureException", problem) if problem else None
+        return errors.unauthenticated(call.service, Problem("signature", problem)) if problem else None
 
     def _disturbance(self, call: Call, text: str) -> Response | None:
         in_force = self._stand_in.faults

@@ -26,8 +26,11 @@ def processes() -> ForkServerContext:
     return context
 
 
-def killed_at(move: dict[str, Any], entry: int, moment: str) -> bool:
-    """Run the module with these options in a process of its own, told to end `before` or `after` an entry, from 0.
+def killed_at(move: dict[str, Any], entry: int | str, moment: str) -> bool:
+    """Run the module with these options in a process of its own, told to end `before` or `after` an entry.
+
+    Args:
+        entry: its number, from 0, or its step.
 
     Returns whether it was killed there.
     """
@@ -41,7 +44,7 @@ def killed_at(move: dict[str, Any], entry: int, moment: str) -> bool:
     return code != 0
 
 
-def _move(options: dict[str, Any], entry: int, moment: str, environment: dict[str, str]) -> None:
+def _move(options: dict[str, Any], entry: int | str, moment: str, environment: dict[str, str]) -> None:
     # Known under this name only since tests.conftest was imported.
     from ansible.module_utils.region_switch.journal import Journal
 
@@ -50,7 +53,7 @@ def _move(options: dict[str, Any], entry: int, moment: str, environment: dict[st
 
     def killing(journal: Journal, step: str, details: dict[str, Any], sync: bool) -> None:
         counts = step not in BY_THE_CLOCK
-        here = counts and written[0] == entry
+        here = counts and entry in (written[0], step)
         written[0] += counts
         if here and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)

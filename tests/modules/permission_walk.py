@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 from iam import iam_policy
 
-from .conftest import ACCESS_KEY, HOSTED_ZONE_ID, SECRET_KEY, AwsApi
+from .conftest import ACCESS_KEY, HOSTED_ZONE_ID, SECRET_KEY, AwsApi, validation_arn
 from .modules import last_request, run
 from .test_setup_modules import write_csr
 
@@ -206,6 +206,12 @@ class Fleet:
             "iot_domain_configuration",
             lambda: self._domain(OLD) | {"tls_security_policy": "IoTSecurityPolicy_TLS13_1_3_2022_10"},
         )
+        # As in the other region again.
+        yield Step(
+            "setup.yml: Create the domain configurations",
+            "iot_domain_configuration",
+            lambda: self._domain(OLD) | {"tls_security_policy": "IoTSecurityPolicy_TLS13_1_2_2022_10"},
+        )
         for number in range(5):
             yield Step(
                 "setup.yml: Create the policies",
@@ -247,7 +253,14 @@ class Fleet:
             "record_ttl": 0,
             "hosted_zone_id": HOSTED_ZONE_ID,
             "caller_hint": "log in",
-            "setup": {"initial_mode": "1", "issuing_region": OLD, "regions": [OLD, NEW]},
+            "setup": {
+                "initial_mode": "1",
+                "issuing_region": OLD,
+                "regions": [OLD, NEW],
+                "validation_certificate_arns": {
+                    region: {ENDPOINT: validation_arn(region, ENDPOINT)} for region in (OLD, NEW)
+                },
+            },
         }
 
     def _imported(self, region: str) -> Result:
@@ -259,8 +272,11 @@ class Fleet:
         }
 
     def _domain(self, region: str) -> Result:
-        (certificate,) = administrator("acm", region).list_certificates()["CertificateSummaryList"]
+        of_kinds = {"keyTypes": ["RSA_2048", "EC_prime256v1"]}
+        found = administrator("acm", region).list_certificates(Includes=of_kinds)["CertificateSummaryList"]
+        (certificate,) = [each for each in found if each["Type"] == "IMPORTED"]
         return {
+            "validation_certificate_arn": validation_arn(region, ENDPOINT),
             "region": region,
             "name": ENDPOINT.replace(".", "-"),
             "domain_name": ENDPOINT,

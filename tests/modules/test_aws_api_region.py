@@ -36,6 +36,7 @@ from paho.mqtt.properties import Properties
 from werkzeug.serving import make_server
 
 from lab import configuration, mosquitto_plugin, topology
+from lab.aws_api import identities
 from lab.aws_api.config import Configuration, Region
 from lab.aws_api.connections import Connection, milliseconds
 from lab.aws_api.quotas import broker_rates
@@ -154,7 +155,10 @@ class World:
             file.path.write_text(file.content)
         region = Region(REGION, NAME, self.directory)
         # HAProxy does not start without a certificate, and reads the files that the stand-in writes.
-        self.stand_in = StandIn(Configuration("127.0.0.1", 0, ACCOUNT_ID, self.state, {REGION: region}, {}))
+        known = identities.parse({"lab": {"secret": "lab"}})
+        self.stand_in = StandIn(
+            Configuration("127.0.0.1", 0, ACCOUNT_ID, self.state, {REGION: region}, {}, identities=known)
+        )
         self.server = make_server("127.0.0.1", 0, Application(self.stand_in), threaded=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}"

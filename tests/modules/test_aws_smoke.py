@@ -16,6 +16,7 @@ from .conftest import ACCOUNT_ID, HOSTED_ZONE_ID, REGIONS, AwsApi
 
 RECORD = {"Name": "kept.example.com", "Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": "a.example.net"}]}
 FREE = 5
+NOTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "iot:*", "Resource": "*"}]}
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_what_costs_is_undone_too(
 def test_kept_answers_are_nobodys_and_conform(aws_api: AwsApi, record: None, tmp_path: Path) -> None:
     iot = boto3.client("iot", region_name=REGIONS[0])
     iot.create_thing(thingName="ours-17", attributePayload={"attributes": {"place": "Cellar"}})
-    iot.create_policy(policyName="ours-18", policyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
+    iot.create_policy(policyName="ours-18", policyDocument=json.dumps(NOTHING))
 
     smoke(tmp_path / "answers")
 

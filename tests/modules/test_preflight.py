@@ -570,15 +570,18 @@ def test_failing_deletion_is_no_missing_permission(ready: World, monkeypatch: py
 
 
 ODD = [
-    ({"status": 400, "code": "InvalidRequestException"}, {OLD, NEW}),
+    pytest.param({"status": 400, "code": "InvalidRequestException"}, {OLD, NEW}, id="refused"),
     # Not the 404 of a client that is not connected.
-    ({"status": 404, "code": "NotFoundException"}, {OLD, NEW}),
+    pytest.param(
+        {"status": 404, "code": "NotFoundException"}, {OLD, NEW}, id="another 404",
+        marks=pytest.mark.deviates("GetConnection error"),
+    ),
     # A region that is left may be half dead.
-    ({"status": 503, "code": "ServiceUnavailableException"}, {NEW}),
-]
+    pytest.param({"status": 503, "code": "ServiceUnavailableException"}, {NEW}, id="half dead"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "regions"), ODD, ids=[case[0]["code"] for case in ODD])
+@pytest.mark.parametrize(("answer", "regions"), ODD)
 def test_connection_api_that_knows_not_that_a_client_is_unknown(
     ready: World, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], regions: set[str]
 ) -> None:
