@@ -27,6 +27,7 @@ _IDS = (
     (re.compile(r"change/\w+"), "change/ID"),
     # Which of two regions answers first is chance.
     (re.compile(r"\b(us-east-1|ap-northeast-1)\b"), "REGION"),
+    (re.compile(r"; or, to leave REGION without asking(?: it)?, name it in failover_source_gone"), ""),
 )
 
 
