@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import boto3
 import pytest
-from ansible.module_utils.region_switch import switch
+from ansible.module_utils.region_switch import aws, switch
 from ansible.module_utils.region_switch.html_report import pictures
 
 from lab import topology
@@ -206,5 +207,9 @@ def aws_api(
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    # Each keeps the credentials that it has found.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    aws._session.cache_clear()
     yield aws_api_process
+    aws._session.cache_clear()
     contract.judge(on_purpose, aws_api_process.contract(before)["deviations"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import html_report
+from ansible.module_utils.region_switch import html_report, refusals
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -160,7 +160,11 @@ def test_every_run_leaves_its_page_and_says_where(aws_api: AwsApi, options: dict
         assert done["outcome"] == outcome
 
 
-def test_a_run_that_fails_leaves_its_page(aws_api: AwsApi, options: dict[str, Any]) -> None:
+def test_a_run_that_fails_leaves_its_page(
+    aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "SECONDS", 1.0)
+    monkeypatch.setattr(refusals, "FEWEST", 2)
     aws_api.faults({"operation": "DeleteConnection", "kind": "error", "status": 403, "code": "ForbiddenException"})
 
     found = run("iot_region_switch", {**options, "mode": "3"})
