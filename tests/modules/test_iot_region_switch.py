@@ -247,6 +247,22 @@ def test_single_refusals_of_the_data_plane_do_not_end_a_switched_move(aws_api: A
     assert "1 DeleteConnection requests were refused (403) and tried again" in done["lines"]
 
 
+@pytest.mark.parametrize("operation", ["ListResourceRecordSets", "ChangeResourceRecordSets"])
+def test_records_that_cannot_be_changed_end_a_move_before_anybody_is_disconnected(
+    aws_api: AwsApi, options: dict[str, Any], operation: str
+) -> None:
+    aws_api.faults({"operation": operation, "kind": "error", "status": 503, "code": "ServiceUnavailable"})
+    start = last_request(aws_api)
+
+    found = run("iot_region_switch", {**options, "mode": "3"})
+
+    assert found["outcome"] == "failed"
+    assert f"{operation} in us-east-1: found ServiceUnavailable" in found["msg"]
+    assert "records are changed in us-east-1 alone" in found["msg"]
+    assert aws_api.writes(start) == []
+    assert aws_api.connected(OLD) == set(CLIENTS)
+
+
 def test_missing_permission_stops_the_sweep(
     aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
