@@ -43,7 +43,7 @@ class Configuration:
         every_quota: of `stand_in.Settings`.
         proxy_port: where the proxy to AWS's own host names is (`endpoints`); None: there is none.
         contract_directory: for what requests and answers had that AWS's models do not allow; None: the state's.
-        identities: who may call, by access key.
+        identities: who may call, by access key; None: everybody, whatever the signature.
     """
 
     address: str
@@ -58,7 +58,7 @@ class Configuration:
     every_quota: bool = True
     proxy_port: int | None = None
     contract_directory: Path | None = None
-    identities: dict[str, Identity] = field(default_factory=dict)
+    identities: dict[str, Identity] | None = None
 
 
 def load(path: Path) -> Configuration:
@@ -95,7 +95,7 @@ def _configuration(content: dict[str, Any]) -> Configuration:
         every_quota=bool(content.get("every_quota", True)),
         proxy_port=content["listen"].get("proxy_port"),
         contract_directory=Path(content.get("contract_dir", content["state_dir"])),
-        identities=identities.parse(content["identities"]),
+        identities=identities.parse(content["identities"]) if "identities" in content else None,
     )
 
 

@@ -153,7 +153,10 @@ class StandIn:
     def _first_settings(self) -> Settings:
         configuration = self.configuration
         return Settings(
-            configuration.insync_delay_seconds, dict(configuration.identities), every_quota=configuration.every_quota
+            configuration.insync_delay_seconds,
+            dict(configuration.identities or {}),
+            every_quota=configuration.every_quota,
+            verify_signatures=configuration.identities is not None,
         )
 
     def _create_public_certificates(self) -> None:

@@ -17,6 +17,7 @@ from lab.aws_api import stand_in as stand_in_module
 from lab.aws_api.acm import public_arn
 from lab.aws_api.config import Configuration, Region
 from lab.aws_api.haproxy import Endpoint, Served
+from lab.aws_api.identities import Identity
 from lab.aws_api.stand_in import StandIn
 
 ACCOUNT_ID, REGION = "123456789012", "us-east-1"
@@ -85,3 +86,14 @@ def test_new_name_is_served_once_the_delay_is_over(
     backend.update_domain_configuration("mqtt1", None, "DISABLED", None)
     stand_in.publish(REGION)
     assert name not in served[-1].certificates
+
+
+@pytest.mark.parametrize("identities", [None, {"key": Identity("secret")}])
+def test_signatures_are_verified_where_somebody_may_call(
+    tmp_path: Path, identities: dict[str, Identity] | None
+) -> None:
+    configuration = Configuration("127.0.0.1", 0, ACCOUNT_ID, tmp_path, {}, {}, identities=identities)
+
+    settings = StandIn(configuration).settings
+
+    assert (settings.verify_signatures, settings.identities) == (identities is not None, identities or {})
