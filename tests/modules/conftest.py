@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import aws, switch
+from ansible.module_utils.region_switch import switch
 from ansible.module_utils.region_switch.html_report import pictures
 
 from lab import topology
@@ -108,6 +108,13 @@ class AwsApi:
     def writes(self, after: int = 0) -> list[str]:
         """Return the operations that changed something, in order: a check may try one that AWS has to refuse."""
         return [each["operation"] for each in self.requests(after) if each["write"] and each["status"] < 400]
+
+
+def _forget_credentials() -> None:
+    """Have the next call look for credentials: those of the engine, by the name that the lab imports it under as well."""
+    for name in ("ansible.module_utils.region_switch.aws", "region_switch.aws"):
+        if module := sys.modules.get(name):
+            module._session.cache_clear()
 
 
 def validation_arn(region: str, name: str) -> str:
@@ -209,7 +216,7 @@ def aws_api(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     # Each keeps the credentials that it has found.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    aws._session.cache_clear()
+    _forget_credentials()
     yield aws_api_process
-    aws._session.cache_clear()
+    _forget_credentials()
     contract.judge(on_purpose, aws_api_process.contract(before)["deviations"])
