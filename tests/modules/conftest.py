@@ -111,7 +111,7 @@ class AwsApi:
 
 
 def _forget_credentials() -> None:
-    """Have the next call look for credentials: those of the engine, by the name that the lab imports it under as well."""
+    """Have the next call look for credentials, also that of the engine under the name that the lab imports it by."""
     for name in ("ansible.module_utils.region_switch.aws", "region_switch.aws"):
         if module := sys.modules.get(name):
             module._session.cache_clear()
