@@ -171,9 +171,9 @@ class CredentialsError(AwsError):
 
 
 NO_CREDENTIALS = "NoCredentials"
-# Of Route 53's control plane, which is in us-east-1 whatever the regions of a fleet are:
+# Route 53's control plane is in us-east-1 whatever the regions of a fleet are:
 # https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/global-services.html
-_RECORDS = {"ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSets"}
+ROUTE53 = {"ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSetProtections", "ListResourceRecordSets"}
 _NOT_FOUND = {"ResourceNotFoundException", "NoSuchHostedZone", "NoSuchChange"}
 _THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "PriorRequestNotComplete"}
 # What AWS says of credentials (https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html, and for
@@ -220,7 +220,7 @@ def _advice(error: AwsError) -> str:
         return "check AWS_ENDPOINT_URL and proxies on the way, then run again"
     if error.status == 0:
         return "check network, credentials and AWS_ENDPOINT_URL, then run again"
-    if error.status >= 500 and error.operation in _RECORDS:
+    if error.status >= 500 and error.operation in ROUTE53:
         return "run again; records are changed in us-east-1 alone: see the AWS Health Dashboard for it if it stays"
     if error.status >= 500:
         return "run again; see the AWS Health Dashboard if it stays"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from .errors import AwsError, CredentialsError, RefusedError, one_line, printable
+from .errors import ROUTE53, AwsError, CredentialsError, RefusedError, one_line, printable
 
 LINES_IN_ERROR = 3
 # Every check there is.
@@ -41,7 +41,6 @@ CHECKS = frozenset(
         "unmapped_clients",
     }
 )
-ROUTE53 = {"ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSetProtections", "ListResourceRecordSets"}
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,12 @@ def _search(paced: Paced, source: Source) -> Iterator[Client]:
                     f"fleet index in {paced.region}: found the next page refused {READINGS} times ({error.text}), "
                     "expected an index that can be read to its end: run again when no things are changed"
                 ) from error
-            raise _index_error(error, paced.region) from error
+            if error.code not in _INDEX_ERRORS:
+                raise
+            raise SwitchError(
+                f"fleet index in {paced.region}: found {error.code} ({error.text}), "
+                "expected an ACTIVE index with connectivity: run setup.yml and wait until the index is built"
+            ) from error
         return
 
 
@@ -243,15 +248,6 @@ def _found(thing: Mapping[str, Any], region: str, source: Source) -> Client:
     client_id = _client_id(connectivity.get("clientId") or _name(thing, region), region)
     endpoint = _endpoint(thing, source.attribute) or source.default_endpoint
     return Client(client_id, endpoint, region, _seconds(connectivity.get("timestamp")))
-
-
-def _index_error(error: AwsError, region: str) -> SwitchError:
-    if error.code not in _INDEX_ERRORS:
-        return error
-    return SwitchError(
-        f"fleet index in {region}: found {error.code} ({error.text}), "
-        "expected an ACTIVE index with connectivity: run setup.yml and wait until the index is built"
-    )
 
 
 def _things(aws: Aws, region: str, source: Source, limit: Quotas, stop: threading.Event) -> Iterator[Client]:

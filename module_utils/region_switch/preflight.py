@@ -223,10 +223,8 @@ class _Checks:
     def _left(self) -> dict[str, set[str]]:
         """`{region: endpoints}` of living regions that endpoints leave."""
         left: dict[str, set[str]] = {}
-        for endpoint, target in self.pairs:
-            source = self._question.sources.get(endpoint)
-            if source in self._living and source != target:
-                left.setdefault(source, set()).add(plain(endpoint))
+        for route in self._routes():
+            left.setdefault(route.source, set()).update(route.endpoints)
         return left
 
     def _domains(self, region: str) -> list[Finding]:

@@ -10,9 +10,8 @@ from typing import Any
 
 from . import dns_gate, fleet, hosted_zone, quotas, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
-from .errors import AwsError, RefusedError, SwitchError
+from .errors import ROUTE53, AwsError, RefusedError, SwitchError
 from .evidence import Evidence
-from .findings import ROUTE53
 from .fleet import Client, Source
 from .hosted_zone import Zone
 from .options import Options
