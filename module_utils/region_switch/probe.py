@@ -124,19 +124,9 @@ def handshake(
         ProbeError: no connection, or a certificate that a device would not trust.
     """
     place = f"{server_name} at {host}:{port}"
-    context = _context(place, ca_file, certificate, private_key)
-    _speak_mqtt(context, port)
-    try:
-        with (
-            socket.create_connection((host, port), TIMEOUT) as plain,
-            context.wrap_socket(plain, server_hostname=server_name) as connection,
-        ):
-            found = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
-        fingerprint, issuer = found.fingerprint(SHA256()).hex(), found.issuer.rfc4514_string()
-        return ServerCertificate(found.not_valid_after_utc.timestamp(), fingerprint, issuer)
-    except (OSError, ValueError) as error:
-        untrusted = isinstance(error, ssl.SSLCertVerificationError)
-        raise ProbeError(place, _words(error), untrusted=untrusted) from error
+    found = _peer(_context(place, ca_file, certificate, private_key), host, port, server_name)
+    fingerprint, issuer = found.fingerprint(SHA256()).hex(), found.issuer.rfc4514_string()
+    return ServerCertificate(found.not_valid_after_utc.timestamp(), fingerprint, issuer)
 
 
 def shown(
@@ -155,14 +145,25 @@ def shown(
     # Nothing is sent there; that it is another's certificate is what is looked for.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return Certificate(_peer(context, host, port, server_name))
+
+
+def _peer(context: ssl.SSLContext, host: str, port: int, server_name: str) -> x509.Certificate:
+    """Do a TLS handshake, with ALPN where MQTT needs it, and return the server's certificate.
+
+    Raises:
+        ProbeError: no connection, or a certificate that the context does not trust.
+    """
+    _speak_mqtt(context, port)
     try:
         with (
             socket.create_connection((host, port), TIMEOUT) as plain,
             context.wrap_socket(plain, server_hostname=server_name) as connection,
         ):
-            return Certificate(x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b""))
+            return x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
     except (OSError, ValueError) as error:
-        raise ProbeError(place, _words(error)) from error
+        untrusted = isinstance(error, ssl.SSLCertVerificationError)
+        raise ProbeError(f"{server_name} at {host}:{port}", _words(error), untrusted=untrusted) from error
 
 
 def connect(
