@@ -6,9 +6,9 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import dns.exception
 import dns.resolver
@@ -23,6 +23,7 @@ from .dns_gate import parse_server
 from .errors import SwitchError, printable
 from .server_certificate import Certificate
 
+Shown = TypeVar("Shown")
 # Seconds for each step: TCP, TLS, and CONNECT with PUBLISH.
 TIMEOUT = 5
 # On port 443 MQTT with a client certificate is asked for by ALPN
@@ -124,7 +125,10 @@ def handshake(
         ProbeError: no connection, or a certificate that a device would not trust.
     """
     place = f"{server_name} at {host}:{port}"
-    found = _peer(_context(place, ca_file, certificate, private_key), host, port, server_name)
+    return _peer(_context(place, ca_file, certificate, private_key), host, port, server_name, _described)
+
+
+def _described(found: x509.Certificate) -> ServerCertificate:
     fingerprint, issuer = found.fingerprint(SHA256()).hex(), found.issuer.rfc4514_string()
     return ServerCertificate(found.not_valid_after_utc.timestamp(), fingerprint, issuer)
 
@@ -145,14 +149,16 @@ def shown(
     # Nothing is sent there; that it is another's certificate is what is looked for.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return Certificate(_peer(context, host, port, server_name))
+    return _peer(context, host, port, server_name, Certificate)
 
 
-def _peer(context: ssl.SSLContext, host: str, port: int, server_name: str) -> x509.Certificate:
-    """Do a TLS handshake, with ALPN where MQTT needs it, and return the server's certificate.
+def _peer(
+    context: ssl.SSLContext, host: str, port: int, server_name: str, read: Callable[[x509.Certificate], Shown]
+) -> Shown:
+    """Do a TLS handshake, with ALPN where MQTT needs it, and return what is read of the server's certificate.
 
     Raises:
-        ProbeError: no connection, or a certificate that the context does not trust.
+        ProbeError: no connection, or a certificate that the context does not trust, or that cannot be read.
     """
     _speak_mqtt(context, port)
     try:
@@ -160,7 +166,7 @@ def _peer(context: ssl.SSLContext, host: str, port: int, server_name: str) -> x5
             socket.create_connection((host, port), TIMEOUT) as plain,
             context.wrap_socket(plain, server_hostname=server_name) as connection,
         ):
-            return x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+            return read(x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b""))
     except (OSError, ValueError) as error:
         untrusted = isinstance(error, ssl.SSLCertVerificationError)
         raise ProbeError(f"{server_name} at {host}:{port}", _words(error), untrusted=untrusted) from error
