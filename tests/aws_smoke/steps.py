@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ from botocore.config import Config
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
 from lab import topology
 from region_switch.limited_http import LimitedDataResponse, limit
+from tests.self_signed import server_pair
 
 from .recorder import PREFIX, Recorder, RecordingPlane
 
@@ -296,7 +296,7 @@ def paid(world: World) -> None:
         world.recorder.say("  skipped: no --domain, for which a certificate and a domain configuration would be tried")
         return
     call, acm = world.recorder.call, world.client("acm", world.region)
-    certificate, key = _self_signed(world.domain)
+    certificate, key = server_pair(world.domain)
     made = call("ImportCertificate", acm.import_certificate, Certificate=certificate, PrivateKey=key)
     if made is None:
         return
@@ -356,29 +356,6 @@ def _request(name: str) -> str:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _self_signed(name: str) -> tuple[bytes, bytes]:
-    """A certificate of a server and its key, in PEM, good for a day."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM), private
 
 
 STEPS = (

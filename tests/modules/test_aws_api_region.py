@@ -43,6 +43,8 @@ from lab.aws_api.quotas import broker_rates
 from lab.aws_api.server import Application
 from lab.aws_api.stand_in import StandIn
 
+from .client_world import eventually
+
 ACCOUNT_ID, REGION = "123456789012", "us-east-1"
 NAME = f"a2labrehearsal-ats.iot.{REGION}.amazonaws.com"
 ARN = f"arn:aws:iot:{REGION}:{ACCOUNT_ID}"
@@ -57,13 +59,6 @@ pytestmark = pytest.mark.skipif(
 
 def statement(action: str | list[str], resource: str | list[str], effect: str = "Allow", **more: Any) -> dict[str, Any]:
     return {"Effect": effect, "Action": action, "Resource": resource, **more}
-
-
-def eventually(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not done():
-        assert time.monotonic() < deadline, f"within {TIMEOUT} s: {what} did not happen"
-        time.sleep(0.01)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from lab.errors import LabError
 from lab.load import configuration, control, mqtt
 from lab.load.client import Client, Settings, Totals
 from mqtt_fleet.reconnect import CONNECT_SPACING
-from tests.unit.lab.server_certificate import write_pair
+from tests.self_signed import server_pair
 
 ENDPOINT = "mqtt1.example.com"
 
@@ -103,7 +103,9 @@ async def _running(region: Region, address: str, context: ssl.SSLContext, port: 
 @pytest.fixture
 def contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """TLS of the regions, whose certificate is for the endpoint's name, and of the client."""
-    certificate, key = write_pair(tmp_path, ENDPOINT)
+    certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
+    for path, content in zip((certificate, key), server_pair(ENDPOINT), strict=True):
+        path.write_bytes(content)
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(certificate, key)
     return server, ssl.create_default_context(cafile=str(certificate))
