@@ -12,6 +12,8 @@ from werkzeug.wrappers import Response
 from lab.aws_api.signatures import CODES, Problem
 
 XML_SERVICES = frozenset({"route53", "sts", "iam"})
+# Those that answer 400 where others answer 403 (JSON 1.1).
+JSON_1_1_SERVICES = frozenset({"acm", "service-quotas"})
 # One error in the words of services that speak JSON, and of those that speak XML.
 # https://docs.aws.amazon.com/iot/latest/apireference/CommonErrors.html,
 # https://docs.aws.amazon.com/Route53/latest/APIReference/CommonErrors.html
@@ -43,10 +45,6 @@ def spelt(service: str, code: str) -> str:
     if code == "InternalFailureException" and not service.startswith("iot"):
         return "InternalFailure"
     return code
-
-
-# Those that answer 400 where others answer 403 (JSON 1.1).
-JSON_1_1_SERVICES = frozenset({"acm", "service-quotas"})
 
 
 class AwsError(ServiceException):  # type: ignore[misc]
@@ -98,9 +96,7 @@ def response(service: str, status: int, code: str, message: str) -> Response:
 
 def throttled(service: str, message: str) -> Response:
     """Return the service's throttling error: 429 in the IoT data plane, 400 elsewhere."""
-    if service == "route53":
-        return response(service, 400, "Throttling", message)
-    return response(service, 429 if service == "iot-data" else 400, "ThrottlingException", message)
+    return response(service, 429 if service == "iot-data" else 400, spelt(service, "ThrottlingException"), message)
 
 
 def unauthenticated(service: str, problem: Problem) -> Response:
@@ -112,8 +108,6 @@ def unauthenticated(service: str, problem: Problem) -> Response:
 
 def denied(service: str, message: str) -> Response:
     """Return the service's error for what no policy allows; the IoT data plane does not say what that is."""
-    if service == "iot-data":
-        return response(service, 403, "ForbiddenException", "Forbidden")
-    if service in XML_SERVICES:
-        return response(service, 403, "AccessDenied", message)
-    return response(service, 400 if service in JSON_1_1_SERVICES else 403, "AccessDeniedException", message)
+    status = 400 if service in JSON_1_1_SERVICES else 403
+    code = spelt(service, "AccessDeniedException")
+    return response(service, status, code, "Forbidden" if service == "iot-data" else message)

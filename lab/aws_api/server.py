@@ -45,10 +45,6 @@ ANSWERED_HERE: dict[str, Callable[[StandIn], Any]] = {
     "service-quotas": QuotasResponse,
     "sts": StsResponse,
 }
-# moto says the same user whoever calls.
-CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>\
-<Arn>{arn}</Arn><UserId>{key}</UserId><Account>{account}</Account></GetCallerIdentityResult>\
-<ResponseMetadata><RequestId>lab</RequestId></ResponseMetadata></GetCallerIdentityResponse>"""
 _SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 
 
@@ -214,9 +210,6 @@ class Application:
         return errors.throttled(call.service, exceeded) if exceeded else None
 
     def _answer(self, call: Call, request: Request, environ: dict[str, Any]) -> Response:
-        if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
-            arn, account = self._stand_in.arn(call.access_key), self._stand_in.configuration.account_id
-            return Response(CALLER.format(arn=arn, key=call.access_key, account=account), content_type="text/xml")
         factory = ANSWERED_HERE.get(call.service)
         if factory is None:
             environ["wsgi.input"].seek(0)

@@ -1,4 +1,7 @@
-"""Temporary credentials: known to the stand-in from then on, and allowed what the policy allows that was passed."""
+"""Who is calling, and temporary credentials.
+
+These are known to the stand-in from then on, and allowed what the policy allows that was passed.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,12 @@ class StsResponse(TokenResponse):  # type: ignore[misc]
     def __init__(self, stand_in: StandIn) -> None:
         super().__init__()
         self._stand_in = stand_in
+
+    def get_caller_identity(self) -> ActionResult:
+        """moto says the same user whoever calls."""
+        key = self.get_access_key()
+        account = self._stand_in.configuration.account_id
+        return ActionResult({"Arn": self._stand_in.arn(key), "UserId": key, "Account": account})
 
     def get_federation_token(self) -> ActionResult:
         """Without a policy nothing is allowed; at AWS only what the user may, whose policies are not asked here.
