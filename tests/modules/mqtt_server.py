@@ -11,13 +11,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from unittest.mock import patch
 
+from ansible.module_utils.region_switch import probe
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 PEM = serialization.Encoding.PEM
+# Seconds, for both ends: on a machine that is busy with something else each may have to wait for its turn.
+PATIENCE = 60
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def mqtt_server(
         context.set_alpn_protocols([alpn])
     visitors: list[Visitor] = []
     stopped = threading.Event()
-    with socket.create_server((address, port)) as listener:
+    with patch.object(probe, "TIMEOUT", PATIENCE), socket.create_server((address, port)) as listener:
         listener.settimeout(0.1)
         serving = (listener, context, manners or Manners(), visitors, stopped)
         thread = threading.Thread(target=_serve, args=serving)
@@ -143,7 +147,7 @@ def _serve(
 
 
 def _talk(plain: socket.socket, context: ssl.SSLContext, manners: Manners, visitors: list[Visitor]) -> None:
-    plain.settimeout(5)
+    plain.settimeout(PATIENCE)
     with (
         suppress(OSError, EOFError),
         plain,

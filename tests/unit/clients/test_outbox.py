@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from mqtt_fleet.outbox import Message, Outbox, OutboxDamagedError, OutboxError, payload, ranges
+from mqtt_fleet.dead_letter_table import DeadLetter
+from mqtt_fleet.outbox import LOG_BYTES, Message, Outbox, OutboxDamagedError, OutboxError, payload, ranges
+from mqtt_fleet.refusals import Suspect
 
 CLIENTS = Path(__file__).parent.parent.parent.parent / "clients"
 
@@ -257,6 +259,8 @@ def test_file_is_kept_as_a_log_that_is_short_and_a_file_that_gets_smaller(tmp_pa
     assert pragma(outbox, "wal_autocheckpoint") == 128
     incremental = 2
     assert pragma(outbox, "auto_vacuum") == incremental
+    # A client's reserve on a full disk holds it.
+    assert pragma(outbox, "journal_size_limit") == LOG_BYTES == 1024 * 1024
 
 
 def test_file_whose_check_is_not_passed_is_damaged(tmp_path: Path) -> None:
@@ -495,3 +499,94 @@ def test_message_without_a_time_of_its_own_is_as_old_as_the_outbox(tmp_path: Pat
 def test_payload_is_text_as_it_is() -> None:
     assert "é中".encode() in payload("c", "s", Message(1, 0.0, "é中"))
     assert b"dropped" not in payload("c", "s", Message(1, 0.0), [])
+
+
+def test_message_that_is_set_aside_leaves_alone_and_its_number_is_told_as_dropped(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    stored = [outbox.put(1.8e9, "x" * number) for number in range(4)]
+    with outbox.transaction():
+        assert outbox.set_aside(stored[1], DeadLetter(2, 0x87, "denied", 1.8e9), 1 << 20) == 0
+    assert sequences(outbox) == [1, 3, 4]
+    assert outbox.count == 3
+    assert outbox.bytes == sum(each.size for each in (stored[0], *stored[2:]))
+    assert outbox.dropped(9) == [(2, 2)]
+    outbox.close()
+
+
+def test_message_that_left_before_it_is_set_aside_is_not_told_as_dropped(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    stored = [outbox.put(1.8e9) for _ in range(3)]
+    outbox.remove([stored[1]])
+    with outbox.transaction():
+        outbox.set_aside(stored[1], DeadLetter(2, 0x87, "denied", 1.8e9), 1 << 20)
+    assert sequences(outbox) == [1, 3]
+    assert outbox.count == 2
+    assert outbox.dropped(9) == []
+    outbox.close()
+
+
+def test_suspects_are_kept_and_not_waited_for(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    one, other = Suspect(1, 2, 3), Suspect(4, 5, 6)
+    outbox.keep_suspects({7: one, 8: other})
+    assert pragma(outbox, "synchronous") == NORMAL
+    outbox.keep_suspects({}, [8])
+    outbox.close()
+    reopened = Outbox(tmp_path / "outbox")
+    assert reopened.suspects() == {7: one}
+    reopened.close()
+
+
+def test_what_another_process_writes_is_counted_once_it_is_asked_for(tmp_path: Path) -> None:
+    outbox, other = Outbox(tmp_path / "outbox"), Outbox(tmp_path / "outbox")
+    assert not outbox.changed_elsewhere()
+    stored = other.put(0.0, "x")
+    assert outbox.changed_elsewhere()
+    assert (outbox.count, outbox.bytes, outbox.highest) == (1, stored.size, 1)
+    assert not outbox.changed_elsewhere()
+    other.close()
+    outbox.close()
+
+
+def test_message_of_a_clock_that_was_set_is_dated(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.put(1.8e9)
+    outbox.put(5.0)
+    assert [each.dated for each in outbox.after(0, 2)] == [True, False]
+    outbox.close()
+
+
+def test_log_that_is_not_there_has_no_bytes(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.put(0.0)
+    assert outbox.log_bytes() > 0
+    outbox.close()
+    assert outbox.log_bytes() == 0
+
+
+def test_damage_that_is_met_when_the_clock_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+
+    def fails(durable: bool = True) -> None:
+        raise (OutboxDamagedError if damaged else OutboxError)(f"{durable}")
+
+    monkeypatch.setattr(outbox, "transaction", fails)
+    damaged = False
+    assert outbox.offset("boot", 10.0) == -10.0
+    damaged = True
+    with pytest.raises(OutboxDamagedError):
+        outbox.offset("boot", 10.0)
+    outbox.close()
+
+
+def test_file_that_somebody_else_holds_is_not_taken_for_a_file_system_without_shared_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(outbox: Outbox) -> bool:
+        if outbox.exclusive:
+            return True
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(Outbox, "_write_ahead", held)
+    with pytest.raises(OutboxError, match="database is locked"):
+        Outbox(tmp_path / "outbox")

@@ -351,6 +351,11 @@ def test_dropped_numbers_are_told_with_their_streams(device: Device, consumer: C
     assert body["dropped"] == [[1, 2]]
 
 
+def kept_streams(outbox: Outbox) -> list[int]:
+    """The first number of each."""
+    return [first for (first,) in outbox._database.execute("SELECT first FROM stream ORDER BY first")]
+
+
 def test_stream_whose_transaction_failed_is_begun_by_the_next(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox")
     outbox.put(EARLIEST, "old")
@@ -363,21 +368,63 @@ def test_stream_whose_transaction_failed_is_begun_by_the_next(tmp_path: Path) ->
     assert outbox.published(stored).message.sequence == 1
     assert outbox.published(outbox.after(0, 1)[0]).message.sequence == 1
     outbox.close()
+    reopened = Outbox(tmp_path / "outbox")
+    assert reopened.published(reopened.after(1, 1)[0]).stream == outbox.stream
+    reopened.close()
+
+
+def test_each_number_is_of_the_stream_that_began_last_before_it(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    streams = []
+    for boot in range(4):
+        outbox.claim(origin.Origin("c", "m", f"b{boot}", "f"), went_on=True)
+        streams += [outbox.put(EARLIEST, "x") and outbox.stream for _ in range(2)]
+    assert [outbox.stream_of(number).id for number in range(1, 9)] == streams
+    assert len(set(streams)) == 4
+    assert [outbox.number(number) for number in range(1, 9)] == [1, 2] * 4
+    # A number of before all that is remembered.
+    assert outbox.stream_of(0).id == streams[0]
+    assert outbox.published(outbox.after(7, 1)[0], [(2, 2), (3, 6), (7, 7)]).dropped == [(1, 1)]
+    assert outbox.published(outbox.after(7, 1)[0], [(2, 2), (3, 6)]).elsewhere == {
+        streams[0]: [(2, 2)], streams[2]: [(1, 2)], streams[4]: [(1, 2)],
+    }  # fmt: skip
+    outbox.close()
+
+
+def test_stream_that_no_message_was_in_is_not_kept(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.claim(origin.Origin("c", "m", "b", "f"), went_on=True)
+    outbox.put(EARLIEST, "x")
+    assert outbox._database.execute("SELECT id, first FROM stream").fetchall() == [(outbox.stream, 1)]
+    outbox.close()
 
 
 def test_streams_of_nothing_that_waits_are_forgotten_but_for_some(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox")
     first = outbox.stream
     kept = outbox.put(EARLIEST, "waits")
-    for boot in range(2 * MOST_STREAMS):
+    for boot in range(MOST_STREAMS + 50):
         outbox.claim(origin.Origin("c", "m", f"b{boot}", "f"), went_on=True)
         outbox.remove([outbox.put(EARLIEST, "x")])
     assert outbox.published(kept).stream == first
     outbox.remove([kept])
     outbox.claim(origin.Origin("c", "m", "last", "f"), went_on=True)
     outbox.put(EARLIEST, "x")
-    (rows,) = outbox._database.execute("SELECT count(*) FROM stream").fetchone()
-    assert MOST_STREAMS <= rows <= MOST_STREAMS + 2
+    assert MOST_STREAMS == 100
+    # Without those before, of which each has a stream after it.
+    assert kept_streams(outbox) == list(range(51, MOST_STREAMS + 53))
+    outbox.close()
+
+
+def test_stream_before_the_one_of_the_oldest_that_waits_is_forgotten(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    for boot in range(MOST_STREAMS + 3):
+        outbox.claim(origin.Origin("c", "m", f"b{boot}", "f"), went_on=True)
+        # Only the first message of the second stream waits.
+        stored = outbox.put(EARLIEST, "x")
+        if boot != 1:
+            outbox.remove([stored])
+    assert kept_streams(outbox) == list(range(2, MOST_STREAMS + 4))
     outbox.close()
 
 
