@@ -12,7 +12,7 @@ from . import hosted_zone, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
 from .errors import AwsError, RefusedError
 from .hosted_zone import Zone
-from .route53 import plain
+from .names import plain
 
 
 def check(

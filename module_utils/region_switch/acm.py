@@ -11,7 +11,7 @@ from typing import Any
 from .aws import AwsClient
 from .domain_configuration import configuration_name, configurations
 from .errors import AwsError, RefusedError
-from .route53 import plain
+from .names import plain
 from .server_certificate import Certificate, covers, is_newer, kind, not_picked_up, read_certificates
 
 # Says who imported a certificate: `ca:<SHA-256 of the CA's public key>` for one that setup issued of that CA, or GIVEN.

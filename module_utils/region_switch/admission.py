@@ -17,8 +17,8 @@ from . import answers
 from .aws import Aws, AwsClient
 from .errors import UNREADABLE, AwsError, one_line
 from .findings import Finding, unanswered
+from .names import plain
 from .pace import TokenBucket
-from .route53 import plain
 
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: most requests of the control plane, each 10 per second.
 CONTROL_RATE = 10.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -22,14 +21,14 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
+from .dns_server import Server, parse_server
 from .errors import NotConvergedError, RefusedError
 from .findings import Finding
-from .route53 import plain
+from .names import plain
 
 QUERY_TIMEOUT = 2.0
 INTERVAL = 0.1
 REPORT_INTERVAL = 1.0
-DNS_PORT = 53
 # A resolver that left so many queries unanswered and answered none is dead.
 DEAD_AFTER = 3
 # How often a server is asked before a move is refused because it does not answer: a packet may be lost.
@@ -37,27 +36,7 @@ CHECK_TRIES = 2
 SHOWN_IN_ERROR = 6
 TARGETS_SHOWN = 3
 
-# [2001:db8::1]:53, [2001:db8::1], 192.0.2.1:53 or ns.example.com:53; the port is checked for itself.
-_WITH_PORT = re.compile(r"(\[(?P<six>[^]]*:[^]]*)\]|(?P<host>[^][:]+))(?P<port>:[^:]*)?")
-_PORT = re.compile(r":[0-9]{1,5}")
-_HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+")
-
 Policy = Literal["wait", "proceed", "abort"]
-
-
-@dataclass(frozen=True)
-class Server:
-    """A DNS server to ask.
-
-    Attributes:
-        name: what errors call it.
-        recursive: a resolver (asked to recurse) or one of the zone's own name servers.
-    """
-
-    name: str
-    address: str
-    port: int = DNS_PORT
-    recursive: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,30 +93,6 @@ class StaleServersError(NotConvergedError):
 Ask = Callable[[Server, str], Answer]
 Report = Callable[[Sequence[Stale], float], None]
 Settled = Callable[[Server], None]
-
-
-def parse_server(text: str, recursive: bool) -> Server:
-    """Return the server of `address` or `address:port` (`[address]:port` for IPv6).
-
-    Raises:
-        RefusedError: a port that is none, what is neither address nor host name, or a resolver without an address:
-            who would look its name up?
-    """
-    host, port = text, ""
-    shown = text if text.isprintable() else repr(text)
-    if match := _WITH_PORT.fullmatch(text):
-        host, port = match["six"] or match["host"], match["port"] or ""
-    if recursive and not dns.inet.is_address(host):
-        raise RefusedError(f"resolver {shown}: found no IP address, expected one: correct dns_resolvers")
-    if not dns.inet.is_address(host) and not _HOST_NAME.fullmatch(host):
-        raise RefusedError(f"name server {shown}: found no address or host name, expected one: correct it")
-    return Server(text, host, _port(shown, port) if port else DNS_PORT, recursive)
-
-
-def _port(shown: str, port: str) -> int:
-    if not _PORT.fullmatch(port) or not 0 < int(port[1:]) < 65536:
-        raise RefusedError(f"DNS server {shown}: found no such port, expected 1 to 65535: correct it")
-    return int(port[1:])
 
 
 def system_resolvers() -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from .aws import AwsClient
 from .errors import RefusedError
 from .module import Result, changes
-from .route53 import plain
+from .names import plain
 
 
 def configuration_name(endpoint: str) -> str:

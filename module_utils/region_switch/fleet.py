@@ -17,9 +17,9 @@ from . import answers, client_ids, quotas
 from .aws import DATA_CONNECTIONS, Aws, AwsClient
 from .connection_state import LATEST, NOT_CONNECTED, since
 from .errors import UNREADABLE, AwsError, RefusedError, SwitchError, one_line
+from .names import plain
 from .pace import TokenBucket
 from .quotas import Quotas
-from .route53 import plain
 
 # https://docs.aws.amazon.com/iot/latest/apireference/API_SearchIndex.html: results per page.
 PAGE_SIZE = 100

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from . import dns_gate, route53
 from .aws import AwsClient
-from .dns_gate import Policy, Server
+from .dns_gate import Policy
+from .dns_server import Server
 from .errors import RefusedError
 from .findings import Finding, in_force
-from .route53 import plain
+from .names import plain
 
 # Change Guardrails (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeGuardrail.html): the one that
 # refuses to delete a record which an alias of the zone points to, and those that look at NS records, or at names below

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from .device_names import not_text
-from .dns_gate import parse_server
+from .dns_server import parse_server
 from .errors import RefusedError, one_line
 from .modes import Modes, desired, normalise
-from .route53 import plain
+from .names import plain
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?")

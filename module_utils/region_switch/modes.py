@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from .errors import RefusedError, one_line
-from .route53 import plain
+from .names import plain
 
 Modes = dict[str, dict[str, str]]
 

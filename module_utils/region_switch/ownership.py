@@ -17,7 +17,7 @@ from . import public_ca
 from .acm import AMAZON_ISSUED, Refusal
 from .aws import AwsClient
 from .domain_configuration import configurations
-from .route53 import plain
+from .names import plain
 from .server_certificate import read_certificates
 
 

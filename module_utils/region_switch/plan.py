@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .cname import Record
 from .errors import RefusedError
-from .route53 import Record
 
 
 @dataclass(frozen=True)

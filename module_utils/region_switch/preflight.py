@@ -13,10 +13,11 @@ from . import domain_differences, probe, quotas, serving
 from .admission import Admission, ControlPlane, Route
 from .answers import OK
 from .aws import Aws, AwsClient
+from .cname import Record
 from .errors import AwsError, SwitchError
 from .findings import Finding, unanswered
+from .names import plain
 from .probe import ProbeError, ProbeFileError, ServerCertificate
-from .route53 import Record, plain
 
 WORKERS = 16
 DAY = 86400.0

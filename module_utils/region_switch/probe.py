@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from .dns_gate import parse_server
+from .dns_server import parse_server
 from .errors import SwitchError, printable
 from .server_certificate import Certificate
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from . import dns_gate, hosted_zone, preflight, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
+from .cname import Record
 from .errors import AwsError, RefusedError
 from .findings import Finding, unanswered
 from .modes import Modes
+from .names import region_of
 from .preflight import Question, Settings
-from .route53 import NoCnameError, Record
-from .survey import region_of
+from .route53 import NoCnameError
 
 
 @dataclass

@@ -8,7 +8,8 @@ from itertools import cycle
 from . import route53
 from .aws import Aws
 from .errors import RecordsChangedError
-from .route53 import Differing, NoCnameError, plain
+from .names import plain
+from .route53 import Differing, NoCnameError
 from .runtime import MACHINE, Runtime
 
 # Route 53 takes five requests a second from an account, whoever sends them, and GetChange has two of them

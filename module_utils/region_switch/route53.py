@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .answers import OK
 from .aws import AwsClient
+from .cname import Record
 from .errors import UNREADABLE, AwsError, NotConvergedError, RecordsChangedError, RefusedError, SwitchError, one_line
+from .names import plain
 
 POLL_INTERVAL = 0.5
 # Until a poll that failed, or was throttled, is repeated.
@@ -27,27 +29,6 @@ READ_ATTEMPTS = 5
 # What a record set has that belongs to no routing policy, alias or traffic policy
 # (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ResourceRecordSet.html).
 _SIMPLE = {"Name", "Type", "TTL", "ResourceRecords", "HealthCheckId"}
-
-
-@dataclass(frozen=True)
-class Record:
-    """A CNAME as Route 53 has it.
-
-    Attributes:
-        name: without the trailing dot.
-        value: the target, lower case, without the trailing dot.
-        raw: the ResourceRecordSet exactly as read, which a compare-and-swap has to repeat.
-    """
-
-    name: str
-    value: str
-    ttl: int
-    raw: Mapping[str, Any] = field(compare=False)
-
-
-def plain(name: str) -> str:
-    """A DNS name as names are compared: lower case, no trailing dot."""
-    return name.rstrip(".").lower()
 
 
 def read_records(route53: AwsClient, zone: str, names: Iterable[str]) -> dict[str, Record | None]:

@@ -14,8 +14,8 @@ from typing import Any
 from . import probe
 from .aws import AwsClient, describe_data_endpoint
 from .domain_configuration import configurations
+from .names import plain
 from .probe import ProbeError
-from .route53 import plain
 from .server_certificate import covers
 
 # Seconds that AWS may take.

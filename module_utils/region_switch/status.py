@@ -12,11 +12,12 @@ from typing import Any
 
 from . import folder, lock, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
+from .cname import Record
 from .errors import AwsError, RefusedError, SwitchError
 from .fleet import Source, stream
 from .modes import Modes
+from .names import region_of
 from .report import SUMMARY
-from .survey import region_of
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,9 @@ def read(aws: Aws, table: Modes, zone: str, attribute: str, reports: Path) -> St
     return Status(mode, places, odd, regions, misplaced(regions, clear), running, last, notes)
 
 
-def _records(
-    client: AwsClient, zone: str, names: Sequence[str]
-) -> tuple[dict[str, route53.Record | None], dict[str, str]]:
+def _records(client: AwsClient, zone: str, names: Sequence[str]) -> tuple[dict[str, Record | None], dict[str, str]]:
     """The record of each name, and of those that are no simple CNAME what they are; one of these hides no other."""
-    records: dict[str, route53.Record | None] = {}
+    records: dict[str, Record | None] = {}
     odd: dict[str, str] = {}
     for name in names:
         try:
@@ -148,7 +147,7 @@ def _region(aws: Aws, probing: AwsClient, attribute: str) -> tuple[str | None, R
     return host, Region(reachable=True, error=None, clients=dict(sorted(counts.items())))
 
 
-def _place(record: route53.Record | None, hosts: Mapping[str, str], regions: Sequence[str]) -> Place:
+def _place(record: Record | None, hosts: Mapping[str, str], regions: Sequence[str]) -> Place:
     if record is None:
         return Place(None, None)
     region = hosts.get(record.value) or region_of(record.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -10,24 +9,18 @@ from typing import Any
 
 from . import dns_gate, fleet, hosted_zone, quotas, route53
 from .aws import Aws, AwsClient, describe_data_endpoint
+from .cname import Record
+from .dns_server import Server
 from .errors import ROUTE53, AwsError, RefusedError, SwitchError
 from .evidence import Evidence
 from .fleet import Client, Source
 from .hosted_zone import Zone
+from .names import plain, region_of
 from .options import Options
 from .plan import Move, build_moves
 from .quotas import Quotas
 from .roster import Roster
 
-# https://docs.aws.amazon.com/iot/latest/developerguide/iot-connect-devices.html: account-specific-prefix-ats.iot.
-# region.amazonaws.com; it never changes.
-# Other partitions write prefix.ats.iot.region; suffixes, also of dual stack, as in botocore's partitions.json.
-_SUFFIXES = (
-    *("amazonaws.com", "api.aws", "amazonaws.com.cn", "api.amazonwebservices.com.cn", "amazonaws.eu"),
-    *("api.amazonwebservices.eu", "c2s.ic.gov", "api.aws.ic.gov", "sc2s.sgov.gov", "api.aws.scloud"),
-    *("cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
-)
-_DATA_ENDPOINT = re.compile(rf"[^.]+([-.]ats)?\.iot(?:-fips)?\.([^.]+)\.({'|'.join(map(re.escape, _SUFFIXES))})")
 # Of the CONNECT and SUBSCRIBE quotas: devices that come back by themselves need some, too.
 ARRIVAL_HEADROOM = 0.9
 # Of the clients of a list that were not found.
@@ -56,12 +49,12 @@ class Plan:
 
     desired: dict[str, str]
     targets: dict[str, str]
-    records: dict[str, route53.Record]
+    records: dict[str, Record]
     moves: list[Move]
     dead: dict[str, str]
     quotas: dict[str, Quotas]
     unmapped: int
-    servers: list[dns_gate.Server]
+    servers: list[Server]
     evidence: Evidence = field(default_factory=Evidence)
     gone: frozenset[str] = frozenset()
     zone: Zone | None = None
@@ -71,11 +64,11 @@ class Plan:
         return [move for move in self.moves if move.needed]
 
     @property
-    def staying(self) -> list[route53.Record]:
+    def staying(self) -> list[Record]:
         return [self.records[move.endpoint] for move in self.moves if not move.needed]
 
     @property
-    def carried(self) -> list[route53.Record]:
+    def carried(self) -> list[Record]:
         """Those that stay, as many as there is room for in a batch beside those that move."""
         return self.staying[: max(0, route53.MOST_REPLACED - len(self.needed))]
 
@@ -123,18 +116,12 @@ def pace(found: Mapping[str, Quotas], options: Options) -> Pace:
     return Pace(leaving, arriving)
 
 
-def region_of(host: str) -> str | None:
-    """The AWS Region in the host name of an iot:Data-ATS endpoint, None where it is none."""
-    found = _DATA_ENDPOINT.fullmatch(host)
-    return found[2] if found else None
-
-
 def source_of(options: Options) -> Source:
     """Where the clients are looked for."""
     unmapped = options.unmapped_clients
-    default = "" if unmapped in ("ignore", "refuse") else route53.plain(unmapped)
+    default = "" if unmapped in ("ignore", "refuse") else plain(unmapped)
     # Who counts the clients of no endpoint has to see those of every endpoint.
-    endpoints = [] if unmapped == "refuse" else [route53.plain(endpoint) for endpoint in options.endpoints]
+    endpoints = [] if unmapped == "refuse" else [plain(endpoint) for endpoint in options.endpoints]
     return Source(
         options.discovery,
         options.endpoint_attribute,
@@ -265,7 +252,7 @@ def _expect_clients(
     return Evidence(known=known, unclaimed=unclaimed)
 
 
-def _dns_servers(aws: Aws, options: Options, endpoints: Iterable[str]) -> tuple[Zone, list[dns_gate.Server]]:
+def _dns_servers(aws: Aws, options: Options, endpoints: Iterable[str]) -> tuple[Zone, list[Server]]:
     """The zone and the servers to ask. Found out before anything is switched: one that is not found stops the move."""
     zone = hosted_zone.read(aws.route53, options.hosted_zone_id, endpoints)
     return zone, dns_gate.servers(options.name_servers or zone.name_servers, options.resolvers)
@@ -286,7 +273,7 @@ def _answer(result: Callable[[], str]) -> str | AwsError:
 
 
 def _endpoints(
-    answers: Mapping[str, str | SwitchError], records: Mapping[str, route53.Record | None]
+    answers: Mapping[str, str | SwitchError], records: Mapping[str, Record | None]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return `{region: host name}` and `{dead region: reason}`; a dead region's host name is in the records or nowhere.
 

@@ -37,7 +37,8 @@ from . import (
 )
 from .approval import Bounds
 from .aws import Aws
-from .dns_gate import Server, Stale
+from .dns_gate import Stale
+from .dns_server import Server
 from .errors import (
     AwsError,
     NotConvergedError,
@@ -60,6 +61,7 @@ from .journal import VERSION, Journal, timestamp
 from .landing import Looker
 from .lock import exclusive
 from .module import FailedResultError, Result
+from .names import plain
 from .options import Options
 from .records_watch import RecordsWatch
 from .report import Summary
@@ -176,7 +178,7 @@ def _desired(options: Options, root: Path) -> tuple[str, dict[str, str], list[st
         return *modes.desired(table, options.mode), [], None
     last = history.previous_records(root)
     before = last.before
-    found = {route53.plain(endpoint) for endpoint in options.endpoints}
+    found = {plain(endpoint) for endpoint in options.endpoints}
     if set(before) != found or not set(before.values()) <= set(options.regions):
         raise RefusedError(
             f"rollback of {last.run_id}: found records of {', '.join(sorted(before))}, expected those of the "

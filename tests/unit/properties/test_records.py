@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.errors import AwsError, RecordsChangedError, RefusedError, SwitchError
+from ansible.module_utils.region_switch.names import plain
 from ansible.module_utils.region_switch.route53 import (
     compare_and_swap,
     create,
     name_servers,
-    plain,
     read_records,
     record_set,
     setup_changes,

@@ -16,16 +16,8 @@ import dns.resolver
 import dns.rrset
 import pytest
 from ansible.module_utils.region_switch import dns_gate
-from ansible.module_utils.region_switch.dns_gate import (
-    Answer,
-    Server,
-    addresses_of,
-    ask,
-    check,
-    name_servers_of,
-    parse_server,
-    servers,
-)
+from ansible.module_utils.region_switch.dns_gate import Answer, addresses_of, ask, check, name_servers_of, servers
+from ansible.module_utils.region_switch.dns_server import Server, parse_server
 from ansible.module_utils.region_switch.errors import RefusedError
 
 from .fakes import Clock

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.region_switch import evidence
+from ansible.module_utils.region_switch.cname import Record
 from ansible.module_utils.region_switch.evidence import Evidence
 from ansible.module_utils.region_switch.fleet import Client
+from ansible.module_utils.region_switch.names import region_of
 from ansible.module_utils.region_switch.plan import Move, build_moves
 from ansible.module_utils.region_switch.roster import Roster
-from ansible.module_utils.region_switch.route53 import Record
-from ansible.module_utils.region_switch.survey import _endpoints, region_of
+from ansible.module_utils.region_switch.survey import _endpoints
 
 from .fakes import aws_error
 

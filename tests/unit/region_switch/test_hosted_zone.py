@@ -10,7 +10,8 @@ import dns.rcode
 import dns.rrset
 import pytest
 from ansible.module_utils.region_switch import dns_gate, hosted_zone
-from ansible.module_utils.region_switch.dns_gate import Answer, Policy, Server
+from ansible.module_utils.region_switch.dns_gate import Answer, Policy
+from ansible.module_utils.region_switch.dns_server import Server
 from ansible.module_utils.region_switch.errors import RefusedError
 from ansible.module_utils.region_switch.findings import Finding
 from ansible.module_utils.region_switch.hosted_zone import Zone

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch import quotas, restore, route53
-from ansible.module_utils.region_switch.dns_gate import Answer, Server
+from ansible.module_utils.region_switch.dns_gate import Answer
+from ansible.module_utils.region_switch.dns_server import Server
 from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError, SwitchError
 from ansible.module_utils.region_switch.evacuation import Guard, Limits
 from ansible.module_utils.region_switch.fleet import Client

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.module_utils.region_switch.cname import Record
 from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError, RefusedError
 from ansible.module_utils.region_switch.route53 import (
     READ_ATTEMPTS,
-    Record,
     compare_and_swap,
     read_patiently,
     read_records,

@@ -11,6 +11,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 from ansible.module_utils.region_switch import dns_gate
+from ansible.module_utils.region_switch.dns_server import Server
 
 from .scheduler import Scheduler
 
@@ -77,7 +78,7 @@ class Zone:
             known = self._remembered[name] = (target, ttl, now + max(float(ttl), self.keeps))
         return known[0], max(0, int(known[2] - now))
 
-    def query(self, server: dns_gate.Server, name: str, rdtype: str) -> dns.message.Message | dns_gate.Answer:
+    def query(self, server: Server, name: str, rdtype: str) -> dns.message.Message | dns_gate.Answer:
         """What the engine hears from a server; in place of `dns_gate._query`."""
         if server.address in self.mute:
             self._scheduler.sleep(dns_gate.QUERY_TIMEOUT)

@@ -1,0 +1,23 @@
+"""The CNAME of an endpoint. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Record:
+    """A CNAME as Route 53 has it.
+
+    Attributes:
+        name: without the trailing dot.
+        value: the target, lower case, without the trailing dot.
+        raw: the ResourceRecordSet exactly as read, which a compare-and-swap has to repeat.
+    """
+
+    name: str
+    value: str
+    ttl: int
+    raw: Mapping[str, Any] = field(compare=False)
