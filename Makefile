@@ -80,7 +80,7 @@ traps: $(STAMP) ## write docs/traps.md from lab/traps.toml
 	@python -m lab.traps_table
 
 report: $(STAMP) ## write the page of a run again: RUN=reports/<run>, or the newest
-	@python -m region_switch.html_report $(or $(RUN),reports/latest)
+	@python -m region_switch.report $(or $(RUN),reports/latest)
 
 report-png: $(STAMP) ## docs/images/report.png, of the run RUN, or of the newest
 	@python -m lab install

@@ -13,7 +13,7 @@ import yaml
 
 from lab import programs, supervisor, topology
 from lab.errors import LabError
-from region_switch import ledger
+from region_switch.record import ledger
 
 READY_TIMEOUT = 60.0
 INVENTORY = topology.REPOSITORY / "inventory" / "lab"

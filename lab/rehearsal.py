@@ -16,7 +16,7 @@ from lab.errors import LabError
 from lab.faults import MOVES, Fault
 from lab.load import control as load
 from lab.sabotage import ENDPOINTS, Move
-from region_switch import ledger
+from region_switch.record import ledger
 
 REPORTS = topology.REPOSITORY / "reports"
 ARRIVAL_TIMEOUT = 90.0

@@ -64,7 +64,7 @@ certificates:
 from typing import Any
 
 from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
-from ansible.module_utils.region_switch.server_setup import SERVER_CERTIFICATES_OPTION, ensure_region
+from ansible.module_utils.region_switch.setup.server_setup import SERVER_CERTIFICATES_OPTION, ensure_region
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "directory": {"type": "path", "required": True},

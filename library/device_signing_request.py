@@ -51,7 +51,7 @@ key_removed:
 from typing import Any
 
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.signing_request import ensure_signing_request
+from ansible.module_utils.region_switch.setup.signing_request import ensure_signing_request
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "directory": {"type": "path", "required": True},

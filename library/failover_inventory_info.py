@@ -146,13 +146,13 @@ caller:
 from dataclasses import asdict
 from typing import Any
 
-from ansible.module_utils.region_switch import account, ownership
-from ansible.module_utils.region_switch.aws import Aws
-from ansible.module_utils.region_switch.caller import identify
-from ansible.module_utils.region_switch.inventory import check, check_setup
-from ansible.module_utils.region_switch.modes import Modes
+from ansible.module_utils.region_switch.aws.caller import identify
+from ansible.module_utils.region_switch.aws.clients import Aws
+from ansible.module_utils.region_switch.checks import account, ownership
+from ansible.module_utils.region_switch.model.inventory import check, check_setup
+from ansible.module_utils.region_switch.model.modes import Modes
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.server_setup import SERVER_CERTIFICATES_OPTION
+from ansible.module_utils.region_switch.setup.server_setup import SERVER_CERTIFICATES_OPTION
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "modes": {"type": "raw", "required": True},

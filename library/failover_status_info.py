@@ -106,9 +106,10 @@ lines:
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.region_switch import modes, status
-from ansible.module_utils.region_switch.aws import Aws
+from ansible.module_utils.region_switch.aws.clients import Aws
+from ansible.module_utils.region_switch.model import modes
 from ansible.module_utils.region_switch.module import run_module
+from ansible.module_utils.region_switch.move import status
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "modes": {"type": "raw", "required": True},

@@ -72,9 +72,9 @@ status:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws import AwsClient
-from ansible.module_utils.region_switch.certificate import ensure_certificate
+from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
+from ansible.module_utils.region_switch.setup.certificate import ensure_certificate
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "certificate_path": {"type": "path", "required": True},

@@ -120,9 +120,9 @@ retired:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
-from ansible.module_utils.region_switch.registration import ensure_clients, retire_certificates
+from ansible.module_utils.region_switch.setup.registration import ensure_clients, retire_certificates
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "clients": {

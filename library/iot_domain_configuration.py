@@ -82,9 +82,9 @@ status:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws import AwsClient
-from ansible.module_utils.region_switch.domain_configuration import ensure_domain_configuration
+from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
+from ansible.module_utils.region_switch.setup.domain_configuration import ensure_domain_configuration
 
 # AWS creates one domain configuration per second and region
 # (https://docs.aws.amazon.com/general/latest/gr/iot-core.html); a loop over endpoints asks for more.

@@ -35,7 +35,7 @@ endpoints:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws import Aws, describe_data_endpoint
+from ansible.module_utils.region_switch.aws.clients import Aws, describe_data_endpoint
 from ansible.module_utils.region_switch.module import run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {"regions": {"type": "list", "elements": "str", "required": True}}

@@ -83,11 +83,11 @@ from collections import Counter
 from operator import attrgetter
 from typing import Any
 
-from ansible.module_utils.region_switch import quotas
-from ansible.module_utils.region_switch.aws import Aws
-from ansible.module_utils.region_switch.fleet import Client, Source, stream
+from ansible.module_utils.region_switch.aws import quotas
+from ansible.module_utils.region_switch.aws.clients import Aws
+from ansible.module_utils.region_switch.fleet.sources import Client, Source, stream
+from ansible.module_utils.region_switch.model.options import refuse_ignored
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.options import refuse_ignored
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "regions": {"type": "list", "elements": "str", "required": True},

@@ -45,9 +45,9 @@ thing_connectivity_indexing_mode:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws import AwsClient
-from ansible.module_utils.region_switch.indexing import ensure_indexing
+from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
+from ansible.module_utils.region_switch.setup.indexing import ensure_indexing
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "thing_indexing_mode": {"type": "str", "choices": ["OFF", "REGISTRY", "REGISTRY_AND_SHADOW"]},

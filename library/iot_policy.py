@@ -52,9 +52,9 @@ arn:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
-from ansible.module_utils.region_switch.policy import ensure_policy
+from ansible.module_utils.region_switch.setup.policy import ensure_policy
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},

@@ -141,10 +141,12 @@ checked_at:
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible.module_utils.region_switch import findings, ledger_state, modes, readiness
-from ansible.module_utils.region_switch.aws import Aws
+from ansible.module_utils.region_switch.aws.clients import Aws
+from ansible.module_utils.region_switch.checks import readiness
+from ansible.module_utils.region_switch.checks.preflight import Settings
+from ansible.module_utils.region_switch.model import findings, modes
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.preflight import Settings
+from ansible.module_utils.region_switch.record import ledger_state
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "modes": {"type": "dict", "required": True},

@@ -301,9 +301,9 @@ lines:
 
 from typing import Any
 
+from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.options import Options
-from ansible.module_utils.region_switch.switch import run
+from ansible.module_utils.region_switch.move.switch import run
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "mode": {"type": "raw"},

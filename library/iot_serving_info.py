@@ -71,8 +71,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.region_switch import serving
-from ansible.module_utils.region_switch.aws import AwsClient
+from ansible.module_utils.region_switch.aws.clients import AwsClient
+from ansible.module_utils.region_switch.checks import serving
 from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {

@@ -40,7 +40,7 @@ region:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.arrival import wait_for_arrival
+from ansible.module_utils.region_switch.checks.arrival import wait_for_arrival
 from ansible.module_utils.region_switch.module import run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {

@@ -80,7 +80,7 @@ records:
 from typing import Any
 
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.records import ensure_records
+from ansible.module_utils.region_switch.setup.records import ensure_records
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "hosted_zone_id": {"type": "str", "required": True},

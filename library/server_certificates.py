@@ -90,7 +90,7 @@ issued:
 from typing import Any
 
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.server_setup import SERVER_CERTIFICATES_OPTION, ensure_folder
+from ansible.module_utils.region_switch.setup.server_setup import SERVER_CERTIFICATES_OPTION, ensure_folder
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "directory": {"type": "path", "required": True},

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.ledger import percentiles
-from ansible.module_utils.region_switch.report import Summary
-from ansible.module_utils.region_switch.roster import Passenger, Roster
+from ansible.module_utils.region_switch.fleet.roster import Passenger, Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.record.ledger import percentiles
+from ansible.module_utils.region_switch.record.summary import Summary
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 ENDPOINT = "mqtt1.example.com"

@@ -16,11 +16,11 @@ from cryptography.x509.oid import NameOID
 from lab import files, topology
 from lab.errors import LabError
 from lab.load import configuration
-from region_switch.aws import AwsClient
-from region_switch.certificate import ensure_certificate
-from region_switch.errors import SwitchError
-from region_switch.pace import TokenBucket
-from region_switch.policy import ensure_policy
+from region_switch.aws.clients import AwsClient
+from region_switch.aws.pace import TokenBucket
+from region_switch.model.errors import SwitchError
+from region_switch.setup.certificate import ensure_certificate
+from region_switch.setup.policy import ensure_policy
 
 ATTRIBUTE = "mqtt_endpoint"
 PREFIX = "load-"

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible.module_utils.region_switch.errors import SwitchError
+from ansible.module_utils.region_switch.model.errors import SwitchError
 
 TIMEOUT = 300.0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
-from .errors import SwitchError, printable
+from .model.errors import SwitchError, printable
 
 REGION_OPTION: dict[str, Any] = {
     "type": "str",

@@ -102,7 +102,7 @@ class Progress:
 def printable(text: str) -> str:
     r"""The text of a line, in which what would steer a terminal is an escape such as `\x1b`.
 
-    As region_switch.errors has it: Ansible loads no module_utils for a plugin.
+    As region_switch.model.errors has it: Ansible loads no module_utils for a plugin.
     """
     if text.isprintable():
         return text

@@ -13,7 +13,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 # A client is a thing, by whose name AWS indexes its connection
 # (https://docs.aws.amazon.com/iot/latest/apireference/API_CreateThing.html). It names files as well; the modules that
-# read and write these have the same pattern (module_utils/region_switch/device_names.py).
+# read and write these have the same pattern (module_utils/region_switch/model/device_names.py).
 _CLIENT_ID = re.compile(r"[a-zA-Z0-9:_-]+")
 LONGEST_CLIENT_ID = 128
 # What a device that makes its own signing request has at most: its common name (X.520, ub-common-name).
@@ -37,7 +37,7 @@ _NAMES = (
     "iot_region_monitor_client_id",
     "iot_region_monitor_policy",
 )
-# As module_utils/region_switch/pem.py has it.
+# As module_utils/region_switch/setup/pem.py has it.
 _PRIVATE_KEY = re.compile(r"BEGIN[^\r\n-]*PRIVATE KEY|Private-Key: ?\(|PuTTY-User-Key-File", re.IGNORECASE)
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 _SUPERSEDED = re.compile(r"[0-9a-f]{64}\.crt")

@@ -9,7 +9,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-# A move's permission check disconnects a client of this name, whom nobody is (module_utils/region_switch/probe.py).
+# A move's permission check disconnects a client of this name, whom nobody is
+# (module_utils/region_switch/checks/probe.py).
 PROBE = "region-switch-probe-*"
 # What stands in docs/iam-*.json for what an account has of its own.
 _ACCOUNT, _ZONE = "123456789012", "ZXXXXXXXXXXXXX"

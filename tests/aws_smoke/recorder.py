@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lab.aws_api.operations import ERROR, Message, Models, problems_of
-from region_switch.data_plane import DataPlane
+from region_switch.aws.data_plane import DataPlane
 
 from .scrub import Scrubber
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lab import topology
-from region_switch.limited_http import LimitedDataResponse, limit
+from region_switch.aws.limited_http import LimitedDataResponse, limit
 from tests.self_signed import server_pair
 
 from .recorder import PREFIX, Recorder, RecordingPlane

@@ -26,7 +26,7 @@ from lab import api, device, drill, monitor, supervisor, topology
 from lab.dns import clamp_ttl
 from lab.errors import LabError
 from lab.load.configuration import ENDPOINTS
-from region_switch import ledger
+from region_switch.record import ledger
 
 from . import analysis, page, results
 from .analysis import Move

@@ -102,7 +102,7 @@ class Ways:
     """The ways to make `calls` calls."""
 
     def __init__(self, port: int, calls: int) -> None:
-        from ansible.module_utils.region_switch.aws import DATA_CONNECTIONS, AwsClient, DataClient
+        from ansible.module_utils.region_switch.aws.clients import DATA_CONNECTIONS, AwsClient, DataClient
 
         self._port = port
         self._calls = calls
@@ -153,12 +153,12 @@ class Ways:
 
     def engine(self) -> int:
         """Roster, pace, threads and journal as in a move: three calls per client."""
-        from ansible.module_utils.region_switch.evacuation import Evacuation, Guard, Limits
-        from ansible.module_utils.region_switch.fleet import Client
-        from ansible.module_utils.region_switch.journal import Journal
-        from ansible.module_utils.region_switch.landing import Looker
-        from ansible.module_utils.region_switch.roster import Roster
-        from ansible.module_utils.region_switch.sweep import Sweeper
+        from ansible.module_utils.region_switch.fleet.roster import Roster
+        from ansible.module_utils.region_switch.fleet.sources import Client
+        from ansible.module_utils.region_switch.move.evacuation import Evacuation, Guard, Limits
+        from ansible.module_utils.region_switch.move.landing import Looker
+        from ansible.module_utils.region_switch.move.sweep import Sweeper
+        from ansible.module_utils.region_switch.record.journal import Journal
 
         size = self._calls // 3
         clients = (Client(f"device-{number:07}", ENDPOINT, OLD, 0) for number in range(size))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mqtt_fleet.ledger import Arrival, Ledger
-from region_switch import ledger
+from region_switch.record import ledger
 
 CLIENTS = 10_000
 BATCH = 1_000

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible.module_utils.region_switch import aws, data_plane, quotas
-from ansible.module_utils.region_switch.errors import AwsError
+from ansible.module_utils.region_switch.aws import clients, data_plane, quotas
+from ansible.module_utils.region_switch.model.errors import AwsError
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
@@ -80,7 +80,7 @@ class Account:
 
     def install(self) -> None:
         """Answer every request of this process from now on, at paces that do not make it wait."""
-        aws._session().events.register("before-send", self._answer)
+        clients._session().events.register("before-send", self._answer)
         data_plane.Wire.send = lambda _, request: self._answer_wire(request)
         defaults = quotas.defaults
         quotas.defaults = lambda region: dataclasses.replace(defaults(region), search=SEARCH_RATE)
@@ -88,9 +88,9 @@ class Account:
     def install_directly(self) -> None:
         """Answer what is asked per client and per page without botocore, or what stands in for it."""
         self.install()
-        through_botocore = aws.AwsClient.call
+        through_botocore = clients.AwsClient.call
 
-        def call(client: aws.AwsClient, operation: str, **parameters: Any) -> dict[str, Any]:
+        def call(client: clients.AwsClient, operation: str, **parameters: Any) -> dict[str, Any]:
             if operation not in PER_CLIENT:
                 return through_botocore(client, operation, **parameters)
             next(self.calls.setdefault(operation, itertools.count()))
@@ -100,7 +100,7 @@ class Account:
                 raise AwsError(operation, client.region, "ResourceNotFoundException", status, answer["message"])
             return dict(answer)
 
-        aws.AwsClient.call = call
+        clients.AwsClient.call = call
 
     def _answer(self, request: AWSRequest, event_name: str, **_: object) -> AWSResponse:
         operation = event_name.rpartition(".")[2]

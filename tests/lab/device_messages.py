@@ -21,7 +21,7 @@ import pytest
 
 from lab import device, monitor, topology
 from lab.topology import Node
-from region_switch import ledger
+from region_switch.record import ledger
 
 from .conftest import wait_for
 

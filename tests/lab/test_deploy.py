@@ -15,7 +15,7 @@ import pytest
 
 from lab import api, device, monitor, topology
 from lab.topology import Node
-from region_switch import ledger
+from region_switch.record import ledger
 
 from .conftest import REPOSITORY, StandIn, run_playbook, wait_for
 from .test_bad_input import with_edge2

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import switch
-from ansible.module_utils.region_switch.html_report import pictures
+from ansible.module_utils.region_switch.move import switch
+from ansible.module_utils.region_switch.report import pictures
 
 from lab import topology
 from lab.aws_api.acm import public_arn
@@ -112,7 +112,7 @@ class AwsApi:
 
 def _forget_credentials() -> None:
     """Have the next call look for credentials, also that of the engine under the name that the lab imports it by."""
-    for name in ("ansible.module_utils.region_switch.aws", "region_switch.aws"):
+    for name in ("ansible.module_utils.region_switch.aws.clients", "region_switch.aws.clients"):
         if module := sys.modules.get(name):
             module._session.cache_clear()
 

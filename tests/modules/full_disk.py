@@ -33,8 +33,8 @@ def fill(folder: Path) -> None:
 
 def main() -> None:
     # Known under this name only since tests.conftest was imported.
-    from ansible.module_utils.region_switch.journal import Journal
-    from ansible.module_utils.region_switch.storage import Reserve
+    from ansible.module_utils.region_switch.record.journal import Journal
+    from ansible.module_utils.region_switch.record.storage import Reserve
 
     options, told, keeps = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3] != "0"
     reports = Path(options["reports_directory"])

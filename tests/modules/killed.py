@@ -46,7 +46,7 @@ def killed_at(move: dict[str, Any], entry: int | str, moment: str) -> bool:
 
 def _move(options: dict[str, Any], entry: int | str, moment: str, environment: dict[str, str]) -> None:
     # Known under this name only since tests.conftest was imported.
-    from ansible.module_utils.region_switch.journal import Journal
+    from ansible.module_utils.region_switch.record.journal import Journal
 
     os.environ.update(environment)
     append, written = Journal._append, [0]

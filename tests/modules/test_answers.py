@@ -10,11 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import aws, caller, fleet, preflight, quotas, route53
-from ansible.module_utils.region_switch.admission import ControlPlane
-from ansible.module_utils.region_switch.aws import Aws, AwsClient, describe_data_endpoint
-from ansible.module_utils.region_switch.errors import AwsError, SwitchError
-from ansible.module_utils.region_switch.fleet import Client, Source
+from ansible.module_utils.region_switch.aws import caller, quotas
+from ansible.module_utils.region_switch.aws import clients as aws
+from ansible.module_utils.region_switch.aws.clients import Aws, AwsClient, describe_data_endpoint
+from ansible.module_utils.region_switch.checks import preflight
+from ansible.module_utils.region_switch.checks.admission import ControlPlane
+from ansible.module_utils.region_switch.dns import route53
+from ansible.module_utils.region_switch.fleet import sources
+from ansible.module_utils.region_switch.fleet.sources import Client, Source
+from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError
 
 REGION = "us-east-1"
 ZONE = "Z0LABEXAMPLE00000000"
@@ -90,7 +94,7 @@ def started() -> Iterator[Server]:
 def server(started: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     started.body, started.status = b"", 200
     # What fails for a moment is tried again; nobody waits here.
-    monkeypatch.setattr(fleet, "CLIENT_INTERVAL", 0.0)
+    monkeypatch.setattr(sources, "CLIENT_INTERVAL", 0.0)
     return started
 
 
@@ -104,7 +108,7 @@ def answers(server: Server, content: object) -> None:
 
 
 def found(account: Aws) -> list[Client]:
-    return [client for batch in fleet.stream(account, [REGION], Source("index", "mqtt_endpoint")) for client in batch]
+    return [client for batch in sources.stream(account, [REGION], Source("index", "mqtt_endpoint")) for client in batch]
 
 
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
@@ -165,7 +169,7 @@ def test_page_that_points_at_itself_ends(account: Aws, server: Server) -> None:
 
 
 CALLS: dict[str, Callable[[Aws], object]] = {
-    "ListThings": lambda account: list(fleet.known(account, REGION, fleet.Source("index", "mqtt_endpoint"))),
+    "ListThings": lambda account: list(sources.known(account, REGION, sources.Source("index", "mqtt_endpoint"))),
     "ListCertificates": lambda account: list(
         ControlPlane(account.iot[REGION]).pages("ListCertificates", "certificates", ("nextMarker", "marker"))
     ),

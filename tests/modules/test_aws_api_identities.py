@@ -7,8 +7,8 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch.aws import AwsClient, DataClient
-from ansible.module_utils.region_switch.errors import AwsError
+from ansible.module_utils.region_switch.aws.clients import AwsClient, DataClient
+from ansible.module_utils.region_switch.model.errors import AwsError
 from botocore.config import Config
 from botocore.exceptions import ClientError
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import landing, restore
+from ansible.module_utils.region_switch.move import landing, restore
 
 from .conftest import AwsApi
 from .killed import BY_THE_CLOCK, killed_at

@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from ansible.module_utils.region_switch import aws
-from ansible.module_utils.region_switch.aws import AwsClient, DataClient
-from ansible.module_utils.region_switch.data_plane import Wire
-from ansible.module_utils.region_switch.errors import AwsError, SwitchError
-from ansible.module_utils.region_switch.limited_http import LONGEST_DATA_ANSWER, LimitedResponse, limit
+from ansible.module_utils.region_switch.aws import clients
+from ansible.module_utils.region_switch.aws.clients import AwsClient, DataClient
+from ansible.module_utils.region_switch.aws.data_plane import Wire
+from ansible.module_utils.region_switch.aws.limited_http import LONGEST_DATA_ANSWER, LimitedResponse, limit
+from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError
 
 REGION = "us-east-1"
 TIMEOUT = 0.4
@@ -162,10 +162,10 @@ def started() -> Iterator[Server]:
         patch.setenv("AWS_ENDPOINT_URL", found.url)
         patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setattr(aws, "READ_TIMEOUT", TIMEOUT)
-        aws._session.cache_clear()
+        patch.setattr(clients, "READ_TIMEOUT", TIMEOUT)
+        clients._session.cache_clear()
         yield found
-        aws._session.cache_clear()
+        clients._session.cache_clear()
 
 
 @pytest.fixture
@@ -178,9 +178,9 @@ def server(started: Server) -> Server:
 @pytest.fixture
 def new_session(server: Server) -> Iterator[None]:
     """A session of its own, for a test with another environment."""
-    aws._session.cache_clear()
+    clients._session.cache_clear()
     yield
-    aws._session.cache_clear()
+    clients._session.cache_clear()
 
 
 def ready() -> DataClient:
@@ -282,7 +282,7 @@ def test_answer_that_trickles_ends(both: tuple[AwsClient, AwsClient], server: Se
 
 @pytest.mark.parametrize("client_id", LONG)
 def test_answer_that_is_too_long_is_not_kept(server: Server, client_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws, "READ_TIMEOUT", 30.0)
+    monkeypatch.setattr(clients, "READ_TIMEOUT", 30.0)
     monkeypatch.setattr(LimitedResponse, "longest", 100_000)
     ours, first = ready(), DataClient(REGION)
 
@@ -306,7 +306,7 @@ def test_handshake_that_trickles_ends(new_session: None, server: Server, monkeyp
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=trickle)
         thread.start()
-        monkeypatch.setattr(aws, "CONNECT_TIMEOUT", TIMEOUT)
+        monkeypatch.setattr(clients, "CONNECT_TIMEOUT", TIMEOUT)
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{listener.getsockname()[1]}")
         try:
             with pytest.raises(AwsError, match="found NoAnswer"):
@@ -401,7 +401,7 @@ def test_refused_connection_is_said_as_boto3_does(
 
 def test_credentials_are_asked_for_each_request(new_session: None, server: Server) -> None:
     client = ready()
-    credentials = aws._session().get_credentials()
+    credentials = clients._session().get_credentials()
     credentials.access_key, credentials.token = "AKIDNEXT", "token"
 
     delete(client, "a")

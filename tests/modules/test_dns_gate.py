@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 import dns.rcode
 import pytest
-from ansible.module_utils.region_switch import dns_gate
-from ansible.module_utils.region_switch.dns_gate import Answer, Gate, Stale, StaleServersError
-from ansible.module_utils.region_switch.dns_server import Server, parse_server
+from ansible.module_utils.region_switch.dns import gate as dns_gate
+from ansible.module_utils.region_switch.dns.gate import Answer, Gate, Stale, StaleServersError
+from ansible.module_utils.region_switch.model.dns_server import Server, parse_server
 
 from .zone_server import Clamping, Cname, Lagging, dead_server, dns_server
 

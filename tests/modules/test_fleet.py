@@ -7,10 +7,10 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import fleet as engine
-from ansible.module_utils.region_switch import quotas
-from ansible.module_utils.region_switch.aws import Aws
-from ansible.module_utils.region_switch.fleet import Client, Source, known, stream
+from ansible.module_utils.region_switch.aws import quotas
+from ansible.module_utils.region_switch.aws.clients import Aws
+from ansible.module_utils.region_switch.fleet import sources as engine
+from ansible.module_utils.region_switch.fleet.sources import Client, Source, known, stream
 
 from .conftest import REGIONS, AwsApi
 from .modules import error_of, last_request, run_ok

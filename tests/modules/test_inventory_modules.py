@@ -9,11 +9,13 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from ansible.module_utils.region_switch import account, caller, public_ca
-from ansible.module_utils.region_switch.aws import Aws
-from ansible.module_utils.region_switch.errors import AwsError, RefusedError, SwitchError
-from ansible.module_utils.region_switch.hosted_zone import Zone
-from ansible.module_utils.region_switch.server_certificate import read_certificates
+from ansible.module_utils.region_switch.aws import caller
+from ansible.module_utils.region_switch.aws.clients import Aws
+from ansible.module_utils.region_switch.checks import account
+from ansible.module_utils.region_switch.dns.hosted_zone import Zone
+from ansible.module_utils.region_switch.model.errors import AwsError, RefusedError, SwitchError
+from ansible.module_utils.region_switch.setup import public_ca
+from ansible.module_utils.region_switch.setup.server_certificate import read_certificates
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from .conftest import HOSTED_ZONE_ID, NAME_SERVERS, PUBLIC_NAMES, REPOSITORY, AwsApi, validation_arn

@@ -14,15 +14,18 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import dns_gate, evacuation, folder, history, records_watch, refusals, survey
-from ansible.module_utils.region_switch.aws import ATTEMPTS, AwsClient
-from ansible.module_utils.region_switch.errors import AwsError, RecordsChangedError
-from ansible.module_utils.region_switch.evacuation import Evacuation
-from ansible.module_utils.region_switch.landing import Looker
-from ansible.module_utils.region_switch.roster import Roster
-from ansible.module_utils.region_switch.route53 import compare_and_swap, create, read_records, submit
-from ansible.module_utils.region_switch.survey import silent_regions
-from ansible.module_utils.region_switch.switch import Run
+from ansible.module_utils.region_switch.aws import refusals
+from ansible.module_utils.region_switch.aws.clients import ATTEMPTS, AwsClient
+from ansible.module_utils.region_switch.dns import gate
+from ansible.module_utils.region_switch.dns.route53 import compare_and_swap, create, read_records, submit
+from ansible.module_utils.region_switch.fleet.roster import Roster
+from ansible.module_utils.region_switch.model.errors import AwsError, RecordsChangedError
+from ansible.module_utils.region_switch.move import evacuation, records_watch, survey
+from ansible.module_utils.region_switch.move.evacuation import Evacuation
+from ansible.module_utils.region_switch.move.landing import Looker
+from ansible.module_utils.region_switch.move.survey import silent_regions
+from ansible.module_utils.region_switch.move.switch import Run
+from ansible.module_utils.region_switch.record import folder, history
 
 from mqtt_fleet.ledger import Arrival, Ledger
 
@@ -283,7 +286,7 @@ def test_missing_permission_stops_the_sweep(
 def test_stale_name_server_is_named_and_nobody_is_disconnected(
     aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dns_gate, "QUERY_TIMEOUT", 0.3)
+    monkeypatch.setattr(gate, "QUERY_TIMEOUT", 0.3)
     nobody = "127.0.0.1:1"
     start = last_request(aws_api)
     servers = {"name_servers": [*options["name_servers"], nobody], "dns_timeout": 1}
@@ -397,7 +400,7 @@ def test_temporary_failures_of_route_53_end_no_switched_move(aws_api: AwsApi, op
 def test_somebody_else_s_change_ends_the_wait_for_dns_and_is_not_undone(
     aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
-    monkeypatch.setattr(dns_gate, "REPORT_INTERVAL", 0.1)
+    monkeypatch.setattr(gate, "REPORT_INTERVAL", 0.1)
     monkeypatch.setattr(records_watch, "PAUSE", 0.0)
     other = "a1b2c3-ats.iot.eu-west-1.amazonaws.com"
     changed: list[bool] = []
@@ -670,7 +673,7 @@ def test_who_had_landed_in_a_region_that_went_silent_is_only_looked_for(
 ) -> None:
     first = min(CLIENTS, key=lambda name: zlib.crc32(name.encode()))
     aws_api.reconnect({first: NEW})
-    monkeypatch.setattr("ansible.module_utils.region_switch.aws.PROBE_TIMEOUT", 0.3)
+    monkeypatch.setattr("ansible.module_utils.region_switch.aws.clients.PROBE_TIMEOUT", 0.3)
     last: list[int] = []
 
     def go_silent(*arguments: Any) -> set[str]:
@@ -681,7 +684,7 @@ def test_who_had_landed_in_a_region_that_went_silent_is_only_looked_for(
         last.append(last_request(aws_api))
         return silent_regions(*arguments)
 
-    monkeypatch.setattr("ansible.module_utils.region_switch.survey.silent_regions", go_silent)
+    monkeypatch.setattr("ansible.module_utils.region_switch.move.survey.silent_regions", go_silent)
     found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 3, "waves": [50, 100]})
 
     assert found["outcome"] == "rolled_back"
@@ -1136,7 +1139,7 @@ def test_a_dead_region_is_left_and_what_was_skipped_is_said(
     aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The records move, devices that come by themselves are proven, and a later run finishes the sweep."""
-    monkeypatch.setattr("ansible.module_utils.region_switch.aws.PROBE_TIMEOUT", 0.3)
+    monkeypatch.setattr("ansible.module_utils.region_switch.aws.clients.PROBE_TIMEOUT", 0.3)
     dead = {"operation": "*", "region": OLD, "kind": "hang", "seconds": 5}
     aws_api.faults(*({**dead, "operation": name} for name in ("DescribeEndpoint", "SearchIndex", "GetConnection")))
     aws_api.connect(NEW, "client_01")
@@ -1231,7 +1234,7 @@ def test_a_fleet_of_nobody_is_a_move_of_records_alone(aws_api: AwsApi, options: 
 @pytest.fixture
 def dead(aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A move out of a region that does not answer."""
-    monkeypatch.setattr("ansible.module_utils.region_switch.aws.PROBE_ATTEMPTS", 1)
+    monkeypatch.setattr("ansible.module_utils.region_switch.aws.clients.PROBE_ATTEMPTS", 1)
     aws_api.faults({"operation": "*", "region": OLD, "kind": "error", "status": 503, "code": "ServiceUnavailable"})
     return {**options, "mode": "3", "landing_timeout": 1}
 
@@ -1343,7 +1346,7 @@ def test_clients_that_cannot_be_looked_at_are_left_where_they_are(aws_api: AwsAp
 def test_a_move_into_a_dead_region_is_refused(
     aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ansible.module_utils.region_switch.aws.PROBE_TIMEOUT", 0.3)
+    monkeypatch.setattr("ansible.module_utils.region_switch.aws.clients.PROBE_TIMEOUT", 0.3)
     aws_api.faults({"operation": "DescribeEndpoint", "region": NEW, "kind": "hang", "seconds": 5})
     start = last_request(aws_api)
 

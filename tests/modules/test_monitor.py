@@ -25,7 +25,7 @@ from paho.mqtt.properties import Properties
 
 from mqtt_fleet.config import ConfigError
 from mqtt_fleet.monitor import load
-from region_switch import ledger
+from region_switch.record import ledger
 from tests.modules.mqtt_server import Authority, Pair
 
 pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.region_switch import registration
+from ansible.module_utils.region_switch.setup import registration
 
 from . import permission_page, permission_walk
 from .conftest import AwsApi

@@ -15,10 +15,12 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import admission, preflight, probe, quotas, route53
-from ansible.module_utils.region_switch.aws import Aws
-from ansible.module_utils.region_switch.findings import Finding
-from ansible.module_utils.region_switch.preflight import Question, Settings
+from ansible.module_utils.region_switch.aws import quotas
+from ansible.module_utils.region_switch.aws.clients import Aws
+from ansible.module_utils.region_switch.checks import admission, preflight, probe
+from ansible.module_utils.region_switch.checks.preflight import Question, Settings
+from ansible.module_utils.region_switch.dns import route53
+from ansible.module_utils.region_switch.model.findings import Finding
 from cryptography.hazmat.primitives import serialization
 
 from .address_server import address_server

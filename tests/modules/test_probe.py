@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.region_switch import probe
-from ansible.module_utils.region_switch.probe import ProbeError
+from ansible.module_utils.region_switch.checks import probe
+from ansible.module_utils.region_switch.checks.probe import ProbeError
 
 from .address_server import address_server
 from .mqtt_server import Authority, Manners, Pair, mqtt_server

@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import registration
+from ansible.module_utils.region_switch.setup import registration
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import html_report, refusals
+from ansible.module_utils.region_switch import report
+from ansible.module_utils.region_switch.aws import refusals
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -49,7 +50,7 @@ def pictures() -> None:
 
 def see(chromium: Browser, folder: Path, width: int = DESK) -> dict[str, str]:
     """Write a run's page, open it and return its figures; nothing may be wrong with it."""
-    html_report.write(folder)
+    report.write(folder)
     chromium.resize(width)
     # What its own first page asked for.
     chromium.requests()
@@ -189,7 +190,7 @@ def test_a_page_that_cannot_be_written_spoils_no_move(
     def broken(_: Path) -> list[str]:
         raise ValueError("no page today")
 
-    monkeypatch.setattr(html_report, "write", broken)
+    monkeypatch.setattr(report, "write", broken)
 
     done = run_ok("iot_region_switch", {**options, "mode": "3"})
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import storage
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.roster import Roster
+from ansible.module_utils.region_switch.fleet.roster import Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.record import storage
 
 from ..unit.region_switch.ours import given_away, mode
 from .conftest import REPOSITORY, AwsApi

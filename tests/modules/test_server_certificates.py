@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from ansible.module_utils.region_switch import acm as acm_module
+from ansible.module_utils.region_switch.setup import acm as acm_module
 from botocore.config import Config
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization

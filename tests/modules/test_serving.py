@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import serving
+from ansible.module_utils.region_switch.checks import serving
 
 from .conftest import REGIONS, AwsApi, validation_arn
 from .modules import run_ok

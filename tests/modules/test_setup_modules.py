@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch import certificate as certificate_module
+from ansible.module_utils.region_switch.setup import certificate as certificate_module
 from botocore.config import Config
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization

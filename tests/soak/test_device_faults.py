@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lab import monitor
-from region_switch.ledger import percentiles
+from region_switch.record.ledger import percentiles
 
 from ..lab import device_faults
 from ..lab.conftest import StandIn, failover

@@ -14,7 +14,7 @@ import botocore.session
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.region_switch import probe
+from ansible.module_utils.region_switch.checks import probe
 from iam import PROBE, iam_policy
 
 from lab.aws_api import iam

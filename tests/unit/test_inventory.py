@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.region_switch import device_names
-from ansible.module_utils.region_switch.errors import RefusedError
+from ansible.module_utils.region_switch.model import device_names
+from ansible.module_utils.region_switch.model.errors import RefusedError
 from hypothesis import example, given
 from hypothesis import strategies as st
 

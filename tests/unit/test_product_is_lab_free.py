@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import topology
-from region_switch.aws import AwsClient
+from region_switch.aws.clients import AwsClient
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PRODUCT = ("module_utils", "library", "clients", "roles", "playbooks", "plugins", "setup.yml", "failover.yml")

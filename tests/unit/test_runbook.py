@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from mqtt_fleet import monitor
-from region_switch.report import Summary
-from region_switch.roster import STATES
+from region_switch.fleet.roster import STATES
+from region_switch.record.summary import Summary
 
 REPOSITORY = Path(__file__).parent.parent.parent
 RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text()

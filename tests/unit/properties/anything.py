@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ansible.module_utils.region_switch.errors import SwitchError
+from ansible.module_utils.region_switch.model.errors import SwitchError
 from hypothesis import strategies as st
 
 ENDPOINTS = ["mqtt1.example.com", "mqtt2.example.com"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.aws import AwsClient, describe_data_endpoint
-from ansible.module_utils.region_switch.caller import identify
-from ansible.module_utils.region_switch.errors import AwsError, SwitchError, duration, one_line
-from ansible.module_utils.region_switch.findings import unanswered
+from ansible.module_utils.region_switch.aws.caller import identify
+from ansible.module_utils.region_switch.aws.clients import AwsClient, describe_data_endpoint
+from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError, duration, one_line
+from ansible.module_utils.region_switch.model.findings import unanswered
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import client_ids
-from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.fleet import Client, Source, stream
+from ansible.module_utils.region_switch.fleet import client_ids
+from ansible.module_utils.region_switch.fleet.sources import Client, Source, stream
+from ansible.module_utils.region_switch.model.errors import RefusedError
 from hypothesis import example, given
 from hypothesis import strategies as st
 

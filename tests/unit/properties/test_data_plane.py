@@ -10,8 +10,8 @@ from typing import Any
 import botocore.auth
 import botocore.session
 import pytest
-from ansible.module_utils.region_switch import client_ids
-from ansible.module_utils.region_switch.data_plane import DataPlane, Pattern, Wire, learn
+from ansible.module_utils.region_switch.aws.data_plane import DataPlane, Pattern, Wire, learn
+from ansible.module_utils.region_switch.fleet import client_ids
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.credentials import Credentials

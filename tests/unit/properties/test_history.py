@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_switch.errors import RefusedError, SwitchError
-from region_switch.history import (
+from region_switch.model.errors import RefusedError, SwitchError
+from region_switch.record.history import (
     JournalError,
     Previous,
     interrupted,
@@ -25,7 +25,7 @@ from region_switch.history import (
     read_journal,
     switched_records,
 )
-from region_switch.journal import Journal
+from region_switch.record.journal import Journal
 
 from ..region_switch.ours import given_away
 
@@ -336,7 +336,7 @@ def test_journal_of_another_user_in_a_folder_of_ones_own_is_damaged() -> None:
 
 
 def test_line_that_is_longer_than_any_entry_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("region_switch.journal.MOST_OF_LINE", 100_000)
+    monkeypatch.setattr("region_switch.record.journal.MOST_OF_LINE", 100_000)
     with reports(run=MOVED + b"9" * 100_001 + b"\n") as root, pytest.raises(JournalError, match=r"found no entry"):
         read_journal(root / "run" / "journal.jsonl")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.inventory import check, check_setup
-from ansible.module_utils.region_switch.modes import desired, name_of, normalise
+from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.model.inventory import check, check_setup
+from ansible.module_utils.region_switch.model.modes import desired, name_of, normalise
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.region_switch.history import (
+from ansible.module_utils.region_switch.record.history import (
     Previous,
     interrupted,
     previous_records,
     read_journal,
     switched_records,
 )
-from ansible.module_utils.region_switch.journal import VERSION, Journal
+from ansible.module_utils.region_switch.record.journal import VERSION, Journal
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 

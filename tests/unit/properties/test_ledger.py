@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqtt_fleet.ledger import Arrival, Ledger
-from region_switch import ledger
-from region_switch.ledger import LOOK_BACK
+from region_switch.record import ledger
+from region_switch.record.ledger import LOOK_BACK
 
 SINCE, UNTIL = 1000.0, 1060.0
 REGIONS = ("us-east-1", "ap-northeast-1")

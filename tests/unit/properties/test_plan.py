@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible.module_utils.region_switch.cname import Record
-from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.plan import build_moves
-from ansible.module_utils.region_switch.route53 import record_set
+from ansible.module_utils.region_switch.dns.route53 import record_set
+from ansible.module_utils.region_switch.model.cname import Record
+from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.model.plan import build_moves
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.errors import AwsError, RecordsChangedError, RefusedError, SwitchError
-from ansible.module_utils.region_switch.names import plain
-from ansible.module_utils.region_switch.route53 import (
+from ansible.module_utils.region_switch.dns.route53 import (
     compare_and_swap,
     create,
     name_servers,
@@ -19,6 +17,8 @@ from ansible.module_utils.region_switch.route53 import (
     submit,
     wait_insync,
 )
+from ansible.module_utils.region_switch.model.errors import AwsError, RecordsChangedError, RefusedError, SwitchError
+from ansible.module_utils.region_switch.model.names import plain
 from hypothesis import given
 from hypothesis import strategies as st
 

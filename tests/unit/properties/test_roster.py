@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.roster import Roster
-from ansible.module_utils.region_switch.waves import parse, sizes
+from ansible.module_utils.region_switch.fleet.roster import Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.model.waves import parse, sizes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

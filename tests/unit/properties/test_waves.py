@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.waves import once_more, parse, sizes
+from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.model.waves import once_more, parse, sizes
 from hypothesis import given
 from hypothesis import strategies as st
 

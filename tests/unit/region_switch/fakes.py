@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ansible.module_utils.region_switch.errors import AwsError
-from ansible.module_utils.region_switch.runtime import Runtime
+from ansible.module_utils.region_switch.model.errors import AwsError
+from ansible.module_utils.region_switch.move.runtime import Runtime
 
 
 class Clock:

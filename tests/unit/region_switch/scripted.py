@@ -9,15 +9,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from ansible.module_utils.region_switch.connection_state import NOT_CONNECTED
-from ansible.module_utils.region_switch.errors import AwsError
-from ansible.module_utils.region_switch.evacuation import Evacuation, Guard, Limits
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.journal import Journal
-from ansible.module_utils.region_switch.landing import Sighting
-from ansible.module_utils.region_switch.roster import Passenger, Roster
-from ansible.module_utils.region_switch.runtime import Runtime
-from ansible.module_utils.region_switch.sweep import Told
+from ansible.module_utils.region_switch.fleet.roster import Passenger, Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.model.connection_state import NOT_CONNECTED
+from ansible.module_utils.region_switch.model.errors import AwsError
+from ansible.module_utils.region_switch.move.evacuation import Evacuation, Guard, Limits
+from ansible.module_utils.region_switch.move.landing import Sighting
+from ansible.module_utils.region_switch.move.runtime import Runtime
+from ansible.module_utils.region_switch.move.sweep import Told
+from ansible.module_utils.region_switch.record.journal import Journal
 
 from .fakes import Clock
 

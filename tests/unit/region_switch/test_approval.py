@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.approval import (
+from ansible.module_utils.region_switch.model.approval import (
     Bounds,
     Difference,
     Leaving,
@@ -18,7 +18,7 @@ from ansible.module_utils.region_switch.approval import (
     parts,
     token,
 )
-from ansible.module_utils.region_switch.errors import RefusedError
+from ansible.module_utils.region_switch.model.errors import RefusedError
 
 OLD, ONE, OTHER = "us-east-1", "ap-northeast-1", "eu-west-1"
 BASIS = {"desired": {"mqtt1.example.com": ONE}, "records": {"mqtt1.example.com": {"TTL": 0}}}

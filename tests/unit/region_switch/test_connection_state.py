@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.connection_state import LATEST, NOT_CONNECTED, since
+from ansible.module_utils.region_switch.model.connection_state import LATEST, NOT_CONNECTED, since
 from hypothesis import given
 
 from ..properties.anything import ANYTHING

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.region_switch import aws, caller
-from ansible.module_utils.region_switch.aws import AwsClient, DataClient
-from ansible.module_utils.region_switch.errors import AwsError, CredentialsError, SwitchError
-from ansible.module_utils.region_switch.findings import unanswered
+from ansible.module_utils.region_switch.aws import caller, clients
+from ansible.module_utils.region_switch.aws.clients import AwsClient, DataClient
+from ansible.module_utils.region_switch.model.errors import AwsError, CredentialsError, SwitchError
+from ansible.module_utils.region_switch.model.findings import unanswered
 
 from .fakes import FakeAws
 
@@ -77,9 +77,9 @@ def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("HOME", str(tmp_path))
-    aws._session.cache_clear()
+    clients._session.cache_clear()
     yield path
-    aws._session.cache_clear()
+    clients._session.cache_clear()
 
 
 def line_of(error: SwitchError) -> str:

@@ -9,10 +9,10 @@ from concurrent import futures
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import dns_gate
-from ansible.module_utils.region_switch.dns_gate import Answer, Gate, Policy, Stale, StaleServersError, servers
-from ansible.module_utils.region_switch.dns_server import Server, parse_server
-from ansible.module_utils.region_switch.errors import RefusedError
+from ansible.module_utils.region_switch.dns import gate as dns_gate
+from ansible.module_utils.region_switch.dns.gate import Answer, Gate, Policy, Stale, StaleServersError, servers
+from ansible.module_utils.region_switch.model.dns_server import Server, parse_server
+from ansible.module_utils.region_switch.model.errors import RefusedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -15,10 +15,10 @@ import dns.rdatatype
 import dns.resolver
 import dns.rrset
 import pytest
-from ansible.module_utils.region_switch import dns_gate
-from ansible.module_utils.region_switch.dns_gate import Answer, addresses_of, ask, check, name_servers_of, servers
-from ansible.module_utils.region_switch.dns_server import Server, parse_server
-from ansible.module_utils.region_switch.errors import RefusedError
+from ansible.module_utils.region_switch.dns import gate
+from ansible.module_utils.region_switch.dns.gate import Answer, addresses_of, ask, check, name_servers_of, servers
+from ansible.module_utils.region_switch.model.dns_server import Server, parse_server
+from ansible.module_utils.region_switch.model.errors import RefusedError
 
 from .fakes import Clock
 
@@ -74,7 +74,7 @@ class Network:
         self.sent: list[tuple[str, int, float, bool, str, str]] = []
         self.tcp: list[tuple[str, int, float]] = []
         self.clock = Clock()
-        monkeypatch.setattr(dns_gate, "time", SimpleNamespace(monotonic=self.clock, sleep=self.clock.sleep))
+        monkeypatch.setattr(gate, "time", SimpleNamespace(monotonic=self.clock, sleep=self.clock.sleep))
         monkeypatch.setattr(dns.query, "udp", self._udp)
         monkeypatch.setattr(dns.query, "tcp", self._tcp)
 
@@ -263,7 +263,7 @@ def test_a_machine_without_resolvers_has_none(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(dns.resolver, "Resolver", missing)
 
-    assert dns_gate.system_resolvers() == []
+    assert gate.system_resolvers() == []
 
 
 @pytest.mark.parametrize(("asked", "current"), [([], {NAME: OLD}), ([OWN, RESOLVER], {})])
@@ -356,7 +356,7 @@ def test_a_name_server_whose_answer_is_a_copy_is_told_and_stops_nothing(network:
 def test_who_is_silent_however_often_it_is_asked_did_not_answer(network: Network) -> None:
     network.answers = [dns.exception.Timeout]
 
-    assert dns_gate._ask_again(OWN, NAME) == Answer("(no answer)", came=False)
+    assert gate._ask_again(OWN, NAME) == Answer("(no answer)", came=False)
 
 
 ZONE = "example.com"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.domain_differences import Difference, compare
+from ansible.module_utils.region_switch.checks.domain_differences import Difference, compare
 
 POLICY = "IoTSecurityPolicy_TLS"
 USUAL: dict[str, Any] = {

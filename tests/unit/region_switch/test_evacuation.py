@@ -11,16 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import evacuation as engine
-from ansible.module_utils.region_switch import landing, refusals
-from ansible.module_utils.region_switch.errors import AwsError, SwitchError
-from ansible.module_utils.region_switch.evacuation import Evacuation, Guard, Limits, UnprovenError, WaveError, Witness
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.journal import Journal
-from ansible.module_utils.region_switch.landing import Looker
-from ansible.module_utils.region_switch.roster import Roster
-from ansible.module_utils.region_switch.runtime import MACHINE, Runtime
-from ansible.module_utils.region_switch.sweep import Sweeper
+from ansible.module_utils.region_switch.aws import refusals
+from ansible.module_utils.region_switch.fleet.roster import Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError
+from ansible.module_utils.region_switch.move import evacuation as engine
+from ansible.module_utils.region_switch.move import landing
+from ansible.module_utils.region_switch.move.evacuation import (
+    Evacuation,
+    Guard,
+    Limits,
+    UnprovenError,
+    WaveError,
+    Witness,
+)
+from ansible.module_utils.region_switch.move.landing import Looker
+from ansible.module_utils.region_switch.move.runtime import MACHINE, Runtime
+from ansible.module_utils.region_switch.move.sweep import Sweeper
+from ansible.module_utils.region_switch.record.journal import Journal
 
 from .fakes import aws_error
 from .simulated import NEW, OLD, Fleet
@@ -39,7 +47,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landing, "CLIENT_INTERVAL", 0.02)
     monkeypatch.setattr(landing, "RESOLVER_CACHE", 0.1)
     monkeypatch.setattr(landing, "TELL_AGAIN", 0.2)
-    monkeypatch.setattr("ansible.module_utils.region_switch.sweep.CLIENT_INTERVAL", 0.01)
+    monkeypatch.setattr("ansible.module_utils.region_switch.move.sweep.CLIENT_INTERVAL", 0.01)
 
 
 class Alarm(Guard):

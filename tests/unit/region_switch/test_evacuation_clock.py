@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import evacuation as engine
-from ansible.module_utils.region_switch.connection_state import NOT_CONNECTED
-from ansible.module_utils.region_switch.errors import AwsError, SwitchError
-from ansible.module_utils.region_switch.evacuation import (
+from ansible.module_utils.region_switch.fleet.roster import Passenger
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.model.connection_state import NOT_CONNECTED
+from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError
+from ansible.module_utils.region_switch.move import evacuation as engine
+from ansible.module_utils.region_switch.move.evacuation import (
     Guard,
     LateError,
     Limits,
@@ -22,10 +24,8 @@ from ansible.module_utils.region_switch.evacuation import (
     Witness,
     usual_in_flight,
 )
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.landing import Sighting
-from ansible.module_utils.region_switch.roster import Passenger
-from ansible.module_utils.region_switch.sweep import FORBIDDEN_ATTEMPTS, Told
+from ansible.module_utils.region_switch.move.landing import Sighting
+from ansible.module_utils.region_switch.move.sweep import FORBIDDEN_ATTEMPTS, Told
 
 from .fakes import aws_error
 from .scripted import ENDPOINT, EPOCH, NEW, OLD, SINCE, World

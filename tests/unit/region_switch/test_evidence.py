@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.region_switch import evidence
-from ansible.module_utils.region_switch.cname import Record
-from ansible.module_utils.region_switch.evidence import Evidence
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.names import region_of
-from ansible.module_utils.region_switch.plan import Move, build_moves
-from ansible.module_utils.region_switch.roster import Roster
-from ansible.module_utils.region_switch.survey import _endpoints
+from ansible.module_utils.region_switch.fleet.roster import Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.model import evidence
+from ansible.module_utils.region_switch.model.cname import Record
+from ansible.module_utils.region_switch.model.evidence import Evidence
+from ansible.module_utils.region_switch.model.names import region_of
+from ansible.module_utils.region_switch.model.plan import Move, build_moves
+from ansible.module_utils.region_switch.move.survey import _endpoints
 
 from .fakes import aws_error
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.findings import CHECKS, check_waived
+from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.model.findings import CHECKS, check_waived
 
 ENGINE = Path(__file__).parents[3] / "module_utils" / "region_switch"
 

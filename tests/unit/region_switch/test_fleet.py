@@ -11,11 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import fleet
-from ansible.module_utils.region_switch.aws import AwsClient
-from ansible.module_utils.region_switch.errors import AwsError, RefusedError, SwitchError
-from ansible.module_utils.region_switch.fleet import ATTEMPTS, BATCH_SIZE, Client, Paced, Source, known, stream
-from ansible.module_utils.region_switch.pace import BURST_SECONDS, TokenBucket
+from ansible.module_utils.region_switch.aws.clients import AwsClient
+from ansible.module_utils.region_switch.aws.pace import BURST_SECONDS, TokenBucket
+from ansible.module_utils.region_switch.fleet import sources
+from ansible.module_utils.region_switch.fleet.sources import ATTEMPTS, BATCH_SIZE, Client, Paced, Source, known, stream
+from ansible.module_utils.region_switch.model.errors import AwsError, RefusedError, SwitchError
 
 from .fakes import Clock, FakeAws, aws_error
 
@@ -33,11 +33,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
     def pause(paced: Paced, seconds: float) -> None:
         if paced._stop.is_set():
-            raise fleet.StoppedError("stopped")
+            raise sources.StoppedError("stopped")
         clock.sleep(seconds)
 
     monkeypatch.setattr(Paced, "_pause", pause)
-    monkeypatch.setattr(fleet, "TokenBucket", lambda rate, sleep: TokenBucket(rate, clock, sleep))
+    monkeypatch.setattr(sources, "TokenBucket", lambda rate, sleep: TokenBucket(rate, clock, sleep))
     return clock
 
 
@@ -102,7 +102,7 @@ def refusing_pages(times: int, pages: int = 4) -> tuple[Answer, list[int]]:
 
 
 def test_index_that_changes_while_it_is_read_is_read_again_from_the_start() -> None:
-    answer, left = refusing_pages(fleet.READINGS - 1)
+    answer, left = refusing_pages(sources.READINGS - 1)
 
     assert {client.client_id for client in found(answer)} == {f"client_{number}" for number in range(4)}
     assert left == [0]
@@ -111,9 +111,9 @@ def test_index_that_changes_while_it_is_read_is_read_again_from_the_start() -> N
 def test_index_that_changes_all_the_time_is_not_read_for_ever() -> None:
     answer, left = refusing_pages(99)
 
-    with pytest.raises(SwitchError, match=f"found the next page refused {fleet.READINGS} times .*: run again when"):
+    with pytest.raises(SwitchError, match=f"found the next page refused {sources.READINGS} times .*: run again when"):
         found(answer)
-    assert left == [99 - fleet.READINGS]
+    assert left == [99 - sources.READINGS]
 
 
 def test_first_page_that_is_refused_is_no_change_of_the_index() -> None:
@@ -233,7 +233,7 @@ def test_throttled_region_is_asked_more_slowly(clock: Clock) -> None:
     begun = clock()
     found(failing_first(1, aws_error("ThrottlingException", 429), pages))
 
-    assert clock() - begun > usual + fleet.CLIENT_INTERVAL + 0.2
+    assert clock() - begun > usual + sources.CLIENT_INTERVAL + 0.2
 
 
 def test_regions_are_read_at_the_same_time() -> None:
@@ -275,7 +275,7 @@ def test_single_refusal_of_the_data_plane_is_asked_again() -> None:
     answers = {"GetConnection": [forbidden] * 9}
     with pytest.raises(AwsError, match="IAM"):
         found(lambda operation, **_: answers[operation].pop(), Source("clients", "mqtt_endpoint", ["a"]))
-    assert len(answers["GetConnection"]) == 9 - fleet.FORBIDDEN_ATTEMPTS
+    assert len(answers["GetConnection"]) == 9 - sources.FORBIDDEN_ATTEMPTS
 
 
 @pytest.mark.parametrize("source", [INDEX, Source("clients", "mqtt_endpoint", [f"client_{n}" for n in range(20_000)])])
@@ -296,12 +296,12 @@ def test_nothing_is_asked_for_when_nobody_waits_for_it() -> None:
     stop = threading.Event()
     stop.set()
 
-    with pytest.raises(fleet.StoppedError):
+    with pytest.raises(sources.StoppedError):
         Paced(FakeAws(lambda *_, **__: pytest.fail("was asked")), 100, stop).call("GetConnection", clientId="client_01")
 
 
 def test_regions_wait_for_a_slow_reader() -> None:
-    pages, too_many = iter(range(5 * (fleet.BATCHES_WAITING + 3))), threading.Event()
+    pages, too_many = iter(range(5 * (sources.BATCHES_WAITING + 3))), threading.Event()
 
     def answer(operation: str, **_: Any) -> dict[str, Any]:
         if next(pages, None) is None:

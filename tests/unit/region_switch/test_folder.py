@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.region_switch import folder
-from ansible.module_utils.region_switch.errors import RefusedError, StorageError, SwitchError
-from ansible.module_utils.region_switch.folder import UntrustedError
+from ansible.module_utils.region_switch.model.errors import RefusedError, StorageError, SwitchError
+from ansible.module_utils.region_switch.record import folder
+from ansible.module_utils.region_switch.record.folder import UntrustedError
 
 from .ours import NOBODY, given_away, mode
 

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import probe
-from ansible.module_utils.region_switch.errors import AwsError, RecordsChangedError
-from ansible.module_utils.region_switch.guard import OwnWayError, RecordsGuard, TableGuard, TargetLostError
-from ansible.module_utils.region_switch.preflight import Settings
-from ansible.module_utils.region_switch.probe import ProbeError
-from ansible.module_utils.region_switch.route53 import record_set
-from ansible.module_utils.region_switch.runtime import Runtime
-from ansible.module_utils.region_switch.survey import Plan
+from ansible.module_utils.region_switch.checks import probe
+from ansible.module_utils.region_switch.checks.preflight import Settings
+from ansible.module_utils.region_switch.checks.probe import ProbeError
+from ansible.module_utils.region_switch.dns.route53 import record_set
+from ansible.module_utils.region_switch.model.errors import AwsError, RecordsChangedError
+from ansible.module_utils.region_switch.move.guard import OwnWayError, RecordsGuard, TableGuard, TargetLostError
+from ansible.module_utils.region_switch.move.runtime import Runtime
+from ansible.module_utils.region_switch.move.survey import Plan
 
 from .fakes import Clock, FakeAws, aws_error
 

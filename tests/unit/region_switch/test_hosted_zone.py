@@ -9,13 +9,13 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
-from ansible.module_utils.region_switch import dns_gate, hosted_zone
-from ansible.module_utils.region_switch.dns_gate import Answer, Policy
-from ansible.module_utils.region_switch.dns_server import Server
-from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.findings import Finding
-from ansible.module_utils.region_switch.hosted_zone import Zone
-from ansible.module_utils.region_switch.route53 import read_records
+from ansible.module_utils.region_switch.dns import gate, hosted_zone
+from ansible.module_utils.region_switch.dns.gate import Answer, Policy
+from ansible.module_utils.region_switch.dns.hosted_zone import Zone
+from ansible.module_utils.region_switch.dns.route53 import read_records
+from ansible.module_utils.region_switch.model.dns_server import Server
+from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.model.findings import Finding
 
 from .fakes import FakeAws
 
@@ -95,7 +95,7 @@ def test_guardrail_that_may_refuse_is_told(status: str, told: list[str]) -> None
 @pytest.fixture
 def resolvers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolvers]:
     found = Resolvers()
-    monkeypatch.setattr(dns_gate, "_query", found.query)
+    monkeypatch.setattr(gate, "_query", found.query)
     yield found
     # To be asked for a name makes a resolver keep the answer that is about to become the old one.
     assert {name for _, name, rdtype in found.asked if rdtype == "NS"} <= {ZONE}

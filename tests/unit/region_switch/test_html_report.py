@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import html_report, ledger
-from ansible.module_utils.region_switch.html_report import messages, outcomes, run
-from ansible.module_utils.region_switch.html_report import pictures as drawing
-from ansible.module_utils.region_switch.html_report.charts import apart
-from ansible.module_utils.region_switch.html_report.page import COLUMNS
-from ansible.module_utils.region_switch.html_report.qualified import qualified
-from ansible.module_utils.region_switch.roster import Passenger, Roster
+from ansible.module_utils.region_switch import report
+from ansible.module_utils.region_switch.fleet.roster import Passenger, Roster
+from ansible.module_utils.region_switch.record import ledger
+from ansible.module_utils.region_switch.report import messages, outcomes, run
+from ansible.module_utils.region_switch.report import pictures as drawing
+from ansible.module_utils.region_switch.report.charts import apart
+from ansible.module_utils.region_switch.report.page import COLUMNS
+from ansible.module_utils.region_switch.report.qualified import qualified
 
 from mqtt_fleet.ledger import Arrival, Ledger
 from tests import run_folder
@@ -41,7 +42,7 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def page_of(folder: Path) -> Page:
-    assert html_report.write(folder) == []
+    assert report.write(folder) == []
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
@@ -430,11 +431,11 @@ def test_without_matplotlib_the_page_has_everything_but_pictures(
         return real(name, *arguments)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    for name in [name for name in sys.modules if name.endswith("html_report.charts")]:
+    for name in [name for name in sys.modules if name.endswith("region_switch.report.charts")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr(html_report, "charts", raising=False)
+    monkeypatch.delattr(report, "charts", raising=False)
 
-    lines = html_report.write(tmp_path)
+    lines = report.write(tmp_path)
 
     assert len(lines) == 1
     assert "matplotlib is missing" in lines[0]
@@ -451,15 +452,15 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_run_that_changed_nothing_does_not_wait_for_matplotlib(tmp_path: Path) -> None:
     run_folder.write_journal(tmp_path, [*planned(), entry(1, "end", outcome="unchanged", error=None)])
     run_folder.write_summary(tmp_path, "unchanged", clients=run_folder.write_roster(tmp_path, []))
-    script = "import sys; from pathlib import Path; from region_switch import html_report; "
-    script += "html_report.write(Path(sys.argv[1])); print('matplotlib' in sys.modules)"
+    script = "import sys; from pathlib import Path; from region_switch import report; "
+    script += "report.write(Path(sys.argv[1])); print('matplotlib' in sys.modules)"
 
     assert python("-c", script, str(tmp_path)).stdout == "False\n"
 
 
 def test_command_writes_the_page_of_a_run_again(tmp_path: Path) -> None:
     run_folder.moved(tmp_path / "run", ["a"])
-    command = ("-m", "region_switch.html_report")
+    command = ("-m", "region_switch.report")
 
     done = python(*command, str(tmp_path / "run"))
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'run' / 'report.html'}\n")

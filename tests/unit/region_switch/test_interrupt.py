@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from region_switch.interrupt import HANDLED, SIGNALS, Interrupted, Process, gone, starters, stoppable, undisturbed
+from region_switch.move.interrupt import HANDLED, SIGNALS, Interrupted, Process, gone, starters, stoppable, undisturbed
 
 REPOSITORY = Path(__file__).parents[3]
 # Does something in `stoppable`, then writes its report, during which it gets a second signal.
 PROGRAM = """
 import os, signal, sys, threading
 from pathlib import Path
-from region_switch.interrupt import ORPHANED, Interrupted, stoppable
+from region_switch.move.interrupt import ORPHANED, Interrupted, stoppable
 out = Path(sys.argv[1])
 def ready():
     (out / "ready").write_text(str(os.getpid()))
@@ -178,7 +178,7 @@ def test_signal_of_an_earlier_run_does_not_stop_the_next() -> None:
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this Python was built for a kernel before 5.3")
 def test_death_of_who_began_it_is_noticed_without_asking(tmp_path: Path) -> None:
     """The kernel tells it: a run that looks twice a second sends fifty more requests until then."""
-    never = RUN.replace("    with stoppable():", "    import region_switch.interrupt as i; i.POLL_SECONDS = 1e6\n"
+    never = RUN.replace("    with stoppable():", "    import region_switch.move.interrupt as i; i.POLL_SECONDS = 1e6\n"
                         "    with stoppable():")  # fmt: skip
     starter = begin(STARTER, "-c", never, str(tmp_path))
     appears(tmp_path / "ready")
@@ -197,7 +197,7 @@ def test_pid_that_was_given_again_is_another_process() -> None:
 
 
 def test_starters_end_with_who_made_the_session(tmp_path: Path) -> None:
-    program = "from region_switch.interrupt import starters; print(*(each.pid for each in starters()))"
+    program = "from region_switch.move.interrupt import starters; print(*(each.pid for each in starters()))"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "module_utils")}
     session = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", sys.executable, "-c"]
     with subprocess.Popen(

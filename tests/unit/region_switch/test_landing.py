@@ -6,18 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import refusals
-from ansible.module_utils.region_switch.connection_state import NOT_CONNECTED
-from ansible.module_utils.region_switch.errors import AwsError
-from ansible.module_utils.region_switch.landing import (
+from ansible.module_utils.region_switch.aws import refusals
+from ansible.module_utils.region_switch.aws.pace import BURST_SECONDS
+from ansible.module_utils.region_switch.fleet.roster import Passenger
+from ansible.module_utils.region_switch.model.connection_state import NOT_CONNECTED
+from ansible.module_utils.region_switch.model.errors import AwsError
+from ansible.module_utils.region_switch.move.landing import (
     Looker,
     Sighting,
     next_look,
     tell_again_at,
     went_back,
 )
-from ansible.module_utils.region_switch.pace import BURST_SECONDS
-from ansible.module_utils.region_switch.roster import Passenger
 
 from .fakes import Clock, FakeAws, aws_error, on
 

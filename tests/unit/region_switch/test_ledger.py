@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.region_switch import ledger as ledgers
-from ansible.module_utils.region_switch.ledger import (
+from ansible.module_utils.region_switch.record import ledger as ledgers
+from ansible.module_utils.region_switch.record.ledger import (
     Arrival,
     Dropped,
     Tally,

@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.region_switch import ledger as ledgers
-from ansible.module_utils.region_switch.ledger_state import unkept
+from ansible.module_utils.region_switch.record import ledger as ledgers
+from ansible.module_utils.region_switch.record.ledger_state import unkept
 
 from mqtt_fleet.ledger import Arrival, Ledger
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from region_switch import lock
-from region_switch.errors import RefusedError, StorageError
-from region_switch.folder import UntrustedError, user
-from region_switch.interrupt import Process
-from region_switch.lock import Holder, current, exclusive
+from region_switch.model.errors import RefusedError, StorageError
+from region_switch.move import lock
+from region_switch.move.interrupt import Process
+from region_switch.move.lock import Holder, current, exclusive
+from region_switch.record.folder import UntrustedError, user
 
 from .ours import given_away, mode
 
@@ -140,7 +140,7 @@ def test_user_without_a_name_is_a_number(path: Path, monkeypatch: pytest.MonkeyP
 
 def test_nobody_holds_a_lock_that_a_killed_run_left(path: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from region_switch.lock import exclusive\n"
+        "import os, sys; from pathlib import Path; from region_switch.move.lock import exclusive\n"
         "with exclusive(Path(sys.argv[1]), '1'): os.kill(os.getpid(), 9)"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "module_utils")}

@@ -7,8 +7,8 @@ from typing import Any
 
 import iot_region_switch
 import pytest
-from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.options import IGNORED_UNLESS, Options, refuse_ignored
+from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.model.options import IGNORED_UNLESS, Options, refuse_ignored
 
 ALWAYS = {
     "modes", "endpoints", "regions", "hosted_zone_id", "ttl", "resolvers", "name_servers", "dns_consecutive",

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
-from ansible.module_utils.region_switch import pem
-from ansible.module_utils.region_switch.errors import RefusedError
+from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.setup import pem
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.region_switch.cname import Record
-from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.plan import Move, build_moves
-from ansible.module_utils.region_switch.route53 import MOST_REPLACED, as_read, compare_and_swap, setup_changes
-from ansible.module_utils.region_switch.survey import Plan
-from ansible.module_utils.region_switch.switch import _not_carried
+from ansible.module_utils.region_switch.dns.route53 import MOST_REPLACED, as_read, compare_and_swap, setup_changes
+from ansible.module_utils.region_switch.model.cname import Record
+from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.model.plan import Move, build_moves
+from ansible.module_utils.region_switch.move.survey import Plan
+from ansible.module_utils.region_switch.move.switch import _not_carried
 from hypothesis import given
 from hypothesis import strategies as st
 

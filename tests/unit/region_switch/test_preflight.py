@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import admission, preflight
-from ansible.module_utils.region_switch.admission import ControlPlane, foreign_regions
-from ansible.module_utils.region_switch.errors import AwsError
-from ansible.module_utils.region_switch.findings import unanswered
-from ansible.module_utils.region_switch.pace import TokenBucket
-from ansible.module_utils.region_switch.probe import ProbeError
+from ansible.module_utils.region_switch.aws.pace import TokenBucket
+from ansible.module_utils.region_switch.checks import admission, preflight
+from ansible.module_utils.region_switch.checks.admission import ControlPlane, foreign_regions
+from ansible.module_utils.region_switch.checks.probe import ProbeError
+from ansible.module_utils.region_switch.model.errors import AwsError
+from ansible.module_utils.region_switch.model.findings import unanswered
 
 from .fakes import Clock, FakeAws
 

@@ -9,11 +9,11 @@ import unicodedata
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.errors import AwsError, SwitchError, printable
-from ansible.module_utils.region_switch.findings import Finding, table
+from ansible.module_utils.region_switch.checks.probe import ProbeError
+from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError, printable
+from ansible.module_utils.region_switch.model.findings import Finding, table
+from ansible.module_utils.region_switch.model.spreadsheet import cell
 from ansible.module_utils.region_switch.module import FailedResultError, run_module
-from ansible.module_utils.region_switch.probe import ProbeError
-from ansible.module_utils.region_switch.spreadsheet import cell
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.aws import AwsClient
-from ansible.module_utils.region_switch.quotas import Quotas, applied, defaults, read
-from ansible.module_utils.region_switch.survey import pace
+from ansible.module_utils.region_switch.aws.clients import AwsClient
+from ansible.module_utils.region_switch.aws.quotas import Quotas, applied, defaults, read
+from ansible.module_utils.region_switch.move.survey import pace
 
 from .fakes import FakeAws, aws_error
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError
-from ansible.module_utils.region_switch.records_watch import RecordsWatch
-from ansible.module_utils.region_switch.route53 import POLL_INTERVAL, record_set, wait_insync
+from ansible.module_utils.region_switch.dns.route53 import POLL_INTERVAL, record_set, wait_insync
+from ansible.module_utils.region_switch.model.errors import AwsError, NotConvergedError, RecordsChangedError
+from ansible.module_utils.region_switch.move.records_watch import RecordsWatch
 
 from .fakes import Clock, FakeAws, aws_error, on
 

@@ -12,21 +12,28 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import quotas, restore, route53
-from ansible.module_utils.region_switch.dns_gate import Answer
-from ansible.module_utils.region_switch.dns_server import Server
-from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError, SwitchError
-from ansible.module_utils.region_switch.evacuation import Guard, Limits
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.guard import TableGuard
-from ansible.module_utils.region_switch.interrupt import Interrupted
-from ansible.module_utils.region_switch.journal import Journal
-from ansible.module_utils.region_switch.plan import Move
-from ansible.module_utils.region_switch.restore import Returned
-from ansible.module_utils.region_switch.roster import NO_WAVE, Passenger, Roster
-from ansible.module_utils.region_switch.route53 import record_set, simple_cname
-from ansible.module_utils.region_switch.runtime import Runtime
-from ansible.module_utils.region_switch.survey import Plan
+from ansible.module_utils.region_switch.aws import quotas
+from ansible.module_utils.region_switch.dns import route53
+from ansible.module_utils.region_switch.dns.gate import Answer
+from ansible.module_utils.region_switch.dns.route53 import record_set, simple_cname
+from ansible.module_utils.region_switch.fleet.roster import NO_WAVE, Passenger, Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.model.dns_server import Server
+from ansible.module_utils.region_switch.model.errors import (
+    AwsError,
+    NotConvergedError,
+    RecordsChangedError,
+    SwitchError,
+)
+from ansible.module_utils.region_switch.model.plan import Move
+from ansible.module_utils.region_switch.move import restore
+from ansible.module_utils.region_switch.move.evacuation import Guard, Limits
+from ansible.module_utils.region_switch.move.guard import TableGuard
+from ansible.module_utils.region_switch.move.interrupt import Interrupted
+from ansible.module_utils.region_switch.move.restore import Returned
+from ansible.module_utils.region_switch.move.runtime import Runtime
+from ansible.module_utils.region_switch.move.survey import Plan
+from ansible.module_utils.region_switch.record.journal import Journal
 
 from .fakes import Clock, FakeAws, aws_error
 

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import roster as engine
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.folder import UntrustedError
-from ansible.module_utils.region_switch.roster import ANY_WAVE, NO_WAVE, STATES, VERDICT, Passenger, Roster
+from ansible.module_utils.region_switch.fleet import roster as engine
+from ansible.module_utils.region_switch.fleet.roster import ANY_WAVE, NO_WAVE, STATES, VERDICT, Passenger, Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.record.folder import UntrustedError
 
 from .fakes import Clock
 

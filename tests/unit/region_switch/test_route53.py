@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.cname import Record
-from ansible.module_utils.region_switch.errors import AwsError, NotConvergedError, RecordsChangedError, RefusedError
-from ansible.module_utils.region_switch.route53 import (
+from ansible.module_utils.region_switch.dns.route53 import (
     READ_ATTEMPTS,
     compare_and_swap,
     read_patiently,
@@ -15,6 +13,13 @@ from ansible.module_utils.region_switch.route53 import (
     record_set,
     submit,
     wait_insync,
+)
+from ansible.module_utils.region_switch.model.cname import Record
+from ansible.module_utils.region_switch.model.errors import (
+    AwsError,
+    NotConvergedError,
+    RecordsChangedError,
+    RefusedError,
 )
 
 from .fakes import Clock, FakeAws, aws_error

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import acm
-from ansible.module_utils.region_switch.acm import IMPORT, KEEP, TAG, Decision, Material, Refusal, Served, decide
-from ansible.module_utils.region_switch.errors import RefusedError
-from ansible.module_utils.region_switch.server_certificate import (
+from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.setup import acm
+from ansible.module_utils.region_switch.setup.acm import IMPORT, KEEP, TAG, Decision, Material, Refusal, Served, decide
+from ansible.module_utils.region_switch.setup.server_certificate import (
     Certificate,
     PrivateKey,
     covers,

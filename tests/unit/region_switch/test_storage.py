@@ -12,13 +12,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.region_switch import folder, storage
-from ansible.module_utils.region_switch.errors import StorageError
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.folder import UntrustedError
-from ansible.module_utils.region_switch.journal import Journal
-from ansible.module_utils.region_switch.roster import Roster
-from ansible.module_utils.region_switch.storage import Reserve
+from ansible.module_utils.region_switch.fleet.roster import Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.model.errors import StorageError
+from ansible.module_utils.region_switch.record import folder, storage
+from ansible.module_utils.region_switch.record.folder import UntrustedError
+from ansible.module_utils.region_switch.record.journal import Journal
+from ansible.module_utils.region_switch.record.storage import Reserve
 
 from .ours import given_away, mode
 
@@ -141,7 +141,7 @@ def test_journal_that_is_not_synced_is_an_error(tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.EIO, "Input/output error")
 
     with Journal(tmp_path / "journal.jsonl") as journal:
-        monkeypatch.setattr("ansible.module_utils.region_switch.journal.os.fsync", failing)
+        monkeypatch.setattr("ansible.module_utils.region_switch.record.journal.os.fsync", failing)
         with pytest.raises(StorageError, match="found Input/output error"):
             journal.write("start")
 

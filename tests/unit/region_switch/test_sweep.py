@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.pace import BURST_SECONDS
-from ansible.module_utils.region_switch.roster import Passenger
-from ansible.module_utils.region_switch.sweep import ATTEMPTS, CLIENT_INTERVAL, Sweeper, Told, retry_delay
+from ansible.module_utils.region_switch.aws.pace import BURST_SECONDS
+from ansible.module_utils.region_switch.fleet.roster import Passenger
+from ansible.module_utils.region_switch.move.sweep import ATTEMPTS, CLIENT_INTERVAL, Sweeper, Told, retry_delay
 
 from .fakes import Clock, FakeAws, aws_error, on
 

@@ -9,15 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch import evacuation as engine
-from ansible.module_utils.region_switch import landing, quotas, restore
-from ansible.module_utils.region_switch.fleet import Client
-from ansible.module_utils.region_switch.journal import Journal
-from ansible.module_utils.region_switch.plan import Move
-from ansible.module_utils.region_switch.restore import Returned
-from ansible.module_utils.region_switch.roster import Roster
-from ansible.module_utils.region_switch.route53 import record_set, simple_cname
-from ansible.module_utils.region_switch.survey import Plan
+from ansible.module_utils.region_switch.aws import quotas
+from ansible.module_utils.region_switch.dns.route53 import record_set, simple_cname
+from ansible.module_utils.region_switch.fleet.roster import Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.model.plan import Move
+from ansible.module_utils.region_switch.move import evacuation as engine
+from ansible.module_utils.region_switch.move import landing, restore
+from ansible.module_utils.region_switch.move.restore import Returned
+from ansible.module_utils.region_switch.move.survey import Plan
+from ansible.module_utils.region_switch.record.journal import Journal
 
 from .fakes import FakeAws, aws_error
 from .simulated import NEW, OLD, Fleet

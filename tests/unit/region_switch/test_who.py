@@ -6,9 +6,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.region_switch import approval, approved_plan, caller, who
-from ansible.module_utils.region_switch.errors import AwsError, CredentialsError
-from ansible.module_utils.region_switch.who import Who
+from ansible.module_utils.region_switch.aws import caller
+from ansible.module_utils.region_switch.checks import approved_plan
+from ansible.module_utils.region_switch.model import approval
+from ansible.module_utils.region_switch.model.errors import AwsError, CredentialsError
+from ansible.module_utils.region_switch.record import who
+from ansible.module_utils.region_switch.record.who import Who
 
 from .fakes import FakeAws, aws_error
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from ansible.module_utils.region_switch import answers
-from ansible.module_utils.region_switch.aws import Aws, AwsClient
+from ansible.module_utils.region_switch.aws import answers
+from ansible.module_utils.region_switch.aws.clients import Aws, AwsClient
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 from botocore.session import get_session
 

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ansible.module_utils.region_switch import answers, approval, evacuation, history, switch
-from ansible.module_utils.region_switch.guard import RecordsGuard, TargetLostError
-from ansible.module_utils.region_switch.roster import Roster
-from ansible.module_utils.region_switch.sweep import Sweeper
+from ansible.module_utils.region_switch.aws import answers
+from ansible.module_utils.region_switch.fleet.roster import Roster
+from ansible.module_utils.region_switch.model import approval
+from ansible.module_utils.region_switch.move import evacuation, switch
+from ansible.module_utils.region_switch.move.guard import RecordsGuard, TargetLostError
+from ansible.module_utils.region_switch.move.sweep import Sweeper
+from ansible.module_utils.region_switch.record import history
 from botocore.parsers import ResponseParserFactory
 
 from .account import ENDPOINTS, REGIONS

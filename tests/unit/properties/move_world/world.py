@@ -19,28 +19,19 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from ansible.module_utils.region_switch import (
-    dns_gate,
-    environment,
-    evacuation,
-    fleet,
-    guard,
-    html_report,
-    journal,
-    lock,
-    preflight,
-    report,
-    roster,
-    survey,
-    switch,
-)
-from ansible.module_utils.region_switch.errors import SwitchError
-from ansible.module_utils.region_switch.interrupt import Interrupted
+from ansible.module_utils.region_switch import report
+from ansible.module_utils.region_switch.aws.pace import TokenBucket
+from ansible.module_utils.region_switch.checks import preflight
+from ansible.module_utils.region_switch.checks.probe import ProbeError
+from ansible.module_utils.region_switch.dns import gate
+from ansible.module_utils.region_switch.fleet import roster, sources
+from ansible.module_utils.region_switch.model.errors import SwitchError
+from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.module import FailedResultError
-from ansible.module_utils.region_switch.options import Options
-from ansible.module_utils.region_switch.pace import TokenBucket
-from ansible.module_utils.region_switch.probe import ProbeError
-from ansible.module_utils.region_switch.runtime import Runtime
+from ansible.module_utils.region_switch.move import evacuation, guard, lock, survey, switch
+from ansible.module_utils.region_switch.move.interrupt import Interrupted
+from ansible.module_utils.region_switch.move.runtime import Runtime
+from ansible.module_utils.region_switch.record import environment, journal, summary
 from iot_region_switch import ARGUMENT_SPEC
 
 from .account import ATTRIBUTE, ENDPOINTS, EPOCH, REGIONS, Account, Answer, WorldAws
@@ -221,7 +212,7 @@ class World:
         self._stack = ExitStack()
         self.runtime = Runtime(
             monotonic=lambda: self.scheduler.time, now=self._wall, sleep=self.scheduler.sleep, wait=self._wait,
-            pool=partial(Pool, self.scheduler), take=self._take, ask=dns_gate.ask, caller=lambda _: None,
+            pool=partial(Pool, self.scheduler), take=self._take, ask=gate.ask, caller=lambda _: None,
         )  # fmt: skip
         self._install()
 
@@ -283,14 +274,14 @@ class World:
             (switch, {"Aws": partial(WorldAws, self.account), "stoppable": self._stoppable,
                       "undisturbed": nullcontext}),
             (preflight, {"check": lambda *_: []}),
-            (html_report, {"write": lambda *_: []}),
+            (report, {"write": lambda *_: []}),
             (environment, {"versions": lambda *_: {}}),
             (guard.probe, {"locate": lambda host, _: host, "handshake": self._knock}),
-            (dns_gate, {"_query": self.account.zone.query, "ThreadPoolExecutor": pool, "INTERVAL": 0.5,
+            (gate, {"_query": self.account.zone.query, "ThreadPoolExecutor": pool, "INTERVAL": 0.5,
                         "wait_futures": partial(wait, scheduler)}),
-            (fleet, {"ThreadPoolExecutor": pool, "BATCH_SIZE": 2,
+            (sources, {"ThreadPoolExecutor": pool, "BATCH_SIZE": 2,
                      "TokenBucket": partial(TokenBucket, clock=clock.monotonic),
-                     "queue": SimpleNamespace(Queue=partial(Queue, scheduler), Full=fleet.queue.Full),
+                     "queue": SimpleNamespace(Queue=partial(Queue, scheduler), Full=sources.queue.Full),
                      "threading": SimpleNamespace(Event=partial(Event, scheduler))}),
             (survey, {"ThreadPoolExecutor": pool}),
             (evacuation, {"TICK": 0.5}),
@@ -298,7 +289,7 @@ class World:
             (lock, {"time": clock}),
             (journal, {"time": clock, "datetime": SimpleNamespace(now=self._now)}),
             (journal.Journal, {"_append": appending}),
-            (report, {"time": clock, "datetime": SimpleNamespace(now=self._now),
+            (summary, {"time": clock, "datetime": SimpleNamespace(now=self._now),
                       "secrets": SimpleNamespace(token_hex=lambda _: f"{next(self._named):04x}")}),
         ]  # fmt: skip
         for place, values in places:

@@ -10,8 +10,8 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
-from ansible.module_utils.region_switch import dns_gate
-from ansible.module_utils.region_switch.dns_server import Server
+from ansible.module_utils.region_switch.dns import gate
+from ansible.module_utils.region_switch.model.dns_server import Server
 
 from .scheduler import Scheduler
 
@@ -78,11 +78,11 @@ class Zone:
             known = self._remembered[name] = (target, ttl, now + max(float(ttl), self.keeps))
         return known[0], max(0, int(known[2] - now))
 
-    def query(self, server: Server, name: str, rdtype: str) -> dns.message.Message | dns_gate.Answer:
-        """What the engine hears from a server; in place of `dns_gate._query`."""
+    def query(self, server: Server, name: str, rdtype: str) -> dns.message.Message | gate.Answer:
+        """What the engine hears from a server; in place of `gate._query`."""
         if server.address in self.mute:
-            self._scheduler.sleep(dns_gate.QUERY_TIMEOUT)
-            return dns_gate.Answer("(Timeout)", came=False)
+            self._scheduler.sleep(gate.QUERY_TIMEOUT)
+            return gate.Answer("(Timeout)", came=False)
         self._scheduler.sleep(0.01)
         reply = dns.message.make_response(dns.message.make_query(name, rdtype))
         if rdtype == "CNAME":

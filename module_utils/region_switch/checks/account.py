@@ -1,0 +1,121 @@
+"""Whether the account is the one that the inventory describes, asked before anything is written. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+
+import botocore.session
+
+from ..aws.clients import Aws, AwsClient, describe_data_endpoint
+from ..dns import hosted_zone, route53
+from ..dns.hosted_zone import Zone
+from ..model.errors import AwsError, RefusedError
+from ..model.names import plain
+
+
+def check(
+    aws: Aws,
+    asked: Sequence[str],
+    zone: str,
+    wanted: Mapping[str, str],
+    ttl: int,
+    resolvers: Sequence[str] | None = None,
+    waived: Collection[str] = (),
+) -> list[str]:
+    """Return the regions that answer, when setting up would find zone, regions and records as it needs them.
+
+    A region that is there and does not answer is no fault of the inventory: setting it up fails by itself.
+
+    Args:
+        aws: clients of every region of the inventory.
+        asked: the regions that are to be set up.
+        zone: ID of the hosted zone.
+        wanted: `{endpoint: region}`, where endpoints without a record are to be pointed.
+        ttl: of the records, in seconds.
+        resolvers: who is asked which name servers the zone has, none for the system's; None: nobody.
+        waived: names of checks; `hosted_zone` takes a zone that resolvers do not ask.
+
+    Raises:
+        RefusedError: zone, region or record are not as expected.
+        AwsError: AWS refuses to be read.
+    """
+    with ThreadPoolExecutor(max_workers=len(asked) + 1) as pool:
+        asking = {region: pool.submit(_host, aws.probing[region], region) for region in asked}
+        found = _zone(aws.route53, zone, wanted)
+        check_endpoints(found, wanted)
+        hosted_zone.refuse_unasked(found, resolvers, waived)
+        hosts = {region: host for region, answer in asking.items() if (host := answer.result())}
+    records = route53.read_records(aws.route53, zone, wanted)
+    if set(hosts) >= set(aws.regions):
+        targets = {name: hosts[region] for name, region in wanted.items()}
+        route53.setup_changes(records, targets, hosts.values(), ttl)
+    return list(hosts)
+
+
+def check_endpoints(zone: Zone, endpoints: Iterable[str]) -> None:
+    """Return where each endpoint can be a CNAME in the zone. No I/O.
+
+    Raises:
+        RefusedError: an endpoint that is outside of it or is its apex, where no CNAME may be
+            (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-choosing-alias-non-alias.html).
+        SwitchError: AWS did not say the zone's name.
+    """
+    if not zone.name:
+        raise route53.unreadable("GetHostedZone", {}, "a hosted zone with its name")
+    for endpoint in endpoints:
+        if plain(endpoint) == zone.name:
+            raise RefusedError(
+                f"endpoint {endpoint}: found the apex of the hosted zone {zone.id}, where no CNAME may be, expected a "
+                f"name such as mqtt.{zone.name}: correct iot_endpoints"
+            )
+        if not plain(endpoint).endswith(f".{zone.name}"):
+            raise RefusedError(
+                f"endpoint {endpoint}: found the hosted zone {zone.id} of {zone.name}, expected one that the endpoint "
+                "is in: correct hosted_zone_id or iot_endpoints"
+            )
+
+
+def _zone(client: AwsClient, zone: str, endpoints: Iterable[str]) -> Zone:
+    try:
+        return hosted_zone.read(client, zone, endpoints)
+    except AwsError as error:
+        if error.not_found:
+            raise RefusedError(
+                f"hosted_zone_id: found no hosted zone {zone} in this account, expected that of the endpoints: correct "
+                "it in the inventory, or use other credentials"
+            ) from error
+        raise
+
+
+def _host(iot: AwsClient, region: str) -> str | None:
+    """The region's endpoint, None where it does not answer for now."""
+    try:
+        return describe_data_endpoint(iot)
+    except AwsError as error:
+        if error.denied:
+            # Of keys that are unknown, the region may be at fault, and so the inventory that names it.
+            advice = error.advice if error.credentials else f"{error.advice}, or correct the group 'regions'"
+            raise RefusedError(
+                f"region {region}: found {error.code} ({error.text}), expected an answer to DescribeEndpoint: {advice}"
+            ) from error
+        known = _known_regions()
+        if error.temporary and region in known:
+            return None
+        if region in known:
+            raise
+        alike = " or ".join(sorted(get_close_matches(region, known, n=2)))
+        raise RefusedError(
+            f"region {region}: found none that AWS IoT is known to be in and no answer from it, expected one such as "
+            f"{alike or 'us-east-1'}: correct the hosts of the group 'regions'"
+        ) from error
+
+
+def _known_regions() -> list[str]:
+    session = botocore.session.get_session()
+    return [
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("iot", partition_name=partition)
+    ]

@@ -1,0 +1,132 @@
+"""Whether every region could take every endpoint that some mode gives it, looked at without a move in mind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from ..aws.clients import Aws, AwsClient, describe_data_endpoint
+from ..dns import gate, hosted_zone, route53
+from ..dns.route53 import NoCnameError
+from ..model.cname import Record
+from ..model.errors import AwsError, RefusedError
+from ..model.findings import Finding, unanswered
+from ..model.modes import Modes
+from ..model.names import region_of
+from . import preflight
+from .preflight import Question, Settings
+
+
+@dataclass
+class _Seen:
+    """What could be read, and findings about the rest."""
+
+    hosts: dict[str, str] = field(default_factory=dict)
+    dead: set[str] = field(default_factory=set)
+    clients: dict[str, int] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def assess(aws: Aws, settings: Settings, modes: Modes, name_servers: Sequence[str]) -> list[Finding]:
+    """Return what speaks against any mode of the table: preflight's findings and those about records and DNS servers.
+
+    Args:
+        name_servers: those to ask instead of the hosted zone's own; none: the zone's.
+    """
+    endpoints = sorted({endpoint for targets in modes.values() for endpoint in targets})
+    seen = _Seen()
+    with ThreadPoolExecutor(max_workers=len(aws.regions) + len(endpoints)) as pool:
+        regions = [(region, pool.submit(_ask_region, aws, region, settings.index)) for region in aws.regions]
+        reading = [pool.submit(_read_record, aws.route53, settings.hosted_zone_id, name) for name in endpoints]
+        for region, asked in regions:
+            _note_region(seen, region, asked.result())
+        for found in (each.result() for each in reading):
+            if isinstance(found, Record):
+                seen.records[found.name] = found
+            else:
+                seen.findings.append(found)
+    pairs = sorted({pair for targets in modes.values() for pair in targets.items()})
+    everyone = sum(seen.clients.values())
+    question = Question(
+        pairs=pairs,
+        hosts=seen.hosts,
+        sources=_sources(seen),
+        dead=seen.dead,
+        records=seen.records,
+        clients={region: everyone - present for region, present in seen.clients.items()},
+    )
+    return [
+        *seen.findings,
+        *preflight.check(aws, settings, question),
+        *_dns_findings(aws, settings, seen, endpoints, name_servers),
+    ]
+
+
+@dataclass(frozen=True)
+class _Region:
+    host: str
+    clients: int
+
+
+def _ask_region(aws: Aws, region: str, index: bool) -> _Region | AwsError:
+    try:
+        host = describe_data_endpoint(aws.probing[region])
+    except AwsError as error:
+        return error
+    try:
+        return _Region(host, preflight.connected(aws.iot[region]) if index else 0)
+    except AwsError:
+        # Without an index the quota of connections cannot be judged; a move would say what is wrong with it.
+        return _Region(host, 0)
+
+
+def _note_region(seen: _Seen, region: str, answer: _Region | AwsError) -> None:
+    if isinstance(answer, _Region):
+        seen.hosts[region] = answer.host
+        seen.clients[region] = answer.clients
+        return
+    seen.dead.add(region)
+    if not answer.temporary:
+        seen.findings.append(unanswered("region_api", region, answer))
+
+
+def _read_record(client: AwsClient, zone: str, name: str) -> Record | Finding:
+    try:
+        record = route53.read_records(client, zone, [name])[name]
+    except AwsError as error:
+        return unanswered("record", "", error)
+    except NoCnameError as error:
+        return Finding("record", True, "", name, error.what, "one simple CNAME", error.advice)
+    return record or Finding("record", True, "", name, "none", "a CNAME to a region's endpoint", "run setup.yml")
+
+
+def _sources(seen: _Seen) -> dict[str, str]:
+    """The region of each record; notes those that are of none."""
+    regions = {host: region for region, host in seen.hosts.items()}
+    sources: dict[str, str] = {}
+    for name, record in seen.records.items():
+        region = regions.get(record.value) or region_of(record.value)
+        if region in seen.hosts or region in seen.dead:
+            sources[name] = str(region)
+        else:
+            expected = f"the endpoint of a region of the inventory ({', '.join(seen.hosts.values()) or 'none answers'})"
+            advice = "add its region to the inventory, or correct the record"
+            seen.findings.append(Finding("record", True, "", name, record.value, expected, advice))
+    return sources
+
+
+def _dns_findings(
+    aws: Aws, settings: Settings, seen: _Seen, endpoints: Sequence[str], name_servers: Sequence[str]
+) -> list[Finding]:
+    current: Mapping[str, str] = {name: record.value for name, record in seen.records.items()}
+    try:
+        zone = hosted_zone.read(aws.route53, settings.hosted_zone_id, endpoints)
+        servers = gate.servers(name_servers or zone.name_servers, settings.resolvers)
+        found = [*hosted_zone.check(zone, servers, bool(name_servers)), *hosted_zone.guardrails(zone)]
+        return [*found, *gate.check(servers, current)]
+    except AwsError as error:
+        return [unanswered("dns_server", "", error)]
+    except RefusedError as error:
+        return [Finding("dns_server", True, "", "", str(error), "one that can be asked", "correct it")]

@@ -1,0 +1,1 @@
+"""The endpoints' records, and the servers that answer them."""

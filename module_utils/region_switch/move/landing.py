@@ -1,0 +1,148 @@
+"""Proof per client: connected in the region it belongs to, and gone from the one it left."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from ..aws.answers import OK
+from ..aws.clients import AwsClient
+from ..aws.pace import TokenBucket
+from ..aws.refusals import Refusals
+from ..fleet.roster import ANOTHER_CONNECTION, Passenger
+from ..model.connection_state import since
+from ..model.errors import UNREADABLE, AwsError, one_line
+from .runtime import MACHINE, Runtime
+
+# https://docs.aws.amazon.com/general/latest/gr/iot-core.html: GetConnection per client ID, 1 per second.
+CLIENT_INTERVAL = 1.1
+# A fleet that takes its time is looked at less often, so that the quota lasts for those who arrive.
+LONGEST_INTERVAL = 8.0
+BACKOFF = 1.4
+# Of the quota of GetConnection: others look at connections, too.
+HEADROOM = 0.95
+# Looking earlier than clients usually come back would cost them a whole CLIENT_INTERVAL.
+FIRST_LOOK = 0.3
+# The AWS IoT SDK keeps a resolved address this long whatever the record's TTL: a client that went back
+# and is disconnected earlier would go back again.
+RESOLVER_CACHE = 30.0
+# A connection that outlives its deletion for so long is told again.
+TELL_AGAIN = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What GetConnection says of a client; None where AWS did not say.
+
+    Attributes:
+        target_since, source_since: since when it is connected in the region it belongs to and in the one it left
+            (epoch seconds by AWS's clock), NOT_CONNECTED where it is not.
+        skipped: the old region cannot be asked: its API is down.
+    """
+
+    target_since: float | None
+    source_since: float | None
+    skipped: bool = False
+
+    @property
+    def in_target(self) -> bool | None:
+        return None if self.target_since is None else self.target_since >= 0
+
+    @property
+    def in_source(self) -> bool | None:
+        return None if self.source_since is None else self.source_since >= 0
+
+    @property
+    def landed(self) -> bool:
+        return self.in_target is True and (self.skipped or self.in_source is False)
+
+
+def went_back(seen: Sighting, passenger: Passenger) -> bool:
+    """Whether the connection in the old region is a later one than that which the client was told to leave.
+
+    Both times are that region's own: what this machine's clock says does not count. Where nobody knows when the
+    connection began that was to end, the one that is there is taken for it.
+    """
+    if seen.source_since is None or seen.source_since < 0 or not passenger.kicks:
+        return False
+    known = passenger.connected_since
+    return known > 0 and seen.source_since >= known + ANOTHER_CONNECTION
+
+
+def next_look(looks: int) -> float:
+    """Seconds until a client is looked for again that has been looked for so often."""
+    return min(LONGEST_INTERVAL, CLIENT_INTERVAL * BACKOFF ** max(0, looks - 1))
+
+
+def tell_again_at(seen: Sighting, passenger: Passenger, ttl: float, now: float) -> float | None:
+    """When a client that is in the old region is to be told again (monotonic seconds), None when it is not.
+
+    One that went back has to wait until no resolver can give it the old address any more.
+
+    Args:
+        now: monotonic seconds at which it was seen.
+    """
+    if seen.source_since is None or seen.source_since < 0:
+        return None
+    if went_back(seen, passenger):
+        return now + max(ttl, RESOLVER_CACHE)
+    return passenger.told_at + TELL_AGAIN
+
+
+@dataclass
+class Looker:
+    """Asks GetConnection in both regions; may be used by many threads at once.
+
+    Args:
+        data: `iot-data` clients by region, without retries of their own.
+        rates: GetConnection requests per second, by region.
+        dead: regions whose API does not answer, which are not asked.
+
+    Attributes:
+        trouble: why AWS did not say where a client is, the last time that it did not.
+    """
+
+    data: Mapping[str, AwsClient]
+    rates: Mapping[str, float]
+    dead: Collection[str] = ()
+    runtime: Runtime = MACHINE
+    trouble: AwsError | None = None
+    _buckets: dict[str, TokenBucket] = field(default_factory=dict)
+    _refusals: dict[str, Refusals] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._buckets = {
+            region: TokenBucket(rate * HEADROOM, self.runtime.monotonic, self.runtime.sleep)
+            for region, rate in self.rates.items()
+        }
+        self._refusals = {region: Refusals(self.runtime.monotonic) for region in self.rates}
+
+    def look(self, passenger: Passenger) -> Sighting:
+        """Look for a client in the region it belongs to and in the one it left.
+
+        Raises:
+            AwsError: a refusal, such as a missing permission; a single 403 is none.
+        """
+        target = self._since(passenger.target, passenger.client_id)
+        if passenger.region in self.dead:
+            return Sighting(target, None, skipped=True)
+        return Sighting(target, self._since(passenger.region, passenger.client_id))
+
+    def _since(self, region: str, client_id: str) -> float | None:
+        bucket = self._buckets[region]
+        bucket.acquire()
+        try:
+            answer = self.data[region].find("GetConnection", clientId=client_id)
+        except AwsError as error:
+            if self._refusals[region].persist(error) or not (error.temporary or error.forbidden):
+                raise
+            if error.throttled:
+                bucket.slow_down()
+            self.trouble = error
+            return None
+        bucket.recover()
+        self._refusals[region].fulfilled()
+        found = since(answer)
+        if found is None:
+            self.trouble = AwsError("GetConnection", region, UNREADABLE, OK, one_line(answer))
+        return found

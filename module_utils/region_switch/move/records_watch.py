@@ -1,0 +1,74 @@
+"""Looking at one's own records while a move waits for DNS: who else changes them is to blame, and no name server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import cycle
+
+from ..aws.clients import Aws
+from ..dns import route53
+from ..dns.route53 import Differing, NoCnameError
+from ..model.errors import RecordsChangedError
+from ..model.names import plain
+from .runtime import MACHINE, Runtime
+
+# Route 53 takes five requests a second from an account, whoever sends them, and GetChange has two of them
+# (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html#limits-api-requests).
+PAUSE = 2.0
+
+
+def _changed(found: str) -> str:
+    return (
+        f"records changed by someone else while this run waited for DNS: found {found}; nothing was overwritten and "
+        "nobody was disconnected since: find out who moves them and which mode is meant; to run this one again would "
+        "undo it"
+    )
+
+
+class RecordsWatch:
+    """Reads one record after the other, seldom.
+
+    Args:
+        expected: `{name: host name}`, what this run has switched them to, or found.
+    """
+
+    def __init__(self, aws: Aws, zone: str, expected: Mapping[str, str], runtime: Runtime = MACHINE) -> None:
+        self._aws = aws
+        self._zone = zone
+        self._expected = {name: plain(value) for name, value in expected.items()}
+        self._names = cycle(self._expected)
+        self._runtime = runtime
+        self._due = runtime.monotonic() + PAUSE
+
+    def look(self) -> None:
+        """Read one record where it is time for that.
+
+        Raises:
+            RecordsChangedError: it is not what it should be; names all that are not.
+            AwsError: Route 53 refuses to be read.
+        """
+        if self._runtime.monotonic() < self._due:
+            return
+        self._due = self._runtime.monotonic() + PAUSE
+        name = next(self._names, None)
+        if name is not None and self._differing([name]):
+            self.look_at_all()
+
+    def look_at_all(self) -> None:
+        """Read every record.
+
+        Raises:
+            RecordsChangedError, AwsError: as `look`.
+        """
+        if not (differing := self._differing(self._expected)):
+            return
+        shown = ", ".join(f"{name} = {value}" for name, value in differing.wrong.items())
+        targets = ", ".join(sorted({self._expected[name] for name in differing.wrong}))
+        raise RecordsChangedError(_changed(f"{shown}, expected {targets}"), differing.found)
+
+    def _differing(self, names: Iterable[str]) -> Differing | None:
+        expected = {name: self._expected[name] for name in names}
+        try:
+            return route53.differing(self._aws.route53, self._zone, expected)
+        except NoCnameError as error:
+            raise RecordsChangedError(_changed(str(error).partition(": replace")[0])) from error

@@ -1,0 +1,156 @@
+"""Going back from a move that does not land: records by compare-and-swap, and the clients that had left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..aws.clients import Aws
+from ..dns import route53
+from ..dns.gate import Gate
+from ..fleet.roster import Roster
+from ..model.errors import NotConvergedError, RecordsChangedError, SwitchError
+from ..model.options import Options
+from ..record.journal import Journal
+from . import survey
+from .evacuation import Evacuation, Limits, usual_in_flight
+from .guard import TableGuard
+from .interrupt import Interrupted
+from .landing import RESOLVER_CACHE, TELL_AGAIN, Looker
+from .runtime import MACHINE, Runtime
+from .survey import Plan
+from .sweep import Sweeper
+
+ROSTER = "restored.sqlite"
+
+
+@dataclass(frozen=True)
+class Returned:
+    """The clients of a move that was taken back: how many had been told to leave, and were seen back since."""
+
+    told: int
+    back: int
+
+
+def restore(
+    aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path,
+    runtime: Runtime = MACHINE, restored: Callable[[], None] = lambda: None,
+) -> Returned:  # fmt: skip
+    """Put the records back that this run has switched, and see the clients return. Notes in the roster who did.
+
+    Args:
+        restored: called when the records are as they were.
+
+    Raises:
+        RecordsChangedError: somebody else has changed them since; nothing was overwritten.
+        AwsError: Route 53 refuses.
+    """
+    before = {move.endpoint: plan.records[move.endpoint] for move in plan.needed}
+    names = [move.endpoint for move in plan.moves]
+    found = route53.read_patiently(aws.route53, options.hosted_zone_id, names, runtime.sleep)
+    changes: list[dict[str, Any]] = []
+    expected: dict[str, str] = {}
+    carried = {record.name for record in plan.carried}
+    # With those that stayed: somebody else may have moved one of them, and what is written is the whole table.
+    for move in plan.moves:
+        record = found[move.endpoint]
+        if record is None or record.value != plan.targets[move.target]:
+            raise RecordsChangedError(
+                f"record {move.endpoint}: found {record.value if record else 'none'}, expected "
+                f"{plan.targets[move.target]} as this run left it: somebody else changes it, nothing was restored",
+                {name: each.value if each else None for name, each in found.items()},
+            )
+        wanted = before.get(move.endpoint, record)
+        if move.endpoint in before or record.name in carried:
+            changes += route53.replace(record, wanted.raw)
+            expected[move.endpoint] = wanted.value
+    values = {name: record.value for name, record in before.items()}
+    journal.write("restore", records=values)
+    change_id = route53.submit(
+        aws.route53_writer, options.hosted_zone_id, changes, found, expected, "Restore after a move that did not land",
+        runtime.sleep,
+    )  # fmt: skip
+    restored()
+    journal.write("restored", change_id=change_id)
+    if change_id:
+        route53.wait_insync(aws.route53, change_id, options.dns_timeout, runtime.monotonic, runtime.sleep)
+    _wait_for_dns(options, plan, values, runtime)
+    return _bring_back(aws, options, journal, plan, roster, directory, runtime)
+
+
+def _wait_for_dns(options: Options, plan: Plan, expected: dict[str, str], runtime: Runtime) -> None:
+    """Wait for DNS, but not at any price: devices need an answer now."""
+    gate = Gate(
+        options.dns_consecutive, options.dns_timeout, "proceed",
+        ask=runtime.ask, clock=runtime.monotonic, sleep=runtime.sleep,
+    )  # fmt: skip
+    try:
+        gate.wait(plan.servers, expected)
+    except NotConvergedError:
+        return
+
+
+def _bring_back(
+    aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path, runtime: Runtime
+) -> Returned:
+    """Tell those who had landed to come back, and look for everyone who was told to leave."""
+    # What made the move fail may have silenced an API since: whom nobody can tell comes by itself.
+    silent = survey.silent_regions(aws) | plan.gone
+    homes = {move.endpoint: move.source for move in plan.needed}
+    with Roster(directory / ROSTER) as back:
+        for passenger, landed in roster.reverse():
+            # Whose record did not move is where it belongs, as before.
+            if (home := homes.get(passenger.endpoint)) is not None:
+                back.add_returning(passenger, home, landed and passenger.target not in silent)
+        back.commit()
+        _evacuate(_evacuation(aws, options, journal, plan, back, silent, runtime), back)
+        for passenger in back.landed():
+            roster.returned(passenger)
+        for passenger, in_home, in_left in back.away():
+            roster.still_away(passenger, in_home, in_left)
+        roster.commit()
+        found = Returned(back.count(), back.count("state = 'landed'"))
+    journal.write("returned", told=found.told, back=found.back)
+    return found
+
+
+def _evacuate(evacuation: Evacuation, back: Roster) -> None:
+    """Tell and look; what goes wrong with that does not end the way back, unless it is told to stop.
+
+    Raises:
+        Interrupted: it was.
+    """
+    try:
+        evacuation.run([back.waiting()])
+        evacuation.watch()
+    except Interrupted:
+        raise
+    except SwitchError:
+        # A region that failed may not answer its API either: who came back is still looked for.
+        back.tell_nobody()
+        try:
+            evacuation.watch()
+        except Interrupted:
+            raise
+        except SwitchError:
+            return
+
+
+def _evacuation(
+    aws: Aws, options: Options, journal: Journal, plan: Plan, back: Roster, silent: Collection[str], runtime: Runtime
+) -> Evacuation:
+    pace = survey.pace(plan.quotas, options)
+    rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
+    in_flight = usual_in_flight(pace.leaving)
+    ttl = float(options.ttl)
+    # One that goes to the region which failed once more is told again when no resolver knows that region any more.
+    timeout = max(options.landing_timeout, max(ttl, RESOLVER_CACHE) + TELL_AGAIN)
+    sweeper = Sweeper(
+        aws.data, pace.leaving, pace.arriving, options.clean_session, options.prevent_will_message, runtime
+    )
+    looker = Looker(aws.data, rates, silent, runtime)
+    # Whoever is where somebody else's records lead by now is left there.
+    guard = TableGuard(aws, options.hosted_zone_id, replace(plan, desired=plan.sources), "on the way back")
+    return Evacuation(back, sweeper, looker, journal, Limits(100.0, in_flight, timeout, ttl), guard, runtime)

@@ -1,0 +1,323 @@
+"""Reading what is, before anything is changed: regions, records, clients, quotas. A region may be dead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..aws import quotas
+from ..aws.clients import Aws, AwsClient, describe_data_endpoint
+from ..aws.quotas import Quotas
+from ..dns import gate, hosted_zone, route53
+from ..dns.hosted_zone import Zone
+from ..fleet import sources
+from ..fleet.roster import Roster
+from ..fleet.sources import Client, Source
+from ..model.cname import Record
+from ..model.dns_server import Server
+from ..model.errors import ROUTE53, AwsError, RefusedError, SwitchError
+from ..model.evidence import Evidence
+from ..model.names import plain, region_of
+from ..model.options import Options
+from ..model.plan import Move, build_moves
+
+# Of the CONNECT and SUBSCRIBE quotas: devices that come back by themselves need some, too.
+ARRIVAL_HEADROOM = 0.9
+# Of the clients of a list that were not found.
+NAMES_SHOWN = 5
+NAME_IT = "name it in failover_source_gone"
+# What stands in the place of the answer of a region that is named there.
+GONE = SwitchError("named in failover_source_gone")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run found and what it will do; who has to move is in the roster.
+
+    Attributes:
+        desired: `{endpoint: region}`.
+        targets: `{region: host name of its iot:Data-ATS endpoint}`.
+        records: the endpoints' CNAMEs as read.
+        dead: `{region: why its API is taken for dead}`.
+        quotas: of the living regions.
+        unmapped: how many connections there are of clients that no endpoint claims.
+        servers: whose answers are waited for.
+        evidence: who could be looked for.
+        gone: those of the dead regions that the operator has named.
+        zone: the hosted zone that the records are in.
+    """
+
+    desired: dict[str, str]
+    targets: dict[str, str]
+    records: dict[str, Record]
+    moves: list[Move]
+    dead: dict[str, str]
+    quotas: dict[str, Quotas]
+    unmapped: int
+    servers: list[Server]
+    evidence: Evidence = field(default_factory=Evidence)
+    gone: frozenset[str] = frozenset()
+    zone: Zone | None = None
+
+    @property
+    def needed(self) -> list[Move]:
+        return [move for move in self.moves if move.needed]
+
+    @property
+    def staying(self) -> list[Record]:
+        return [self.records[move.endpoint] for move in self.moves if not move.needed]
+
+    @property
+    def carried(self) -> list[Record]:
+        """Those that stay, as many as there is room for in a batch beside those that move."""
+        return self.staying[: max(0, route53.MOST_REPLACED - len(self.needed))]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """`{endpoint: region}` of the records as read."""
+        return {move.endpoint: move.source for move in self.moves}
+
+    @property
+    def living(self) -> list[str]:
+        return [region for region in self.targets if region not in self.dead]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Clients per second, by the region that is left and by the one that takes them in."""
+
+    leaving: dict[str, float]
+    arriving: dict[str, float]
+
+    def seconds(self, routes: Mapping[tuple[str, str], int]) -> float:
+        """How long telling everyone takes at least.
+
+        Args:
+            routes: `{(region, target): clients}`.
+        """
+        out: dict[str, int] = {}
+        into: dict[str, int] = {}
+        for (region, target), count in routes.items():
+            out[region] = out.get(region, 0) + count
+            into[target] = into.get(target, 0) + count
+        busy = [count / self.leaving[region] for region, count in out.items()]
+        busy += [count / self.arriving[region] for region, count in into.items()]
+        return max(busy, default=0.0)
+
+
+def pace(found: Mapping[str, Quotas], options: Options) -> Pace:
+    """The pace that both regions' quotas allow, or less where the operator wants less."""
+    leaving = {region: options.delete_connection_rate or quota.delete_connection for region, quota in found.items()}
+    per_client = options.subscriptions_per_client
+    arriving = {
+        region: ARRIVAL_HEADROOM * min(quota.connect, quota.subscribe / per_client if per_client else quota.connect)
+        for region, quota in found.items()
+    }
+    return Pace(leaving, arriving)
+
+
+def source_of(options: Options) -> Source:
+    """Where the clients are looked for."""
+    unmapped = options.unmapped_clients
+    default = "" if unmapped in ("ignore", "refuse") else plain(unmapped)
+    # Who counts the clients of no endpoint has to see those of every endpoint.
+    endpoints = [] if unmapped == "refuse" else [plain(endpoint) for endpoint in options.endpoints]
+    return Source(
+        options.discovery,
+        options.endpoint_attribute,
+        options.client_ids,
+        options.client_ids_file,
+        default,
+        endpoints,
+    )
+
+
+def read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
+    """Read what is and compare it with what shall be; put the clients into the roster. Writes nothing at AWS.
+
+    A roster that has clients already is that of an interrupted run, which knows whom it has told to leave. Everybody is
+    found again: what a device's endpoint and region were hours ago is no reason to disconnect it.
+
+    Raises:
+        RefusedError: a move that would go wrong.
+        AwsError: AWS refuses to be read, or no region answers.
+    """
+    try:
+        return _read(aws, options, desired, roster)
+    except AwsError as error:
+        if may_leave(error, options, desired):
+            raise RefusedError(f"{error}; or, to leave {error.region} without asking it, {NAME_IT}") from error
+        raise
+
+
+def may_leave(error: AwsError, options: Options, desired: Mapping[str, str]) -> bool:
+    """Whether a refusal comes from a region that nothing moves to, so that it could be taken for gone."""
+    if error.throttled or error.temporary or error.operation in ROUTE53:
+        return False
+    return error.region in options.regions and error.region not in desired.values()
+
+
+def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
+    gone = frozenset(options.source_gone)
+    with ThreadPoolExecutor(max_workers=len(options.regions) + 2) as pool:
+        asking = {region: iot for region, iot in aws.probing.items() if region not in gone}
+        # Where those that devices are to go to refuse as well, it is no region's own trouble.
+        order = sorted(asking, key=lambda region: region not in desired.values())
+        asked = {region: pool.submit(describe_data_endpoint, asking[region]) for region in order}
+        # A run that goes on has switched its records.
+        read_records = route53.read_patiently if options.run_id else route53.read_records
+        reading = pool.submit(read_records, aws.route53, options.hosted_zone_id, list(desired))
+        locating = pool.submit(_dns_servers, aws, options, list(desired))
+        found = reading.result()
+        told = {region: _answer(answer.result) for region, answer in asked.items()} | dict.fromkeys(gone, GONE)
+        targets, dead = _endpoints({region: told[region] for region in options.regions}, found)
+        zone, servers = locating.result()
+        living = [region for region in options.regions if region not in dead]
+        limits = dict(zip(living, pool.map(lambda region: quotas.read(aws, region), living), strict=True))
+    moves = build_moves(desired, found, targets)
+    records = {name: record for name, record in found.items() if record}
+    unmapped = find_clients(aws, options, desired, limits, roster, late=bool(options.run_id))
+    roster.forget_unseen(living)
+    roster.only_look_for(dead)
+    evidence = _expect_clients(aws, options, desired, moves, dead, roster)
+    if options.discovery == "clients":
+        ids = (client_id for client_id, _ in source_of(options).listed())
+        listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
+        evidence = replace(evidence, listed=listed, absent=absent, names=names)
+    return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone, zone)
+
+
+def silent_regions(aws: Aws) -> set[str]:
+    """The regions whose API does not answer now."""
+
+    def silent(iot: AwsClient) -> bool:
+        try:
+            describe_data_endpoint(iot)
+        except AwsError as error:
+            return error.temporary and not error.throttled
+        return False
+
+    with ThreadPoolExecutor(max_workers=len(aws.probing)) as pool:
+        answers = pool.map(silent, aws.probing.values())
+        return {region for region, dead in zip(aws.probing, answers, strict=True) if dead}
+
+
+def find_clients(
+    aws: Aws, options: Options, desired: Mapping[str, str], limits: Mapping[str, Quotas], roster: Roster,
+    late: bool = False,
+) -> int:  # fmt: skip
+    """Put the connected clients of the regions of `limits` into the roster; return how many no endpoint claims.
+
+    Args:
+        late: whether the plan has been made without those that are found now.
+    """
+    unmapped = 0
+    for batch in sources.stream(aws, list(limits), source_of(options), limits):
+        unmapped += sum(client.endpoint not in desired for client in batch)
+        roster.add(batch, desired, late)
+    roster.commit()
+    return unmapped
+
+
+def _silent_sources(moves: Iterable[Move], dead: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """`{target: {endpoint: region that cannot be asked, where its clients may be}}`.
+
+    Of an endpoint whose record has moved nobody knows from where: its clients may be in any region that is dead.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for move in moves:
+        silent = move.source if move.needed else next(iter(dead), "")
+        if silent in dead and move.target not in dead:
+            found.setdefault(move.target, {})[move.endpoint] = silent
+    return found
+
+
+def _expect_clients(
+    aws: Aws, options: Options, desired: Mapping[str, str], moves: Iterable[Move], dead: Mapping[str, str],
+    roster: Roster,
+) -> Evidence:  # fmt: skip
+    """Put those into the roster whom nobody can ask for: the devices that may be in a dead region."""
+    known: dict[str, int] = {}
+    unclaimed = 0
+    for target, silent in _silent_sources(moves, dead).items():
+        known |= dict.fromkeys(silent, 0)
+        strangers = 0
+        for client_id, endpoint in sources.known(aws, target, source_of(options)):
+            strangers += endpoint not in desired
+            if endpoint in silent:
+                known[endpoint] += 1
+                roster.expect([Client(client_id, endpoint, silent[endpoint], 0.0)], desired)
+        unclaimed = max(unclaimed, strangers)
+    roster.commit()
+    return Evidence(known=known, unclaimed=unclaimed)
+
+
+def _dns_servers(aws: Aws, options: Options, endpoints: Iterable[str]) -> tuple[Zone, list[Server]]:
+    """The zone and the servers to ask. Found out before anything is switched: one that is not found stops the move."""
+    zone = hosted_zone.read(aws.route53, options.hosted_zone_id, endpoints)
+    return zone, gate.servers(options.name_servers or zone.name_servers, options.resolvers)
+
+
+def _answer(result: Callable[[], str]) -> str | AwsError:
+    """A region's host name, or why it is taken for dead.
+
+    Raises:
+        AwsError: the region answers, with a refusal.
+    """
+    try:
+        return result()
+    except AwsError as error:
+        if error.throttled or not error.temporary:
+            raise
+        return error
+
+
+def _endpoints(
+    answers: Mapping[str, str | SwitchError], records: Mapping[str, Record | None]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return `{region: host name}` and `{dead region: reason}`; a dead region's host name is in the records or nowhere.
+
+    Raises:
+        AwsError: no region answers.
+    """
+    dead = {region: answer for region, answer in answers.items() if isinstance(answer, SwitchError)}
+    if len(dead) == len(answers):
+        raise next(iter(dead.values()))
+    hosts = {region: answer for region, answer in answers.items() if isinstance(answer, str)}
+    for record in records.values():
+        if record and (region := region_of(record.value)) in dead:
+            hosts[region] = record.value
+    order = [region for region in answers if region in hosts]
+    return {region: hosts[region] for region in order}, {region: str(error) for region, error in dead.items()}
+
+
+def refuse_dead_targets(plan: Plan, routes: Iterable[tuple[str, str]]) -> None:
+    """Refuse a move into a region whose API does not answer: nothing could be proven there.
+
+    Args:
+        routes: (region, target) of the clients that have to go.
+
+    Raises:
+        RefusedError: names the region.
+    """
+    targets = {move.target for move in plan.needed} | {target for _, target in routes}
+    for region in sorted(targets & plan.dead.keys()):
+        raise RefusedError(
+            f"region {region}: found no answer of its API ({plan.dead[region]}), expected one before anything moves "
+            f"there: {'take it out of that list' if region in plan.gone else 'choose another mode, or wait'}"
+        )
+
+
+def basis(plan: Plan, options: Options, mode: str) -> dict[str, Any]:
+    """Everything that a plan was computed from, but for the clients."""
+    left_out = {"approve", "reports_directory", "ledger", "mode", "modes", "pause_after_dns", "run_id", "operator"}
+    return {
+        "mode": mode,
+        "desired": plan.desired,
+        "targets": plan.targets,
+        "records": {name: dict(record.raw) for name, record in plan.records.items()},
+        "dead": sorted(plan.dead),
+        "options": {key: value for key, value in vars(options).items() if key not in left_out},
+    }

@@ -1,0 +1,286 @@
+"""What earlier runs did, read from the journals that they left. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..model.errors import RefusedError, SwitchError
+from . import folder
+from .folder import UntrustedError
+from .journal import VERSION, lines
+
+JOURNAL = "journal.jsonl"
+# Steps that come once per client or per second: told by their bytes, since a journal may have a million of them.
+_MANY = re.compile(rb'\{"at": "[^"]{1,40}", "step": "(?:delete_connection|landed|progress|dns_waiting)"')
+
+Entry = dict[str, Any]
+
+
+class JournalError(SwitchError):
+    """A journal that no run of this user wrote so: damaged, of a newer version, or one that others may write to."""
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """A run that has begun.
+
+    Attributes:
+        start: the first entry of its journal, empty where that cannot be read.
+        began: epoch seconds; where its journal does not say it, by its folder's name, or its folder's time.
+        damage: why it cannot be read, None where it can.
+    """
+
+    folder: Path
+    start: Entry
+    began: float
+    damage: JournalError | None = None
+
+    @property
+    def number(self) -> int:
+        """Runs of a folder are numbered, whatever the clock said when they began; 0 of a release that did not."""
+        found = self.start.get("number")
+        return found if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+def read_journal(path: Path) -> list[Entry]:
+    """Return the entries of a journal, `{"at", "step", …}` each; one that was cut off in the middle is passed over.
+
+    Raises:
+        JournalError: a line that is no entry, a journal of a newer version, or a file that cannot be read.
+    """
+    return list(_entries(path, everything=True))
+
+
+def _entries(path: Path, everything: bool) -> Iterator[Entry]:
+    try:
+        for number, line in enumerate(lines(path), 1):
+            # Without its end, the line was being written when the run was killed.
+            if line.endswith(b"\n") and (everything or not _MANY.match(line)):
+                yield _entry(line, f"journal {path} line {number}")
+    except UntrustedError as error:
+        raise JournalError(f"journal {error}") from error
+    except OSError as error:
+        raise JournalError(
+            f"journal {path}: found {error.strerror}, expected a readable file: mend that, then run again"
+        ) from error
+
+
+def _entry(line: bytes, where: str) -> Entry:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in ("at", "step")):
+        raise _damaged(where, "no entry")
+    version = found.get("version", VERSION)
+    if found["step"] == "start" and version != VERSION:
+        raise JournalError(
+            f"{where}: found version {json.dumps(version)[:40]}, expected {VERSION}: use the release that wrote it, or "
+            "choose a mode with failover.yml"
+        )
+    return found
+
+
+def _damaged(where: str, found: str) -> JournalError:
+    return JournalError(
+        f"{where}: found {found}, expected an entry as a run writes it: move the run's folder away, or choose a mode "
+        "with failover.yml"
+    )
+
+
+def _texts(entry: Entry, key: str, where: str) -> dict[str, str]:
+    """A mapping of names to names in an entry."""
+    found = entry.get(key)
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise _damaged(where, f"no {key} in the step {entry['step'][:40]}")
+    return found
+
+
+def _earlier(run: Path) -> _Earlier | None:
+    """A run's beginning, None where it had not begun when it was killed."""
+    journal = run / JOURNAL
+    try:
+        folder.check_run(run)
+        start = next(islice(_entries(journal, everything=True), 1), None)
+        return _Earlier(run, start, _began(start, f"journal {journal} line 1")) if start else None
+    except UntrustedError as error:
+        return _Earlier(run, {}, _began_at_most(run), JournalError(str(error)))
+    except JournalError as error:
+        return _Earlier(run, {}, _began_at_most(run), error)
+
+
+def _began(start: Entry, where: str) -> float:
+    if start["step"] != "start":
+        raise _damaged(where, f"the step {start['step'][:40]}")
+    try:
+        return datetime.fromisoformat(start["at"]).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise _damaged(where, "no time") from error
+
+
+def _began_at_most(run: Path) -> float:
+    """When a run began whose journal does not say it: not later than this."""
+    try:
+        # A second that has not ended: the name leaves out the milliseconds.
+        return datetime.strptime(run.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() + 1
+    except ValueError:
+        return run.lstat().st_mtime
+
+
+def _has_journal(run: Path) -> bool:
+    try:
+        (run / JOURNAL).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        # Nobody can tell: that is said when it is read.
+        return True
+    return True
+
+
+def _newest_first(root: Path) -> list[_Earlier]:
+    """The runs of this user, and of root, that have begun. What others put there is passed over: see folder.foreign.
+
+    Their numbers say which is newer. One whose journal cannot be read counts as newer than all that had begun by then.
+    """
+    found = [run for path in folder.ours(root) if _has_journal(path) and (run := _earlier(path))]
+
+    def age(run: _Earlier) -> tuple[int, float, bool, str]:
+        number = run.number
+        if run.damage is not None:
+            number = max((each.number for each in found if not each.damage and each.began <= run.began), default=0)
+        return number, run.began, run.damage is not None, run.folder.name
+
+    return sorted(found, key=age, reverse=True)
+
+
+def next_number(root: Path) -> int:
+    """The number of a run that begins now; whoever asks holds the lock."""
+    return max((run.number for run in _newest_first(root)), default=0) + 1
+
+
+def interrupted(root: Path, desired: dict[str, str], since: float, until: float = math.inf) -> Path | None:
+    """The folder of the newest run, if it was on the way to the same state and was killed between its plan and its end.
+
+    One that was killed before has seen a part of the fleet at most, which guards and waves were not made for. None also
+    where the journal cannot be read: a run without a past only has more to find out.
+
+    Args:
+        root: the folder of all runs.
+        desired: `{endpoint: region}`.
+        since, until: epoch seconds; a run that began before is too old, one that began later did so by another clock.
+    """
+    newest = next(iter(_newest_first(root)), None)
+    if newest is None or not since <= newest.began <= until or newest.start.get("desired") != desired:
+        return None
+    try:
+        steps = {entry["step"] for entry in _entries(newest.folder / JOURNAL, everything=False)}
+    except JournalError:
+        return None
+    return newest.folder if "plan" in steps and "end" not in steps else None
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The newest run that switched records and was no rollback.
+
+    Attributes:
+        before, after: `{endpoint: region}` from before it, and as it leaves them.
+        notes: lines that name the older runs whose journals cannot be read, which are passed over.
+    """
+
+    run_id: str
+    before: dict[str, str]
+    after: dict[str, str]
+    notes: list[str]
+
+    def expect(self, found: dict[str, str]) -> None:
+        """Check that the records are those that the run left, or the same as before it.
+
+        Args:
+            found: `{endpoint: region}`.
+
+        Raises:
+            RefusedError: somebody else has moved them since, and going back would undo that.
+        """
+        if found in (self.before, self.after):
+            return
+        wrong = ", ".join(f"{name} in {region}" for name, region in found.items() if region != self.after.get(name))
+        left = ", ".join(f"{name} in {self.after.get(name)}" for name in found)
+        raise RefusedError(
+            f"rollback of {self.run_id}: found {wrong}, expected the records as that run left them ({left}): somebody "
+            "has moved them since, choose a mode with failover.yml"
+        )
+
+
+def previous_records(root: Path) -> Previous:
+    """Return the newest run that switched records and was no rollback, and the records from before it.
+
+    A run of which nobody can say whether it switched, because it was killed or AWS did not answer, counts: what was
+    before it is safe to go back to either way.
+
+    Raises:
+        RefusedError: there is no such run.
+        JournalError: the journal of a newer run than it is damaged or of a newer version: it may have switched records.
+    """
+    earlier = _newest_first(root)
+    for number, run in enumerate(earlier):
+        if run.damage is not None:
+            raise run.damage
+        if run.start.get("rollback") is True:
+            continue
+        records = _records_of(run.folder / JOURNAL)
+        if records is not None:
+            left_out = [each.damage for each in earlier[number + 1 :] if each.damage is not None]
+            notes = [f"passed over, it is of an older run: {error}" for error in left_out]
+            return Previous(run.folder.name, *records, notes)
+    raise RefusedError(
+        f"rollback: found no run in {root} that switched records, expected one to go back from: choose a mode with "
+        "failover.yml"
+    )
+
+
+def _records_of(journal: Path) -> tuple[dict[str, str], dict[str, str]] | None:
+    """`{endpoint: region}` before a run and as it wanted them, None where it switched nothing."""
+    last = {entry["step"]: entry for entry in _entries(journal, everything=False)}
+    if "switch" not in last or last.get("end", {}).get("outcome") == "refused":
+        return None
+    where = f"journal {journal}"
+    moves = last.get("plan", {}).get("plan")
+    if not isinstance(moves, dict) or not moves or not all(isinstance(move, dict) for move in moves.values()):
+        raise _damaged(where, "records switched without a plan")
+    entry: Entry = {
+        "step": "plan", **{key: {name: move.get(key) for name, move in moves.items()} for key in ("from", "to")}
+    }  # fmt: skip
+    return dict(_texts(entry, "from", where)), dict(_texts(entry, "to", where))
+
+
+def switched_records(journal: Path) -> tuple[dict[str, Any], float]:
+    """Return `{endpoint: raw record set before}` of a run that paused behind its switch, and their highest TTL.
+
+    Raises:
+        RefusedError: the run did not pause, or has gone on since.
+        JournalError: the journal is damaged or of a newer version.
+    """
+    entries = list(_entries(journal, everything=False))
+    switches = [entry for entry in entries if entry["step"] == "switch"]
+    if not switches or entries[-1]["step"] != "paused":
+        found = entries[-1]["step"][:40] if entries else "nothing"
+        raise RefusedError(
+            f"run {journal.parent.name}: found {found} as its last step, expected a run that paused behind its switch: "
+            "run the mode again"
+        )
+    before = switches[-1].get("before")
+    try:
+        ttl = max(float(raw["TTL"]) for raw in before.values())  # type: ignore[union-attr]
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _damaged(f"journal {journal}", "no records before the switch") from error
+    return dict(before or {}), ttl

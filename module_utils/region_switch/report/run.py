@@ -1,0 +1,520 @@
+"""What a run's folder tells: its summary, the steps of its journal, its clients, its messages. Reads only.
+
+A folder may be of a run that was killed: then there is no summary, and the journal may end within a line. Whatever
+cannot be read is said in `notes`, and the rest is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..fleet.roster import AT_HOME, NO_WAVE, VERDICT, count_clients, records_are
+from ..record.folder import MOST_BYTES
+from ..record.journal import MOST_OF_LINE, VERSION
+from ..record.summary import SUMMARY, Summary
+from .messages import MOST_ROWS, Messages
+
+# What comes once per client or by the clock is read from the roster, if at all.
+_MANY = re.compile(rb'\{"at": "([^"]{1,40})", "step": "(?:delete_connection|landed|progress)"')
+BUCKETS = 240
+MOST_MARKS = 14
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A step worth drawing, `at` in seconds since the run began."""
+
+    at: float
+    text: str
+    drawn: bool = True
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something that took a while; in seconds since the run began. `end` is None where it did not end."""
+
+    name: str
+    start: float
+    end: float | None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A client of the roster; times in seconds since the run began, None where that did not happen."""
+
+    client_id: str
+    endpoint: str
+    source: str
+    target: str
+    state: str
+    wave: int | None
+    told: float | None
+    landed: float | None
+    seconds: float | None
+    kicks: int
+    bounces: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The clients of a run.
+
+    Attributes:
+        total: rows of the roster; `rows` has MOST_ROWS of them at most, those that went wrong first.
+        told, landed: how many were told to leave or seen landed, per bucket of `width` seconds from the run's start on.
+    """
+
+    total: int = 0
+    rows: list[Row] = field(default_factory=list)
+    width: float = 1.0
+    told: dict[int, int] = field(default_factory=dict)
+    landed: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """A run as its page shows it.
+
+    Attributes:
+        summary: as in summary.json; of a run that was killed what its journal and its roster say.
+        ended: whether the run wrote its end.
+        error: the line that it ended with.
+        seconds: from its first entry to its latest: the clock may have been set back in between.
+        stale: the last that was said of servers which still answered the old target.
+        findings: what spoke against the move, each with `kind`: refused, waived or note.
+        skipped: `{region: why}`.
+        checked: whether the checks were made; restored: whether the records were put back.
+        notes: what could not be read, and what is missing.
+    """
+
+    summary: dict[str, Any]
+    ended: bool
+    error: str
+    began: float
+    seconds: float
+    events: list[Event]
+    phases: list[Span]
+    servers: list[Span]
+    waves: list[Span]
+    switch: Span | None
+    stale: list[dict[str, Any]]
+    findings: list[dict[str, Any]]
+    skipped: dict[str, str]
+    plan: Entry
+    start: Entry
+    checked: bool
+    restored: bool
+    clients: Clients
+    messages: Messages | None
+    notes: list[str]
+
+    @property
+    def did_something(self) -> bool:
+        """Whether there is anything to draw: a run that changed nothing is words."""
+        return bool(self.switch or self.waves)
+
+
+def numbered(run: Run) -> dict[int, int]:
+    """`{index of an event: number}` of those that are drawn; of very many the first and the last."""
+    indices = [index for index, event in enumerate(run.events) if event.drawn]
+    if len(indices) > MOST_MARKS:
+        indices = indices[: MOST_MARKS // 2] + indices[-MOST_MARKS // 2 :]
+    return {index: number for number, index in enumerate(indices, 1)}
+
+
+def colours(run: Run) -> dict[str, int]:
+    """`{region: number of its series}`: those that are left first, then those that are entered."""
+    moves = run.summary["plan"].values()
+    known = [move[key] for key in ("from", "to") for move in moves if move["from"] != move["to"]]
+    known += [move["to"] for move in moves]
+    timeline = run.messages.timeline if run.messages else []
+    known += sorted({region for _, counts in timeline for region in counts})
+    return {region: number for number, region in enumerate(dict.fromkeys(known))}
+
+
+def read(directory: Path) -> Run:
+    """Return what a run's folder tells.
+
+    Raises:
+        OSError: there is no journal that can be read.
+    """
+    notes: list[str] = []
+    entries = list(_entries(directory / "journal.jsonl", notes))
+    times = [moment(entry["at"]) for entry in entries]
+    began = times[0] if times else 0.0
+    steps = _Steps(entries, began)
+    messages = Messages.read(directory, notes)
+    clients, counts = _clients(directory / "clients.sqlite", began, steps.homes(), notes)
+    end = steps.last("end")
+    run = Run(
+        summary=_summary(directory, steps, counts, notes),
+        ended=bool(end),
+        error=str(end.get("error") or ""),
+        began=began,
+        seconds=round(max(times, default=0.0) - began, 3),
+        events=steps.events(),
+        phases=[],
+        servers=steps.servers(),
+        waves=steps.waves(),
+        switch=steps.switch(),
+        stale=steps.stale(),
+        findings=steps.findings(),
+        skipped={str(each.get("region")): str(each.get("reason", "")) for each in steps.all("skipped")},
+        plan=steps.last("plan"),
+        start=steps.first("start"),
+        checked=bool(steps.first("preflight")),
+        restored=bool(steps.first("restored")),
+        clients=clients,
+        messages=messages,
+        notes=notes,
+    )
+    run.phases = _phases(run.summary["phases"], steps)
+    return run
+
+
+def moment(text: str) -> float:
+    """Epoch seconds of an ISO 8601 time."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _entries(path: Path, notes: list[str]) -> Iterator[Entry]:
+    """The entries of a journal but for those of single clients; what is no entry is passed over and counted."""
+    damaged = cut = 0
+    many: re.Match[bytes] | None = None
+    with path.open("rb") as stream:
+        while line := stream.readline(MOST_OF_LINE):
+            if found := _MANY.match(line):
+                many = found
+                continue
+            if not line.endswith(b"\n"):
+                cut = 1
+            elif entry := _entry(line):
+                yield entry
+            else:
+                damaged += 1
+    if many and (entry := _entry(b'{"at": "%b", "step": "last"}' % many[1])):
+        # Of a run that was killed they are the last that it did.
+        yield entry
+    if cut:
+        notes.append("The journal's last line was cut off: the run was killed while it wrote it.")
+    if damaged:
+        notes.append(f"{damaged} lines of the journal are damaged and left out.")
+
+
+def _entry(line: bytes) -> Entry | None:
+    try:
+        found = json.loads(line)
+        moment(found["at"])
+    except (ValueError, RecursionError, TypeError, KeyError, OverflowError):
+        return None
+    return found if isinstance(found.get("step"), str) else None
+
+
+class _Steps:
+    """A journal's entries, asked for what they add up to."""
+
+    def __init__(self, entries: list[Entry], began: float) -> None:
+        self._entries = entries
+        self._began = began
+
+    def all(self, step: str) -> list[Entry]:
+        return [entry for entry in self._entries if entry["step"] == step]
+
+    def first(self, step: str) -> Entry:
+        return next(iter(self.all(step)), {})
+
+    def last(self, step: str) -> Entry:
+        return next(reversed(self.all(step)), {})
+
+    def at(self, entry: Entry) -> float:
+        return round(moment(entry["at"]) - self._began, 3)
+
+    def at_last(self, step: str) -> float | None:
+        entry = self.last(step)
+        return self.at(entry) if entry else None
+
+    def events(self) -> list[Event]:
+        found, counted, back = [], set(), False
+        for entry in self._entries:
+            step = entry["step"]
+            back = back or step == "restored"
+            if back and step in _BACK:
+                found.append(Event(self.at(entry), _BACK[step].format_map(_Blank(entry))))
+            elif step in _COUNTED:
+                if step not in counted:
+                    counted.add(step)
+                    found.append(Event(self.at(entry), _COUNTED[step].format(self._clients_of(step))))
+            elif text := _text(entry):
+                found.append(Event(self.at(entry), text, step not in _PREPARING))
+        return found
+
+    def _clients_of(self, step: str) -> int:
+        return sum(len(entry.get("clients") or [0]) for entry in self.all(step))
+
+    def switch(self) -> Span | None:
+        """From sending the batch until all of Route 53's servers had it."""
+        entry = self.first("switch")
+        if not entry:
+            return None
+        end = self.at_last("insync")
+        return Span("Route 53", self.at(entry), end if end is not None else self.at_last("switched"))
+
+    def servers(self) -> list[Span]:
+        """Each DNS server from the switch until it was right."""
+        switch = self.first("switched") or self.first("preflight") or self.first("start")
+        start = self.at(switch) if switch else 0.0
+        ends = {_name(each, "server"): self.at(each) for each in self.all("dns_settled")}
+        kinds = {_name(each, "server"): bool(each.get("resolver")) for each in self.all("dns_settled")}
+        late = {_name(each, "server") for each in self.stale()}
+        if not self.last("dns"):
+            late -= set(ends)
+        found = [
+            Span(name, start, end, "resolver" if kinds[name] else "name server")
+            for name, end in ends.items()
+            if name not in late
+        ]
+        return found + [Span(name, start, None, "stale") for name in sorted(late)]
+
+    def stale(self) -> list[dict[str, Any]]:
+        """What was last said of stale servers, in the end or while they were waited for."""
+        said = self.last("dns") or self.last("dns_waiting")
+        return [each for each in said.get("stale") or [] if isinstance(each, dict)]
+
+    def waves(self) -> list[Span]:
+        back = self._entries.index(entry) if (entry := self.first("restored")) else len(self._entries)
+        there, again = self._entries[:back], self._entries[back:]
+        return [*self._waves(there, "wave {}"), *self._waves(again, "way back")]
+
+    def _waves(self, entries: list[Entry], name: str) -> list[Span]:
+        ends = {entry.get("wave"): entry for entry in entries if entry["step"] == "landing"}
+        found = []
+        for entry in entries:
+            if entry["step"] != "sweep":
+                continue
+            end = ends.get(entry.get("wave"), {})
+            text = f"{_many(entry.get('clients'), 'client')}"
+            text += f", {end.get('landed')} landed, {end.get('late')} late" if end else ", not ended"
+            span = Span(name.format(entry.get("wave")), self.at(entry), self.at(end) if end else None, text)
+            found.append(span)
+        return found
+
+    def findings(self) -> list[dict[str, Any]]:
+        entry = self.last("preflight")
+        waived = entry.get("waived") or []
+        found = [dict(each) for each in entry.get("findings") or [] if isinstance(each, dict)]
+        for each in found:
+            each["kind"] = "note"
+            if each.get("blocking"):
+                each["kind"] = "waived" if each.get("check") in waived else "refused"
+        order = ("refused", "waived", "note")
+        return sorted(found, key=lambda each: order.index(each["kind"]))
+
+    def phases(self) -> list[dict[str, Any]]:
+        """The phases of a run that was killed, by when its steps came; the last lasted until the last entry."""
+        found: list[dict[str, Any]] = []
+        before = self.at(self._entries[0]) if self._entries else 0.0
+        for name, steps in _PHASES.items():
+            ends = [at for step in steps if (at := self.at_last(step)) is not None]
+            if ends and ends[-1] >= before:
+                found.append({"name": name, "seconds": round(ends[-1] - before, 3)})
+                before = ends[-1]
+        if found and (rest := self.at(self._entries[-1]) - before) > 0:
+            found[-1]["seconds"] = round(found[-1]["seconds"] + rest, 3)
+        return found
+
+    def homes(self) -> dict[str, str]:
+        """Where the records point in the end: `{endpoint: region}`, as far as the run knew or did it."""
+        known = self.last("end").get("records")
+        if isinstance(known, dict):
+            return {str(endpoint): str(region) for endpoint, region in known.items()}
+        plan = self.first("plan").get("plan")
+        if not isinstance(plan, dict):
+            return {}
+        # Where it was killed while it changed them, nobody can tell whether they are changed.
+        there = (
+            bool(self.first("switch")) and not self.first("restore") and self.last("end").get("outcome") != "refused"
+        )
+        return {endpoint: move["to" if there else "from"] for endpoint, move in plan.items()}
+
+    def starts(self) -> list[float]:
+        return [self.at(entry) for entry in self.all("start")]
+
+
+# What summaries of an earlier release do not have.
+_LATER = {"by"}
+_PHASES = {
+    "plan": ("plan",),
+    "preflight": ("preflight",),
+    "switch": ("switch", "switched", "insync"),
+    "dns": ("dns_waiting", "dns_settled", "dns"),
+    "sweep": ("sweep", "sweep_again", "landing"),
+    "restore": ("restore", "restored", "returned"),
+}
+_COUNTED = {
+    "sweep_again": "Told again, because they went back or stayed: {}",
+    "delete_connection_failed": "AWS did not disconnect: {}",
+}
+# The way back has waves, too.
+_BACK = {
+    "sweep": "Way back; clients told to come back: {clients}",
+    "landing": "Way back; of those who were told {landed} are back, {late} are not yet",
+}
+_TEXTS = {
+    "plan": "Plan made; clients elsewhere than the mode says: {misplaced}",
+    "switch": "Records sent to Route 53, in one batch",
+    "switched": "Records switched: Route 53 has accepted them",
+    "insync": "INSYNC: all of Route 53's servers have them",
+    "paused": "Waits while devices are asked about DNS",
+    "sweep": "Wave {wave} of {waves} begins; clients told to leave: {clients}",
+    "landing": "Wave {wave} ends: {landed} landed, {late} late",
+    "skipped": "{region} is skipped: its API does not answer",
+    "restore": "The move is taken back: records are being restored",
+    "restored": "Records are as they were",
+    "returned": "Seen back: {back} of {told} clients that had been told to leave",
+    "interrupted": "Stopped: {reason}",
+    "unforeseen": "Ended by an error: {error}",
+}
+
+
+def _text(entry: Entry) -> str:
+    """What an event is called; empty where it is none."""
+    step = entry["step"]
+    if step == "start":
+        return "Goes on: devices have been asked" if entry.get("goes_on") else ""
+    if step == "preflight":
+        return f"Checks made: {_many(len(entry.get('findings') or []), 'finding')}"
+    if step == "dns":
+        stale = {_name(each, "server") for each in entry.get("stale") or []}
+        return (
+            f"DNS gate passed, {len(stale)} given up" if stale else "DNS is true: every server answers the new region"
+        )
+    if step == "landing" and entry.get("absent"):
+        return f"{_TEXTS[step].format_map(_Blank(entry))}; {entry['absent']} had gone before they were told"
+    if step == "end":
+        return f"End: {_OUTCOME_WORDS.get(str(entry.get('outcome')), entry.get('outcome'))}"
+    return _TEXTS[step].format_map(_Blank(entry)) if step in _TEXTS else ""
+
+
+_PREPARING = {"plan", "preflight", "switch"}
+_OUTCOME_WORDS = {"rolled_back": "rolled back"}
+
+
+class _Blank(dict[str, Any]):
+    """An entry in which what is missing is a question mark."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _name(each: Any, key: str) -> str:
+    return str(each.get(key)) if isinstance(each, dict) else str(each)
+
+
+def _many(count: object, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def _summary(directory: Path, steps: _Steps, counts: dict[str, int], notes: list[str]) -> dict[str, Any]:
+    start, plan = steps.first("start"), steps.last("plan")
+    version = start.get("version", VERSION)
+    if version != VERSION:
+        notes.append(f"The journal is of another version ({version}): what this release does not know is left out.")
+    try:
+        with (directory / SUMMARY).open("rb") as stream:
+            found: dict[str, Any] = json.loads(stream.read(MOST_BYTES))
+        if not set(Summary("", "").as_dict()) - _LATER <= set(found) or not steps.last("end"):
+            raise ValueError
+        return found
+    except (OSError, ValueError, TypeError, RecursionError):
+        outcome = str(steps.last("end").get("outcome") or "killed")
+        if outcome == "killed":
+            notes.append("The run was killed, or is still going on: figures are those of its journal and roster.")
+    return {
+        "run_id": start.get("run_id", directory.name), "mode": start.get("mode", "?"), "outcome": outcome,
+        "started_at": start.get("at"), "finished_at": None, "plan": plan.get("plan") or {},
+        "phases": steps.phases(),
+        "clients": counts, "sweep": {"calls": counts.pop("calls", 0), "rate": None, "throttled": None, "passes": None},
+        "messages": None, "gap_seconds": None, "by": start.get("by"),
+    }  # fmt: skip
+
+
+def _phases(found: list[dict[str, Any]], steps: _Steps) -> list[Span]:
+    """Phases one after the other; a run that paused began again with another `plan`."""
+    starts, spans, at = iter(steps.starts()), [], 0.0
+    for phase in found:
+        if phase["name"] == "plan":
+            at = max(at, next(starts, at))
+        spans.append(Span(phase["name"], round(at, 3), round(at + phase["seconds"], 3)))
+        at += phase["seconds"]
+    return spans
+
+
+def _clients(path: Path, began: float, homes: Mapping[str, str], notes: list[str]) -> tuple[Clients, dict[str, int]]:
+    """The roster's clients, and the counts of summary.json with `calls`."""
+    if not path.exists():
+        notes.append("There is no roster (clients.sqlite): the run ended before it looked for clients.")
+        return Clients(), dict.fromkeys(("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions"), 0)
+    try:
+        # Without a write-ahead log nobody has it open, and reading it leaves nothing behind.
+        alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+        uri = f"{path.resolve().as_uri()}?mode=ro{alone}"
+        with closing(sqlite3.connect(uri, uri=True, timeout=5)) as database:
+            records_are(database, homes)
+            counts = count_clients(database)
+            counts.pop("dark")
+            counts["calls"] = int(database.execute("SELECT ifnull(sum(kicks), 0) FROM client").fetchone()[0])
+            return _read_clients(database, began), counts
+    except sqlite3.Error as error:
+        notes.append(f"The roster (clients.sqlite) cannot be read: {error}.")
+        return Clients(), {}
+
+
+_COLUMNS = (
+    f"client_id, endpoint, region, target, {VERDICT} AS verdict, wave, kicked_at, landed_at, kicks, bounces, note"
+)
+# A client that has landed may have been found again, where it belongs now.
+_SHOWN = (
+    "FROM client WHERE (state != 'placed' OR note = 'returned' OR NOT EXISTS (SELECT 1 FROM client AS other "
+    "WHERE other.client_id = client.client_id AND (other.state != 'placed' OR other.note = 'returned')))"
+)
+
+
+def _read_clients(database: sqlite3.Connection, began: float) -> Clients:
+    query = f"SELECT count(*), max(max(kicked_at), max(landed_at)) {_SHOWN}"
+    total, latest = database.execute(query).fetchone()
+    width = max(0.05, ((latest or began) - began) / BUCKETS)
+    order = f"verdict NOT IN {AT_HOME} DESC, bounces > 0 DESC, kicks DESC, client_id, region"
+    query = f"SELECT {_COLUMNS} {_SHOWN} ORDER BY {order} LIMIT ?"
+    rows = [_row(found, began) for found in database.execute(query, (MOST_ROWS,))]
+    rows.sort(key=lambda row: (row.client_id, row.source))
+    told, landed = (_buckets(database, column, began, width) for column in ("kicked_at", "landed_at"))
+    return Clients(total, rows, width, told, landed)
+
+
+def _buckets(database: sqlite3.Connection, column: str, began: float, width: float) -> dict[int, int]:
+    query = f"SELECT CAST(({column} - ?) / ? AS INTEGER), count(*) FROM client WHERE {column} > ? GROUP BY 1"  # noqa: S608
+    return {max(0, bucket): count for bucket, count in database.execute(query, (began, width, began))}
+
+
+def _row(found: tuple[Any, ...], began: float) -> Row:
+    client_id, endpoint, source, target, state, wave, kicked, landed, kicks, bounces, note = found
+    return Row(
+        client_id, endpoint, source, target, state,
+        wave if 0 < wave < NO_WAVE else None,
+        round(kicked - began, 3) if kicked else None,
+        round(landed - began, 3) if landed else None,
+        round(max(0.0, landed - kicked), 3) if kicked and landed else None,
+        kicks, bounces, note,
+    )  # fmt: skip

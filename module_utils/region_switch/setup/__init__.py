@@ -1,0 +1,1 @@
+"""What set-up makes in every region: things, certificates, policies, domain configurations, records."""

@@ -1,0 +1,76 @@
+"""Signing requests of devices, as the controller keeps them: which one a certificate is issued from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..model.device_names import refuse_other_names
+from ..model.errors import RefusedError
+from ..module import Result
+from . import pem
+from .certificate import parse_request, read_certificate, refuse_other_subject, write_whole
+
+SUPERSEDED = "superseded"
+
+
+def ensure_signing_request(parameters: dict[str, Any], check_mode: bool) -> Result:
+    """Keep the signing request that a device made, and make way for its certificate.
+
+    A certificate of another key is moved to the folder `superseded`: it stays valid at AWS until the device is seen
+    to work with the new one. A private key that was made on the controller is removed: the device has one of its own.
+
+    Args:
+        parameters: `directory`, `client_id`, `csr` (PEM).
+
+    Raises:
+        RefusedError: the client ID is none, the text is no signing request of this client with a key that AWS IoT
+            takes, or the certificate that is there is none.
+    """
+    directory, client_id = Path(parameters["directory"]), refuse_other_names(parameters["client_id"])
+    if not directory.is_dir():
+        raise RefusedError(f"{directory}: found no such folder, expected it: run setup.yml first")
+    request, certificate, key = (directory / f"{client_id}.{suffix}" for suffix in ("csr", "crt", "key"))
+    name = f"signing request of {client_id}"
+    wanted = parse_request(name, parameters["csr"].encode())
+    refuse_other_subject(name, wanted, client_id)
+    text = pem.as_text(wanted)
+    before = request.read_text(encoding="ascii", errors="replace") if request.exists() else ""
+    replaced = certificate.exists() and _is_of_another_key(certificate, pem.public_key(wanted))
+    removed = [key] if key.exists() else []
+    if not check_mode:
+        if before != text:
+            write_whole(request, text)
+        if replaced:
+            supersede(certificate)
+        for path in removed:
+            path.unlink()
+    return {
+        "changed": before != text or replaced or bool(removed),
+        "superseded": replaced,
+        "key_removed": bool(removed),
+        "diff": {"before": before, "after": text},
+    }
+
+
+def _is_of_another_key(certificate: Path, key: bytes) -> bool:
+    return pem.public_key(read_certificate(certificate, key)) != key
+
+
+def supersede(certificate: Path) -> None:
+    """Move a certificate to where those are that have a successor."""
+    folder = certificate.parent / SUPERSEDED
+    folder.mkdir(mode=0o700, exist_ok=True)
+    identifier = pem.certificate_id(read_certificate(certificate))
+    certificate.replace(folder / f"{certificate.stem}.{identifier}.crt")
+
+
+def superseded(directory: Path, client_id: str) -> list[Path]:
+    """The certificates of a client that have a successor and may still be valid.
+
+    Raises:
+        RefusedError: the client ID is none.
+    """
+    prefix = f"{refuse_other_names(client_id)}."
+    found = (directory / SUPERSEDED).glob("*.crt") if (directory / SUPERSEDED).is_dir() else []
+    return sorted(path for path in found if path.name.startswith(prefix) and len(path.name) == len(prefix) + 68)
