@@ -101,7 +101,7 @@ test: $(STAMP) ## lint and every test: unit, modules, lab (root); 20 minutes at 
 lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint (production)
 	@ruff check .
 	@ruff format --check .
-	@mypy module_utils/region_switch module_utils/mqtt_device library clients/mqtt_fleet lab plugins
+	@mypy module_utils/region_switch module_utils/mqtt_device library clients/mqtt_fleet clients/mqtt_monitor lab plugins
 	@yamllint --strict .
 	@ansible-lint -q
 

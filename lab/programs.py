@@ -146,10 +146,10 @@ def _device(node: Node) -> Program:
 
 def _monitor(state: Path) -> Program:
     configuration = state / "monitor.json"
-    sources = sorted((topology.REPOSITORY / "clients" / "mqtt_fleet").glob("*.py"))
+    sources = sorted((topology.REPOSITORY / "clients").glob("*/*.py"))
     return Program(
         MONITOR,
-        [sys.executable, "-m", "mqtt_fleet.monitor", "--config", str(configuration)],
+        [sys.executable, "-m", "mqtt_monitor.monitor", "--config", str(configuration)],
         inputs=[configuration, *sources],
         environment={"PYTHONPATH": str(topology.REPOSITORY / "clients")},
         autostart=False,

@@ -20,7 +20,7 @@ from rich.terminal_theme import MONOKAI
 from lab import drill, monitor, topology, watch
 from lab.errors import LabError
 from lab.load import control as load
-from mqtt_fleet.watch import REFRESH_SECONDS, Watcher
+from mqtt_monitor.watch import REFRESH_SECONDS, Watcher
 
 PICTURE = topology.REPOSITORY / "docs" / "images" / "watch.svg"
 WIDTH, HEIGHT = 110, 30

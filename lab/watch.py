@@ -6,9 +6,9 @@ import sys
 
 from lab import monitor, supervisor, topology
 from lab.errors import LabError
-from mqtt_fleet import watch
 from mqtt_fleet.config import ConfigError
-from mqtt_fleet.monitor import MonitorConfig, load
+from mqtt_monitor import watch
+from mqtt_monitor.config import MonitorConfig, load
 
 REPORTS = topology.REPOSITORY / "reports"
 

@@ -9,7 +9,7 @@ from awscrt import mqtt5
 from awscrt.io import ClientTlsContext, Pkcs11Lib, TlsContextOptions
 from awsiot import mqtt5_client_builder
 
-from mqtt_fleet import credentials, pkcs11
+from mqtt_fleet import credentials, pkcs11, x509
 from mqtt_fleet.config import Config
 
 # Of PKCS#11, 5.1: what says that it is the PIN.
@@ -43,7 +43,24 @@ def client_builder(config: Config) -> Callable[..., mqtt5.Client]:
     return functools.partial(mqtt5_client_builder.mtls_from_bytes, ca_bytes=found.ca, **files)
 
 
-def context_problem(config: Config) -> str | None:
+def problem(config: Config) -> str | None:
+    """Ask the SDK, and where it refuses say why, which it does not."""
+    found = _context_problem(config)
+    if found is None or config.pkcs11_module:
+        return found
+    if (key := credentials.key_of(config)) and not _takes(key):
+        return (
+            f"certificate: {config.certificate} is for {key}, which the AWS IoT SDK cannot use: "
+            f"have one issued for {credentials.AWS_KEYS}"
+        )
+    return credentials.pair_problem(config) or found
+
+
+def _takes(key: x509.PublicKey) -> bool:
+    return key.algorithm in ("RSA", "RSA-PSS") or key.curve in credentials.AWS_CURVES
+
+
+def _context_problem(config: Config) -> str | None:
     """Why the SDK cannot make its TLS context; None where it can. A token is logged in to for that."""
     try:
         found = credentials.read(config)

@@ -19,6 +19,7 @@ from mqtt_fleet import configuration_check, log
 from mqtt_fleet.attempt import MEMORY
 from mqtt_fleet.clock import Clock
 from mqtt_fleet.config import Config, ConfigError, load
+from mqtt_fleet.connect import connect
 from mqtt_fleet.delivery import MOST_SILENCE, Delivery
 from mqtt_fleet.endpoint_watch import Lookups
 from mqtt_fleet.link import Link, Open
@@ -43,7 +44,6 @@ from mqtt_fleet.transport import (
     Event,
     PublishRefused,
     Subscribed,
-    connect,
 )
 
 LOGGER = logging.getLogger("mqtt_fleet.client")

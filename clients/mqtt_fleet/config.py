@@ -13,6 +13,7 @@ from typing import Any
 
 from mqtt_fleet import proxy
 from mqtt_fleet.host_name import host_problem
+from mqtt_fleet.libraries import LIBRARIES
 
 CREDENTIAL_KEYS = ("ca", "certificate", "private_key")
 # "" stands for none.
@@ -20,7 +21,7 @@ OPTIONAL_PATH_KEYS = ("socket", "metrics_file", "proxy_credentials")
 TOKEN_KEYS = ("pkcs11_module", "pkcs11_token_label", "pkcs11_key_label", "pkcs11_pin_file")
 OPTIONAL_TEXT_KEYS = (*OPTIONAL_PATH_KEYS, *TOKEN_KEYS, "will_topic", "will_payload")
 CHOICES = {
-    "library": ("awsiotsdk", "paho"),
+    "library": tuple(LIBRARIES),
     "outbox_when_full": ("refuse", "drop_oldest"),
     "endpoint_watch": ("off", "log", "move"),
     "reconnect_by": ("new_connection", "process_restart"),
@@ -76,7 +77,7 @@ class Config:
     Attributes:
         client_id: MQTT client ID, also the second level of its topics.
         endpoint: name to connect to; also the SNI and the name verified in the server's certificate.
-        library: "awsiotsdk" or "paho".
+        library: one of `libraries.LIBRARIES`.
         ca: CA file that the server's certificate is verified against.
         certificate: client certificate file.
         outbox: SQLite file that holds what is not yet acknowledged.
@@ -235,7 +236,7 @@ def parse(content: Mapping[str, Any], credentials: Path, state: Path, runtime: P
     if values.get("proxy_credentials") and not values.get("proxy"):
         raise ConfigError("proxy_credentials: found without proxy, expected the proxy that they are for")
     if not values.get("port"):
-        values["port"] = 443 if values["library"] == "awsiotsdk" else 8883
+        values["port"] = LIBRARIES[values["library"]].port
     values["endpoint"] = values["endpoint"].lower()
     config = Config(**values)
     if found := [*token_problems(config), *will_problems(config)]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from mqtt_fleet import credentials
 from mqtt_fleet.config import Config
 from mqtt_fleet.host_name import host_doubt
+from mqtt_fleet.libraries import LIBRARIES
 
 # AWS IoT Core API, CreateThing.
 THING_NAME = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
-MODULES = {"awsiotsdk": ("awscrt", "awsiot"), "paho": ("paho.mqtt.client",)}
 READABLE_BY_ALL = 0o004
 
 
@@ -34,7 +34,7 @@ def doubts(config: Config, now: float) -> list[str]:
 
 
 def _missing_library(config: Config) -> str | None:
-    for name in (*MODULES[config.library], *(("dns.resolver",) if config.resolvers else ())):
+    for name in (*LIBRARIES[config.library].imports, *(("dns.resolver",) if config.resolvers else ())):
         try:
             importlib.import_module(name)
         except ImportError as error:

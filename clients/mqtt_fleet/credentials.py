@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mqtt_fleet import pem, pkcs11, x509
+from mqtt_fleet import libraries, pem, pkcs11, x509
 from mqtt_fleet.clock import iso
 from mqtt_fleet.config import Config
 from mqtt_fleet.handshake import signs
@@ -105,24 +105,8 @@ def problems(config: Config) -> list[str]:
             found.append(str(error))
     if found:
         return found
-    problem = _sdk_problem(config) if config.library == "awsiotsdk" else pair_problem(config)
+    problem = libraries.load(libraries.LIBRARIES[config.library].credentials_problem)(config)
     return [problem] if problem else []
-
-
-def _sdk_problem(config: Config) -> str | None:
-    """Ask the SDK, and where it refuses say why, which it does not."""
-    # Imported here because a device has only one of the two libraries.
-    from mqtt_fleet.awsiotsdk_credentials import context_problem
-
-    problem = context_problem(config)
-    if problem is None or config.pkcs11_module:
-        return problem
-    if (key := key_of(config)) and not _sdk_takes(key):
-        return (
-            f"certificate: {config.certificate} is for {key}, which the AWS IoT SDK cannot use: "
-            f"have one issued for {AWS_KEYS}"
-        )
-    return pair_problem(config) or problem
 
 
 def read(config: Config) -> Credentials:
@@ -392,10 +376,6 @@ def _reason(error: OSError) -> str:
     text = " ".join((getattr(error, "reason", None) or str(error)).split())
     # The place in Python's own source.
     return re.sub(r" \(_ssl\.c:\d+\)", "", text)
-
-
-def _sdk_takes(key: x509.PublicKey) -> bool:
-    return key.algorithm in ("RSA", "RSA-PSS") or key.curve in AWS_CURVES
 
 
 def key_of(config: Config) -> x509.PublicKey | None:

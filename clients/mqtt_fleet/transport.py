@@ -110,51 +110,8 @@ class Connection(Protocol):
         """End the connection, waiting at most `timeout` seconds for a proper DISCONNECT."""
 
 
-def connect(config: Config, report: Report) -> Connection:
-    """Start connecting with the configured library; returns at once and never raises.
-
-    The endpoint's name is resolved anew each time, by nothing that remembers an earlier answer.
-    """
-    try:
-        return _connect(config, report)
-    # What a library raises has no common class, and no device is to end because of it.
-    except Exception as error:  # noqa: BLE001
-        report(Disconnected(f"{config.endpoint}: {config.library}: {type(error).__name__}: {error}"))
-        return NoConnection()
-
-
-def _connect(config: Config, report: Report) -> Connection:
-    # Imported here because a device has only one of the two libraries.
-    if config.library == "awsiotsdk":
-        from mqtt_fleet.awsiotsdk_transport import AwsIotSdkConnection
-
-        return AwsIotSdkConnection(config, report)
-    from mqtt_fleet.paho_transport import PahoConnection
-
-    return PahoConnection(config, report)
-
-
 def connected(config: Config, attempt: Attempt, session_present: bool) -> Connected:
     """The event of a connection that an attempt has led to."""
     if config.proxy:
         return Connected(session_present, None, attempt.far)
     return Connected(session_present, attempt.peer)
-
-
-class NoConnection:
-    """One that could not even be begun, which has been reported."""
-
-    def publish(self, topic: str, payload: bytes) -> int:  # noqa: ARG002
-        return 0
-
-    def subscribe(self, topic: str) -> None:
-        """Nobody is there."""
-
-    def traffic(self) -> Traffic | None:
-        return None
-
-    def phase(self) -> str:
-        return "not begun"
-
-    def close(self, timeout: float = 0.0) -> None:
-        """Nothing is open."""

@@ -16,7 +16,8 @@ from moto.iot.models import FakeDomainConfiguration, FakeThing
 from moto.iot.responses import IoTResponse
 
 from lab.aws_api import documents, domains, paging, search, trust
-from lab.aws_api.acm import PUBLIC, chain_of
+from lab.aws_api.acm import PUBLIC
+from lab.aws_api.acm_calls import chain_of
 from lab.aws_api.errors import AwsError
 from lab.aws_api.iot_data import describe
 

@@ -17,12 +17,12 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from lab.aws_api import endpoints, errors, faults, iam, iot_data, permissions, signatures
-from lab.aws_api.acm import AcmResponse
+from lab.aws_api.acm_calls import AcmResponse
 from lab.aws_api.control import PREFIX, Control
 from lab.aws_api.iot import IotControlResponse
 from lab.aws_api.operations import Message
-from lab.aws_api.route53 import Route53Response
-from lab.aws_api.service_quotas import QuotasResponse
+from lab.aws_api.route53_calls import Route53Response
+from lab.aws_api.service_quotas_calls import QuotasResponse
 from lab.aws_api.signatures import Problem, Signed
 from lab.aws_api.stand_in import StandIn
 from lab.aws_api.sts import StsResponse

@@ -15,7 +15,7 @@ from moto.iot.models import IoTBackend, iot_backends
 from moto.route53.models import DelegationSet, FakeZone, route53_backends
 
 from lab.aws_api import device_policies
-from lab.aws_api.acm import PublicCertificate, public_arn
+from lab.aws_api.acm import Owner, PublicCertificate, public_arn
 from lab.aws_api.config import Configuration, Region
 from lab.aws_api.connections import Connection
 from lab.aws_api.contract import Contract
@@ -160,10 +160,16 @@ class StandIn:
         )
 
     def _create_public_certificates(self) -> None:
-        account_id = self.configuration.account_id
+        owner = self.certificate_owner()
         for (region, name), pem in self._public.items():
-            arn = public_arn(account_id, region, name)
-            acm_backends[account_id][region]._certificates[arn] = PublicCertificate(self, region, [name], pem, arn)
+            arn = public_arn(owner.account_id, region, name)
+            acm_backends[owner.account_id][region]._certificates[arn] = PublicCertificate(
+                owner, region, [name], pem, arn
+            )
+
+    def certificate_owner(self) -> Owner:
+        """Whose the account's public certificates are."""
+        return Owner(self.configuration.account_id, self.authority.pem, self.has_cname)
 
     def arn(self, access_key: str) -> str:
         """Return the ARN of who has an access key."""

@@ -18,7 +18,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from mqtt_fleet.ledger import Arrival, Ledger
+from mqtt_monitor.ledger import Arrival, Ledger
 from region_switch.record import ledger
 
 CLIENTS = 10_000

@@ -18,7 +18,8 @@ import pytest
 from mqtt_fleet import dial, tls
 from mqtt_fleet.attempt import Memory
 from mqtt_fleet.config import Config
-from mqtt_fleet.transport import Connected, Connection, Disconnected, Event, connect
+from mqtt_fleet.connect import connect
+from mqtt_fleet.transport import Connected, Connection, Disconnected, Event
 
 from .mqtt_server import Authority
 

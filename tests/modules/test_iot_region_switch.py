@@ -27,7 +27,7 @@ from ansible.module_utils.region_switch.move.survey import silent_regions
 from ansible.module_utils.region_switch.move.switch import Run
 from ansible.module_utils.region_switch.record import folder, history
 
-from mqtt_fleet.ledger import Arrival, Ledger
+from mqtt_monitor.ledger import Arrival, Ledger
 
 from .conftest import HOSTED_ZONE_ID, AwsApi
 from .modules import error_of, last_request, run, run_ok

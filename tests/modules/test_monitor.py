@@ -24,7 +24,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from mqtt_fleet.config import ConfigError
-from mqtt_fleet.monitor import load
+from mqtt_monitor.config import load
 from region_switch.record import ledger
 from tests.modules.mqtt_server import Authority, Pair
 
@@ -134,7 +134,7 @@ class World:
         path.write_text(json.dumps(self.configuration))
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mqtt_fleet.monitor", "--config", str(path)],
+                [sys.executable, "-m", "mqtt_monitor.monitor", "--config", str(path)],
                 env={**os.environ, "PYTHONPATH": str(CLIENTS)},
                 stdout=log,
                 stderr=log,

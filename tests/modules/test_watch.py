@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mqtt_fleet.ledger import Arrival, Ledger
+from mqtt_monitor.ledger import Arrival, Ledger
 from tests.terminal import Terminal
 
 CLIENTS = Path(__file__).parent.parent.parent / "clients"
@@ -32,7 +32,7 @@ def configure(folder: Path) -> list[str]:
     (folder / "monitor.json").write_text(json.dumps({**paths, "client_id": "fleet-monitor", "regions": regions}))
     (folder / "clients.json").write_text(json.dumps({"client_01": "paho mqtt1.example.com"}))
     arguments = ["--config", str(folder / "monitor.json"), "--reports", str(folder / "reports")]
-    code = f"import sys; sys.path.insert(0, {str(CLIENTS)!r}); from mqtt_fleet.watch import main; sys.exit(main())"
+    code = f"import sys; sys.path.insert(0, {str(CLIENTS)!r}); from mqtt_monitor.watch import main; sys.exit(main())"
     return [sys.executable, "-c", code, *arguments, "--clients", str(folder / "clients.json")]
 
 
@@ -125,13 +125,13 @@ def test_configuration_that_cannot_be_used_is_one_line(tmp_path: Path, missing: 
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
 
     assert done.returncode == 2
-    assert done.stderr.startswith(f"mqtt_fleet.watch: {tmp_path / missing}: ")
+    assert done.stderr.startswith(f"mqtt_monitor.watch: {tmp_path / missing}: ")
     assert done.stderr.count("\n") == 1
 
 
 def test_monitor_starts_the_view(tmp_path: Path) -> None:
     configure(tmp_path)
-    command = [sys.executable, "-m", "mqtt_fleet.monitor", "--watch", "--config", str(tmp_path / "monitor.json")]
+    command = [sys.executable, "-m", "mqtt_monitor.monitor", "--watch", "--config", str(tmp_path / "monitor.json")]
     environment = {**os.environ, "PYTHONPATH": str(CLIENTS)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from mqtt_fleet import monitor
+from mqtt_monitor import config as monitor
 from region_switch.fleet.roster import STATES
 from region_switch.record.summary import Summary
 

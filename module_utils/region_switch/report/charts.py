@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..record.ledger import percentiles
-from .pictures import Charts, Mark, gap_values, gaps_by_client
+from .figures import Charts, Mark, gap_values, gaps_by_client
 from .run import Clients, Run, Span
 
 # Colours that stand for the page's: style sheets know light and dark, SVG files do not.

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from ..fleet.roster import STATES
 from ..model.errors import duration
 from ..record import who
+from .figures import Charts, gap_values
 from .outcomes import meaning
-from .pictures import Charts, gap_values
 from .qualified import qualified
 from .run import Event, Row, Run
 from .script import SCRIPT

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,9 +181,10 @@ def _sources(package: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names if name.endswith(".py"))
 
 
-def members(package: Path, requirements: Path, wheels: Files) -> Files:
+def members(packages: Sequence[Path], requirements: Path, wheels: Files) -> Files:
     """What the archive holds, in an order that does not depend on the file system."""
-    found = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in _sources(package)}
+    sources = [(path.relative_to(package.parent), path) for package in packages for path in _sources(package)]
+    found = {name.as_posix(): path.read_bytes() for name, path in sources}
     found |= {f"wheels/{name}": content for name, content in wheels.items()}
     return dict(sorted({**found, "requirements.txt": requirements.read_bytes()}.items()))
 
@@ -238,14 +239,14 @@ def _alone(cache: Path) -> Iterator[None]:
         yield
 
 
-def build(package: Path, requirements: Path, device: Device, cache: Path) -> dict[str, object]:
+def build(packages: Sequence[Path], requirements: Path, device: Device, cache: Path) -> dict[str, object]:
     """Make the archive for a device; return what is printed.
 
     Raises:
         BundleError: see `fetch_wheels`.
     """
     with _alone(cache):
-        files = members(package, requirements, fetch_wheels(requirements, device, cache))
+        files = members(packages, requirements, fetch_wheels(requirements, device, cache))
         digest, archive = content_digest(files)[:16], pack(files)
         target = cache / "bundles" / f"{requirements.stem}-{device.machine}-{digest}.tar.gz"
         # Packed and compared each time: a file of that name may be anything.
@@ -256,7 +257,9 @@ def build(package: Path, requirements: Path, device: Device, cache: Path) -> dic
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--package", type=Path, required=True, help="the folder mqtt_fleet")
+    parser.add_argument(
+        "--package", type=Path, required=True, action="append", help="a folder such as mqtt_fleet; may be repeated"
+    )
     parser.add_argument("--requirements", type=Path, required=True, help="lock of the library, requirements-NAME.txt")
     parser.add_argument("--python", required=True, help="the device's Python, such as 3.11")
     parser.add_argument("--machine", required=True, help="the device's machine, as uname -m names it")

@@ -89,14 +89,14 @@ def test_caches_of_python_are_not_looked_into(tmp_path: Path, lock: Path, monkey
     scan = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: looked.append(Path(path).name) or scan(path))
 
-    assert "mqtt_fleet/sources/socket.py" in build_bundle.members(package, lock, WHEELS)
+    assert "mqtt_fleet/sources/socket.py" in build_bundle.members([package], lock, WHEELS)
     assert "__pycache__" not in looked
     assert "sources" in looked
 
 
 def test_same_contents_make_the_same_archive(tmp_path: Path, lock: Path) -> None:
     one, two = (
-        build_bundle.members(fill(tmp_path / name / "mqtt_fleet", "a = 1"), lock, WHEELS) for name in ("one", "two")
+        build_bundle.members([fill(tmp_path / name / "mqtt_fleet", "a = 1")], lock, WHEELS) for name in ("one", "two")
     )
     assert build_bundle.content_digest(one) == build_bundle.content_digest(two)
     assert build_bundle.pack(one) == build_bundle.pack(two)
@@ -104,14 +104,14 @@ def test_same_contents_make_the_same_archive(tmp_path: Path, lock: Path) -> None
 
 def test_a_changed_file_changes_the_digest(tmp_path: Path, lock: Path) -> None:
     digests = {
-        build_bundle.content_digest(build_bundle.members(fill(tmp_path / text / "mqtt_fleet", text), lock, WHEELS))
+        build_bundle.content_digest(build_bundle.members([fill(tmp_path / text / "mqtt_fleet", text)], lock, WHEELS))
         for text in ("one", "two")
     }
     assert len(digests) == 2
 
 
 def test_archive_holds_package_wheels_and_requirements(package: Path, lock: Path) -> None:
-    archive = build_bundle.pack(build_bundle.members(package, lock, WHEELS))
+    archive = build_bundle.pack(build_bundle.members([package], lock, WHEELS))
     with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
         assert packed.getnames() == [
             "mqtt_fleet/__init__.py",
@@ -123,13 +123,13 @@ def test_archive_holds_package_wheels_and_requirements(package: Path, lock: Path
 
 
 def test_what_is_printed_names_the_archive_and_its_digest(tmp_path: Path, package: Path, lock: Path, pip: Pip) -> None:
-    built = build_bundle.build(package, lock, DEVICE, tmp_path / "cache")
+    built = build_bundle.build([package], lock, DEVICE, tmp_path / "cache")
     archive = Path(str(built["path"]))
 
     assert built["changed"]
     assert str(built["digest"]) in archive.name
     assert built["archive_digest"] == hashlib.sha256(archive.read_bytes()).hexdigest()
-    assert build_bundle.build(package, lock, DEVICE, tmp_path / "cache") == {**built, "changed": False}
+    assert build_bundle.build([package], lock, DEVICE, tmp_path / "cache") == {**built, "changed": False}
 
 
 def test_wheels_are_downloaded_once_and_by_their_hashes(tmp_path: Path, lock: Path, pip: Pip) -> None:
@@ -211,7 +211,7 @@ def test_download_that_is_not_as_locked_is_refused(tmp_path: Path, lock: Path, p
 def test_archive_of_that_name_is_replaced_where_it_is_another(
     tmp_path: Path, package: Path, lock: Path, pip: Pip, content: bytes | None
 ) -> None:
-    built = build_bundle.build(package, lock, DEVICE, tmp_path / "cache")
+    built = build_bundle.build([package], lock, DEVICE, tmp_path / "cache")
     archive = Path(str(built["path"]))
     right = archive.read_bytes()
     other = tmp_path / "other.tar.gz"
@@ -222,7 +222,7 @@ def test_archive_of_that_name_is_replaced_where_it_is_another(
     else:
         other.rename(archive)
 
-    assert build_bundle.build(package, lock, DEVICE, tmp_path / "cache") == built
+    assert build_bundle.build([package], lock, DEVICE, tmp_path / "cache") == built
     assert not archive.is_symlink()
     assert archive.read_bytes() == right
 
@@ -232,7 +232,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path, package: Path, lock: 
     (tmp_path / "bundles").mkdir()
     (tmp_path / "bundles" / ".part-x").touch()
 
-    built = build_bundle.build(package, lock, DEVICE, tmp_path)
+    built = build_bundle.build([package], lock, DEVICE, tmp_path)
 
     assert list((tmp_path / "bundles").iterdir()) == [Path(str(built["path"]))]
     assert re.fullmatch("requirements-paho-[0-9a-f]{12}-python3.11-x86_64", wheelhouse(tmp_path).name)

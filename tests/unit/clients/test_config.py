@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from mqtt_fleet import client, monitor
+from mqtt_fleet import client
 from mqtt_fleet.config import CHOICES, ConfigError, load, parse
+from mqtt_monitor import config as monitor
 
 CREDENTIALS, STATE, RUNTIME = FOLDERS = Path("/credentials"), Path("/state"), Path("/run")
 

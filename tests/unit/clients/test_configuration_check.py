@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mqtt_fleet import client, configuration_check
+from mqtt_fleet.libraries import LIBRARIES
 
 from .test_config import content
 from .test_credentials import BEGIN, PEM, YEAR, Key, certificate, ec, ed25519, private
@@ -103,7 +105,7 @@ def test_outbox_that_is_a_folder_is_named(tmp_path: Path, capsys: pytest.Capture
 def test_library_that_is_missing_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(configuration_check.MODULES, "paho", ("no_such_module",))
+    monkeypatch.setitem(LIBRARIES, "paho", replace(LIBRARIES["paho"], imports=("no_such_module",)))
     code, lines = check(install(tmp_path), capsys)
     assert code == 2
     assert lines[0].startswith("library: paho cannot be imported: ")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from mqtt_fleet import monitor
-from mqtt_fleet.ledger import HIGHEST, MOST_DROPPED, Arrival, ForgedError, Ledger, LedgerError, MessageError, parse
-from mqtt_fleet.monitor import Arrived, Ignored, Item, Stop, Subscribed, Writer
 from mqtt_fleet.outbox import Message, payload
+from mqtt_monitor import monitor
+from mqtt_monitor.ledger import HIGHEST, MOST_DROPPED, Arrival, ForgedError, Ledger, LedgerError, MessageError, parse
+from mqtt_monitor.monitor import Arrived, Ignored, Item, Stop, Subscribed, Writer
 
 TOPIC = "fleet/client_01/messages"
 

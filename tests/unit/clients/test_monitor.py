@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from mqtt_fleet.config import ConfigError
-from mqtt_fleet.ledger import Ledger, LedgerError
-from mqtt_fleet.monitor import Item, Manager, RegionEndpoint, RegionSubscriber, Stop, Subscribed, Writer, load
+from mqtt_monitor.config import RegionEndpoint, load
+from mqtt_monitor.ledger import Ledger, LedgerError
+from mqtt_monitor.monitor import Item, Manager, RegionSubscriber, Stop, Subscribed, Writer
 
 REGIONS = {name: {"host": f"a1-ats.iot.{name}.amazonaws.com"} for name in ("us-east-1", "ap-northeast-1")}
 CONTENT: dict[str, Any] = {

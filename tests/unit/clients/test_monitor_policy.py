@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, StrictUndefined
 
-from mqtt_fleet.monitor import TOPICS, MonitorConfig
+from mqtt_monitor.config import TOPICS, MonitorConfig
 
 TEMPLATE = Path(__file__).parents[3] / "roles" / "iot_region" / "templates" / "monitor_policy.json.j2"
 ARN = "arn:aws:iot:us-east-1:123456789012"

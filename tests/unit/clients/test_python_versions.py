@@ -1,4 +1,4 @@
-"""The client's own code is Python 3.9's: devices are old."""
+"""What runs on devices, and on the monitor's host, is Python 3.9's: hosts are old."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent.parent.parent / "clients" / "mqtt_fleet"
-FILES = sorted(PACKAGE.rglob("*.py"))
+CLIENTS = Path(__file__).parent.parent.parent.parent / "clients"
+FILES = sorted(CLIENTS.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(PACKAGE)) for path in FILES])
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(CLIENTS)) for path in FILES])
 def test_syntax_is_that_of_python_3_9(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 9))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mqtt_fleet import client, log, monitor, watch
+from mqtt_fleet import client, log
 from mqtt_fleet.metrics import Metrics
 from mqtt_fleet.text import printable, shortened
+from mqtt_monitor import monitor, watch
 
 OBEYED = "\x1b[2J\x07\x08\x7f\r\n\x9b2J\u202e\u2066\u2028\ud800"
 

@@ -14,11 +14,11 @@ import pytest
 from rich.console import Console
 from rich.screen import Screen
 
-from mqtt_fleet import watch_state
-from mqtt_fleet.ledger import Arrival, Ledger
-from mqtt_fleet.watch import summary
-from mqtt_fleet.watch_state import Change, Fleet, JournalFollower, LedgerFollower, Message, Move, Region
-from mqtt_fleet.watch_view import View, age, change_text, interesting, sparkline, stages
+from mqtt_monitor import watch_state
+from mqtt_monitor.ledger import Arrival, Ledger
+from mqtt_monitor.watch import summary
+from mqtt_monitor.watch_state import Change, Fleet, JournalFollower, LedgerFollower, Message, Move, Region
+from mqtt_monitor.watch_view import View, age, change_text, interesting, sparkline, stages
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 NOW = 1_700_000_000.0

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqtt_fleet.ledger import Arrival, Ledger
+from mqtt_monitor.ledger import Arrival, Ledger
 from region_switch.record import ledger
 from region_switch.record.ledger import LOOK_BACK
 

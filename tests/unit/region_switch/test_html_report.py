@@ -22,7 +22,7 @@ from ansible.module_utils.region_switch.report.charts import apart
 from ansible.module_utils.region_switch.report.page import COLUMNS
 from ansible.module_utils.region_switch.report.qualified import qualified
 
-from mqtt_fleet.ledger import Arrival, Ledger
+from mqtt_monitor.ledger import Arrival, Ledger
 from tests import run_folder
 from tests.report_page import HOSTILE, Page, flat
 from tests.run_folder import BEGAN, ENDPOINT, ERROR, FINDING, NEW, OLD, entry, planned, start, swept, switched

@@ -21,8 +21,8 @@ from ansible.module_utils.region_switch.record.ledger import (
     told_apart,
 )
 
-from mqtt_fleet.ledger import Arrival as Written
-from mqtt_fleet.ledger import Ledger
+from mqtt_monitor.ledger import Arrival as Written
+from mqtt_monitor.ledger import Ledger
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 

@@ -11,7 +11,7 @@ import pytest
 from ansible.module_utils.region_switch.record import ledger as ledgers
 from ansible.module_utils.region_switch.record.ledger_state import unkept
 
-from mqtt_fleet.ledger import Arrival, Ledger
+from mqtt_monitor.ledger import Arrival, Ledger
 
 REGIONS = ("us-east-1", "ap-northeast-1")
 NOW = 1_000_000.0

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.live import Live
 
 from mqtt_fleet.config import ConfigError, read_object
-from mqtt_fleet.monitor import MonitorConfig, load
 from mqtt_fleet.text import printable
-from mqtt_fleet.watch_state import Change, Fleet, JournalFollower, LedgerFollower, Move, Region
-from mqtt_fleet.watch_view import CONDITION_TEXT, View, change_text, clock
+from mqtt_monitor.config import MonitorConfig, load
+from mqtt_monitor.watch_state import Change, Fleet, JournalFollower, LedgerFollower, Move, Region
+from mqtt_monitor.watch_view import CONDITION_TEXT, View, change_text, clock
 
 REFRESH_SECONDS = 0.25
 SUMMARY_SECONDS = 5.0
@@ -130,7 +130,7 @@ def run(config: MonitorConfig, reports: Path | None = None, described: Mapping[s
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the view; returns the exit code: 0 ended by the user, 2 configuration unusable."""
-    parser = argparse.ArgumentParser(prog="mqtt_fleet.watch", description=__doc__)
+    parser = argparse.ArgumentParser(prog="mqtt_monitor.watch", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="the monitor's JSON file")
     parser.add_argument("--reports", type=Path, help="folder of the moves' reports")
     parser.add_argument("--clients", type=Path, help="JSON file, client ID: what is shown of it beside its messages")
@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = load(options.config)
         described = {name: str(text) for name, text in read_object(options.clients).items()} if options.clients else {}
     except ConfigError as error:
-        sys.stderr.write(f"mqtt_fleet.watch: {printable(str(error))}\n")
+        sys.stderr.write(f"mqtt_monitor.watch: {printable(str(error))}\n")
         return 2
     return run(config, options.reports, described)
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mqtt_fleet.text import printable
-from mqtt_fleet.watch_state import STAGES, Change, Client, Fleet, Message, Move, Region
+from mqtt_monitor.watch_state import STAGES, Change, Client, Fleet, Message, Move, Region
 
 BARS = "▁▂▃▄▅▆▇█"
 COLOURS = ("cyan", "magenta", "yellow", "green", "blue")

@@ -1,0 +1,93 @@
+"""Where what lives: each room of the engine imports only rooms before it, and no imports go in a circle."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent.parent
+ENGINE = REPOSITORY / "module_utils" / "region_switch"
+# In the order in which data goes through them; docs/architecture.md says what each is for.
+ROOMS = ("model", "aws", "record", "dns", "fleet", "setup", "checks", "report", "move")
+# What every room may use.
+SHARED = "module"
+SDKS = ("ansible", "awscrt", "awsiot", "boto3", "botocore", "cryptography", "dns", "paho")
+# Folder of packages: the packages in it that are ours.
+PACKAGES = {
+    "module_utils": ("region_switch", "mqtt_device"),
+    "clients": ("mqtt_fleet", "mqtt_monitor"),
+    ".": ("lab",),
+}
+
+
+def modules() -> dict[str, Path]:
+    """`{dotted name: file}` of the product and the lab."""
+    found = {}
+    for folder, packages in PACKAGES.items():
+        for package in packages:
+            for path in sorted((REPOSITORY / folder / package).rglob("*.py")):
+                parts = path.relative_to(REPOSITORY / folder).with_suffix("").parts
+                found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imported(name: str, path: Path) -> Iterator[str]:
+    """The modules of MODULES that one imports, wherever in it."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names if each.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            for each in node.names:
+                yield from [full for full in (f"{source}.{each.name}",) if full in MODULES] or [source]
+
+
+IMPORTS = {name: {each for each in imported(name, path) if each in MODULES} for name, path in MODULES.items()}
+
+
+def room(name: str) -> str:
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def test_every_folder_of_the_engine_is_a_known_room() -> None:
+    assert sorted(path.name for path in ENGINE.iterdir() if path.is_dir() and path.name != "__pycache__") == sorted(
+        ROOMS
+    )
+
+
+@pytest.mark.parametrize("place", ROOMS)
+def test_a_room_imports_only_rooms_before_it(place: str) -> None:
+    before = ("", SHARED, *ROOMS[: ROOMS.index(place) + 1])
+    ours = [name for name in MODULES if name.startswith(f"region_switch.{place}.")]
+    assert ours
+    assert [(name, each) for name in ours for each in sorted(IMPORTS[name]) if room(each) not in before] == []
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    """Without those of a package by its own modules: Python has it before them."""
+    graph = {name: {each for each in found if not name.startswith(f"{each}.")} for name, found in IMPORTS.items()}
+    while free := [name for name, found in graph.items() if not found & graph.keys()]:
+        for name in free:
+            del graph[name]
+    # What is left is in a circle, or imports what is.
+    assert graph == {}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room(name) == "model" and name.count(".") == 2])
+def test_the_model_loads_no_sdk(name: str) -> None:
+    script = f"import sys, {name}; print([each for each in {SDKS} if each in sys.modules])"
+    command = [sys.executable, "-c", script]
+    environment = {"PYTHONPATH": str(ENGINE.parent), "PATH": ""}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("[]\n", "")
