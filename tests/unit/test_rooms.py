@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,6 +65,20 @@ def test_every_folder_of_the_engine_is_a_known_room() -> None:
     assert sorted(path.name for path in ENGINE.iterdir() if path.is_dir() and path.name != "__pycache__") == sorted(
         ROOMS
     )
+
+
+def test_the_architecture_names_every_module_in_its_room() -> None:
+    named: dict[str, set[str]] = {}
+    place = ""
+    for line in (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) == 5:
+            if found := re.fullmatch(r"`(\w+)/`", cells[1]):
+                place = found[1]
+            named.setdefault(place, set()).update(re.findall(r"`(\w+)`", cells[2]))
+    for each in set(ROOMS) - {"report"}:
+        there = {path.stem for path in (ENGINE / each).glob("*.py")} - {"__init__"}
+        assert named[each] == there, each
 
 
 @pytest.mark.parametrize("place", ROOMS)
