@@ -24,7 +24,7 @@ options:
     required: true
 extends_documentation_fragment:
   - region_switch
-requirements: [cryptography]
+requirements: [boto3, cryptography]
 author: The maintainers of this repository
 """
 

@@ -36,7 +36,7 @@ extends_documentation_fragment:
   - region_switch
   - region_switch.region
   - region_switch.state
-requirements: [boto3]
+requirements: [boto3, cryptography]
 author: The maintainers of this repository
 """
 

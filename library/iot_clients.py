@@ -76,7 +76,7 @@ options:
 extends_documentation_fragment:
   - region_switch
   - region_switch.region
-requirements: [boto3]
+requirements: [boto3, cryptography]
 author: The maintainers of this repository
 """
 

@@ -239,7 +239,7 @@ options:
     type: str
 extends_documentation_fragment:
   - region_switch
-requirements: [boto3]
+requirements: [boto3, cryptography, dnspython, markupsafe, matplotlib, paho-mqtt]
 author: The maintainers of this repository
 """
 

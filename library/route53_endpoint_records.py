@@ -54,7 +54,7 @@ options:
     default: 300
 extends_documentation_fragment:
   - region_switch
-requirements: [boto3]
+requirements: [boto3, dnspython]
 author: The maintainers of this repository
 """
 

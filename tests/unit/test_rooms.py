@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.imports import IMPORTS, MODULES
 
 REPOSITORY = Path(__file__).parent.parent.parent
 ENGINE = REPOSITORY / "module_utils" / "region_switch"
@@ -18,42 +18,6 @@ ROOMS = ("model", "aws", "record", "dns", "fleet", "setup", "checks", "report", 
 # What every room may use.
 SHARED = "module"
 SDKS = ("ansible", "awscrt", "awsiot", "boto3", "botocore", "cryptography", "dns", "paho")
-# Folder of packages: the packages in it that are ours.
-PACKAGES = {
-    "module_utils": ("region_switch", "mqtt_device"),
-    "clients": ("mqtt_fleet", "mqtt_monitor"),
-    ".": ("lab",),
-}
-
-
-def modules() -> dict[str, Path]:
-    """`{dotted name: file}` of the product and the lab."""
-    found = {}
-    for folder, packages in PACKAGES.items():
-        for package in packages:
-            for path in sorted((REPOSITORY / folder / package).rglob("*.py")):
-                parts = path.relative_to(REPOSITORY / folder).with_suffix("").parts
-                found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-MODULES = modules()
-
-
-def imported(name: str, path: Path) -> Iterator[str]:
-    """The modules of MODULES that one imports, wherever in it."""
-    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (each.name for each in node.names if each.name in MODULES)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            source = ".".join([*base, *([node.module] if node.module else [])])
-            for each in node.names:
-                yield from [full for full in (f"{source}.{each.name}",) if full in MODULES] or [source]
-
-
-IMPORTS = {name: {each for each in imported(name, path) if each in MODULES} for name, path in MODULES.items()}
 
 
 def room(name: str) -> str:
