@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 from unittest.mock import patch
 
-from ansible.module_utils.region_switch import probe
+from ansible.module_utils.region_switch.checks import probe
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -18,6 +18,7 @@ from ansible.module_utils.region_switch.checks import probe
 from iam import PROBE, iam_policy
 
 from lab.aws_api import iam
+from tests.imports import IMPORTS, MODULES
 
 REPOSITORY = Path(__file__).parent.parent.parent
 ENGINE = REPOSITORY / "module_utils" / "region_switch"
@@ -89,11 +90,8 @@ def parsed(path: Path) -> ast.Module:
 @cache
 def imported(path: Path) -> list[Path]:
     """The files of the engine that a file imports, and the file itself."""
-    stems = {path.stem}
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, ast.ImportFrom):
-            stems |= {str(node.module).rpartition(".")[2], *(alias.name for alias in node.names)}
-    return [path, *(ENGINE / f"{stem}.py" for stem in stems if (ENGINE / f"{stem}.py").exists())]
+    name = next(name for name, file in MODULES.items() if file == path)
+    return [path, *(MODULES[each] for each in IMPORTS[name] if each.startswith("region_switch."))]
 
 
 @cache
@@ -207,7 +205,7 @@ def test_every_resource_stands_where_aws_has_a_type_for_it_and_nowhere_else(_pla
 
 
 def test_every_operation_of_the_engine_belongs_to_a_playbook() -> None:
-    everything = operations(parsed(path) for path in ENGINE.glob("*.py"))
+    everything = operations(parsed(path) for path in ENGINE.rglob("*.py"))
     actions = {action for playbook, _ in POLICIES for action in needed(playbook)}
     covered = {action if action.startswith("acm:") else action.partition(":")[2] for action in actions}
 

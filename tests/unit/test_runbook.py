@@ -14,7 +14,7 @@ from region_switch.record.summary import Summary
 
 REPOSITORY = Path(__file__).parent.parent.parent
 RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text()
-ENGINE = "".join(path.read_text() for path in (REPOSITORY / "module_utils" / "region_switch").glob("*.py"))
+ENGINE = "".join(path.read_text() for path in (REPOSITORY / "module_utils" / "region_switch").rglob("*.py"))
 
 
 def section(title: str) -> str:
