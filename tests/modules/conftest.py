@@ -18,7 +18,7 @@ from urllib.parse import quote
 import boto3
 import pytest
 from ansible.module_utils.region_switch.move import switch
-from ansible.module_utils.region_switch.report import pictures
+from ansible.module_utils.region_switch.report import figures, pictures
 
 from lab import topology
 from lab.aws_api.acm import public_arn
@@ -162,7 +162,7 @@ def _wait(api: AwsApi, process: subprocess.Popen[bytes], log: Path) -> None:
 def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let reports have no pictures, which take a second each, but where a test asks for `pictures`."""
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(pictures, "draw", lambda *_: (pictures.Charts(), []))
+        monkeypatch.setattr(pictures, "draw", lambda *_: (figures.Charts(), []))
 
 
 @pytest.fixture(autouse=True)

@@ -56,4 +56,6 @@ def test_key_of_a_configuration_is_told_as_text(
     told = capsys.readouterr().err
     assert told.endswith("\n")
     # A line for each problem.
-    assert all(line.isprintable() and line.startswith("mqtt_fleet.") for line in told[:-1].split("\n"))
+    assert all(
+        line.isprintable() and line.startswith(("mqtt_fleet.", "mqtt_monitor.")) for line in told[:-1].split("\n")
+    )

@@ -16,7 +16,7 @@ import pytest
 from ansible.module_utils.region_switch import report
 from ansible.module_utils.region_switch.fleet.roster import Passenger, Roster
 from ansible.module_utils.region_switch.record import ledger
-from ansible.module_utils.region_switch.report import messages, outcomes, run
+from ansible.module_utils.region_switch.report import figures, messages, outcomes, run
 from ansible.module_utils.region_switch.report import pictures as drawing
 from ansible.module_utils.region_switch.report.charts import apart
 from ansible.module_utils.region_switch.report.page import COLUMNS
@@ -203,7 +203,7 @@ def test_way_back_is_told_apart_from_the_waves_and_clients_are_counted_where_the
 def pictures_label(found: run.Run) -> str:
     """What the gaps of a run are called where the ledger knows them."""
     found.messages = messages.Messages(0.0, 1.0, 1.0, [], {}, [1.0], 1, {})
-    return drawing.gap_values(found)[0]
+    return figures.gap_values(found)[0]
 
 
 def test_refused_run_has_nobody_to_answer_for(tmp_path: Path) -> None:
