@@ -31,6 +31,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from lab import mosquitto_plugin
 
 CLIENTS = Path(__file__).parent.parent.parent / "clients"
+PROGRAMS = {"client": "mqtt_fleet.client", "monitor": "mqtt_monitor.monitor"}
 BROKERS = {"us-east-1": "127.0.0.1", "ap-northeast-1": "127.0.0.2"}
 NOBODY = "127.0.0.9"
 ENDPOINT = "mqtt1.example.com"
@@ -151,14 +152,14 @@ class World:
         lively = {"heartbeat_interval": 0.1}
         return self.run("client", {**files, **identity, **lively, **changes})
 
-    def run(self, module: str, configuration: dict[str, Any]) -> subprocess.Popen[bytes]:
-        """Run one program of the package with the hosts file in its own mount namespace."""
-        path = self.folder / f"{module}.json"
+    def run(self, program: str, configuration: dict[str, Any]) -> subprocess.Popen[bytes]:
+        """Run a program with the hosts file in its own mount namespace."""
+        path = self.folder / f"{program}.json"
         path.write_text(json.dumps(configuration))
         script = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" && shift 2 || exit; done; shift; exec "$@"'
-        python = os.environ.get("CLIENT_PYTHON", sys.executable) if module == "client" else sys.executable
-        command = [python, "-m", f"mqtt_fleet.{module}", "--config", str(path)]
-        with (self.folder / f"{module}.log").open("ab") as log:
+        python = os.environ.get("CLIENT_PYTHON", sys.executable) if program == "client" else sys.executable
+        command = [python, "-m", PROGRAMS[program], "--config", str(path)]
+        with (self.folder / f"{program}.log").open("ab") as log:
             process = subprocess.Popen(
                 ["unshare", "--mount", "sh", "-c", script, "sh", *self.seen_as, "--", *command],
                 env={**os.environ, "PYTHONPATH": str(CLIENTS)},
