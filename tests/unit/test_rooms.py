@@ -26,9 +26,8 @@ def room(name: str) -> str:
 
 
 def test_every_folder_of_the_engine_is_a_known_room() -> None:
-    assert sorted(path.name for path in ENGINE.iterdir() if path.is_dir() and path.name != "__pycache__") == sorted(
-        ROOMS
-    )
+    # What an earlier release left in a checkout has no modules.
+    assert {path.parent.name for path in ENGINE.glob("*/*.py")} == set(ROOMS)
 
 
 def test_the_architecture_names_every_module_in_its_room() -> None:
