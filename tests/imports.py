@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
@@ -31,20 +32,27 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imported(name: str, path: Path) -> Iterator[str]:
-    """The modules of MODULES that one imports, wherever in it."""
-    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def statements(name: str) -> list[ast.Import | ast.ImportFrom]:
+    """The imports of a module, wherever in it."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def imported(name: str) -> Iterator[str]:
+    """What a module imports, by dotted names: of MODULES as far as it is there."""
+    package = name.split(".") if MODULES[name].name == "__init__.py" else name.split(".")[:-1]
+    for node in statements(name):
         if isinstance(node, ast.Import):
-            yield from (each.name for each in node.names if each.name in MODULES)
-        elif isinstance(node, ast.ImportFrom):
+            yield from (each.name for each in node.names)
+        else:
             base = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module.removeprefix(SHIPPED)] if node.module else [])])
-            for each in node.names:
-                yield from [full for full in (f"{source}.{each.name}",) if full in MODULES] or [source]
+            named = (f"{source}.{each.name}" for each in node.names)
+            yield from (each if each in MODULES else source for each in named)
 
 
-IMPORTS = {name: {each for each in imported(name, path) if each in MODULES} for name, path in MODULES.items()}
+IMPORTS = {name: {each for each in imported(name) if each in MODULES} for name in MODULES}
 
 
 def third_party(name: str) -> set[str]:
@@ -55,10 +63,10 @@ def third_party(name: str) -> set[str]:
     while left:
         each = left.pop()
         seen.add(each)
-        for node in ast.walk(ast.parse(MODULES[each].read_text(encoding="utf-8"))):
+        for node in statements(each):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            elif not node.level and node.module:
                 found.add(node.module.partition(".")[0])
         left |= IMPORTS[each] - seen
     return found
