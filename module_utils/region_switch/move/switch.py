@@ -42,7 +42,7 @@ from ..record import summary as summaries
 from ..record.folder import UntrustedError
 from ..record.journal import VERSION, Journal, timestamp
 from ..record.storage import Reserve
-from ..record.summary import Summary, new_run_id, plan_dict
+from ..record.summary import Summary
 from ..report import messages
 from . import restore, survey
 from .evacuation import Evacuation, LateError, Limits, UnprovenError, WaveError, usual_in_flight
@@ -101,7 +101,7 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
                 directory = folder.run_folder(root, options.run_id)
                 summary = Summary.read(directory)
             else:
-                summary = Summary(new_run_id(mode), mode)
+                summary = Summary(summaries.new_run_id(mode), mode)
                 directory = root / summary.run_id
                 earlier = _prepare(root, directory, desired, notes, runtime.now())
             with (
@@ -298,7 +298,7 @@ def _preview(
         _sign(options, token, runtime)
         result: Result = {
             "changed": bool(plan.needed or (roster.waiting() and options.sweep == "misplaced")),
-            "plan": plan_dict(plan.moves),
+            "plan": summaries.plan_dict(plan.moves),
             "token": token,
             "findings": findings.as_dicts(found),
             "lines": [*_keep(options, token, roster), *_preview_lines(options, plan, roster, mode, found, token)],
@@ -577,7 +577,7 @@ class Run:
         survey.refuse_dead_targets(plan, routes)
         pace = survey.pace(plan.quotas, self.options)
         self.journal.write(
-            "plan", plan=plan_dict(plan.moves), misplaced=sum(routes.values()), unmapped=plan.unmapped,
+            "plan", plan=summaries.plan_dict(plan.moves), misplaced=sum(routes.values()), unmapped=plan.unmapped,
             seconds=round(pace.seconds(routes), 3), pace=vars(pace), targets=plan.targets,
             token=_token(self.options, plan, self.roster, self.summary.mode),
         )  # fmt: skip
