@@ -8,24 +8,6 @@ description:
   - Reads the endpoints' records, asks every region who is connected there, and looks for a run that goes on.
   - A region that does not answer is shown as such, after some 10 seconds.
 options:
-  modes:
-    description: "The mode table: V({mode: {endpoint: AWS Region}})."
-    type: raw
-    required: true
-  endpoints:
-    description: The endpoints of the inventory.
-    type: list
-    elements: str
-    required: true
-  regions:
-    description: The AWS Regions of the inventory.
-    type: list
-    elements: str
-    required: true
-  hosted_zone_id:
-    description: ID of the hosted zone that the endpoints are in.
-    type: str
-    required: true
   endpoint_attribute:
     description: Thing attribute that says which endpoint a client uses.
     type: str
@@ -36,6 +18,7 @@ options:
     required: true
 extends_documentation_fragment:
   - region_switch.info
+  - region_switch.inventory
 requirements: [boto3]
 author: The maintainers of this repository
 """
@@ -108,14 +91,13 @@ from typing import Any
 
 from ansible.module_utils.region_switch.aws.clients import Aws
 from ansible.module_utils.region_switch.model import modes
+from ansible.module_utils.region_switch.model.option import argument_spec
+from ansible.module_utils.region_switch.model.options import InventoryOptions
 from ansible.module_utils.region_switch.module import run_module
 from ansible.module_utils.region_switch.move import status
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "modes": {"type": "raw", "required": True},
-    "endpoints": {"type": "list", "elements": "str", "required": True},
-    "regions": {"type": "list", "elements": "str", "required": True},
-    "hosted_zone_id": {"type": "str", "required": True},
+    **argument_spec(InventoryOptions),
     "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
     "reports_directory": {"type": "path", "required": True},
 }

@@ -14,35 +14,13 @@ options:
     type: list
     elements: str
     required: true
-  discovery:
-    description:
-      - V(index) asks the fleet index, which knows clients whose ID is the name of a thing.
-      - V(things) asks for the connection of every thing of the registry, by its name.
-      - V(clients) asks for the connection of every client in O(client_ids) and O(client_ids_file).
-    type: str
-    choices: [index, things, clients]
-    default: index
-  client_ids:
-    description: Client IDs to ask for, as text, with O(discovery=clients); refused with another, as is a number.
-    type: list
-    elements: raw
-    default: []
-  client_ids_file:
-    description:
-      - A file of client IDs to ask for, one per line, CSV with the header C(client_id,endpoint), or JSON, as
-        spreadsheets, PowerShell and the AWS CLI write them. A line that could mean something else is refused.
-      - Refused but with O(discovery=clients).
-    type: path
   limit:
     description: How many clients are listed at most; all are counted.
     type: int
     default: 1000
-  endpoint_attribute:
-    description: Thing attribute that says which endpoint a client uses.
-    type: str
-    default: mqtt_endpoint
 extends_documentation_fragment:
   - region_switch.info
+  - region_switch.fleet
 requirements: [boto3]
 author: The maintainers of this repository
 """
@@ -86,16 +64,14 @@ from typing import Any
 from ansible.module_utils.region_switch.aws import quotas
 from ansible.module_utils.region_switch.aws.clients import Aws
 from ansible.module_utils.region_switch.fleet.sources import Client, Source, stream
-from ansible.module_utils.region_switch.model.options import refuse_ignored
+from ansible.module_utils.region_switch.model.option import argument_spec
+from ansible.module_utils.region_switch.model.options import FleetOptions, refuse_ignored
 from ansible.module_utils.region_switch.module import run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "regions": {"type": "list", "elements": "str", "required": True},
-    "discovery": {"type": "str", "choices": ["index", "things", "clients"], "default": "index"},
-    "client_ids": {"type": "list", "elements": "raw", "default": []},
-    "client_ids_file": {"type": "path"},
+    **argument_spec(FleetOptions),
     "limit": {"type": "int", "default": 1000},
-    "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
 }
 
 

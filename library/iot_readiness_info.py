@@ -10,40 +10,6 @@ description:
   - Nothing is changed. Whether the caller may disconnect clients and change records is learnt by asking for what AWS
     has to refuse; those requests are in AWS's logs, with errors.
 options:
-  modes:
-    description: "The mode table: C({mode: {endpoint: AWS Region}})."
-    type: dict
-    required: true
-  endpoints:
-    description: The endpoints, custom domain names that devices connect to.
-    type: list
-    elements: str
-    required: true
-  regions:
-    description: The AWS Regions.
-    type: list
-    elements: str
-    required: true
-  hosted_zone_id:
-    description: ID of the Route 53 hosted zone that the endpoints are in.
-    type: str
-    required: true
-  ttl:
-    description: TTL that the records should have, in seconds.
-    type: int
-    default: 0
-  resolvers:
-    description:
-      - Addresses (C(address) or C(address:port)) of recursive resolvers that a move would wait for; they are also asked
-        for the addresses of the regions' endpoints. None means the system's.
-    type: list
-    elements: str
-    default: []
-  name_servers:
-    description: Name servers to ask, as addresses or host names; none means those of the hosted zone.
-    type: list
-    elements: str
-    default: []
   endpoint_attribute:
     description: Thing attribute that says which endpoint a client uses.
     type: str
@@ -52,42 +18,23 @@ options:
     description: The endpoint of things that name none; without it they belong to no endpoint.
     type: str
     default: ""
-  ca_file:
-    description: PEM file of the CA that the server certificates must chain to; without it, the system's CAs.
-    type: path
   certificate_days:
     description: A server certificate that ends within so many days is a reason not to move.
     type: float
     default: 14
-  probe_certificate:
-    description:
-      - PEM file of a client certificate with which to connect and publish in each region. Its policy has to allow
-        client IDs that begin with C(region-switch-probe-), and publishing to C(region-switch/probe).
-      - Without one, only TLS is tried.
-    type: path
-  probe_private_key:
-    description: PEM file of the key of O(probe_certificate).
-    type: path
-  mqtt_ports:
-    description: Ports of the MQTT endpoint that devices use; each is tried, V(443) with ALPN.
-    type: list
-    elements: int
-    default: [8883]
   index:
     description: Whether moves find clients by the fleet index.
     type: bool
     default: true
-  waive:
-    description: Names of checks whose findings are only told.
-    type: list
-    elements: str
-    default: []
   ledger:
     description:
       - SQLite ledger that the fleet's monitor writes. One that nobody keeps is told, and so is an empty path.
     type: path
 extends_documentation_fragment:
   - region_switch.info
+  - region_switch.inventory
+  - region_switch.dns
+  - region_switch.checks
 requirements: [boto3, cryptography, dnspython, paho-mqtt]
 author: The maintainers of this repository
 """
@@ -145,26 +92,17 @@ from ansible.module_utils.region_switch.aws.clients import Aws
 from ansible.module_utils.region_switch.checks import readiness
 from ansible.module_utils.region_switch.checks.preflight import Settings
 from ansible.module_utils.region_switch.model import findings, modes
+from ansible.module_utils.region_switch.model.option import argument_spec, given
+from ansible.module_utils.region_switch.model.options import CheckOptions, DnsOptions, InventoryOptions
 from ansible.module_utils.region_switch.module import run_module
 from ansible.module_utils.region_switch.record import ledger_state
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "modes": {"type": "dict", "required": True},
-    "endpoints": {"type": "list", "elements": "str", "required": True},
-    "regions": {"type": "list", "elements": "str", "required": True},
-    "hosted_zone_id": {"type": "str", "required": True},
-    "ttl": {"type": "int", "default": 0},
-    "resolvers": {"type": "list", "elements": "str", "default": []},
-    "name_servers": {"type": "list", "elements": "str", "default": []},
+    **argument_spec(InventoryOptions, DnsOptions, CheckOptions),
     "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
     "default_endpoint": {"type": "str", "default": ""},
-    "ca_file": {"type": "path"},
     "certificate_days": {"type": "float", "default": 14},
-    "probe_certificate": {"type": "path"},
-    "probe_private_key": {"type": "path", "no_log": False},
-    "mqtt_ports": {"type": "list", "elements": "int", "default": [8883]},
     "index": {"type": "bool", "default": True},
-    "waive": {"type": "list", "elements": "str", "default": []},
     "ledger": {"type": "path"},
 }
 
@@ -173,17 +111,12 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     findings.check_waived(parameters["waive"])
     table = modes.normalise(parameters["modes"], parameters["endpoints"], parameters["regions"])
     settings = Settings(
-        ca_file=parameters["ca_file"],
-        certificate_days=parameters["certificate_days"],
-        probe_certificate=parameters["probe_certificate"],
-        probe_private_key=parameters["probe_private_key"],
-        ports=parameters["mqtt_ports"],
-        record_ttl=parameters["ttl"],
-        hosted_zone_id=parameters["hosted_zone_id"],
-        endpoint_attribute=parameters["endpoint_attribute"],
-        resolvers=parameters["resolvers"],
-        index=parameters["index"],
-        default_endpoint=parameters["default_endpoint"],
+        parameters["hosted_zone_id"],
+        given(DnsOptions, parameters),
+        given(CheckOptions, parameters),
+        parameters["endpoint_attribute"],
+        parameters["default_endpoint"],
+        parameters["index"],
     )
     now = datetime.now(UTC)
     found = readiness.assess(Aws(parameters["regions"]), settings, table, parameters["name_servers"])

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.region_switch.fleet.roster import Passenger, Roster
+from ansible.module_utils.region_switch.fleet.roster import Roster, TrackedClient
 from ansible.module_utils.region_switch.fleet.sources import Client
 from ansible.module_utils.region_switch.record.ledger import percentiles
 from ansible.module_utils.region_switch.record.summary import Summary
@@ -89,14 +89,14 @@ def write_roster(folder: Path, client_ids: Sequence[str], stragglers: Sequence[s
     with Roster(folder / "clients.sqlite") as roster:
         roster.add((Client(client_id, ENDPOINT, OLD, BEGAN - 60) for client_id in client_ids), {ENDPOINT: NEW})
         for number, client_id in enumerate(client_ids):
-            passenger = Passenger(client_id, OLD, ENDPOINT, NEW, 0.0)
+            client = TrackedClient(client_id, OLD, ENDPOINT, NEW, 0.0)
             told = BEGAN + 1.6 + number / 100
             known: dict[str, Any] = {"kicked_at": told, "kicks": 1, "wave": 1, "looks": 1}
             if client_id in stragglers:
-                roster.update(passenger, "told", **known, in_target=0, in_source=1, note="AWS said no")
+                roster.update(client, "told", **known, in_target=0, in_source=1, note="AWS said no")
             else:
                 landed = told + 0.1 + number % 7 / 100
-                roster.update(passenger, "landed", **known, landed_at=landed, in_target=1, in_source=0)
+                roster.update(client, "landed", **known, landed_at=landed, in_target=1, in_source=0)
         roster.commit()
         counts = roster.counts()
     counts.pop("dark")

@@ -17,7 +17,7 @@ from lab import files, topology
 from lab.errors import LabError
 from lab.load import configuration
 from region_switch.aws.clients import AwsClient
-from region_switch.aws.pace import TokenBucket
+from region_switch.aws.token_bucket import TokenBucket
 from region_switch.model.errors import SwitchError
 from region_switch.setup.certificate import ensure_certificate
 from region_switch.setup.policy import ensure_policy

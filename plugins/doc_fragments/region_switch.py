@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import ansible.module_utils
+import yaml
+
+# Ansible adds a project's module_utils to those that modules import, and not to those that its plugins do.
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[2] / "module_utils"))
+
+from ansible.module_utils.region_switch.model import option, options  # noqa: E402
+
+
+def _documented(room: type) -> str:
+    return yaml.safe_dump({"options": option.documentation(room)}, sort_keys=False)
+
 
 class ModuleDocFragment:
     """Named by modules as `region_switch` and `region_switch.<fragment>`."""
@@ -68,3 +82,13 @@ options:
         type: str
         required: true
 """
+
+    INVENTORY = _documented(options.InventoryOptions)
+    SCOPE = _documented(options.ScopeOptions)
+    DNS = _documented(options.DnsOptions)
+    DNS_WAIT = _documented(options.DnsWaitOptions)
+    FLEET = _documented(options.FleetOptions)
+    PACE = _documented(options.PaceOptions)
+    CHECKS = _documented(options.CheckOptions)
+    APPROVAL = _documented(options.ApprovalOptions)
+    RUN = _documented(options.RunOptions)

@@ -498,11 +498,11 @@ def test_client_that_comes_to_the_old_region_during_the_sweep_is_moved_too(
     aws_api.call("DELETE", f"connections/{OLD}/{late}")
     look, looked = Looker.look, list[str]()
 
-    def look_while_another_comes(looker: Looker, passenger: Any) -> Any:
+    def look_while_another_comes(looker: Looker, client: Any) -> Any:
         if not looked:
-            looked.append(passenger.client_id)
+            looked.append(client.client_id)
             aws_api.connect(OLD, late)
-        return look(looker, passenger)
+        return look(looker, client)
 
     monkeypatch.setattr(Looker, "look", look_while_another_comes)
 
@@ -697,9 +697,9 @@ def test_records_that_somebody_else_moved_on_are_not_restored(aws_api: AwsApi, o
     other = "broker.example.net"
     look = Looker.look
 
-    def meddle(looker: Looker, passenger: Any) -> Any:
+    def meddle(looker: Looker, client: Any) -> Any:
         point({ENDPOINTS[0]: other})
-        return look(looker, passenger)
+        return look(looker, client)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Looker, "look", meddle)

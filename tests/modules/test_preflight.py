@@ -21,6 +21,7 @@ from ansible.module_utils.region_switch.checks import admission, preflight, prob
 from ansible.module_utils.region_switch.checks.preflight import Question, Settings
 from ansible.module_utils.region_switch.dns import route53
 from ansible.module_utils.region_switch.model.findings import Finding
+from ansible.module_utils.region_switch.model.options import CheckOptions, DnsOptions
 from cryptography.hazmat.primitives import serialization
 
 from .address_server import address_server
@@ -60,7 +61,7 @@ class World:
 
     def serve(self, region: str, pair: Pair, manners: Manners | None = None) -> None:
         """Let a region's endpoint answer with this certificate."""
-        (port,) = self.settings.ports
+        (port,) = self.settings.checks.mqtt_ports
         served = mqtt_server(pair, self.ca.file, manners, ADDRESSES[region], port)
         self.settings = replace(self.settings, ports=[self.stack.enter_context(served)[0]])
 
@@ -112,16 +113,14 @@ def world(aws_api: AwsApi, tmp_path: Path) -> Iterator[World]:
     boto3.client("route53", region_name=OLD).change_resource_record_sets(
         HostedZoneId=HOSTED_ZONE_ID, ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": cname(0)}]}
     )
-    settings = Settings(
+    checks = CheckOptions(
         ca_file=str(ca.file),
         certificate_days=14,
         probe_certificate=str(own.certificate),
         probe_private_key=str(own.key),
-        ports=[0],
-        record_ttl=0,
-        hosted_zone_id=HOSTED_ZONE_ID,
-        endpoint_attribute=ATTRIBUTE,
+        mqtt_ports=[0],
     )
+    settings = Settings(HOSTED_ZONE_ID, DnsOptions(), checks, ATTRIBUTE)
     with ExitStack() as stack:
         world = World(aws_api, ca, stack, settings, {})
         world.add_device("client_01")
@@ -402,7 +401,7 @@ def test_probe_that_is_refused(world: World, tmp_path: Path) -> None:
 
 def test_every_port_that_devices_use_is_tried(ready: World) -> None:
     """One that is open says nothing of another one."""
-    (port,) = ready.settings.ports
+    (port,) = ready.settings.checks.mqtt_ports
     with socket.create_server((ADDRESSES[NEW], 0)) as taken:
         closed = taken.getsockname()[1]
     ready.settings = replace(ready.settings, ports=[port, closed])
@@ -430,7 +429,7 @@ def test_probes_certificate_that_is_missing(ready: World) -> None:
 
 
 def encrypt(settings: Settings, tmp_path: Path) -> Settings:
-    key = serialization.load_pem_private_key(Path(str(settings.probe_private_key)).read_bytes(), None)
+    key = serialization.load_pem_private_key(Path(str(settings.checks.probe_private_key)).read_bytes(), None)
     locked = serialization.BestAvailableEncryption(b"once upon")
     file = tmp_path / "locked.key"
     file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
@@ -685,10 +684,10 @@ def options(ready: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
             "hosted_zone_id": HOSTED_ZONE_ID,
             "resolvers": [server],
             "name_servers": [server],
-            "ca_file": ready.settings.ca_file,
-            "probe_certificate": ready.settings.probe_certificate,
-            "probe_private_key": ready.settings.probe_private_key,
-            "mqtt_ports": ready.settings.ports,
+            "ca_file": ready.settings.checks.ca_file,
+            "probe_certificate": ready.settings.checks.probe_certificate,
+            "probe_private_key": ready.settings.checks.probe_private_key,
+            "mqtt_ports": ready.settings.checks.mqtt_ports,
         }
 
 
@@ -787,10 +786,10 @@ def playbook(ready: World, tmp_path: Path) -> Iterator[Playbook]:
             "dns_record_ttl": 0,
             "dns_resolvers": [resolver],
             "failover_name_servers": [zone],
-            "failover_ca_file": ready.settings.ca_file,
-            "failover_probe_certificate": ready.settings.probe_certificate,
-            "failover_probe_private_key": ready.settings.probe_private_key,
-            "failover_mqtt_port": ready.settings.ports[0],
+            "failover_ca_file": ready.settings.checks.ca_file,
+            "failover_probe_certificate": ready.settings.checks.probe_certificate,
+            "failover_probe_private_key": ready.settings.checks.probe_private_key,
+            "failover_mqtt_port": ready.settings.checks.mqtt_ports[0],
             "reports_directory": str(tmp_path / "reports"),
         }
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}

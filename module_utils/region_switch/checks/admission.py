@@ -15,7 +15,7 @@ from typing import Any
 
 from ..aws import answers
 from ..aws.clients import Aws, AwsClient
-from ..aws.pace import TokenBucket
+from ..aws.token_bucket import TokenBucket
 from ..model.errors import UNREADABLE, AwsError, one_line
 from ..model.findings import Finding, unanswered
 from ..model.names import plain

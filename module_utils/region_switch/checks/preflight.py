@@ -16,6 +16,7 @@ from ..model.cname import Record
 from ..model.errors import AwsError, SwitchError
 from ..model.findings import Finding, unanswered
 from ..model.names import plain
+from ..model.options import CheckOptions, DnsOptions
 from . import domain_differences, probe, serving
 from .admission import Admission, ControlPlane, Route
 from .probe import ProbeError, ProbeFileError, ServerCertificate
@@ -35,28 +36,17 @@ class Settings:
     """How to check.
 
     Attributes:
-        ca_file: PEM of the CA that the server certificates must chain to; None: the system's.
-        certificate_days: a server certificate that ends sooner blocks.
-        probe_certificate, probe_private_key: PEM files of the probe's client certificate; None: only TLS is tried.
-        ports: of MQTT, those that devices use; 443 is tried with ALPN.
-        record_ttl: the TTL that records should have, seconds.
-        endpoint_attribute: thing attribute that names the endpoint.
-        resolvers: who is asked for the addresses of the regions' hosts; none: the system's.
         index: whether clients are found by the fleet index.
+        endpoint_attribute: thing attribute that names the endpoint.
         default_endpoint: that of things which name none; empty: they belong to no endpoint.
     """
 
-    ca_file: str | None
-    certificate_days: float
-    probe_certificate: str | None
-    probe_private_key: str | None
-    ports: Sequence[int]
-    record_ttl: int
     hosted_zone_id: str
+    dns: DnsOptions
+    checks: CheckOptions
     endpoint_attribute: str
-    resolvers: Sequence[str] = ()
-    index: bool = True
     default_endpoint: str = ""
+    index: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,7 @@ def check(aws: Aws, settings: Settings, question: Question) -> list[Finding]:
     """
     run = _Checks(aws, settings, question)
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        places = [(endpoint, region, port) for endpoint, region in run.doors() for port in settings.ports]
+        places = [(endpoint, region, port) for endpoint, region in run.doors() for port in settings.checks.mqtt_ports]
         doors = [pool.submit(run.door, *place) for place in places]
         jobs = [pool.submit(_guarded, name, region, job) for name, region, job in run.jobs()]
         found = [*run.without_asking(), *(finding for job in jobs for finding in job.result())]
@@ -144,9 +134,9 @@ class _Checks:
         changing = any(question.sources.get(endpoint) != region for endpoint, region in self.pairs)
         # A batch carries the records that stay, too.
         self._changing = [record for _, record in sorted(question.records.items())] if changing else []
-        files = (settings.probe_certificate, settings.probe_private_key)
+        files = (settings.checks.probe_certificate, settings.checks.probe_private_key)
         self._missing = [file for file in files if file and not Path(file).is_file()]
-        self._no_ca = probe.file_problem(settings.ca_file, None, None)
+        self._no_ca = probe.file_problem(settings.checks.ca_file, None, None)
         self._unusable = None if self._missing else probe.file_problem(None, *files)
         # `{(endpoint, region): DescribeDomainConfiguration}`, as they are read.
         self.configured: dict[tuple[str, str], Mapping[str, object]] = {}
@@ -179,7 +169,7 @@ class _Checks:
                     if region in self._question.dead]  # fmt: skip
         for endpoint in sorted({endpoint for endpoint, _ in self._question.pairs}):
             if record := self._question.records.get(endpoint):
-                findings += _ttl_findings(record, self._settings.record_ttl)
+                findings += _ttl_findings(record, self._settings.dns.ttl)
         if self.pairs and self._no_ca:
             findings.append(_unusable("server_certificate", self._no_ca))
         if self.pairs and self._unusable:
@@ -198,16 +188,16 @@ class _Checks:
 
     def door(self, endpoint: str, region: str, port: int) -> Door:
         settings = self._settings
-        shown = port if len(settings.ports) > 1 else 0
+        shown = port if len(settings.checks.mqtt_ports) > 1 else 0
         try:
-            host = probe.locate(self._question.hosts[region], settings.resolvers)
-            certificate = probe.handshake(host, port, endpoint, settings.ca_file, *self._own)
+            host = probe.locate(self._question.hosts[region], settings.dns.resolvers)
+            certificate = probe.handshake(host, port, endpoint, settings.checks.ca_file, *self._own)
         except ProbeError as error:
             return Door(endpoint, region, error, port=shown)
         file, key = self._own
         if not file or not key or (endpoint, region) not in self.pairs:
             return Door(endpoint, region, certificate, port=shown)
-        where = (host, port, endpoint, settings.ca_file)
+        where = (host, port, endpoint, settings.checks.ca_file)
         try:
             probe.connect(*where, file, key, probe.client_id(), probe.TOPIC)
         except ProbeError as error:
@@ -513,13 +503,13 @@ def _target_findings(door: Door, settings: Settings, now: float, age: float | No
     if isinstance(certificate, ProbeError):
         if certificate.untrusted and age is not None and age < serving.MAY_TAKE:
             return [_not_served_yet(region, endpoint, certificate.problem, age)]
-        expected = f"TLS with a certificate for the name, of {settings.ca_file or 'a CA that the system trusts'}"
+        expected = f"TLS with a certificate for the name, of {settings.checks.ca_file or 'a CA that the system trusts'}"
         advice = "correct the certificate in ACM or the domain configuration; failover_ca_file names the CA"
         found = f"{certificate.problem}{door.place}"
         return [_blocking("server_certificate", region, endpoint, found, expected, advice)]
     findings = []
-    if (left := (certificate.not_after - now) / DAY) < settings.certificate_days:
-        expected = f"{settings.certificate_days:g} days or more"
+    if (left := (certificate.not_after - now) / DAY) < settings.checks.certificate_days:
+        expected = f"{settings.checks.certificate_days:g} days or more"
         found = f"a certificate that ends in {left:.1f} days{door.place}"
         advice = "run setup.yml, which renews what it made; renew one of your own under its ARN in ACM, in every region"
         findings.append(_blocking("server_certificate", region, endpoint, found, expected, advice))

@@ -123,7 +123,7 @@ def _dns_findings(
     current: Mapping[str, str] = {name: record.value for name, record in seen.records.items()}
     try:
         zone = hosted_zone.read(aws.route53, settings.hosted_zone_id, endpoints)
-        servers = gate.servers(name_servers or zone.name_servers, settings.resolvers)
+        servers = gate.servers(name_servers or zone.name_servers, settings.dns.resolvers)
         found = [*hosted_zone.check(zone, servers, bool(name_servers)), *hosted_zone.guardrails(zone)]
         return [*found, *gate.check(servers, current)]
     except AwsError as error:

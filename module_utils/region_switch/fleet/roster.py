@@ -112,7 +112,7 @@ _AT_HOME = ", ".join(f"'{state}'" for state in AT_HOME)
 
 
 @dataclass(frozen=True, slots=True)
-class Passenger:
+class TrackedClient:
     """A client in a region it does not belong to, and what was done about it.
 
     Attributes:
@@ -414,22 +414,22 @@ class Roster:
         self.commit()
         return self.count("wave = ? AND state IN ('told', 'waiting')", ANY_WAVE)
 
-    def reverse(self) -> Iterator[tuple[Passenger, bool]]:
+    def reverse(self) -> Iterator[tuple[TrackedClient, bool]]:
         """Who was told to leave, or may have been, and whether it has landed: those whom a restored record sends back.
 
         A request that failed may have been carried out all the same.
         """
         moved = "kicks > 0 OR attempts > 0"
         query = f"SELECT {_NAMES}, state FROM client WHERE {moved}"  # noqa: S608 - names of this file
-        return ((Passenger(*values), state == "landed") for *values, state in self._db.execute(query))
+        return ((TrackedClient(*values), state == "landed") for *values, state in self._db.execute(query))
 
-    def add_returning(self, passenger: Passenger, home: str, landed: bool) -> None:
+    def add_returning(self, client: TrackedClient, home: str, landed: bool) -> None:
         """Take in a client that has to come from where another roster had it go to the region of its record."""
         self._begin()
         self._db.execute(
             "INSERT OR IGNORE INTO client (client_id, region, endpoint, target, connected_since, state, lot) "
             "VALUES (?, ?, ?, ?, 0, ?, 0)",
-            (passenger.client_id, passenger.target, passenger.endpoint, home, "waiting" if landed else "told"),
+            (client.client_id, client.target, client.endpoint, home, "waiting" if landed else "told"),
         )  # fmt: skip
 
     def tell_nobody(self) -> None:
@@ -438,25 +438,25 @@ class Roster:
         self._db.execute("UPDATE client SET state = 'told', due = 0, attempts = attempts + 1 WHERE state = 'waiting'")
         self.commit()
 
-    def landed(self) -> Iterator[Passenger]:
+    def landed(self) -> Iterator[TrackedClient]:
         """Those who have landed after they were told to leave or were looked for."""
-        return (Passenger(*row) for row in self._db.execute(f"{_SELECT} WHERE state = 'landed'"))
+        return (TrackedClient(*row) for row in self._db.execute(f"{_SELECT} WHERE state = 'landed'"))
 
-    def returned(self, passenger: Passenger) -> None:
+    def returned(self, client: TrackedClient) -> None:
         """Note that a client of another roster, whose way leads back, is where its record points again."""
         self._begin()
-        key = passenger.client_id, passenger.region
+        key = client.client_id, client.region
         update = "UPDATE client SET state = 'placed', note = ? WHERE client_id = ? AND target = ? AND state != 'placed'"
         self._db.execute(update, (RETURNED, *key))
         # It was found where it had landed, too, and is not there any more.
         self._db.execute("DELETE FROM client WHERE client_id = ? AND region = ? AND state = 'placed'", key)
 
-    def away(self) -> Iterator[tuple[Passenger, int | None, int | None]]:
+    def away(self) -> Iterator[tuple[TrackedClient, int | None, int | None]]:
         """Who has not come where this roster leads, with what was last seen: in the region they go to, and left."""
         query = f"SELECT {_NAMES}, in_target, in_source FROM client WHERE state != 'landed'"  # noqa: S608
-        return ((Passenger(*values), seen, left) for *values, seen, left in self._db.execute(query))
+        return ((TrackedClient(*values), seen, left) for *values, seen, left in self._db.execute(query))
 
-    def still_away(self, passenger: Passenger, in_home: int | None, in_left: int | None) -> None:
+    def still_away(self, client: TrackedClient, in_home: int | None, in_left: int | None) -> None:
         """Note where a client of another roster, whose way leads back, was last seen: it did not come back.
 
         Args:
@@ -466,7 +466,7 @@ class Roster:
         self._db.execute(
             "UPDATE client SET state = 'told', in_target = ?, in_source = iif(region = ?, ?, 0) "
             "WHERE client_id = ? AND target = ? AND state != 'placed'",
-            (in_left, passenger.target, in_home, passenger.client_id, passenger.region),
+            (in_left, client.target, in_home, client.client_id, client.region),
         )
 
     def records_are(self, homes: Mapping[str, str]) -> None:
@@ -483,32 +483,32 @@ class Roster:
         )
         self.commit()
 
-    def take_waiting(self, wave: int, now: float, limit: int) -> list[Passenger]:
+    def take_waiting(self, wave: int, now: float, limit: int) -> list[TrackedClient]:
         """Return clients of waves up to `wave` that are to be told to leave now; they count as being sent."""
         return self._take("waiting", "sending", "wave <= ? AND due <= ? ORDER BY wave, lot", (wave, now), limit)
 
-    def take_told(self, now: float, limit: int) -> list[Passenger]:
+    def take_told(self, now: float, limit: int) -> list[TrackedClient]:
         """Return clients that are to be looked for now, those that are due longest first."""
         return self._take("told", "looking", "due <= ? ORDER BY due", (now,), limit)
 
     def _take(
         self, state: State, next_state: State, where: str, values: tuple[Any, ...], limit: int
-    ) -> list[Passenger]:
+    ) -> list[TrackedClient]:
         query = f"{_SELECT} WHERE state = '{state}' AND {where} LIMIT ?"
-        found = [Passenger(*row) for row in self._db.execute(query, (*values, limit))]
+        found = [TrackedClient(*row) for row in self._db.execute(query, (*values, limit))]
         if found:
             self._begin()
             update = f"UPDATE client SET state = '{next_state}' WHERE client_id = ? AND region = ?"  # noqa: S608
-            self._db.executemany(update, [passenger.key for passenger in found])
+            self._db.executemany(update, [client.key for client in found])
         return found
 
-    def update(self, passenger: Passenger, state: State, **columns: Any) -> None:
+    def update(self, client: TrackedClient, state: State, **columns: Any) -> None:
         """Note what became of a client; `columns` are those of the table."""
         self._begin()
         names = ", ".join(f"{name} = ?" for name in ("state", *columns))
         self._db.execute(
             f"UPDATE client SET {names} WHERE client_id = ? AND region = ?",  # noqa: S608 - names of this package
-            (state, *columns.values(), *passenger.key),
+            (state, *columns.values(), *client.key),
         )
 
     def count(self, where: str = "1", *values: object) -> int:
@@ -547,10 +547,10 @@ class Roster:
         query = "SELECT region, target, count(*) FROM client WHERE state = 'waiting' GROUP BY region, target"
         return {(region, target): count for region, target, count in self._db.execute(query)}
 
-    def misplaced(self, limit: int) -> Iterator[Passenger]:
+    def misplaced(self, limit: int) -> Iterator[TrackedClient]:
         """The first clients in a wrong region, sorted by client ID."""
         query = f"{_SELECT} WHERE state NOT IN ('placed', 'landed') ORDER BY client_id, region LIMIT ?"
-        return (Passenger(*row) for row in self._db.execute(query, (limit,)))
+        return (TrackedClient(*row) for row in self._db.execute(query, (limit,)))
 
     def stragglers(self, limit: int) -> list[str]:
         """The first client IDs that are not where their record points."""

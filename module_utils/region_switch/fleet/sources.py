@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from ..aws import answers, quotas
 from ..aws.clients import DATA_CONNECTIONS, Aws, AwsClient
-from ..aws.pace import TokenBucket
 from ..aws.quotas import Quotas
+from ..aws.token_bucket import TokenBucket
 from ..model.connection_state import LATEST, NOT_CONNECTED, since
 from ..model.errors import UNREADABLE, AwsError, RefusedError, SwitchError, one_line
 from ..model.names import plain

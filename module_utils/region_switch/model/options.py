@@ -1,31 +1,15 @@
-"""The options of a move, checked before anything is read."""
+"""The options of a move, by what they are about; each dataclass says what of it cannot be meant."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_type_hints
 
 from .errors import RefusedError, one_line
 from .findings import check_waived
+from .option import check_ranges, given, option
 
-_LOWEST = {
-    "ttl": 0,
-    "dns_consecutive": 1,
-    "dns_timeout": 0,
-    "landing_timeout": 0,
-    "delete_connection_rate": 0,
-    "subscriptions_per_client": 0,
-    "max_stragglers": 0,
-    "max_in_flight": 0,
-    "max_clients": 0,
-    "max_endpoints": 0,
-    "min_share": 0,
-    "max_share": 0,
-    "approval_drift": 0,
-    "certificate_days": 0,
-}
-_HIGHEST = {"max_stragglers": 100, "min_share": 100, "max_share": 100}
 HIGHEST_PORT = 65535
 # What is asked for with one option and would be passed over because of another: {option: (other option, the value it
 # has to have, what the option would do)}. Options that belong to a step which is switched off as a whole, such as those
@@ -38,61 +22,368 @@ IGNORED_UNLESS: dict[str, tuple[str, object, str]] = {
 
 
 @dataclass(frozen=True)
-class Options:
-    """The options of the module iot_region_switch, as its documentation describes them; times in seconds."""
+class InventoryOptions:
+    """What the inventory has."""
 
-    mode: object
-    modes: object
-    endpoints: list[str]
-    regions: list[str]
-    hosted_zone_id: str
-    ttl: int
-    resolvers: list[str]
-    name_servers: list[str]
-    dns_consecutive: int
-    dns_timeout: float
-    dns_policy: Literal["wait", "proceed", "abort"]
-    sweep: Literal["misplaced", "none"]
-    discovery: Literal["index", "things", "clients"]
-    client_ids: list[str]
-    client_ids_file: str | None
-    endpoint_attribute: str
-    unmapped_clients: str
-    delete_connection_rate: float
-    subscriptions_per_client: float
-    waves: list[object]
-    max_stragglers: float
-    max_in_flight: int
-    prevent_will_message: bool
-    clean_session: bool
-    landing_timeout: float
-    restore: bool
-    preflight: bool
-    waive: list[str]
-    ca_file: str | None
-    certificate_days: float
-    probe_certificate: str | None
-    probe_private_key: str | None
-    mqtt_ports: list[int]
-    require_approval: bool
-    approve: str | None
-    approval_drift: float
-    max_clients: int
-    max_endpoints: int
-    min_share: float
-    max_share: float
-    reports_directory: str
-    ledger: str | None
-    rollback: bool
-    pause_after_dns: bool
-    run_id: str | None
-    operator: str | None
-    source_gone: list[str] = field(default_factory=list)
+    modes: object = option("The mode table: V({mode: {endpoint: AWS Region}}).")
+    endpoints: list[str] = option("The endpoints of the inventory.")
+    regions: list[str] = option("The AWS Regions of the inventory.")
+    hosted_zone_id: str = option("ID of the hosted zone that the endpoints are in.")
+
+
+@dataclass(frozen=True)
+class ScopeOptions:
+    """What is asked of a run."""
+
+    mode: object = option(
+        "The mode to move to. Its name is never converted, so that V(3.7) is not V(3). Refused with O(rollback).",
+        None,
+    )
+    rollback: bool = option(
+        "Return to the records as they were before the last run that switched them. O(mode) is not read. Refused "
+        "where the records are neither as that run left them nor as they were before it.",
+        False,
+    )
+    source_gone: list[str] = option(
+        [
+            "Regions to leave that refuse to be asked (access denied, opted out), or may not be asked. They are taken "
+            "for dead without being asked. Their clients are disconnected by nobody and looked for where they belong; "
+            "records are never restored to them.",
+            "A region that something moves to is refused.",
+        ],
+        [],
+    )
+    sweep: Literal["misplaced", "none"] = option(
+        "Whom to disconnect. V(none) stops after DNS.",
+        "misplaced",
+    )
+    unmapped_clients: str = option(
+        "What happens to connected clients whose thing names none of the endpoints. V(ignore) leaves them alone and "
+        "tells how many they are, V(refuse) stops the move, the name of an endpoint treats them as clients of it.",
+        "ignore",
+    )
+    preflight: bool = option(
+        "Check beforehand every reason for which the target region could refuse a device.",
+        True,
+    )
+    restore: bool = option(
+        "Restore the records, and send the clients back, when a wave does not land or the target region is lost. "
+        "Never done when the region that is left is dead.",
+        True,
+    )
+
+    def check(self, inventory: InventoryOptions) -> None:
+        """Refuse endpoints and regions that the inventory does not have.
+
+        Raises:
+            RefusedError: names the option.
+        """
+        if self.unmapped_clients not in ("ignore", "refuse", *inventory.endpoints):
+            raise RefusedError(
+                f"unmapped_clients: found {self.unmapped_clients}, expected ignore, refuse or one of "
+                f"{', '.join(inventory.endpoints)}: correct it"
+            )
+        for region in self.source_gone:
+            if region not in inventory.regions:
+                raise RefusedError(
+                    f"source_gone: found {region}, expected regions of the inventory "
+                    f"({', '.join(inventory.regions)}): correct it"
+                )
+
+
+@dataclass(frozen=True)
+class DnsOptions:
+    """The records, and the DNS servers that answer for them."""
+
+    ttl: int = option(
+        "TTL in seconds of the records that are written.",
+        0,
+        low=0,
+    )
+    resolvers: list[str] = option(
+        "Recursive resolvers whose answers the move waits for, as V(address) or V(address:port). None means those of "
+        "the controller.",
+        [],
+    )
+    name_servers: list[str] = option(
+        "The name servers of the zone, by name or address. None means the delegation set that Route 53 names.",
+        [],
+    )
+
+
+@dataclass(frozen=True)
+class DnsWaitOptions:
+    """How long DNS is waited for."""
+
+    dns_consecutive: int = option(
+        "Right answers in a row that every server has to give.",
+        3,
+        low=1,
+    )
+    dns_timeout: float = option(
+        "Seconds that Route 53 and then the servers may take to answer the new target. The TTL of the old records is "
+        "waited for as well, but no longer than this; clients that a cache sends back are moved again.",
+        300.0,
+        low=0,
+    )
+    dns_policy: Literal["wait", "proceed", "abort"] = option(
+        "What happens when a resolver does not converge within O(dns_timeout). V(wait) ends the run, the records stay "
+        "switched and nobody is disconnected. V(proceed) goes on and tells who was stale. V(abort) restores the "
+        "records. The zone's own name servers always have to converge.",
+        "wait",
+    )
+
+
+@dataclass(frozen=True)
+class FleetOptions:
+    """How connected clients are found."""
+
+    discovery: Literal["index", "things", "clients"] = option(
+        "How the connected clients are found. V(index) asks the fleet index, which knows clients whose client ID is "
+        "the name of a thing. V(things) asks for every thing that has O(endpoint_attribute), V(clients) for those of "
+        "O(client_ids) and O(client_ids_file), whether it is connected.",
+        "index",
+    )
+    client_ids: list[str] = option(
+        "Client IDs for O(discovery=clients), as text; refused with another, as is a number.",
+        [],
+        elements="raw",
+    )
+    client_ids_file: str | None = option(
+        [
+            "File of client IDs for O(discovery=clients), one per line, CSV with the header V(client_id,endpoint), or "
+            "JSON, as spreadsheets, PowerShell and the AWS CLI write them. A line that could mean something else is "
+            "refused.",
+            "Refused with another O(discovery).",
+        ],
+        None,
+        type="path",
+    )
+    endpoint_attribute: str = option(
+        "Thing attribute that says which endpoint a client uses.",
+        "mqtt_endpoint",
+    )
+
+    def check(self) -> None:
+        """Refuse a list that names nobody.
+
+        Raises:
+            RefusedError: names the option.
+        """
+        if self.discovery == "clients" and not (self.client_ids or self.client_ids_file):
+            raise RefusedError(
+                "discovery clients: found neither client_ids nor client_ids_file, expected one of them: "
+                "name the clients, or set discovery to index"
+            )
+
+
+@dataclass(frozen=True)
+class PaceOptions:
+    """How fast, and in which steps, clients are moved."""
+
+    delete_connection_rate: float = option(
+        "DeleteConnection requests per second and region. V(0) takes the quota that Service Quotas tells.",
+        0.0,
+        low=0,
+    )
+    subscriptions_per_client: float = option(
+        "Topic filters that a client subscribes to when it connects. With the quota of subscriptions of the target "
+        "region it limits the pace; V(0) leaves that quota out.",
+        1.0,
+        low=0,
+    )
+    waves: list[object] = option(
+        "Cumulative shares of the fleet in percent, such as V([1, 10, 100]). Each wave has to land before the next "
+        "one begins.",
+        [1, 100],
+    )
+    max_stragglers: float = option(
+        [
+            "Percent of a wave that may be missing when its time is over. With more, the move stops.",
+            "Clients that had gone before they were told to leave, and are nowhere since, do not count. Those that "
+            "came after the plan was made are judged together with the whole fleet, and never a reason for O(restore).",
+        ],
+        5.0,
+        low=0,
+        high=100,
+    )
+    max_in_flight: int = option(
+        "Clients that may be disconnected and not landed at the same time. V(0) takes 30 seconds of the pace.",
+        0,
+        low=0,
+    )
+    prevent_will_message: bool = option(
+        "Keep the Last Will of disconnected clients unpublished.",
+        True,
+    )
+    clean_session: bool = option(
+        "End the persistent session, and its queued messages, in the region that is left.",
+        False,
+    )
+    landing_timeout: float = option(
+        "Seconds that the clients of a wave may take to be connected in their region, after the last of them was "
+        "disconnected.",
+        300.0,
+        low=0,
+    )
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What the target regions are checked for."""
+
+    waive: list[str] = option(
+        "Names of checks whose findings do not stop the move.",
+        [],
+    )
+    ca_file: str | None = option(
+        "CA certificates that the endpoints' certificates have to chain to. None means those of the system.",
+        None,
+        type="path",
+    )
+    certificate_days: float = option(
+        "A server certificate that ends within so many days stops the move.",
+        7.0,
+        low=0,
+    )
+    probe_certificate: str | None = option(
+        "Client certificate with which the check connects to the target region and publishes. None means that only "
+        "the TLS handshake is tried.",
+        None,
+        type="path",
+    )
+    probe_private_key: str | None = option(
+        "Key of O(probe_certificate).",
+        None,
+        type="path",
+        no_log=False,
+    )
+    mqtt_ports: list[int] = option(
+        "Ports of the MQTT endpoint that devices use; each is tried, V(443) with ALPN.",
+        [8883],
+    )
+
+    def check(self) -> None:
+        """Refuse ports that are none, checks that there are not, and half a probe.
+
+        Raises:
+            RefusedError: names the option.
+        """
+        if not self.mqtt_ports or not all(1 <= port <= HIGHEST_PORT for port in self.mqtt_ports):
+            raise RefusedError(
+                f"mqtt_ports: found {self.mqtt_ports or 'none'}, expected ports of 1 to {HIGHEST_PORT}: correct it"
+            )
+        check_waived(self.waive)
+        if bool(self.probe_certificate) != bool(self.probe_private_key):
+            raise RefusedError(
+                "probe_certificate: found one of certificate and private key, expected both or neither: correct it"
+            )
+
+
+@dataclass(frozen=True)
+class ApprovalOptions:
+    """What a plan needs, and may come to, to be carried out."""
+
+    require_approval: bool = option(
+        "Refuse to change anything unless O(approve) names the plan.",
+        False,
+    )
+    approve: str | None = option(
+        "Token of the plan that is approved, as check mode prints it.",
+        None,
+    )
+    approval_drift: float = option(
+        [
+            "Percent of the approved clients of each target that may be others when the plan is carried out; 3 "
+            "clients may be, however few that percent is. V(0) wants the very same clients.",
+            "Records, regions and options have to be the approved ones in any case.",
+        ],
+        5.0,
+        low=0,
+    )
+    max_clients: int = option(
+        "Clients that may be disconnected at most. V(0) is no limit.",
+        0,
+        low=0,
+    )
+    max_endpoints: int = option(
+        "Endpoints that may move at most. V(0) is no limit.",
+        0,
+        low=0,
+    )
+    min_share: float = option(
+        "Percent of the connected clients that have to be disconnected at least.",
+        0.0,
+        low=0,
+        high=100,
+    )
+    max_share: float = option(
+        "Percent of the connected clients that may be disconnected at most.",
+        100.0,
+        low=0,
+        high=100,
+    )
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """A run and what it leaves."""
+
+    reports_directory: str = option(
+        "Folder that gets a folder per run, with C(journal.jsonl), C(summary.json), C(clients.csv) and "
+        "C(report.html), for the user who runs this alone. One of another user, or that others may write to, is "
+        "refused.",
+        type="path",
+    )
+    ledger: str | None = option(
+        "SQLite ledger of messages that the monitor of the fleet writes. One that nobody keeps is told, and so is an "
+        "empty path.",
+        None,
+        type="path",
+    )
+    operator: str | None = option(
+        "Who begins the run, for its report, beside the user and the caller that AWS knows.",
+        None,
+    )
+    pause_after_dns: bool = option(
+        "Stop after DNS when records were switched and clients have to move, so that the caller can look at DNS from "
+        "the devices. RV(paused) says so; O(run_id) goes on.",
+        False,
+    )
+    run_id: str | None = option(
+        "Go on with a run that paused.",
+        None,
+    )
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the module iot_region_switch; times in seconds."""
+
+    inventory: InventoryOptions
+    scope: ScopeOptions
+    dns: DnsOptions
+    dns_wait: DnsWaitOptions
+    fleet: FleetOptions
+    pace: PaceOptions
+    checks: CheckOptions
+    approval: ApprovalOptions
+    run: RunOptions
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Options:
+        """The options among a module's parameters; the others have their defaults."""
+        return cls(**{name: given(room, parameters) for name, room in get_type_hints(cls).items()})
+
+    @property
+    def flat(self) -> dict[str, Any]:
+        """All options by name."""
+        return {name: value for room in asdict(self).values() for name, value in room.items()}
 
     @property
     def asked(self) -> list[str]:
         """The regions but for those that are not to be asked."""
-        return [region for region in self.regions if region not in self.source_gone]
+        return [region for region in self.inventory.regions if region not in self.scope.source_gone]
 
     def check(self) -> None:
         """Refuse values that cannot be meant.
@@ -100,43 +391,22 @@ class Options:
         Raises:
             RefusedError: names the option.
         """
-        for name, low in _LOWEST.items():
-            found, high = getattr(self, name), _HIGHEST.get(name)
-            if not low <= found <= (found if high is None else high):
-                expected = f"{low} or more" if high is None else f"{low} to {high}"
-                raise RefusedError(f"{name}: found {found:g}, expected {expected}: correct it")
-        if not self.mqtt_ports or not all(1 <= port <= HIGHEST_PORT for port in self.mqtt_ports):
-            raise RefusedError(
-                f"mqtt_ports: found {self.mqtt_ports or 'none'}, expected ports of 1 to {HIGHEST_PORT}: correct it"
-            )
-        if self.unmapped_clients not in ("ignore", "refuse", *self.endpoints):
-            raise RefusedError(
-                f"unmapped_clients: found {self.unmapped_clients}, expected ignore, refuse or one of "
-                f"{', '.join(self.endpoints)}: correct it"
-            )
-        for region in self.source_gone:
-            if region not in self.regions:
-                raise RefusedError(
-                    f"source_gone: found {region}, expected regions of the inventory ({', '.join(self.regions)}): "
-                    "correct it"
-                )
-        check_waived(self.waive)
-        refuse_ignored(asdict(self))
-        if self.discovery == "clients" and not (self.client_ids or self.client_ids_file):
-            raise RefusedError(
-                "discovery clients: found neither client_ids nor client_ids_file, expected one of them: "
-                "name the clients, or set discovery to index"
-            )
-        if bool(self.probe_certificate) != bool(self.probe_private_key):
-            raise RefusedError(
-                "probe_certificate: found one of certificate and private key, expected both or neither: correct it"
-            )
+        for name in self.__dataclass_fields__:
+            check_ranges(getattr(self, name))
+        self.checks.check()
+        self.fleet.check()
+        self.scope.check(self.inventory)
+        refuse_ignored(self.flat)
 
     def passed_over(self) -> list[str]:
         """What to say of values that have no effect in this run, and do not keep it from being made in an emergency."""
-        if self.approve and not self.require_approval:
+        if self.approval.approve and not self.approval.require_approval:
             return ["approve: the token was not compared with the plan, since failover_require_approval is false"]
         return []
+
+
+# The dataclasses that a move's options are in.
+ROOMS: tuple[type, ...] = tuple(get_type_hints(Options).values())
 
 
 def refuse_ignored(values: Mapping[str, object]) -> None:

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from ..aws.refusals import Refusals
-from ..fleet.roster import ANY_WAVE, NO_WAVE, Passenger, Roster
+from ..fleet.roster import ANY_WAVE, NO_WAVE, Roster, TrackedClient
 from ..model import waves
 from ..model.errors import AwsError, SwitchError, listed
 from ..record.journal import Journal
@@ -158,12 +158,12 @@ class Evacuation:
         self._clock = runtime.monotonic
         self._pool: Executor
         self._arrived: Counter[str] = Counter()
-        self._landed_last: dict[str, deque[Passenger]] = {}
+        self._landed_last: dict[str, deque[TrackedClient]] = {}
         self._refusal: AwsError | None = None
         self._refusals = 0
         self.forbidden = 0
         self._forbidden: dict[str, Refusals] = {}
-        self._done: SimpleQueue[tuple[Passenger, Future[Any]]] = SimpleQueue()
+        self._done: SimpleQueue[tuple[TrackedClient, Future[Any]]] = SimpleQueue()
         self._sending = self._looking = 0
         self._in_flight: set[tuple[str, str]] = set()
         self._latency = {"tell": 0.1, "look": 0.2}
@@ -217,7 +217,7 @@ class Evacuation:
     def still_there(self, region: str) -> bool:
         """See `Witness`; in any thread."""
         lately = list(self._landed_last.get(region, ()))
-        return any(self.looker.look(passenger).in_target for passenger in lately)
+        return any(self.looker.look(client).in_target for client in lately)
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -297,12 +297,12 @@ class Evacuation:
 
     def _feed(self, wave: Wave) -> None:
         now = self._clock()
-        for passenger in self._next(wave, now, self._room()):
+        for client in self._next(wave, now, self._room()):
             self._sending += 1
-            self._submit(self.sweeper.tell, passenger)
-        for passenger in self.roster.take_told(now, max(0, self._workers("look") - self._looking)):
+            self._submit(self.sweeper.tell, client)
+        for client in self.roster.take_told(now, max(0, self._workers("look") - self._looking)):
             self._looking += 1
-            self._submit(self._look, passenger)
+            self._submit(self._look, client)
 
     def _room(self) -> int:
         """How many more clients may be told to leave now."""
@@ -311,7 +311,7 @@ class Evacuation:
         flying = len(self._in_flight) + self._sending
         return max(0, min(self._workers("tell") - self._sending, self.limits.max_in_flight - flying))
 
-    def _next(self, wave: Wave, now: float, limit: int) -> list[Passenger]:
+    def _next(self, wave: Wave, now: float, limit: int) -> list[TrackedClient]:
         """Who is to be told to leave now."""
         found = self.roster.take_waiting(wave.number, now, limit)
         if len(found) < limit and wave.unassigned:
@@ -326,13 +326,13 @@ class Evacuation:
         needed = math.ceil(2 * max(self.sweeper.rate(), 1.0) * self._latency[kind])
         return max(FEWEST_WORKERS, min(MOST_WORKERS, needed))
 
-    def _look(self, passenger: Passenger) -> tuple[Sighting, float]:
+    def _look(self, client: TrackedClient) -> tuple[Sighting, float]:
         started = self._clock()
-        return self.looker.look(passenger), self._clock() - started
+        return self.looker.look(client), self._clock() - started
 
-    def _submit(self, work: Callable[[Passenger], Any], passenger: Passenger) -> None:
-        future = self._pool.submit(work, passenger)
-        future.add_done_callback(lambda done: self._done.put((passenger, done)))
+    def _submit(self, work: Callable[[TrackedClient], Any], client: TrackedClient) -> None:
+        future = self._pool.submit(work, client)
+        future.add_done_callback(lambda done: self._done.put((client, done)))
 
     def _collect(self) -> None:
         """Take in what has been done; wait a moment when that is nothing."""
@@ -342,43 +342,43 @@ class Evacuation:
             for _ in range(self._done.qsize()):
                 self._take_in(*self._done.get_nowait())
 
-    def _take_in(self, passenger: Passenger, done: Future[Any]) -> None:
+    def _take_in(self, client: TrackedClient, done: Future[Any]) -> None:
         found = done.result()
         if isinstance(found, Told):
             self._sending -= 1
-            self._was_told(passenger, found)
+            self._was_told(client, found)
         else:
             self._looking -= 1
-            self._was_seen(passenger, *found)
+            self._was_seen(client, *found)
 
-    def _was_told(self, passenger: Passenger, told: Told) -> None:
+    def _was_told(self, client: TrackedClient, told: Told) -> None:
         if not told.sent:
-            self.roster.update(passenger, "waiting")
+            self.roster.update(client, "waiting")
             return
         self._latency["tell"] += 0.05 * (told.seconds - self._latency["tell"])
         if told.error is not None:
-            self._was_not_told(passenger, told)
+            self._was_not_told(client, told)
             return
         self._heard = self._clock()
         self._failing = None
-        self._forbidden_in(passenger.region).fulfilled()
+        self._forbidden_in(client.region).fulfilled()
         self._first_told = self._first_told or self._heard
         self._found_any = self._found_any or told.found
         if told.found:
-            self._in_flight.add(passenger.key)
+            self._in_flight.add(client.key)
         else:
-            self._absent[passenger.key] = passenger.wave
-        self.journal.note("delete_connection", client_id=passenger.client_id, region=passenger.region, found=told.found)
-        self._count_told(passenger)
+            self._absent[client.key] = client.wave
+        self.journal.note("delete_connection", client_id=client.client_id, region=client.region, found=told.found)
+        self._count_told(client)
         self.roster.update(
-            passenger, "told", due=told.at + FIRST_LOOK, kicked_at=told.epoch, told_at=told.at,
-            found=int(told.found), kicks=passenger.kicks + 1, attempts=0, looks=0, note="", in_target=None,
+            client, "told", due=told.at + FIRST_LOOK, kicked_at=told.epoch, told_at=told.at,
+            found=int(told.found), kicks=client.kicks + 1, attempts=0, looks=0, note="", in_target=None,
             in_source=None,
         )  # fmt: skip
 
-    def _count_told(self, passenger: Passenger) -> None:
+    def _count_told(self, client: TrackedClient) -> None:
         wave = self._wave_now
-        if passenger.kicks or passenger.wave != wave.number or not wave.unsent:
+        if client.kicks or client.wave != wave.number or not wave.unsent:
             return
         self.told += 1
         if self._many_told is None and self.told > HANDFUL:
@@ -388,28 +388,28 @@ class Evacuation:
             wave.complete = self._clock()
             self.seconds += wave.complete - wave.started
 
-    def _was_not_told(self, passenger: Passenger, told: Told) -> None:
+    def _was_not_told(self, client: TrackedClient, told: Told) -> None:
         error = told.error
         assert error is not None  # noqa: S101 - for the type checker
-        attempts = passenger.attempts + (not error.throttled)
+        attempts = client.attempts + (not error.throttled)
         delay = retry_delay(error, attempts)
         self._refusal = error
-        if self._forbidden_in(passenger.region).persist(error) or (not error.throttled and self._silent(error)):
-            self._fail(passenger, error, attempts)
+        if self._forbidden_in(client.region).persist(error) or (not error.throttled and self._silent(error)):
+            self._fail(client, error, attempts)
             raise error
         if delay is not None:
             if error.forbidden:
                 self.forbidden += 1
-                self.journal.note("delete_connection_failed", client_id=passenger.client_id, error=str(error))
-            self.roster.update(passenger, "waiting", due=told.at + delay, attempts=attempts)
+                self.journal.note("delete_connection_failed", client_id=client.client_id, error=str(error))
+            self.roster.update(client, "waiting", due=told.at + delay, attempts=attempts)
             return
         # Whatever AWS said, the client may yet move by itself: it is looked for like the others.
-        self._fail(passenger, error, attempts)
+        self._fail(client, error, attempts)
         self._refusals += 1
         if self._first_told is None and self._refusals >= min(REFUSALS, self._wave_now.size):
             raise SwitchError(f"DeleteConnection: found none of {self._refusals} requests fulfilled: {error}")
-        self._count_told(passenger)
-        self.roster.update(passenger, "told", due=self._clock(), attempts=attempts, looks=0, note=str(error))
+        self._count_told(client)
+        self.roster.update(client, "told", due=self._clock(), attempts=attempts, looks=0, note=str(error))
 
     def _forbidden_in(self, region: str) -> Refusals:
         return self._forbidden.setdefault(region, Refusals(self._clock))
@@ -421,71 +421,71 @@ class Evacuation:
         self._failing = self._failing or self._clock()
         return self._clock() - self._failing > SILENCE
 
-    def _fail(self, passenger: Passenger, error: SwitchError, attempts: int) -> None:
-        self.journal.write("delete_connection_failed", client_id=passenger.client_id, error=str(error))
-        self.roster.update(passenger, "waiting", attempts=attempts, note=str(error))
+    def _fail(self, client: TrackedClient, error: SwitchError, attempts: int) -> None:
+        self.journal.write("delete_connection_failed", client_id=client.client_id, error=str(error))
+        self.roster.update(client, "waiting", attempts=attempts, note=str(error))
 
-    def _was_seen(self, passenger: Passenger, seen: Sighting, seconds: float) -> None:
+    def _was_seen(self, client: TrackedClient, seen: Sighting, seconds: float) -> None:
         self._latency["look"] += 0.05 * (seconds - self._latency["look"])
         sighting: dict[str, Any] = {"in_target": seen.in_target, "in_source": seen.in_source}
         if seen.landed:
-            self._has_landed(passenger, seen)
+            self._has_landed(client, seen)
             return
         if seen.in_target or seen.in_source:
-            self._absent.pop(passenger.key, None)
+            self._absent.pop(client.key, None)
         now = self._clock()
-        again = tell_again_at(seen, passenger, self.limits.ttl, now)
+        again = tell_again_at(seen, client, self.limits.ttl, now)
         # A client that AWS refused to disconnect is not told again; one that nobody has told yet is.
-        if again is not None and (passenger.kicks or not passenger.attempts):
-            back = went_back(seen, passenger)
+        if again is not None and (client.kicks or not client.attempts):
+            back = went_back(seen, client)
             if back or again <= now:
-                self._tell_again(passenger, seen, again, back)
+                self._tell_again(client, seen, again, back)
                 return
-        looks = passenger.looks + 1
-        if not passenger.connected_since and seen.in_source:
+        looks = client.looks + 1
+        if not client.connected_since and seen.in_source:
             # From now on it is told from a later one.
             sighting["connected_since"] = seen.source_since
-        self.roster.update(passenger, "told", due=now + next_look(looks), looks=looks, **sighting)
+        self.roster.update(client, "told", due=now + next_look(looks), looks=looks, **sighting)
 
-    def _has_landed(self, passenger: Passenger, seen: Sighting) -> None:
+    def _has_landed(self, client: TrackedClient, seen: Sighting) -> None:
         self._heard = self._clock()
-        self._in_flight.discard(passenger.key)
-        self._absent.pop(passenger.key, None)
+        self._in_flight.discard(client.key)
+        self._absent.pop(client.key, None)
         self.landed += 1
-        if passenger.wave == self._wave_now.number:
+        if client.wave == self._wave_now.number:
             self._wave_now.left -= 1
-        self._landed_last.setdefault(passenger.target, deque(maxlen=WITNESSES)).append(passenger)
-        self._arrived[passenger.target] += 1
+        self._landed_last.setdefault(client.target, deque(maxlen=WITNESSES)).append(client)
+        self._arrived[client.target] += 1
         # 0 where AWS does not say since when.
         at = seen.target_since or 0.0
-        seconds = round(max(0.0, at - passenger.kicked_at), 3) if passenger.kicks and at else None
-        self.journal.note("landed", client_id=passenger.client_id, region=passenger.target, seconds=seconds)
+        seconds = round(max(0.0, at - client.kicked_at), 3) if client.kicks and at else None
+        self.journal.note("landed", client_id=client.client_id, region=client.target, seconds=seconds)
         self.roster.update(
-            passenger, "landed", landed_at=at, in_target=1, in_source=None if seen.skipped else 0,
-            looks=passenger.looks + 1,
+            client, "landed", landed_at=at, in_target=1, in_source=None if seen.skipped else 0,
+            looks=client.looks + 1,
         )  # fmt: skip
 
-    def _tell_again(self, passenger: Passenger, seen: Sighting, at: float, back: bool) -> None:
-        self._in_flight.discard(passenger.key)
+    def _tell_again(self, client: TrackedClient, seen: Sighting, at: float, back: bool) -> None:
+        self._in_flight.discard(client.key)
         wait = max(0.0, at - self._clock())
-        self.journal.write("sweep_again", clients=[passenger.client_id], seconds=round(wait, 3))
+        self.journal.write("sweep_again", clients=[client.client_id], seconds=round(wait, 3))
         # One that was only looked for is in no wave, where nobody would tell it.
-        wave = ANY_WAVE if passenger.wave == NO_WAVE else passenger.wave
+        wave = ANY_WAVE if client.wave == NO_WAVE else client.wave
         self.roster.update(
-            passenger, "waiting", due=at, bounces=passenger.bounces + back, looks=passenger.looks + 1, wave=wave,
+            client, "waiting", due=at, bounces=client.bounces + back, looks=client.looks + 1, wave=wave,
             connected_since=seen.source_since, in_target=seen.in_target, in_source=1,
         )  # fmt: skip
 
     def _note_rest(self) -> None:
         """Note what was still under way when the work ended: a client that was told, or may have been, is known."""
         while not self._done.empty():
-            passenger, done = self._done.get_nowait()
+            client, done = self._done.get_nowait()
             if not done.cancelled() and done.exception() is None and isinstance(done.result(), Told):
                 told: Told = done.result()
                 if told.sent and told.error is None:
-                    self._was_told(passenger, told)
+                    self._was_told(client, told)
                 elif told.error is not None and told.error.uncertain:
-                    self.roster.update(passenger, "waiting", attempts=passenger.attempts + 1)
+                    self.roster.update(client, "waiting", attempts=client.attempts + 1)
         self._sending = self._looking = 0
         self.roster.settle()
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from ..aws.clients import Aws
 from ..checks import probe
-from ..checks.preflight import Settings
 from ..checks.probe import ProbeError
 from ..dns import route53
 from ..model.errors import RecordsChangedError, SwitchError
+from ..model.options import Options
 from .evacuation import Guard, Witness
 from .runtime import MACHINE, Runtime
 from .survey import Plan
@@ -75,13 +75,15 @@ class RecordsGuard(Guard):
     def __init__(
         self,
         aws: Aws,
-        settings: Settings,
+        options: Options,
         plan: Plan,
         targets: Iterable[str],
         runtime: Runtime = MACHINE,
     ) -> None:
         self._aws = aws
-        self._settings = settings
+        self._zone = options.inventory.hosted_zone_id
+        self._checks = options.checks
+        self._resolvers = options.dns.resolvers
         self._plan = plan
         self._targets = sorted(set(targets))
         self._runtime = runtime
@@ -99,20 +101,20 @@ class RecordsGuard(Guard):
             self._look_at_target(region, witness)
 
     def _look_at_records(self) -> None:
-        look_at_records(self._aws, self._settings.hosted_zone_id, self._plan, "during the sweep")
+        look_at_records(self._aws, self._zone, self._plan, "during the sweep")
 
     def _knock(self, region: str, endpoint: str) -> None:
-        settings = self._settings
-        host = probe.locate(self._plan.targets[region], settings.resolvers)
-        own = (settings.probe_certificate, settings.probe_private_key)
+        checks = self._checks
+        host = probe.locate(self._plan.targets[region], self._resolvers)
+        own = (checks.probe_certificate, checks.probe_private_key)
         problems = []
-        for port in settings.ports:
+        for port in checks.mqtt_ports:
             try:
-                probe.handshake(host, port, endpoint, settings.ca_file, *own)
+                probe.handshake(host, port, endpoint, checks.ca_file, *own)
             except ProbeError as error:
                 problems.append(error)
         # A region that answers on one of them is not lost; who does not land is seen.
-        if len(problems) == len(settings.ports):
+        if len(problems) == len(checks.mqtt_ports):
             raise problems[0]
 
     def _look_at_target(self, region: str, witness: Witness) -> None:
@@ -150,6 +152,6 @@ class RecordsGuard(Guard):
         if others and all(self._problem(other, endpoint) for other in others):
             return OwnWayError(
                 f"region {region}: {found}, nor of any other region's: see to this machine's way to port "
-                f"{' and '.join(map(str, self._settings.ports))}"
+                f"{' and '.join(map(str, self._checks.mqtt_ports))}"
             )
         return TargetLostError(f"region {region}: {found} during the sweep, and nobody landed there meanwhile")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from ..aws.answers import OK
 from ..aws.clients import AwsClient
-from ..aws.pace import TokenBucket
 from ..aws.refusals import Refusals
-from ..fleet.roster import ANOTHER_CONNECTION, Passenger
+from ..aws.token_bucket import TokenBucket
+from ..fleet.roster import ANOTHER_CONNECTION, TrackedClient
 from ..model.connection_state import since
 from ..model.errors import UNREADABLE, AwsError, one_line
 from .runtime import MACHINE, Runtime
@@ -57,15 +57,15 @@ class Sighting:
         return self.in_target is True and (self.skipped or self.in_source is False)
 
 
-def went_back(seen: Sighting, passenger: Passenger) -> bool:
+def went_back(seen: Sighting, client: TrackedClient) -> bool:
     """Whether the connection in the old region is a later one than that which the client was told to leave.
 
     Both times are that region's own: what this machine's clock says does not count. Where nobody knows when the
     connection began that was to end, the one that is there is taken for it.
     """
-    if seen.source_since is None or seen.source_since < 0 or not passenger.kicks:
+    if seen.source_since is None or seen.source_since < 0 or not client.kicks:
         return False
-    known = passenger.connected_since
+    known = client.connected_since
     return known > 0 and seen.source_since >= known + ANOTHER_CONNECTION
 
 
@@ -74,7 +74,7 @@ def next_look(looks: int) -> float:
     return min(LONGEST_INTERVAL, CLIENT_INTERVAL * BACKOFF ** max(0, looks - 1))
 
 
-def tell_again_at(seen: Sighting, passenger: Passenger, ttl: float, now: float) -> float | None:
+def tell_again_at(seen: Sighting, client: TrackedClient, ttl: float, now: float) -> float | None:
     """When a client that is in the old region is to be told again (monotonic seconds), None when it is not.
 
     One that went back has to wait until no resolver can give it the old address any more.
@@ -84,9 +84,9 @@ def tell_again_at(seen: Sighting, passenger: Passenger, ttl: float, now: float) 
     """
     if seen.source_since is None or seen.source_since < 0:
         return None
-    if went_back(seen, passenger):
+    if went_back(seen, client):
         return now + max(ttl, RESOLVER_CACHE)
-    return passenger.told_at + TELL_AGAIN
+    return client.told_at + TELL_AGAIN
 
 
 @dataclass
@@ -117,16 +117,16 @@ class Looker:
         }
         self._refusals = {region: Refusals(self.runtime.monotonic) for region in self.rates}
 
-    def look(self, passenger: Passenger) -> Sighting:
+    def look(self, client: TrackedClient) -> Sighting:
         """Look for a client in the region it belongs to and in the one it left.
 
         Raises:
             AwsError: a refusal, such as a missing permission; a single 403 is none.
         """
-        target = self._since(passenger.target, passenger.client_id)
-        if passenger.region in self.dead:
+        target = self._since(client.target, client.client_id)
+        if client.region in self.dead:
             return Sighting(target, None, skipped=True)
-        return Sighting(target, self._since(passenger.region, passenger.client_id))
+        return Sighting(target, self._since(client.region, client.client_id))
 
     def _since(self, region: str, client_id: str) -> float | None:
         bucket = self._buckets[region]

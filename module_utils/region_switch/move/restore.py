@@ -14,6 +14,7 @@ from ..fleet.roster import Roster
 from ..model.errors import NotConvergedError, RecordsChangedError, SwitchError
 from ..model.options import Options
 from ..record.journal import Journal
+from . import pace as paces
 from . import survey
 from .evacuation import Evacuation, Limits, usual_in_flight
 from .guard import TableGuard
@@ -49,7 +50,7 @@ def restore(
     """
     before = {move.endpoint: plan.records[move.endpoint] for move in plan.needed}
     names = [move.endpoint for move in plan.moves]
-    found = route53.read_patiently(aws.route53, options.hosted_zone_id, names, runtime.sleep)
+    found = route53.read_patiently(aws.route53, options.inventory.hosted_zone_id, names, runtime.sleep)
     changes: list[dict[str, Any]] = []
     expected: dict[str, str] = {}
     carried = {record.name for record in plan.carried}
@@ -69,13 +70,13 @@ def restore(
     values = {name: record.value for name, record in before.items()}
     journal.write("restore", records=values)
     change_id = route53.submit(
-        aws.route53_writer, options.hosted_zone_id, changes, found, expected, "Restore after a move that did not land",
-        runtime.sleep,
+        aws.route53_writer, options.inventory.hosted_zone_id, changes, found, expected,
+        "Restore after a move that did not land", runtime.sleep,
     )  # fmt: skip
     restored()
     journal.write("restored", change_id=change_id)
     if change_id:
-        route53.wait_insync(aws.route53, change_id, options.dns_timeout, runtime.monotonic, runtime.sleep)
+        route53.wait_insync(aws.route53, change_id, options.dns_wait.dns_timeout, runtime.monotonic, runtime.sleep)
     _wait_for_dns(options, plan, values, runtime)
     return _bring_back(aws, options, journal, plan, roster, directory, runtime)
 
@@ -83,7 +84,7 @@ def restore(
 def _wait_for_dns(options: Options, plan: Plan, expected: dict[str, str], runtime: Runtime) -> None:
     """Wait for DNS, but not at any price: devices need an answer now."""
     gate = Gate(
-        options.dns_consecutive, options.dns_timeout, "proceed",
+        options.dns_wait.dns_consecutive, options.dns_wait.dns_timeout, "proceed",
         ask=runtime.ask, clock=runtime.monotonic, sleep=runtime.sleep,
     )  # fmt: skip
     try:
@@ -100,16 +101,16 @@ def _bring_back(
     silent = survey.silent_regions(aws) | plan.gone
     homes = {move.endpoint: move.source for move in plan.needed}
     with Roster(directory / ROSTER) as back:
-        for passenger, landed in roster.reverse():
+        for client, landed in roster.reverse():
             # Whose record did not move is where it belongs, as before.
-            if (home := homes.get(passenger.endpoint)) is not None:
-                back.add_returning(passenger, home, landed and passenger.target not in silent)
+            if (home := homes.get(client.endpoint)) is not None:
+                back.add_returning(client, home, landed and client.target not in silent)
         back.commit()
         _evacuate(_evacuation(aws, options, journal, plan, back, silent, runtime), back)
-        for passenger in back.landed():
-            roster.returned(passenger)
-        for passenger, in_home, in_left in back.away():
-            roster.still_away(passenger, in_home, in_left)
+        for client in back.landed():
+            roster.returned(client)
+        for client, in_home, in_left in back.away():
+            roster.still_away(client, in_home, in_left)
         roster.commit()
         found = Returned(back.count(), back.count("state = 'landed'"))
     journal.write("returned", told=found.told, back=found.back)
@@ -141,16 +142,16 @@ def _evacuate(evacuation: Evacuation, back: Roster) -> None:
 def _evacuation(
     aws: Aws, options: Options, journal: Journal, plan: Plan, back: Roster, silent: Collection[str], runtime: Runtime
 ) -> Evacuation:
-    pace = survey.pace(plan.quotas, options)
+    pace = paces.pace(plan.quotas, options.pace)
     rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
     in_flight = usual_in_flight(pace.leaving)
-    ttl = float(options.ttl)
+    ttl = float(options.dns.ttl)
     # One that goes to the region which failed once more is told again when no resolver knows that region any more.
-    timeout = max(options.landing_timeout, max(ttl, RESOLVER_CACHE) + TELL_AGAIN)
+    timeout = max(options.pace.landing_timeout, max(ttl, RESOLVER_CACHE) + TELL_AGAIN)
     sweeper = Sweeper(
-        aws.data, pace.leaving, pace.arriving, options.clean_session, options.prevent_will_message, runtime
+        aws.data, pace.leaving, pace.arriving, options.pace.clean_session, options.pace.prevent_will_message, runtime
     )
     looker = Looker(aws.data, rates, silent, runtime)
     # Whoever is where somebody else's records lead by now is left there.
-    guard = TableGuard(aws, options.hosted_zone_id, replace(plan, desired=plan.sources), "on the way back")
+    guard = TableGuard(aws, options.inventory.hosted_zone_id, replace(plan, desired=plan.sources), "on the way back")
     return Evacuation(back, sweeper, looker, journal, Limits(100.0, in_flight, timeout, ttl), guard, runtime)

@@ -23,8 +23,6 @@ from ..model.names import plain, region_of
 from ..model.options import Options
 from ..model.plan import Move, build_moves
 
-# Of the CONNECT and SUBSCRIBE quotas: devices that come back by themselves need some, too.
-ARRIVAL_HEADROOM = 0.9
 # Of the clients of a list that were not found.
 NAMES_SHOWN = 5
 NAME_IT = "name it in failover_source_gone"
@@ -84,51 +82,17 @@ class Plan:
         return [region for region in self.targets if region not in self.dead]
 
 
-@dataclass(frozen=True)
-class Pace:
-    """Clients per second, by the region that is left and by the one that takes them in."""
-
-    leaving: dict[str, float]
-    arriving: dict[str, float]
-
-    def seconds(self, routes: Mapping[tuple[str, str], int]) -> float:
-        """How long telling everyone takes at least.
-
-        Args:
-            routes: `{(region, target): clients}`.
-        """
-        out: dict[str, int] = {}
-        into: dict[str, int] = {}
-        for (region, target), count in routes.items():
-            out[region] = out.get(region, 0) + count
-            into[target] = into.get(target, 0) + count
-        busy = [count / self.leaving[region] for region, count in out.items()]
-        busy += [count / self.arriving[region] for region, count in into.items()]
-        return max(busy, default=0.0)
-
-
-def pace(found: Mapping[str, Quotas], options: Options) -> Pace:
-    """The pace that both regions' quotas allow, or less where the operator wants less."""
-    leaving = {region: options.delete_connection_rate or quota.delete_connection for region, quota in found.items()}
-    per_client = options.subscriptions_per_client
-    arriving = {
-        region: ARRIVAL_HEADROOM * min(quota.connect, quota.subscribe / per_client if per_client else quota.connect)
-        for region, quota in found.items()
-    }
-    return Pace(leaving, arriving)
-
-
 def source_of(options: Options) -> Source:
     """Where the clients are looked for."""
-    unmapped = options.unmapped_clients
+    unmapped = options.scope.unmapped_clients
     default = "" if unmapped in ("ignore", "refuse") else plain(unmapped)
     # Who counts the clients of no endpoint has to see those of every endpoint.
-    endpoints = [] if unmapped == "refuse" else [plain(endpoint) for endpoint in options.endpoints]
+    endpoints = [] if unmapped == "refuse" else [plain(endpoint) for endpoint in options.inventory.endpoints]
     return Source(
-        options.discovery,
-        options.endpoint_attribute,
-        options.client_ids,
-        options.client_ids_file,
+        options.fleet.discovery,
+        options.fleet.endpoint_attribute,
+        options.fleet.client_ids,
+        options.fleet.client_ids_file,
         default,
         endpoints,
     )
@@ -156,33 +120,33 @@ def may_leave(error: AwsError, options: Options, desired: Mapping[str, str]) -> 
     """Whether a refusal comes from a region that nothing moves to, so that it could be taken for gone."""
     if error.throttled or error.temporary or error.operation in ROUTE53:
         return False
-    return error.region in options.regions and error.region not in desired.values()
+    return error.region in options.inventory.regions and error.region not in desired.values()
 
 
 def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
-    gone = frozenset(options.source_gone)
-    with ThreadPoolExecutor(max_workers=len(options.regions) + 2) as pool:
+    gone = frozenset(options.scope.source_gone)
+    with ThreadPoolExecutor(max_workers=len(options.inventory.regions) + 2) as pool:
         asking = {region: iot for region, iot in aws.probing.items() if region not in gone}
         # Where those that devices are to go to refuse as well, it is no region's own trouble.
         order = sorted(asking, key=lambda region: region not in desired.values())
         asked = {region: pool.submit(describe_data_endpoint, asking[region]) for region in order}
         # A run that goes on has switched its records.
-        read_records = route53.read_patiently if options.run_id else route53.read_records
-        reading = pool.submit(read_records, aws.route53, options.hosted_zone_id, list(desired))
+        read_records = route53.read_patiently if options.run.run_id else route53.read_records
+        reading = pool.submit(read_records, aws.route53, options.inventory.hosted_zone_id, list(desired))
         locating = pool.submit(_dns_servers, aws, options, list(desired))
         found = reading.result()
         told = {region: _answer(answer.result) for region, answer in asked.items()} | dict.fromkeys(gone, GONE)
-        targets, dead = _endpoints({region: told[region] for region in options.regions}, found)
+        targets, dead = _endpoints({region: told[region] for region in options.inventory.regions}, found)
         zone, servers = locating.result()
-        living = [region for region in options.regions if region not in dead]
+        living = [region for region in options.inventory.regions if region not in dead]
         limits = dict(zip(living, pool.map(lambda region: quotas.read(aws, region), living), strict=True))
     moves = build_moves(desired, found, targets)
     records = {name: record for name, record in found.items() if record}
-    unmapped = find_clients(aws, options, desired, limits, roster, late=bool(options.run_id))
+    unmapped = find_clients(aws, options, desired, limits, roster, late=bool(options.run.run_id))
     roster.forget_unseen(living)
     roster.only_look_for(dead)
     evidence = _expect_clients(aws, options, desired, moves, dead, roster)
-    if options.discovery == "clients":
+    if options.fleet.discovery == "clients":
         ids = (client_id for client_id, _ in source_of(options).listed())
         listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
         evidence = replace(evidence, listed=listed, absent=absent, names=names)
@@ -256,8 +220,8 @@ def _expect_clients(
 
 def _dns_servers(aws: Aws, options: Options, endpoints: Iterable[str]) -> tuple[Zone, list[Server]]:
     """The zone and the servers to ask. Found out before anything is switched: one that is not found stops the move."""
-    zone = hosted_zone.read(aws.route53, options.hosted_zone_id, endpoints)
-    return zone, gate.servers(options.name_servers or zone.name_servers, options.resolvers)
+    zone = hosted_zone.read(aws.route53, options.inventory.hosted_zone_id, endpoints)
+    return zone, gate.servers(options.dns.name_servers or zone.name_servers, options.dns.resolvers)
 
 
 def _answer(result: Callable[[], str]) -> str | AwsError:
@@ -312,6 +276,7 @@ def refuse_dead_targets(plan: Plan, routes: Iterable[tuple[str, str]]) -> None:
 
 def basis(plan: Plan, options: Options, mode: str) -> dict[str, Any]:
     """Everything that a plan was computed from, but for the clients."""
+    # What a run is called, where it is written and who begins it changes nothing of what it does.
     left_out = {"approve", "reports_directory", "ledger", "mode", "modes", "pause_after_dns", "run_id", "operator"}
     return {
         "mode": mode,
@@ -319,5 +284,5 @@ def basis(plan: Plan, options: Options, mode: str) -> dict[str, Any]:
         "targets": plan.targets,
         "records": {name: dict(record.raw) for name, record in plan.records.items()},
         "dead": sorted(plan.dead),
-        "options": {key: value for key, value in vars(options).items() if key not in left_out},
+        "options": {key: value for key, value in options.flat.items() if key not in left_out},
     }

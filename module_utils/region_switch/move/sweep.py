@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..aws.clients import AwsClient
-from ..aws.pace import TokenBucket
-from ..fleet.roster import Passenger
+from ..aws.token_bucket import TokenBucket
+from ..fleet.roster import TrackedClient
 from ..model.errors import AwsError
 from .runtime import MACHINE, Runtime
 
@@ -69,14 +69,14 @@ class Sweeper:
         """Send again."""
         self._stopped.clear()
 
-    def tell(self, passenger: Passenger) -> Told:
+    def tell(self, client: TrackedClient) -> Told:
         """Tell a client to leave, when it is its turn; one request.
 
         404 means that it had gone: what was wanted
         (https://docs.aws.amazon.com/iot/latest/developerguide/mqtt.html#mqtt-client-disconnect).
         """
-        out = self._bucket("out", passenger.region, self.leaving)
-        self._bucket("in", passenger.target, self.arriving).acquire()
+        out = self._bucket("out", client.region, self.leaving)
+        self._bucket("in", client.target, self.arriving).acquire()
         out.acquire()
         at, epoch = self.runtime.monotonic(), self.runtime.now()
         # Looked at behind the wait, which may have been a long one.
@@ -84,9 +84,9 @@ class Sweeper:
             return Told(at, epoch, 0.0, sent=False)
         self._count(calls=1)
         try:
-            answer = self.data[passenger.region].find(
+            answer = self.data[client.region].find(
                 "DeleteConnection",
-                clientId=passenger.client_id,
+                clientId=client.client_id,
                 cleanSession=self.clean_session,
                 preventWillMessage=self.prevent_will_message,
             )

@@ -44,6 +44,7 @@ from ..record.journal import VERSION, Journal, timestamp
 from ..record.storage import Reserve
 from ..record.summary import Summary
 from ..report import messages
+from . import pace as paces
 from . import restore, survey
 from .evacuation import Evacuation, LateError, Limits, UnprovenError, WaveError, usual_in_flight
 from .guard import OwnWayError, RecordsGuard, TargetLostError, look_at_records
@@ -84,12 +85,12 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
         FailedResultError: the move did not end as it should; carries the same return values.
     """
     options.check()
-    waves.parse(options.waves)
-    root = Path(options.reports_directory)
+    waves.parse(options.pace.waves)
+    root = Path(options.run.reports_directory)
     folder.check(root)
     mode, desired, notes, expected = _desired(options, root)
     notes += [*folder.foreign(root), *options.passed_over()]
-    aws = Aws(options.regions)
+    aws = Aws(options.inventory.regions)
     if check_mode:
         return _noting(notes, lambda: _preview(aws, options, mode, desired, expected, runtime))
     folder.claim(root)
@@ -97,8 +98,8 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
     with undisturbed():
         with exclusive(root / ".lock", mode):
             earlier = None
-            if options.run_id:
-                directory = folder.run_folder(root, options.run_id)
+            if options.run.run_id:
+                directory = folder.run_folder(root, options.run.run_id)
                 summary = Summary.read(directory)
             else:
                 summary = Summary(summaries.new_run_id(mode), mode)
@@ -157,13 +158,13 @@ def _desired(options: Options, root: Path) -> tuple[str, dict[str, str], list[st
     Returns:
         Also what is to be said of how that was found, and what a rollback expects of the records as they are.
     """
-    table = modes.normalise(options.modes, options.endpoints, options.regions)
-    if not options.rollback:
-        return *modes.desired(table, options.mode), [], None
+    table = modes.normalise(options.inventory.modes, options.inventory.endpoints, options.inventory.regions)
+    if not options.scope.rollback:
+        return *modes.desired(table, options.scope.mode), [], None
     last = history.previous_records(root)
     before = last.before
-    found = {plain(endpoint) for endpoint in options.endpoints}
-    if set(before) != found or not set(before.values()) <= set(options.regions):
+    found = {plain(endpoint) for endpoint in options.inventory.endpoints}
+    if set(before) != found or not set(before.values()) <= set(options.inventory.regions):
         raise RefusedError(
             f"rollback of {last.run_id}: found records of {', '.join(sorted(before))}, expected those of the "
             "inventory's endpoints and regions: choose a mode with failover.yml"
@@ -172,7 +173,12 @@ def _desired(options: Options, root: Path) -> tuple[str, dict[str, str], list[st
 
 
 def _bounds(options: Options) -> Bounds:
-    return Bounds(options.max_clients, options.max_endpoints, options.min_share, options.max_share)
+    return Bounds(
+        options.approval.max_clients,
+        options.approval.max_endpoints,
+        options.approval.min_share,
+        options.approval.max_share,
+    )
 
 
 def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Finding]:
@@ -181,34 +187,36 @@ def _check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Findi
     found = _nobody(options, plan, roster)
     if not plan.needed and not counts["misplaced"]:
         return found
-    found += storage.findings(Path(options.reports_directory), counts["total"])
+    found += storage.findings(Path(options.run.reports_directory), counts["total"])
     found += approval.guard(counts["misplaced"], counts["total"], len(plan.needed), _bounds(options))
-    if options.unmapped_clients == "refuse" and plan.unmapped:
+    if options.scope.unmapped_clients == "refuse" and plan.unmapped:
         found.append(
             Finding(
                 "unmapped_clients", True, "", "", f"{plan.unmapped} connected clients that no endpoint claims", "none",
-                f"set {options.endpoint_attribute} of their things, or set failover_unmapped_clients",
+                f"set {options.fleet.endpoint_attribute} of their things, or set failover_unmapped_clients",
             )
         )  # fmt: skip
     if plan.zone:
-        found += hosted_zone.check(plan.zone, plan.servers, bool(options.name_servers), options.dns_policy)
+        found += hosted_zone.check(plan.zone, plan.servers, bool(options.dns.name_servers), options.dns_wait.dns_policy)
         found += hosted_zone.guardrails(plan.zone) if plan.needed else []
     current = {name: record.value for name, record in plan.records.items()}
-    found += gate.check(plan.servers, current, options.dns_policy)
-    if options.preflight:
+    found += gate.check(plan.servers, current, options.dns_wait.dns_policy)
+    if options.scope.preflight:
         found += preflight.check(aws, _settings(options), _question(plan, roster))
     found = [_naming_way_out(finding, options, plan) for finding in found]
-    return found + ledger_state.unkept(options.ledger, MACHINE.now())
+    return found + ledger_state.unkept(options.run.ledger, MACHINE.now())
 
 
 def _nobody(options: Options, plan: Plan, roster: Roster) -> list[Finding]:
-    unmapped = plan.unmapped if options.sweep == "misplaced" and options.unmapped_clients != "refuse" else 0
-    return evidence.findings(plan.evidence, plan.moves, roster.per_endpoint(), unmapped, options.endpoint_attribute)
+    unmapped = plan.unmapped if options.scope.sweep == "misplaced" and options.scope.unmapped_clients != "refuse" else 0
+    return evidence.findings(
+        plan.evidence, plan.moves, roster.per_endpoint(), unmapped, options.fleet.endpoint_attribute
+    )
 
 
 def _naming_way_out(finding: Finding, options: Options, plan: Plan) -> Finding:
     """A region that refuses what a move asks may be left without asking it."""
-    left = finding.region in options.regions and finding.region not in plan.desired.values()
+    left = finding.region in options.inventory.regions and finding.region not in plan.desired.values()
     if finding.check != "permission" or not left:
         return finding
     return replace(finding, advice=f"{finding.advice}; or, to leave {finding.region} without asking, {survey.NAME_IT}")
@@ -216,17 +224,12 @@ def _naming_way_out(finding: Finding, options: Options, plan: Plan) -> Finding:
 
 def _settings(options: Options) -> preflight.Settings:
     return preflight.Settings(
-        ca_file=options.ca_file,
-        certificate_days=options.certificate_days,
-        probe_certificate=options.probe_certificate,
-        probe_private_key=options.probe_private_key,
-        ports=options.mqtt_ports,
-        record_ttl=options.ttl,
-        hosted_zone_id=options.hosted_zone_id,
-        endpoint_attribute=options.endpoint_attribute,
-        resolvers=options.resolvers,
-        index=options.discovery == "index",
-        default_endpoint=survey.source_of(options).default_endpoint,
+        options.inventory.hosted_zone_id,
+        options.dns,
+        options.checks,
+        options.fleet.endpoint_attribute,
+        survey.source_of(options).default_endpoint,
+        options.fleet.discovery == "index",
     )
 
 
@@ -255,9 +258,9 @@ def _token(options: Options, plan: Plan, roster: Roster, mode: str) -> str:
 def _left_alone(unmapped: int, options: Options) -> list[str]:
     if not unmapped:
         return []
-    attribute = f"their things' attribute {options.endpoint_attribute}"
-    who = f"neither the list nor {attribute}" if options.discovery == "clients" else attribute
-    none = "one" if options.discovery == "clients" else "none"
+    attribute = f"their things' attribute {options.fleet.endpoint_attribute}"
+    who = f"neither the list nor {attribute}" if options.fleet.discovery == "clients" else attribute
+    none = "one" if options.fleet.discovery == "clients" else "none"
     return [f"{unmapped} connected clients are left alone: {who} names {none} of the endpoints"]
 
 
@@ -268,9 +271,9 @@ def _told(plan: Plan, options: Options) -> list[str]:
 
 
 def _unproven(plan: Plan, options: Options) -> str | None:
-    if options.sweep == "none":
+    if options.scope.sweep == "none":
         return None
-    return evidence.unproven(plan.evidence, plan.dead, options.endpoint_attribute, options.waive)
+    return evidence.unproven(plan.evidence, plan.dead, options.fleet.endpoint_attribute, options.checks.waive)
 
 
 def _skipped(plan: Plan) -> list[str]:
@@ -297,7 +300,7 @@ def _preview(
         token = _token(options, plan, roster, mode)
         _sign(options, token, runtime)
         result: Result = {
-            "changed": bool(plan.needed or (roster.waiting() and options.sweep == "misplaced")),
+            "changed": bool(plan.needed or (roster.waiting() and options.scope.sweep == "misplaced")),
             "plan": summaries.plan_dict(plan.moves),
             "token": token,
             "findings": findings.as_dicts(found),
@@ -305,7 +308,7 @@ def _preview(
             "diff": _diff(plan, roster, options),
         }
     try:
-        findings.refuse(found, options.waive)
+        findings.refuse(found, options.checks.waive)
     except RefusedError as error:
         raise FailedResultError(str(error), result) from error
     return result
@@ -313,10 +316,10 @@ def _preview(
 
 def _keep(options: Options, token: str, roster: Roster) -> list[str]:
     """Keep the clients of a plan that may be carried out with others; say so where that fails."""
-    if not options.require_approval or not options.approval_drift:
+    if not options.approval.require_approval or not options.approval.approval_drift:
         return []
     try:
-        approved_plan.keep(Path(options.reports_directory), token, roster)
+        approved_plan.keep(Path(options.run.reports_directory), token, roster)
     except SwitchError as error:
         return [f"the token approves these very clients only: {error}"]
     return []
@@ -324,10 +327,10 @@ def _keep(options: Options, token: str, roster: Roster) -> list[str]:
 
 def _sign(options: Options, token: str, runtime: Runtime) -> None:
     """Note who made a plan that waits for approval, where that can be kept."""
-    if options.require_approval:
+    if options.approval.require_approval:
         with suppress(SwitchError):
-            maker = who.here(options.operator, runtime.caller(options.asked))
-            approved_plan.sign(Path(options.reports_directory), token, maker)
+            maker = who.here(options.run.operator, runtime.caller(options.asked))
+            approved_plan.sign(Path(options.run.reports_directory), token, maker)
 
 
 def _preview_lines(
@@ -335,8 +338,8 @@ def _preview_lines(
 ) -> list[str]:
     text = [f"mode {mode}: check mode, nothing is changed"]
     text += [f"{move.endpoint}: {move.source} -> {move.target}" for move in plan.needed]
-    routes = roster.per_route() if options.sweep == "misplaced" else {}
-    pace = survey.pace(plan.quotas, options)
+    routes = roster.per_route() if options.scope.sweep == "misplaced" else {}
+    pace = paces.pace(plan.quotas, options.pace)
     for (region, target), count in sorted(routes.items()):
         rate = min(pace.leaving[region], pace.arriving[target])
         text.append(f"{count} clients in {region} belong to {target}: {rate:g} per second, {duration(count / rate)}")
@@ -349,7 +352,7 @@ def _preview_lines(
     if routes:
         text.append(f"telling everyone takes {duration(pace.seconds(routes))} at least")
     text += [*_not_carried(plan), *_told(plan, options), *filter(None, [_unproven(plan, options)])]
-    text += findings.table(found, options.waive)
+    text += findings.table(found, options.checks.waive)
     if plan.needed or routes:
         text.append(f"token: {token}")
     return text
@@ -360,7 +363,7 @@ def _diff(plan: Plan, roster: Roster, options: Options) -> dict[str, Any]:
 
     `to_disconnect` is what the move does, and so stands on its side alone: how many, from where, for where.
     """
-    sweeping = options.sweep == "misplaced"
+    sweeping = options.scope.sweep == "misplaced"
     shown = list(roster.misplaced(CLIENTS_SHOWN)) if sweeping else []
     routes = [
         f"{count} from {region}, to come back in {target}"
@@ -415,11 +418,11 @@ class Run:
         self.earlier = earlier
         # A run that goes on began before this process did.
         self.started = datetime.fromisoformat(summary.started_at).timestamp()
-        self.wrote = bool(options.run_id)
+        self.wrote = bool(options.run.run_id)
         self.switched = False
         self.paused = False
         self.targets: dict[str, str] = {}
-        self.ttl = float(options.ttl)
+        self.ttl = float(options.dns.ttl)
         self.page = ""
         self.gaps: dict[str, float] = {}
         self.notes: list[str] = []
@@ -441,13 +444,13 @@ class Run:
         diff: dict[str, Any] = {}
         try:
             with stoppable():
-                if self.options.run_id:
+                if self.options.run.run_id:
                     self._land(self._read_again(desired))
                 else:
-                    summary.by = who.here(self.options.operator, self.runtime.caller(self.options.asked)).as_dict()
+                    summary.by = who.here(self.options.run.operator, self.runtime.caller(self.options.asked)).as_dict()
                     self.journal.write(
                         "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired,
-                        number=self.number, rollback=self.options.rollback, by=summary.by,
+                        number=self.number, rollback=self.options.scope.rollback, by=summary.by,
                         environment=environment.versions(self.directory.parent),
                         options=environment.chosen(self.options),
                     )  # fmt: skip
@@ -523,10 +526,12 @@ class Run:
     def write_page(self) -> None:
         """Write the page, and that of the run that this one goes on from. What goes wrong with it is said, no more."""
         try:
-            if self.options.ledger and (self.switched or self.wrote):
+            if self.options.run.ledger and (self.switched or self.wrote):
                 since = datetime.fromisoformat(self.summary.started_at).timestamp()
                 clients = self.summary.clients["total"]
-                messages.keep(Path(self.options.ledger), self.directory, since, self.runtime.now(), self.gaps, clients)
+                messages.keep(
+                    Path(self.options.run.ledger), self.directory, since, self.runtime.now(), self.gaps, clients
+                )
             self.notes += report.write(self.directory)
             self.page = str(self.directory / report.NAME)
             if self.earlier is not None:
@@ -543,7 +548,7 @@ class Run:
         found = self.summary.as_dict()
         said = {**found, "outcome": self._in_words()}
         shown = [*summaries.lines(said, str(self.directory), self.page), *self.notes]
-        shown += findings.table(self.findings, self.options.waive)
+        shown += findings.table(self.findings, self.options.checks.waive)
         result: Result = {"changed": self.wrote, "diff": diff, "summary": found, "report": str(self.directory)}
         result |= {"targets": self.targets, "paused": self.paused, "lines": shown}
         result |= {"findings": findings.as_dicts(self.findings)}
@@ -553,7 +558,7 @@ class Run:
         return result
 
     def _in_words(self) -> str:
-        swept = self.options.sweep == "misplaced"
+        swept = self.options.scope.sweep == "misplaced"
         return evidence.outcome(self.summary.outcome, self.summary.clients["total"], swept, self.summary.given_up)
 
     def _outcome(self) -> str:
@@ -575,7 +580,7 @@ class Run:
             self.journal.write("skipped", region=region, reason=reason, gone=region in plan.gone)
         routes = self.roster.per_route()
         survey.refuse_dead_targets(plan, routes)
-        pace = survey.pace(plan.quotas, self.options)
+        pace = paces.pace(plan.quotas, self.options.pace)
         self.journal.write(
             "plan", plan=summaries.plan_dict(plan.moves), misplaced=sum(routes.values()), unmapped=plan.unmapped,
             seconds=round(pace.seconds(routes), 3), pace=vars(pace), targets=plan.targets,
@@ -588,13 +593,15 @@ class Run:
         """Stop here when anything speaks against the plan, or nobody has approved it."""
         with self.summary.phase("preflight"):
             self.findings = _check(self.aws, self.options, plan, self.roster)
-        self.journal.write("preflight", findings=findings.as_dicts(self.findings), waived=sorted(self.options.waive))
-        findings.refuse(self.findings, self.options.waive)
-        if self.options.require_approval and (plan.needed or self.roster.waiting()):
+        self.journal.write(
+            "preflight", findings=findings.as_dicts(self.findings), waived=sorted(self.options.checks.waive)
+        )
+        findings.refuse(self.findings, self.options.checks.waive)
+        if self.options.approval.require_approval and (plan.needed or self.roster.waiting()):
             self._approve(_token(self.options, plan, self.roster, self.summary.mode))
 
     def _approve(self, found: str) -> None:
-        approved, drift = self.options.approve, self.options.approval_drift
+        approved, drift = self.options.approval.approve, self.options.approval.approval_drift
         differs = None
         if approved and approved != found and drift:
             differs = approved_plan.differences(self.directory.parent, approved, self.roster)
@@ -615,8 +622,8 @@ class Run:
         except NotConvergedError as error:
             self._look_again(plan)
             self._give_up(plan, error)
-        waiting = self.options.sweep == "misplaced" and self.roster.waiting()
-        self.paused = bool(self.options.pause_after_dns and self.switched and waiting)
+        waiting = self.options.scope.sweep == "misplaced" and self.roster.waiting()
+        self.paused = bool(self.options.run.pause_after_dns and self.switched and waiting)
         if not self.paused:
             self._land(plan)
 
@@ -626,12 +633,12 @@ class Run:
         Raises:
             RecordsChangedError: somebody else moves them.
         """
-        look_at_records(self.aws, self.options.hosted_zone_id, plan, "during the move")
+        look_at_records(self.aws, self.options.inventory.hosted_zone_id, plan, "during the move")
 
     def _land(self, plan: Plan) -> None:
         """Sweep and prove. Notes in the summary what is wrong at the end, in one line."""
         try:
-            if self.options.sweep == "misplaced":
+            if self.options.scope.sweep == "misplaced":
                 with self.summary.phase("sweep"):
                     self._evacuate(plan)
         except (WaveError, TargetLostError, LateError, UnprovenError, OwnWayError) as error:
@@ -676,10 +683,10 @@ class Run:
             SwitchError: always; says why, and where the records are now.
         """
         stale = isinstance(error, NotConvergedError)
-        if stale and self.options.dns_policy != "abort":
+        if stale and self.options.dns_wait.dns_policy != "abort":
             raise error
         back = [move for move in plan.needed if move.source not in plan.dead]
-        if not self.switched or not self.options.restore or len(back) < len(plan.needed):
+        if not self.switched or not self.options.scope.restore or len(back) < len(plan.needed):
             raise self._stays(error) from error
         with self.summary.phase("restore"):
             returned = restore.restore(
@@ -697,7 +704,10 @@ class Run:
         """What is to be said of records that somebody else has changed since they were restored; empty of none."""
         try:
             look_at_records(
-                self.aws, self.options.hosted_zone_id, replace(plan, desired=plan.sources), "since they were restored"
+                self.aws,
+                self.options.inventory.hosted_zone_id,
+                replace(plan, desired=plan.sources),
+                "since they were restored",
             )
         except RecordsChangedError as error:
             self._are_found(error)
@@ -721,14 +731,14 @@ class Run:
         expected: dict[str, str] = {}
         for move in plan.needed:
             target = plan.targets[move.target]
-            changes += route53.compare_and_swap(plan.records[move.endpoint], target, self.options.ttl)
+            changes += route53.compare_and_swap(plan.records[move.endpoint], target, self.options.dns.ttl)
             expected[move.endpoint] = target
         before = {move.endpoint: dict(plan.records[move.endpoint].raw) for move in plan.needed}
         self.journal.write("switch", records=expected, before=before)
         changes += route53.as_read(plan.carried)
         expected |= {record.name: record.value for record in plan.carried}
         comment = f"Move to mode {self.summary.mode}"
-        zone = self.options.hosted_zone_id
+        zone = self.options.inventory.hosted_zone_id
         change_id = route53.submit(
             self.aws.route53_writer, zone, changes, plan.records, expected, comment, self.runtime.sleep
         )
@@ -737,19 +747,19 @@ class Run:
         self.journal.write("switched", change_id=change_id)
         if change_id:
             route53.wait_insync(
-                self.aws.route53, change_id, self.options.dns_timeout, self.runtime.monotonic, self.runtime.sleep,
-                self._watch(plan).look,
+                self.aws.route53, change_id, self.options.dns_wait.dns_timeout, self.runtime.monotonic,
+                self.runtime.sleep, self._watch(plan).look,
             )  # fmt: skip
             self.journal.write("insync", change_id=change_id)
         # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
         # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
         self.ttl = max(self.ttl, *(plan.records[move.endpoint].ttl for move in plan.needed))
         old = max(plan.records[move.endpoint].ttl for move in plan.needed)
-        self._wait_out(min(self.options.dns_timeout, old), self._watch(plan))
+        self._wait_out(min(self.options.dns_wait.dns_timeout, old), self._watch(plan))
 
     def _watch(self, plan: Plan) -> RecordsWatch:
         expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
-        return RecordsWatch(self.aws, self.options.hosted_zone_id, expected, self.runtime)
+        return RecordsWatch(self.aws, self.options.inventory.hosted_zone_id, expected, self.runtime)
 
     def _wait_out(self, seconds: float, watch: RecordsWatch) -> None:
         """Wait for a TTL to pass, and say so."""
@@ -769,9 +779,9 @@ class Run:
             watch.look()
 
         dns = Gate(
-            self.options.dns_consecutive,
-            self.options.dns_timeout,
-            self.options.dns_policy,
+            self.options.dns_wait.dns_consecutive,
+            self.options.dns_wait.dns_timeout,
+            self.options.dns_wait.dns_policy,
             waiting,
             self._dns_settled,
             self.runtime.ask,
@@ -807,7 +817,7 @@ class Run:
         self._refuse_late(plan)
         evacuation = self._evacuation(plan)
         left = {region for region, _ in self.roster.per_route()} | {move.source for move in plan.needed}
-        sizes = waves.sizes(self.roster.waiting(), waves.parse(self.options.waves))
+        sizes = waves.sizes(self.roster.waiting(), waves.parse(self.options.pace.waves))
         number = 1
         try:
             for turn in range(ROUNDS):
@@ -831,13 +841,13 @@ class Run:
             SwitchError: of `_refuse_late`.
         """
         limits = plan.quotas
-        for reading in range(READS_AT_ZERO if self.options.discovery == "index" else 1):
+        for reading in range(READS_AT_ZERO if self.options.fleet.discovery == "index" else 1):
             if reading:
                 self.runtime.sleep(READ_AGAIN_SECONDS)
                 limits = {region: quota for region, quota in plan.quotas.items() if region in left}
             survey.find_clients(self.aws, self.options, plan.desired, limits, self.roster, late=True)
             self._refuse_late(plan)
-            if sizes := waves.sizes(self.roster.waiting(), waves.parse(self.options.waves)):
+            if sizes := waves.sizes(self.roster.waiting(), waves.parse(self.options.pace.waves)):
                 return sizes
         return []
 
@@ -851,15 +861,15 @@ class Run:
             return
         counts = self.roster.counts()
         found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), _bounds(self.options))
-        reasons = [finding.line() for finding in findings.in_force(found, self.options.waive)]
-        if self.options.require_approval:
+        reasons = [finding.line() for finding in findings.in_force(found, self.options.checks.waive)]
+        if self.options.approval.require_approval:
             planned = self.roster.planned()
             reasons += [
                 f"{count} clients to {target} that were not approved, expected "
-                f"{approval.tolerated(planned.get(target, 0), self.options.approval_drift):g} at most, for "
-                f"{self.options.approval_drift:g} % of {planned.get(target, 0)}"
+                f"{approval.tolerated(planned.get(target, 0), self.options.approval.approval_drift):g} at most, for "
+                f"{self.options.approval.approval_drift:g} % of {planned.get(target, 0)}"
                 for target, count in sorted(late.items())
-                if count > approval.tolerated(planned.get(target, 0), self.options.approval_drift)
+                if count > approval.tolerated(planned.get(target, 0), self.options.approval.approval_drift)
             ]
         if reasons:
             self.summary.outcome = "partial"
@@ -869,18 +879,18 @@ class Run:
             )
 
     def _evacuation(self, plan: Plan) -> Evacuation:
-        pace = survey.pace(plan.quotas, self.options)
+        pace = paces.pace(plan.quotas, self.options.pace)
         self.sweeper = Sweeper(
-            self.aws.data, pace.leaving, pace.arriving, self.options.clean_session, self.options.prevent_will_message,
-            self.runtime,
+            self.aws.data, pace.leaving, pace.arriving, self.options.pace.clean_session,
+            self.options.pace.prevent_will_message, self.runtime,
         )  # fmt: skip
         rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
-        in_flight = self.options.max_in_flight or usual_in_flight(pace.leaving)
-        limits = Limits(self.options.max_stragglers, in_flight, self.options.landing_timeout, self.ttl)
+        in_flight = self.options.pace.max_in_flight or usual_in_flight(pace.leaving)
+        limits = Limits(self.options.pace.max_stragglers, in_flight, self.options.pace.landing_timeout, self.ttl)
         # Where the operator lets nobody look at the MQTT endpoints beforehand, nobody looks during the sweep.
-        looking = self.options.preflight and "server_certificate" not in self.options.waive
+        looking = self.options.scope.preflight and "server_certificate" not in self.options.checks.waive
         targets = {target for _, target in self.roster.per_route()} if looking else set()
-        guard = RecordsGuard(self.aws, _settings(self.options), plan, targets, self.runtime)
+        guard = RecordsGuard(self.aws, self.options, plan, targets, self.runtime)
         looker = Looker(self.aws.data, rates, plan.dead, self.runtime)
         return Evacuation(self.roster, self.sweeper, looker, self.journal, limits, guard, self.runtime)
 
@@ -908,11 +918,11 @@ class Run:
     def _count_messages(self, patience: float) -> None:
         """Read the ledger until nothing is missing any more, for so many seconds at most."""
         self.counted = True
-        if not self.options.ledger:
+        if not self.options.run.ledger:
             return
         moved = {client_id: (region, target) for client_id, region, target in self.roster.moved()}
         deadline = self.runtime.monotonic() + patience
-        tally = ledger.Tally(Path(self.options.ledger), self.started, moved)
+        tally = ledger.Tally(Path(self.options.run.ledger), self.started, moved)
         while tally.update():
             self.summary.messages = tally.messages()
             found = tally.gaps()
@@ -924,10 +934,10 @@ class Run:
                 return
             self.runtime.sleep(LEDGER_INTERVAL)
         if not any(each.check == "message_figures" for each in self.findings):
-            self.findings += ledger_state.unkept(self.options.ledger, self.runtime.now())
+            self.findings += ledger_state.unkept(self.options.run.ledger, self.runtime.now())
 
     def _stragglers(self) -> str | None:
-        if self.options.sweep == "none":
+        if self.options.scope.sweep == "none":
             return None
         counts = self.roster.counts()
         if not counts["stragglers"]:
@@ -935,6 +945,6 @@ class Run:
         shown = listed(self.roster.stragglers(NAMES_SHOWN + 1), NAMES_SHOWN)
         return (
             f"clients: found {counts['stragglers']} of {counts['total']} not landed after "
-            f"{self.options.landing_timeout:.0f} s ({shown}), expected all in their region: look at these devices "
+            f"{self.options.pace.landing_timeout:.0f} s ({shown}), expected all in their region: look at these devices "
             "(clients.csv in the report), then run again"
         )

@@ -14,13 +14,12 @@ from . import folder
 
 _PACKAGES = ("boto3", "botocore", "dnspython")
 _GIT_TIMEOUT = 2.0
-# Options that say how a run behaved. Left out: credentials' paths, tokens, lists of clients, and what is in the plan.
-_OPTIONS = (
-    *("sweep", "discovery", "dns_policy", "dns_timeout", "dns_consecutive", "ttl", "resolvers", "waves"),
-    *("max_stragglers", "max_in_flight", "landing_timeout", "delete_connection_rate", "subscriptions_per_client"),
-    *("prevent_will_message", "clean_session", "restore", "preflight", "waive", "unmapped_clients", "source_gone"),
-    *("require_approval", "approval_drift", "max_clients", "max_endpoints", "min_share", "max_share", "ledger"),
-)
+# Options that do not say how a run behaved, or are in its plan: paths of credentials, tokens, lists of clients.
+_LEFT_OUT = {
+    *("mode", "modes", "endpoints", "regions", "hosted_zone_id", "name_servers", "client_ids", "client_ids_file"),
+    *("endpoint_attribute", "rollback", "run_id", "pause_after_dns", "reports_directory", "operator", "approve"),
+    *("ca_file", "certificate_days", "probe_certificate", "probe_private_key", "mqtt_ports"),
+}
 
 
 def versions(reports: Path) -> dict[str, str]:
@@ -33,7 +32,7 @@ def versions(reports: Path) -> dict[str, str]:
 
 def chosen(options: Options) -> dict[str, Any]:
     """Return the options that say how a run behaved."""
-    return {name: getattr(options, name) for name in _OPTIONS}
+    return {name: value for name, value in options.flat.items() if name not in _LEFT_OUT}
 
 
 def _version(package: str) -> str:

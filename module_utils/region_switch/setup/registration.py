@@ -11,7 +11,7 @@ from typing import Any
 from cryptography import x509
 
 from ..aws.clients import AwsClient
-from ..aws.pace import TokenBucket
+from ..aws.token_bucket import TokenBucket
 from ..model import turned_off
 from ..model.device_names import refuse_other_names
 from ..model.errors import AwsError, RefusedError

@@ -56,7 +56,7 @@ def test_who_has_to_go_is_who_is_misplaced(tmp_path: Path, clients: list[Client]
     with roster_of(tmp_path, clients) as roster:
         leaving = misplaced(clients)
 
-        assert {passenger.key for passenger in roster.misplaced(100)} == keys(leaving)
+        assert {tracked.key for tracked in roster.misplaced(100)} == keys(leaving)
         assert roster.waiting() == sum(roster.per_route().values()) == len(leaving)
         assert roster.counts()["total"] == len({client.client_id for client in clients})
 
@@ -84,7 +84,7 @@ def test_every_client_is_told_once_and_in_one_wave(tmp_path: Path, clients: list
             roster.assign(wave, size)
             taken = roster.take_waiting(wave, 1.0, 100)
             assert len(taken) == size
-            told += [passenger.key for passenger in taken]
+            told += [tracked.key for tracked in taken]
 
         assert len(told) == len(set(told))
         assert set(told) == keys(misplaced(clients))

@@ -9,7 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from ansible.module_utils.region_switch.fleet.roster import Passenger, Roster
+from ansible.module_utils.region_switch.fleet.roster import Roster, TrackedClient
 from ansible.module_utils.region_switch.fleet.sources import Client
 from ansible.module_utils.region_switch.model.connection_state import NOT_CONNECTED
 from ansible.module_utils.region_switch.model.errors import AwsError
@@ -40,7 +40,7 @@ class World:
             None for one that is not sent.
         travel: seconds from a request to the landing; None for clients that never land.
         sighting: says what is seen of a client instead.
-        told, looked: `(clock, client ID)` of each request; seen: the passengers as the looks had them.
+        told, looked: `(clock, client ID)` of each request; seen: the clients as the looks had them.
         most: the most requests of each kind under way at once; flying: the most clients told and not landed.
     """
 
@@ -55,11 +55,11 @@ class World:
         self.tell_seconds, self.look_seconds, self.guard_seconds, self.interval = 0.1, 0.2, 0.0, 0.0
         self.tells: dict[str, list[Answer]] = {}
         self.travel: Callable[[str], float | None] = lambda _: 1.0
-        self.sighting: Callable[[Passenger, float], Sighting] = self._sighting
+        self.sighting: Callable[[TrackedClient, float], Sighting] = self._sighting
         self.sent: dict[str, float] = {}
         self.told: list[tuple[float, str]] = []
         self.looked: list[tuple[float, str]] = []
-        self.seen: list[Passenger] = []
+        self.seen: list[TrackedClient] = []
         self.most = {"tell": 0, "look": 0}
         self.flying = 0
         self.takes: list[float] = []
@@ -108,8 +108,8 @@ class World:
     def rate(self) -> float:
         return self.speed
 
-    def tell(self, passenger: Passenger) -> Told:
-        now, name = self.clock(), passenger.client_id
+    def tell(self, client: TrackedClient) -> Told:
+        now, name = self.clock(), client.client_id
         self.told.append((now, name))
         answers = self.tells.get(name, [])
         answer = answers.pop(0) if answers else True
@@ -122,13 +122,13 @@ class World:
 
     # What stands for the looker.
 
-    def look(self, passenger: Passenger) -> Sighting:
-        self.looked.append((self.clock(), passenger.client_id))
-        self.seen.append(passenger)
-        return self.sighting(passenger, self.clock())
+    def look(self, client: TrackedClient) -> Sighting:
+        self.looked.append((self.clock(), client.client_id))
+        self.seen.append(client)
+        return self.sighting(client, self.clock())
 
-    def _sighting(self, passenger: Passenger, now: float) -> Sighting:
-        sent, travel = self.sent.get(passenger.client_id), self.travel(passenger.client_id)
+    def _sighting(self, client: TrackedClient, now: float) -> Sighting:
+        sent, travel = self.sent.get(client.client_id), self.travel(client.client_id)
         if sent is None:
             return Sighting(NOT_CONNECTED, SINCE)
         if travel is None or now < sent + travel:

@@ -467,15 +467,15 @@ def test_a_request_of_which_nobody_knows_whether_it_was_carried_out_may_have_bee
     move.fleet.refuse = failing("DeleteConnection", "NoAnswer", 0)
     with pytest.raises(SwitchError, match="stop"):
         move.run()
-    assert [(passenger.client_id, landed) for passenger, landed in move.roster.reverse()] == [("a", False)]
+    assert [(client.client_id, landed) for client, landed in move.roster.reverse()] == [("a", False)]
 
 
 def test_clients_of_an_interrupted_run_do_not_count_for_a_wave_of_this_one(move: Move) -> None:
     move.clients("before", "one", "two")
     move.roster.assign(1, 3)
-    for passenger in move.roster.take_waiting(1, 0.0, 3):
-        before = passenger.client_id == "before"
-        move.roster.update(passenger, "told" if before else "waiting", kicks=int(before))
+    for client in move.roster.take_waiting(1, 0.0, 3):
+        before = client.client_id == "before"
+        move.roster.update(client, "told" if before else "waiting", kicks=int(before))
     move.roster.resume()
     move.fleet.connected[OLD].pop("before")
     move.fleet.connect(NEW, "before")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.fleet.roster import Passenger
+from ansible.module_utils.region_switch.fleet.roster import TrackedClient
 from ansible.module_utils.region_switch.fleet.sources import Client
 from ansible.module_utils.region_switch.model.connection_state import NOT_CONNECTED
 from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError
@@ -81,9 +81,9 @@ def told(world: World, *found: bool, looked: bool = True) -> Wave:
     world.roster.assign(1, len(found))
     evacuation = world.evacuate()
     wave = evacuation._wave_now = Wave(1, len(found), len(found), len(found), 1000.0)
-    for passenger, known in zip(world.roster.take_waiting(1, 1000.0, len(found)), found, strict=True):
-        evacuation._was_told(passenger, Told(1000.0, EPOCH + 1000.0, 0.1, found=known))
-        world.roster.update(passenger, "told", looks=int(looked))
+    for client, known in zip(world.roster.take_waiting(1, 1000.0, len(found)), found, strict=True):
+        evacuation._was_told(client, Told(1000.0, EPOCH + 1000.0, 0.1, found=known))
+        world.roster.update(client, "told", looks=int(looked))
     return wave
 
 
@@ -316,8 +316,8 @@ def test_when_the_rate_drops_no_request_is_begun_until_so_many_have_ended(world:
 def slower(world: World, work: Any) -> Any:
     """What makes a request, and finds out with it that AWS takes no more than one a second."""
 
-    def made(passenger: Passenger) -> Any:
-        result = work(passenger)
+    def made(client: TrackedClient) -> Any:
+        result = work(client)
         world.speed = 1.0 if world.most[work.__name__] == 127 else world.speed
         return result
 
@@ -560,9 +560,9 @@ def failing(world: World, fine: int, error: AwsError = FAILED, clients: int = 10
     world.interval = 0.25
     tell = world.tell
 
-    def sometimes(passenger: Passenger) -> Any:
-        world.tells[passenger.client_id] = [] if len(world.told) % fine == 0 else [error]
-        return tell(passenger)
+    def sometimes(client: TrackedClient) -> Any:
+        world.tells[client.client_id] = [] if len(world.told) % fine == 0 else [error]
+        return tell(client)
 
     sometimes.__name__ = "tell"
     world.tell = sometimes  # type: ignore[method-assign]
@@ -804,9 +804,9 @@ def test_one_whose_connection_stays_is_told_again_after_ten_seconds_and_did_not_
 @pytest.mark.parametrize(("seconds", "state"), [(9.95, "told"), (10.0, "waiting")])
 def test_a_connection_is_given_ten_seconds_to_end(world: World, seconds: float, state: str) -> None:
     told(world, True)
-    (passenger,) = world.roster.take_told(1001.0, 1)
+    (client,) = world.roster.take_told(1001.0, 1)
     world.clock.now = 1000.0 + seconds
-    world.evacuation._was_seen(passenger, Sighting(NOT_CONNECTED, SINCE), 0.2)
+    world.evacuation._was_seen(client, Sighting(NOT_CONNECTED, SINCE), 0.2)
     assert world.row("c0000")["state"] == state
 
 
@@ -871,13 +871,13 @@ def test_one_of_a_wave_that_is_over_does_not_count_for_the_next(world: World) ->
     travel: dict[str, float] = {}
     tell = world.tell
 
-    def stuck(passenger: Passenger) -> Any:
-        name = passenger.client_id
+    def stuck(client: TrackedClient) -> Any:
+        name = client.client_id
         if name not in travel:
             # The first of all is told when the second wave is under way.
             world.tells[name] = [] if travel else [THROTTLED] * 24
             travel[name] = next(travels)
-        return tell(passenger)
+        return tell(client)
 
     stuck.__name__ = "tell"
     world.tell = stuck  # type: ignore[method-assign]
@@ -940,9 +940,9 @@ def test_one_that_is_found_where_nobody_has_told_it_to_leave_is_told(world: Worl
 
 def test_one_that_waits_without_a_wave_is_told_once_it_was_looked_for(world: World) -> None:
     world.clients("a")
-    passenger = world.roster.take_waiting(engine.NO_WAVE, 0.0, 1)[0]
-    assert passenger.wave == engine.NO_WAVE
-    world.evacuate()._tell_again(passenger, Sighting(NOT_CONNECTED, SINCE), 1000.0, back=False)
+    client = world.roster.take_waiting(engine.NO_WAVE, 0.0, 1)[0]
+    assert client.wave == engine.NO_WAVE
+    world.evacuate()._tell_again(client, Sighting(NOT_CONNECTED, SINCE), 1000.0, back=False)
     assert world.row("a")["wave"] == engine.ANY_WAVE
 
 
@@ -956,8 +956,8 @@ def test_those_who_are_in_no_wave_are_not_told_while_others_are_looked_for(world
 
 def test_how_long_it_waits_to_be_told_again_is_written_in_milliseconds(world: World) -> None:
     told(world, True)
-    (passenger,) = world.roster.take_told(1001.0, 1)
-    world.evacuation._tell_again(passenger, Sighting(NOT_CONNECTED, SINCE), 1029.98765, back=True)
+    (client,) = world.roster.take_told(1001.0, 1)
+    world.evacuation._tell_again(client, Sighting(NOT_CONNECTED, SINCE), 1029.98765, back=True)
     assert world.steps("sweep_again") == [{"clients": ["c0000"], "seconds": 29.988}]
 
 

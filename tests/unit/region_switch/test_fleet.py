@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.aws.clients import AwsClient
-from ansible.module_utils.region_switch.aws.pace import BURST_SECONDS, TokenBucket
+from ansible.module_utils.region_switch.aws.token_bucket import BURST_SECONDS, TokenBucket
 from ansible.module_utils.region_switch.fleet import sources
 from ansible.module_utils.region_switch.fleet.sources import ATTEMPTS, BATCH_SIZE, Client, Paced, Source, known, stream
 from ansible.module_utils.region_switch.model.errors import AwsError, RefusedError, SwitchError

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.checks import probe
-from ansible.module_utils.region_switch.checks.preflight import Settings
 from ansible.module_utils.region_switch.checks.probe import ProbeError
 from ansible.module_utils.region_switch.dns.route53 import record_set
 from ansible.module_utils.region_switch.model.errors import AwsError, RecordsChangedError
+from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.move.guard import OwnWayError, RecordsGuard, TableGuard, TargetLostError
 from ansible.module_utils.region_switch.move.runtime import Runtime
 from ansible.module_utils.region_switch.move.survey import Plan
@@ -35,9 +35,9 @@ class Watched:
         self.held: list[bool] = []
         monkeypatch.setattr(probe, "locate", lambda host, _resolvers: host)
         monkeypatch.setattr(probe, "handshake", self._handshake)
-        settings = Settings("ca.crt", 14.0, None, None, (8883,), 0, "Z1", "mqtt_endpoint")
         self.clock = Clock()
-        self.settings = settings
+        needed = {"modes": {}, "endpoints": [NAME], "regions": [OLD, NEW], "reports_directory": "reports"}
+        self.options = Options.of({**needed, "hosted_zone_id": "Z1", "ca_file": "ca.crt"})
         self.plan = Plan({NAME: NEW}, HOSTS, {}, [], {}, {}, 0, [])
         self.guard = self.watch(self.plan)
 
@@ -47,7 +47,7 @@ class Watched:
 
     def watch(self, plan: Plan) -> RecordsGuard:
         runtime = Runtime(monotonic=self.clock, sleep=self._sleep)
-        self.guard = RecordsGuard(self.aws, self.settings, plan, {NEW}, runtime)
+        self.guard = RecordsGuard(self.aws, self.options, plan, {NEW}, runtime)
         return self.guard
 
     def look(self) -> None:
@@ -129,7 +129,8 @@ def test_nobody_is_sent_to_a_region_while_it_is_silent(watched: Watched) -> None
 
 
 def test_a_region_that_answers_on_one_of_the_ports_is_not_lost(watched: Watched) -> None:
-    watched.settings = replace(watched.settings, ports=(8883, 443))
+    checks = replace(watched.options.checks, mqtt_ports=[8883, 443])
+    watched.options = replace(watched.options, checks=checks)
     watched.watch(watched.plan)
     watched.answers = ["no answer", None]
     watched.look()

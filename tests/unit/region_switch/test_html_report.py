@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch import report
-from ansible.module_utils.region_switch.fleet.roster import Passenger, Roster
+from ansible.module_utils.region_switch.fleet.roster import Roster, TrackedClient
 from ansible.module_utils.region_switch.record import ledger
 from ansible.module_utils.region_switch.report import figures, messages, outcomes, run
 from ansible.module_utils.region_switch.report import pictures as drawing
@@ -181,8 +181,8 @@ def test_way_back_is_told_apart_from_the_waves_and_clients_are_counted_where_the
     run_folder.write_journal(tmp_path, steps)
     run_folder.write_roster(tmp_path, ["back", "stays", "never"])
     with Roster(tmp_path / "clients.sqlite") as roster:
-        roster.returned(Passenger("back", NEW, ENDPOINT, OLD, 0.0))
-        roster.update(Passenger("never", OLD, ENDPOINT, NEW, 0.0), "waiting", kicks=0, kicked_at=0.0)
+        roster.returned(TrackedClient("back", NEW, ENDPOINT, OLD, 0.0))
+        roster.update(TrackedClient("never", OLD, ENDPOINT, NEW, 0.0), "waiting", kicks=0, kicked_at=0.0)
     run_folder.write_summary(tmp_path, "rolled_back", clients=dict.fromkeys(
         ("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions"), 0
     ))  # fmt: skip

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.aws import refusals
-from ansible.module_utils.region_switch.aws.pace import BURST_SECONDS
-from ansible.module_utils.region_switch.fleet.roster import Passenger
+from ansible.module_utils.region_switch.aws.token_bucket import BURST_SECONDS
+from ansible.module_utils.region_switch.fleet.roster import TrackedClient
 from ansible.module_utils.region_switch.model.connection_state import NOT_CONNECTED
 from ansible.module_utils.region_switch.model.errors import AwsError
 from ansible.module_utils.region_switch.move.landing import (
@@ -22,7 +22,7 @@ from ansible.module_utils.region_switch.move.landing import (
 from .fakes import Clock, FakeAws, aws_error, on
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
-TOLD = Passenger("client_01", OLD, "mqtt1.example.com", NEW, 900.0, kicks=1, told_at=50.0)
+TOLD = TrackedClient("client_01", OLD, "mqtt1.example.com", NEW, 900.0, kicks=1, told_at=50.0)
 NOWHERE: dict[str, Any] = {"connected": False}
 GONE = aws_error("ResourceNotFoundException", 404)
 RATES = {OLD: 100.0, NEW: 100.0}

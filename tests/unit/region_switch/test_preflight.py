@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.aws.pace import TokenBucket
+from ansible.module_utils.region_switch.aws.token_bucket import TokenBucket
 from ansible.module_utils.region_switch.checks import admission, preflight
 from ansible.module_utils.region_switch.checks.admission import ControlPlane, foreign_regions
 from ansible.module_utils.region_switch.checks.probe import ProbeError
 from ansible.module_utils.region_switch.model.errors import AwsError
 from ansible.module_utils.region_switch.model.findings import unanswered
+from ansible.module_utils.region_switch.model.options import CheckOptions
 
 from .fakes import Clock, FakeAws
 
@@ -70,7 +71,7 @@ def test_certificate_that_is_not_served_yet(status: str, minutes: int, found: st
     }
     problem = ProbeError("mqtt1.example.com", "a server certificate that is not trusted", untrusted=True)
     pair = ("mqtt1.example.com", TARGET)
-    settings = SimpleNamespace(ca_file=None)
+    settings = SimpleNamespace(checks=CheckOptions())
 
     (finding,) = preflight._door_findings(
         [preflight.Door(*pair, problem)],

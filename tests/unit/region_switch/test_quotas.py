@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.aws.quotas import Quotas, applied, defaults, read
-from ansible.module_utils.region_switch.move.survey import pace
+from ansible.module_utils.region_switch.model.options import PaceOptions
+from ansible.module_utils.region_switch.move.pace import pace
 
 from .fakes import FakeAws, aws_error
 
@@ -42,7 +43,7 @@ def test_clients_come_no_faster_than_the_region_takes_connects_and_subscriptions
     subscriptions: float, most: float
 ) -> None:
     """The quotas of a select region: 100 CONNECTs and 200 subscriptions a second."""
-    options: Any = SimpleNamespace(delete_connection_rate=0, subscriptions_per_client=subscriptions)
+    options = PaceOptions(subscriptions_per_client=subscriptions)
     found = pace({LARGE: defaults(LARGE), SELECT: defaults(SELECT)}, options)
 
     assert found.leaving[LARGE] == 100.0

@@ -16,7 +16,7 @@ from ansible.module_utils.region_switch.aws import quotas
 from ansible.module_utils.region_switch.dns import route53
 from ansible.module_utils.region_switch.dns.gate import Answer
 from ansible.module_utils.region_switch.dns.route53 import record_set, simple_cname
-from ansible.module_utils.region_switch.fleet.roster import NO_WAVE, Passenger, Roster
+from ansible.module_utils.region_switch.fleet.roster import NO_WAVE, Roster, TrackedClient
 from ansible.module_utils.region_switch.fleet.sources import Client
 from ansible.module_utils.region_switch.model.dns_server import Server
 from ansible.module_utils.region_switch.model.errors import (
@@ -25,6 +25,7 @@ from ansible.module_utils.region_switch.model.errors import (
     RecordsChangedError,
     SwitchError,
 )
+from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.model.plan import Move
 from ansible.module_utils.region_switch.move import restore
 from ansible.module_utils.region_switch.move.evacuation import Guard, Limits
@@ -74,9 +75,9 @@ class Evacuation:
         if self.problems and self.problems[0][0] == name:
             raise self.problems.pop(0)[1]
         if name == "watch":
-            for passenger in [*self.roster.take_told(0.0, 10), *self.roster.take_waiting(NO_WAVE, 0.0, 10)]:
-                if passenger.client_id != "lost":
-                    self.roster.update(passenger, "landed")
+            for client in [*self.roster.take_told(0.0, 10), *self.roster.take_waiting(NO_WAVE, 0.0, 10)]:
+                if client.client_id != "lost":
+                    self.roster.update(client, "landed")
 
 
 class World:
@@ -98,11 +99,11 @@ class World:
         self.answer: str | None = None
         self.silent: set[str] = set()
         self.quotas: Any = {region: quotas.defaults(region) for region in HOSTS}
-        self.options: Any = SimpleNamespace(
-            hosted_zone_id="Z1", dns_timeout=60.0, dns_consecutive=3, landing_timeout=50.0, ttl=20,
-            clean_session=True, prevent_will_message=False, delete_connection_rate=70.0,
-            subscriptions_per_client=0.0,
-        )  # fmt: skip
+        self.chosen: dict[str, Any] = {
+            "modes": {}, "endpoints": [ONE, TWO, STAYS], "regions": list(HOSTS), "reports_directory": "reports",
+            "hosted_zone_id": "Z1", "dns_timeout": 60.0, "landing_timeout": 50.0, "ttl": 20, "clean_session": True,
+            "prevent_will_message": False, "delete_connection_rate": 70.0, "subscriptions_per_client": 0.0,
+        }  # fmt: skip
 
     def restore(self) -> Returned:
         before = {
@@ -121,7 +122,7 @@ class World:
         clock = self.clock
         runtime = Runtime(monotonic=clock, now=clock, sleep=clock.sleep, ask=self._ask)
         return restore.restore(
-            aws, self.options, self.journal, plan, self.roster, self.folder, runtime, self._is_restored
+            aws, Options.of(self.chosen), self.journal, plan, self.roster, self.folder, runtime, self._is_restored
         )
 
     def _is_restored(self) -> None:
@@ -158,8 +159,8 @@ class World:
         """Clients that left OLD for NEW, told or landed."""
         self.roster.add([Client(name, ONE, OLD, 1.0) for name in states], {ONE: NEW})
         self.roster.assign(1, len(states))
-        for passenger in self.roster.take_waiting(1, 0.0, len(states)):
-            self.roster.update(passenger, states[passenger.client_id], kicks=1)  # type: ignore[arg-type]
+        for client in self.roster.take_waiting(1, 0.0, len(states)):
+            self.roster.update(client, states[client.client_id], kicks=1)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -238,7 +239,7 @@ def test_nothing_is_restored_where_somebody_else_has_moved_a_record_that_stayed(
 
 def test_clients_of_a_record_that_stayed_are_left_alone(world: World) -> None:
     world.roster.add([Client("a", STAYS, NEW, 1.0)], {STAYS: OLD})
-    world.roster.update(Passenger("a", NEW, STAYS, OLD, 1.0), "landed", kicks=1)
+    world.roster.update(TrackedClient("a", NEW, STAYS, OLD, 1.0), "landed", kicks=1)
 
     assert world.restore() == Returned(0, 0)
 
@@ -379,7 +380,7 @@ def test_nobody_else_is_told_on_the_way_back_once_somebody_else_moves_the_record
 def test_it_is_waited_for_as_long_as_resolvers_may_send_a_client_back(
     world: World, landing: float, ttl: int, timeout: float
 ) -> None:
-    world.options.landing_timeout, world.options.ttl = landing, ttl
+    world.chosen |= {"landing_timeout": landing, "ttl": ttl}
 
     world.restore()
 
@@ -387,7 +388,7 @@ def test_it_is_waited_for_as_long_as_resolvers_may_send_a_client_back(
 
 
 def test_the_fastest_region_says_how_many_may_be_on_their_way(world: World) -> None:
-    world.options.delete_connection_rate = 0.0
+    world.chosen["delete_connection_rate"] = 0.0
     world.quotas[NEW] = replace(world.quotas[NEW], delete_connection=40.0)
     assert world.quotas[OLD].delete_connection == 100.0
 
@@ -399,7 +400,7 @@ def test_the_fastest_region_says_how_many_may_be_on_their_way(world: World) -> N
 def test_what_is_sent_back_is_who_was_told_or_may_have_been(world: World) -> None:
     world.clients(a="landed")
     world.roster.add([Client("never", ONE, OLD, 1.0), Client("perhaps", ONE, OLD, 1.0)], {ONE: NEW})
-    perhaps = Passenger("perhaps", OLD, ONE, NEW, 1.0)
+    perhaps = TrackedClient("perhaps", OLD, ONE, NEW, 1.0)
     world.roster.update(perhaps, "waiting", attempts=1)
 
     assert world.restore().told == 2

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.fleet import roster as engine
-from ansible.module_utils.region_switch.fleet.roster import ANY_WAVE, NO_WAVE, STATES, VERDICT, Passenger, Roster
+from ansible.module_utils.region_switch.fleet.roster import ANY_WAVE, NO_WAVE, STATES, VERDICT, Roster, TrackedClient
 from ansible.module_utils.region_switch.fleet.sources import Client
 from ansible.module_utils.region_switch.record.folder import UntrustedError
 
@@ -68,8 +68,8 @@ def test_waves_take_clients_once_and_in_an_order_that_has_nothing_to_do_with_nam
 def test_what_is_due_later_is_not_taken_now(roster: Roster) -> None:
     roster.add([client("a")], DESIRED)
     roster.assign(1, 1)
-    (passenger,) = roster.take_waiting(1, 0, 10)
-    roster.update(passenger, "waiting", due=50.0)
+    (tracked,) = roster.take_waiting(1, 0, 10)
+    roster.update(tracked, "waiting", due=50.0)
     assert roster.take_waiting(1, 49.0, 10) == []
     assert [each.client_id for each in roster.take_waiting(1, 50.0, 10)] == ["a"]
 
@@ -77,8 +77,8 @@ def test_what_is_due_later_is_not_taken_now(roster: Roster) -> None:
 def test_an_index_that_lags_does_not_send_a_landed_client_away_again(roster: Roster) -> None:
     roster.add([client("a")], DESIRED)
     roster.assign(1, 1)
-    (passenger,) = roster.take_waiting(1, 0, 10)
-    roster.update(passenger, "landed", landed_at=200.0)
+    (tracked,) = roster.take_waiting(1, 0, 10)
+    roster.update(tracked, "landed", landed_at=200.0)
     assert roster.add([client("a", OLD, since=100.0)], DESIRED) == 0
     assert roster.waiting() == 0
 
@@ -86,8 +86,8 @@ def test_an_index_that_lags_does_not_send_a_landed_client_away_again(roster: Ros
 def test_a_landed_client_that_came_back_since_has_to_leave_again(roster: Roster) -> None:
     roster.add([client("a")], DESIRED)
     roster.assign(1, 1)
-    (passenger,) = roster.take_waiting(1, 0, 10)
-    roster.update(passenger, "landed", landed_at=200.0)
+    (tracked,) = roster.take_waiting(1, 0, 10)
+    roster.update(tracked, "landed", landed_at=200.0)
     assert roster.add([client("a", OLD, since=300.0)], DESIRED) == 1
     assert roster.late() == {}
     assert roster.waiting() == 1
@@ -129,8 +129,8 @@ def resumed(tmp_path: Path) -> Iterator[Callable[[str], Roster]]:
         def make(step: str) -> Roster:
             roster.add([client("a")], DESIRED)
             roster.assign(1, 1)
-            (passenger,) = roster.take_waiting(1, 0, 1)
-            roster.update(passenger, **LEFT[step])
+            (tracked,) = roster.take_waiting(1, 0, 1)
+            roster.update(tracked, **LEFT[step])
             roster.resume()
             return roster
 
@@ -211,7 +211,7 @@ def test_a_request_that_was_under_way_when_a_run_was_killed_may_have_been_carrie
     roster.take_waiting(1, 0, 1)
     roster.resume()
     roster.forget_unseen([OLD, NEW])
-    assert [(passenger.client_id, landed) for passenger, landed in roster.reverse()] == [("a", False)]
+    assert [(tracked.client_id, landed) for tracked, landed in roster.reverse()] == [("a", False)]
 
 
 def test_a_client_whose_endpoint_changes_after_the_plan_is_one_that_the_plan_did_not_know(roster: Roster) -> None:
@@ -247,8 +247,8 @@ def test_a_connection_that_is_the_one_it_had_is_no_return(roster: Roster) -> Non
     """A region's own times decide: the target's clock, by which it landed, may be slow."""
     roster.add([client("a", since=100.0)], DESIRED)
     roster.assign(1, 1)
-    (passenger,) = roster.take_waiting(1, 0, 10)
-    roster.update(passenger, "landed", landed_at=50.0)
+    (tracked,) = roster.take_waiting(1, 0, 10)
+    roster.update(tracked, "landed", landed_at=50.0)
     assert roster.add([client("a", since=100.4)], DESIRED) == 0
     assert roster.add([client("a", since=101.0)], DESIRED) == 1
 
@@ -309,7 +309,7 @@ def test_moments_that_nobody_knows_are_left_out_of_the_table(
     roster: Roster, tmp_path: Path, kicked_at: float, landed_at: float, moments: tuple[str, ...]
 ) -> None:
     roster.add([client("a")], DESIRED)
-    roster.update(Passenger("a", OLD, ENDPOINT, NEW, 100.0), "told", kicked_at=kicked_at, landed_at=landed_at)
+    roster.update(TrackedClient("a", OLD, ENDPOINT, NEW, 100.0), "told", kicked_at=kicked_at, landed_at=landed_at)
     roster.write_csv(tmp_path / "clients.csv")
     with (tmp_path / "clients.csv").open(encoding="utf-8", newline="") as stream:
         (row,) = csv.DictReader(stream)
@@ -320,8 +320,8 @@ def test_table_of_clients(roster: Roster, tmp_path: Path) -> None:
     odd = 'a/b "c", d\u00e9\n#+'
     roster.add([client(odd), client("placed", NEW), client("=HYPERLINK(1)", NEW)], DESIRED)
     roster.assign(1, 1)
-    (passenger,) = roster.take_waiting(1, 0, 10)
-    roster.update(passenger, "landed", kicked_at=10.0, landed_at=10.25, kicks=1, in_target=1, in_source=0)
+    (tracked,) = roster.take_waiting(1, 0, 10)
+    roster.update(tracked, "landed", kicked_at=10.0, landed_at=10.25, kicks=1, in_target=1, in_source=0)
     roster.write_csv(tmp_path / "clients.csv")
     with (tmp_path / "clients.csv").open(encoding="utf-8", newline="") as stream:
         rows = {row["client_id"]: row for row in csv.DictReader(stream)}
@@ -360,7 +360,7 @@ def verdicts(roster: Roster) -> dict[str, str]:
 def verdict(roster: Roster, state: str, region: str, records: dict[str, str], **columns: Any) -> str:
     """What becomes of a client found in a region, which belongs to NEW by the mode."""
     roster.add([client("a", region)], DESIRED)
-    roster.update(Passenger("a", region, ENDPOINT, NEW, 100.0), state, **columns)  # type: ignore[arg-type]
+    roster.update(TrackedClient("a", region, ENDPOINT, NEW, 100.0), state, **columns)  # type: ignore[arg-type]
     roster.records_are(records)
     [word] = verdicts(roster).values()
     counts = roster.counts()
@@ -407,19 +407,19 @@ def test_one_that_landed_and_was_found_again_in_the_region_it_left_has_gone_back
 def test_who_did_not_come_back_is_where_the_way_back_saw_it_last(roster: Roster, tmp_path: Path) -> None:
     roster.add([client("stays"), client("lost"), client("unseen"), client("back")], DESIRED)
     for name in ("stays", "lost", "unseen", "back"):
-        roster.update(Passenger(name, OLD, ENDPOINT, NEW, 100.0), "landed", kicks=1, in_target=1, in_source=0)
+        roster.update(TrackedClient(name, OLD, ENDPOINT, NEW, 100.0), "landed", kicks=1, in_target=1, in_source=0)
     roster.add([client("back", NEW)], DESIRED, late=True)
     with Roster(tmp_path / "restored.sqlite") as back:
-        for passenger, landed in roster.reverse():
-            back.add_returning(passenger, OLD, landed)
+        for tracked, landed in roster.reverse():
+            back.add_returning(tracked, OLD, landed)
         for name, seen in (("stays", (0, 1)), ("lost", (0, 0)), ("unseen", (None, None))):
-            there = Passenger(name, NEW, ENDPOINT, OLD, 0.0)
+            there = TrackedClient(name, NEW, ENDPOINT, OLD, 0.0)
             back.update(there, "told", kicks=1, in_target=seen[0], in_source=seen[1])
-        back.update(Passenger("back", NEW, ENDPOINT, OLD, 0.0), "landed", in_target=1, in_source=0)
-        for passenger in back.landed():
-            roster.returned(passenger)
-        for passenger, in_home, in_left in back.away():
-            roster.still_away(passenger, in_home, in_left)
+        back.update(TrackedClient("back", NEW, ENDPOINT, OLD, 0.0), "landed", in_target=1, in_source=0)
+        for tracked in back.landed():
+            roster.returned(tracked)
+        for tracked, in_home, in_left in back.away():
+            roster.still_away(tracked, in_home, in_left)
     roster.records_are({ENDPOINT: OLD})
     assert verdicts(roster) == {"stays": "straggler", "lost": "dark", "unseen": "unproven", "back": "returned"}
     assert {key: roster.counts()[key] for key in ("total", "misplaced", "landed", "dark")} == {
@@ -431,8 +431,8 @@ def test_who_did_not_come_back_is_where_the_way_back_saw_it_last(roster: Roster,
 
 
 def test_nothing_was_done_yet_about_a_client_that_was_only_found() -> None:
-    found = Passenger("a", OLD, ENDPOINT, NEW, 100.0)
-    assert found == Passenger("a", OLD, ENDPOINT, NEW, 100.0, 0, 0, 0, 0, 0.0, 0.0, 0, 0)
+    found = TrackedClient("a", OLD, ENDPOINT, NEW, 100.0)
+    assert found == TrackedClient("a", OLD, ENDPOINT, NEW, 100.0, 0, 0, 0, 0, 0.0, 0.0, 0, 0)
     assert found.key == ("a", OLD)
 
 
@@ -442,7 +442,7 @@ def states(roster: Roster) -> dict[str, tuple[Any, ...]]:
     return {name: tuple(rest) for name, *rest in rows}
 
 
-def under_way(roster: Roster) -> dict[str, Passenger]:
+def under_way(roster: Roster) -> dict[str, TrackedClient]:
     """One client of each state, in wave 1 but for the one that waits without a wave, and all on disk."""
     names = {"sending": "a", "told": "b", "looking": "c", "landed": "d"}
     roster.add([client(name) for name in names.values()], DESIRED)
@@ -484,7 +484,7 @@ def test_who_is_sent_back_is_who_was_told_or_may_have_been(roster: Roster) -> No
 
 def test_one_that_comes_back_is_told_where_it_has_landed_and_looked_for_otherwise(roster: Roster) -> None:
     for name, landed in (("a", True), ("b", False)):
-        roster.add_returning(Passenger(name, "eu-west-1", ENDPOINT, NEW, 100.0), OLD, landed)
+        roster.add_returning(TrackedClient(name, "eu-west-1", ENDPOINT, NEW, 100.0), OLD, landed)
     assert {name: row[0] for name, row in states(roster).items()} == {"a": "waiting", "b": "told"}
     roster.assign(1, 1)
     (back,) = roster.take_waiting(1, 0.0, 10)
@@ -516,7 +516,7 @@ def test_clients_of_a_list_that_nobody_has_found_are_counted_and_the_first_named
 
 def test_one_that_came_back_is_placed_again(roster: Roster) -> None:
     taken = under_way(roster)
-    roster.returned(Passenger("b", NEW, ENDPOINT, OLD, 0.0))
+    roster.returned(TrackedClient("b", NEW, ENDPOINT, OLD, 0.0))
     assert states(roster)["b"][0] == "placed"
     assert states(roster)["c"][0] == "looking"
     assert roster.count("note = 'returned'") == 1
@@ -530,15 +530,15 @@ def seen_by_others(roster: Roster) -> list[Any]:
         return other.execute("SELECT * FROM client ORDER BY client_id, region").fetchall()
 
 
-Action = Callable[[Roster, dict[str, Passenger]], object]
+Action = Callable[[Roster, dict[str, TrackedClient]], object]
 CHANGES: dict[str, Action] = {
     "add": lambda roster, _: roster.add([client("new")], DESIRED),
     "expect": lambda roster, _: roster.expect([client("new")], DESIRED),
     "update": lambda roster, taken: roster.update(taken["b"], "landed"),
     "take": lambda roster, _: roster.take_told(9.0, 1),
-    "add_returning": lambda roster, _: roster.add_returning(Passenger("new", OLD, ENDPOINT, NEW, 1.0), OLD, True),
-    "returned": lambda roster, _: roster.returned(Passenger("b", NEW, ENDPOINT, OLD, 0.0)),
-    "still_away": lambda roster, _: roster.still_away(Passenger("b", NEW, ENDPOINT, OLD, 0.0), 1, None),
+    "add_returning": lambda roster, _: roster.add_returning(TrackedClient("new", OLD, ENDPOINT, NEW, 1.0), OLD, True),
+    "returned": lambda roster, _: roster.returned(TrackedClient("b", NEW, ENDPOINT, OLD, 0.0)),
+    "still_away": lambda roster, _: roster.still_away(TrackedClient("b", NEW, ENDPOINT, OLD, 0.0), 1, None),
 }
 STEPS: dict[str, Action] = {
     "settle": lambda roster, _: roster.settle(),

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.aws.pace import BURST_SECONDS
-from ansible.module_utils.region_switch.fleet.roster import Passenger
+from ansible.module_utils.region_switch.aws.token_bucket import BURST_SECONDS
+from ansible.module_utils.region_switch.fleet.roster import TrackedClient
 from ansible.module_utils.region_switch.move.sweep import ATTEMPTS, CLIENT_INTERVAL, Sweeper, Told, retry_delay
 
 from .fakes import Clock, FakeAws, aws_error, on
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
-CLIENT = Passenger("client_01", OLD, "mqtt1.example.com", NEW, 900.0)
+CLIENT = TrackedClient("client_01", OLD, "mqtt1.example.com", NEW, 900.0)
 
 
 def sweeper(clock: Clock, answer: Any, leaving: float = 100.0, arriving: float = 1000.0, **options: bool) -> Sweeper:

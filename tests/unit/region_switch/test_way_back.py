@@ -13,6 +13,7 @@ from ansible.module_utils.region_switch.aws import quotas
 from ansible.module_utils.region_switch.dns.route53 import record_set, simple_cname
 from ansible.module_utils.region_switch.fleet.roster import Roster
 from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.model.plan import Move
 from ansible.module_utils.region_switch.move import evacuation as engine
 from ansible.module_utils.region_switch.move import landing, restore
@@ -25,10 +26,11 @@ from .simulated import NEW, OLD, Fleet
 
 NAME = "mqtt1.example.com"
 HOSTS = {region: f"a1b2c3-ats.iot.{region}.amazonaws.com" for region in (OLD, NEW)}
-OPTIONS: Any = SimpleNamespace(
-    hosted_zone_id="Z1", dns_timeout=1.0, dns_consecutive=1, landing_timeout=20.0, ttl=0, clean_session=False,
-    prevent_will_message=True, delete_connection_rate=2000.0, subscriptions_per_client=0.0,
-)  # fmt: skip
+CHOSEN: dict[str, Any] = {
+    "modes": {}, "endpoints": [NAME], "regions": [OLD, NEW], "reports_directory": "reports", "hosted_zone_id": "Z1",
+    "dns_timeout": 1.0, "dns_consecutive": 1, "landing_timeout": 20.0, "delete_connection_rate": 2000.0,
+    "subscriptions_per_client": 0.0,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +62,7 @@ class Moved:
             route53=FakeAws(self._route53), route53_writer=FakeAws(self._route53), data=self.fleet.data(),
             probing={region: FakeAws(lambda operation, **_: endpoint[operation], region) for region in (OLD, NEW)},
         )  # fmt: skip
-        return restore.restore(aws, OPTIONS, self.journal, plan, self.roster, self.folder)
+        return restore.restore(aws, Options.of(CHOSEN), self.journal, plan, self.roster, self.folder)
 
     def _route53(self, operation: str, **parameters: Any) -> Any:
         if operation == "ListResourceRecordSets":
@@ -80,8 +82,8 @@ def moved(tmp_path: Path) -> Iterator[Moved]:
     with Roster(tmp_path / "clients.sqlite") as roster, Journal(tmp_path / "journal.jsonl") as journal:
         roster.add([Client(name, NAME, OLD, 1.0) for name in names], {NAME: NEW})
         roster.assign(1, 30)
-        for number, passenger in enumerate(roster.take_waiting(1, 0.0, 30)):
-            roster.update(passenger, "landed" if number < 20 else "told", kicks=1, told_at=1.0)
+        for number, client in enumerate(roster.take_waiting(1, 0.0, 30)):
+            roster.update(client, "landed" if number < 20 else "told", kicks=1, told_at=1.0)
         yield Moved(fleet, roster, journal, [record_set(NAME, HOSTS[NEW], 0)], tmp_path)
 
 
@@ -105,7 +107,7 @@ def test_those_who_go_to_the_region_that_failed_once_more_are_told_again(moved: 
 
 
 def test_one_that_stays_away_is_not_said_to_be_back(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OPTIONS, "landing_timeout", 2.0)
+    monkeypatch.setitem(CHOSEN, "landing_timeout", 2.0)
     moved.fleet.goes_to = lambda client_id: None if client_id == "client_00" else OLD
     assert moved.restore() == Returned(told=30, back=29)
     counts = moved.roster.counts()
@@ -116,8 +118,8 @@ def test_one_that_stays_away_is_not_said_to_be_back(moved: Moved, monkeypatch: p
 def test_one_that_may_have_been_told_is_looked_for(moved: Moved) -> None:
     moved.roster.add([Client("unsure", NAME, OLD, 1.0)], {NAME: NEW})
     moved.roster.assign(2, 1)
-    (passenger,) = moved.roster.take_waiting(2, 0.0, 1)
-    moved.roster.update(passenger, "waiting", attempts=1)
+    (client,) = moved.roster.take_waiting(2, 0.0, 1)
+    moved.roster.update(client, "waiting", attempts=1)
     moved.fleet.connect(NEW, "unsure")
     assert moved.restore() == Returned(told=31, back=31)
 

@@ -274,9 +274,9 @@ def _by_the_wall_clock() -> Patches:
     take_told, tell = Roster.take_told, Sweeper.tell
     last: list[Sweeper] = []
 
-    def telling(sweeper: Sweeper, passenger: Any) -> Any:
+    def telling(sweeper: Sweeper, client: Any) -> Any:
         last[:] = [sweeper]
-        told = tell(sweeper, passenger)
+        told = tell(sweeper, client)
         return replace(told, at=told.epoch)
 
     def taking(roster: Roster, now: float, limit: int) -> Any:

@@ -20,7 +20,7 @@ from typing import Any
 from unittest import mock
 
 from ansible.module_utils.region_switch import report
-from ansible.module_utils.region_switch.aws.pace import TokenBucket
+from ansible.module_utils.region_switch.aws.token_bucket import TokenBucket
 from ansible.module_utils.region_switch.checks import preflight
 from ansible.module_utils.region_switch.checks.probe import ProbeError
 from ansible.module_utils.region_switch.dns import gate
@@ -32,7 +32,6 @@ from ansible.module_utils.region_switch.move import evacuation, guard, lock, sur
 from ansible.module_utils.region_switch.move.interrupt import Interrupted
 from ansible.module_utils.region_switch.move.runtime import Runtime
 from ansible.module_utils.region_switch.record import environment, journal, summary
-from iot_region_switch import ARGUMENT_SPEC
 
 from .account import ATTRIBUTE, ENDPOINTS, EPOCH, REGIONS, Account, Answer, WorldAws
 from .scheduler import Event, Pool, Process, Queue, Scheduler, wait
@@ -89,8 +88,7 @@ class Command:
             "approval_drift": self.drift, "max_clients": self.max_clients, "reports_directory": str(folder),
             "rollback": self.rollback,
         }  # fmt: skip
-        defaults = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
-        return Options(**{**defaults, **chosen})
+        return Options.of(chosen)
 
 
 @dataclass(frozen=True)

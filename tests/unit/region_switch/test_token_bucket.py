@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.region_switch.aws.pace import TokenBucket
+from ansible.module_utils.region_switch.aws.token_bucket import TokenBucket
 
 from .fakes import Clock
 

@@ -1,0 +1,99 @@
+"""One definition of each option: the field of a dataclass, from which its argument spec, its documentation, its default
+and its range come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, field, fields
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from .errors import RefusedError
+
+Spec = dict[str, Any]
+Room = TypeVar("Room")
+
+_ANSIBLE_TYPES = {str: "str", int: "int", float: "float", bool: "bool", object: "raw"}
+# What of an option Ansible does not take.
+_OURS = {"description", "low", "high"}
+
+
+def option(description: str | list[str], default: Any = MISSING, **more: Any) -> Any:
+    """A field that is an option of a module.
+
+    Args:
+        description: in Ansible's markup, one paragraph or several.
+        default: without one the option is required, unless its type has None.
+        more: of Ansible's argument spec what does not follow from the field's type (`type: path`, `elements`,
+            `no_log`); `low` and `high`, the range of a number.
+    """
+    metadata = {"description": description, **more}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def argument_spec(*rooms: type) -> dict[str, Spec]:
+    """The argument spec of a module that has the options of these dataclasses."""
+    return {
+        name: {key: value for key, value in spec.items() if key not in _OURS} for name, spec in _specs(rooms).items()
+    }
+
+
+def documentation(*rooms: type) -> dict[str, Spec]:
+    """The same as the `options` of a module's documentation."""
+    found = {name: dict(spec) for name, spec in _specs(rooms).items()}
+    for spec in found.values():
+        for key in ("low", "high", "no_log"):
+            spec.pop(key, None)
+    return found
+
+
+def given(room: type[Room], parameters: Mapping[str, Any]) -> Room:
+    """A dataclass of options with its own among a module's parameters; what is not among them has its default."""
+    return room(**{each.name: parameters[each.name] for each in _options(room) if each.name in parameters})
+
+
+def check_ranges(room: object) -> None:
+    """Refuse numbers beyond the range of their option.
+
+    Raises:
+        RefusedError: names the option.
+    """
+    for each in _options(type(room)):
+        low, high = (each.metadata.get(key) for key in ("low", "high"))
+        found = getattr(room, each.name)
+        if low is not None and not low <= found <= (found if high is None else high):
+            expected = f"{low} or more" if high is None else f"{low} to {high}"
+            raise RefusedError(f"{each.name}: found {found:g}, expected {expected}: correct it")
+
+
+def _options(room: type) -> tuple[Field[Any], ...]:
+    return fields(room)
+
+
+def _specs(rooms: Iterable[type]) -> dict[str, Spec]:
+    return {
+        each.name: {**_type(get_type_hints(room)[each.name]), **_default(each), **each.metadata}
+        for room in rooms
+        for each in _options(room)
+    }
+
+
+def _type(annotation: Any) -> Spec:
+    """Type, elements and choices by a field's type."""
+    if get_origin(annotation) is Literal:
+        return {"type": "str", "choices": list(get_args(annotation))}
+    if get_origin(annotation) is list:
+        return {"type": "list", "elements": _ANSIBLE_TYPES[get_args(annotation)[0]]}
+    if isinstance(annotation, UnionType):
+        return _type(get_args(annotation)[0])
+    return {"type": _ANSIBLE_TYPES[annotation]}
+
+
+def _default(each: Field[Any]) -> Spec:
+    if each.default_factory is not MISSING:
+        return {"default": each.default_factory()}
+    if each.default is MISSING:
+        return {"required": True}
+    return {} if each.default is None else {"default": each.default}
