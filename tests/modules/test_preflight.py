@@ -49,6 +49,11 @@ def policy(region: str) -> str:
     )
 
 
+def checking(settings: Settings, **changes: Any) -> Settings:
+    """Settings with other options of the checks."""
+    return replace(settings, checks=replace(settings.checks, **changes))
+
+
 @dataclass
 class World:
     """Two regions that are ready, until a test says otherwise."""
@@ -63,7 +68,7 @@ class World:
         """Let a region's endpoint answer with this certificate."""
         (port,) = self.settings.checks.mqtt_ports
         served = mqtt_server(pair, self.ca.file, manners, ADDRESSES[region], port)
-        self.settings = replace(self.settings, ports=[self.stack.enter_context(served)[0]])
+        self.settings = checking(self.settings, mqtt_ports=[self.stack.enter_context(served)[0]])
 
     def add_device(self, name: str, regions: tuple[str, ...] = (OLD, NEW), endpoint: str = ENDPOINT) -> None:
         """Register a device as setup.yml does."""
@@ -404,7 +409,7 @@ def test_every_port_that_devices_use_is_tried(ready: World) -> None:
     (port,) = ready.settings.checks.mqtt_ports
     with socket.create_server((ADDRESSES[NEW], 0)) as taken:
         closed = taken.getsockname()[1]
-    ready.settings = replace(ready.settings, ports=[port, closed])
+    ready.settings = checking(ready.settings, mqtt_ports=[port, closed])
 
     found = [each for each in ready.reasons() if each.region == NEW]
 
@@ -413,7 +418,7 @@ def test_every_port_that_devices_use_is_tried(ready: World) -> None:
 
 
 def test_without_a_probes_certificate_only_tls_is_tried(ready: World) -> None:
-    ready.settings = replace(ready.settings, probe_certificate=None, probe_private_key=None)
+    ready.settings = checking(ready.settings, probe_certificate=None, probe_private_key=None)
 
     (note,) = ready.check()
 
@@ -421,7 +426,7 @@ def test_without_a_probes_certificate_only_tls_is_tried(ready: World) -> None:
 
 
 def test_probes_certificate_that_is_missing(ready: World) -> None:
-    ready.settings = replace(ready.settings, probe_private_key="/nowhere/probe.key")
+    ready.settings = checking(ready.settings, probe_private_key="/nowhere/probe.key")
 
     finding = only(ready.reasons())
 
@@ -433,17 +438,17 @@ def encrypt(settings: Settings, tmp_path: Path) -> Settings:
     locked = serialization.BestAvailableEncryption(b"once upon")
     file = tmp_path / "locked.key"
     file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
-    return replace(settings, probe_private_key=str(file))
+    return checking(settings, probe_private_key=str(file))
 
 
 def of_another(settings: Settings, tmp_path: Path) -> Settings:
-    return replace(settings, probe_private_key=str(tmp_path / f"{ENDPOINT}.key"))
+    return checking(settings, probe_private_key=str(tmp_path / f"{ENDPOINT}.key"))
 
 
 def garble(option: str) -> Callable[[Settings, Path], Settings]:
     def change(settings: Settings, tmp_path: Path) -> Settings:
         (tmp_path / "garbage").write_text("no PEM")
-        return replace(settings, **{option: str(tmp_path / "garbage")})
+        return checking(settings, **{option: str(tmp_path / "garbage")})
 
     return change
 
@@ -544,7 +549,7 @@ PERMISSIONS = [
 def test_missing_permission_is_named_and_the_other_checks_go_on(
     ready: World, action: str, code: str, regions: set[str]
 ) -> None:
-    ready.settings = replace(ready.settings, certificate_days=1000)
+    ready.settings = checking(ready.settings, certificate_days=1000)
     ready.aws_api.faults(denied(action.partition(":")[2], code))
 
     reasons = ready.reasons()
