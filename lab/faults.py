@@ -162,7 +162,7 @@ FAULTS = (
         lambda _: sabotage.killed_controller(),
         # What the run had noted when it was last sure.
         "partial",
-        r"^move: found its process gone",
+        r"^move: its process ended without a result",
         then=("moved",),
     ),
 )

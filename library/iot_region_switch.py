@@ -87,7 +87,7 @@ from typing import Any
 from ansible.module_utils.region_switch.model.option import argument_spec
 from ansible.module_utils.region_switch.model.options import ROOMS, Options
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.move.switch import run
+from ansible.module_utils.region_switch.move.run import run
 
 ARGUMENT_SPEC = argument_spec(*ROOMS)
 

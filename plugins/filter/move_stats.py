@@ -1,4 +1,4 @@
-"""What a move hands on to whatever runs behind it, such as a workflow of AWX."""
+"""What a move hands on to whatever runs behind it, such as a workflow of AWX, and the line that it ends with."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ from typing import Any
 _KEYS = ("run_id", "report", "summary", "token", "plan")
 
 
-def move_stats(result: Mapping[str, Any], error: str = "", restored: bool = False) -> dict[str, Any]:
+def move_error(result: Mapping[str, Any]) -> str:
+    """Return the line of what `iot_region_switch` failed with; empty where it did not."""
+    said = str(result.get("msg") or "")
+    # So Ansible says that the process of a module is gone.
+    if "deserialization failed" in said:
+        return "move: its process ended without a result: run the same command again, it resumes"
+    return said
+
+
+def move_stats(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables for `set_stats` of what `iot_region_switch` returned.
 
     Args:
         result: its result, also one without a run.
-        error: the line with which the play ends; empty where nothing went wrong.
-        restored: whether the records were put back behind the run.
 
     Returns:
         `failover_outcome`, as in summary.json, or `planned` of a plan; `failover_error`; and of `run_id`, `report`,
         `summary`, `token` and `plan` what the result has, with `failover_` in front.
     """
-    outcome = "rolled_back" if restored else result.get("outcome") or ("planned" if result.get("token") else "failed")
+    error = move_error(result)
+    outcome = result.get("outcome") or ("planned" if result.get("token") else "failed")
     if error and outcome == "planned":
         outcome = "refused"
     stats = {f"failover_{key}": result[key] for key in _KEYS if result.get(key) is not None}
@@ -29,7 +37,7 @@ def move_stats(result: Mapping[str, Any], error: str = "", restored: bool = Fals
 
 
 class FilterModule:
-    """Makes the filter known to Ansible."""
+    """Makes the filters known to Ansible."""
 
-    def filters(self) -> dict[str, Callable[..., dict[str, Any]]]:
-        return {"move_stats": move_stats}
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"move_error": move_error, "move_stats": move_stats}

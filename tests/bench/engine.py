@@ -115,7 +115,7 @@ class Ways:
             f"boto3, {THREADS} threads": self.boto3_threads,
             FLOOR: self.floor,
             "data plane, one call after another": self.data_plane,
-            "engine, a whole evacuation": self.engine,
+            "engine, a whole sweep": self.engine,
         }
 
     def boto3(self) -> int:
@@ -155,24 +155,25 @@ class Ways:
         """Roster, pace, threads and journal as in a move: three calls per client."""
         from ansible.module_utils.region_switch.fleet.roster import Roster
         from ansible.module_utils.region_switch.fleet.sources import Client
-        from ansible.module_utils.region_switch.move.evacuation import Evacuation, Guard, Limits
+        from ansible.module_utils.region_switch.move.disconnect import Disconnector
         from ansible.module_utils.region_switch.move.landing import Looker
-        from ansible.module_utils.region_switch.move.sweep import Sweeper
+        from ansible.module_utils.region_switch.move.sweep import Guard, Limits, Sweep
+        from ansible.module_utils.region_switch.move.way import Way
         from ansible.module_utils.region_switch.record.journal import Journal
 
         size = self._calls // 3
         clients = (Client(f"device-{number:07}", ENDPOINT, OLD, 0) for number in range(size))
         rates = {OLD: UNLIMITED, NEW: UNLIMITED}
-        sweeper, looker = Sweeper(self._data, rates, rates), Looker(self._data, rates)
+        sweeper, looker = Disconnector(self._data, rates, rates), Looker(self._data, rates)
         with (
             tempfile.TemporaryDirectory() as folder,
             Roster(Path(folder) / "clients.sqlite") as roster,
             Journal(Path(folder) / "journal.jsonl") as journal,
         ):
             roster.add(clients, {ENDPOINT: NEW})
-            evacuation = Evacuation(roster, sweeper, looker, journal, Limits(0, size, 60, 0), Guard())
-            evacuation.run([size])
-        assert evacuation.landed == sweeper.calls == size
+            sweep = Sweep(roster, Way(sweeper, looker, 0), journal, Limits(0, size, 60, 0), Guard())
+            sweep.run([size])
+        assert sweep.landed == sweeper.calls == size
         return 3 * size
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import boto3
 import pytest
-from ansible.module_utils.region_switch.move import switch
+from ansible.module_utils.region_switch.move import clients
 from ansible.module_utils.region_switch.report import figures, pictures
 
 from lab import topology
@@ -169,7 +169,7 @@ def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def no_second_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a move read the index once more without a wait: nobody comes to the old region meanwhile but where a test
     lets somebody."""
-    monkeypatch.setattr(switch, "READ_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(clients, "READ_AGAIN_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="session")

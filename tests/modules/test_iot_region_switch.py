@@ -20,11 +20,11 @@ from ansible.module_utils.region_switch.dns import gate
 from ansible.module_utils.region_switch.dns.route53 import compare_and_swap, create, read_records, submit
 from ansible.module_utils.region_switch.fleet.roster import Roster
 from ansible.module_utils.region_switch.model.errors import AwsError, RecordsChangedError
-from ansible.module_utils.region_switch.move import evacuation, records_watch, survey
-from ansible.module_utils.region_switch.move.evacuation import Evacuation
+from ansible.module_utils.region_switch.move import records as move_records
+from ansible.module_utils.region_switch.move import records_watch, survey, sweep
 from ansible.module_utils.region_switch.move.landing import Looker
 from ansible.module_utils.region_switch.move.survey import silent_regions
-from ansible.module_utils.region_switch.move.switch import Run
+from ansible.module_utils.region_switch.move.sweep import Sweep
 from ansible.module_utils.region_switch.record import folder, history
 
 from mqtt_monitor.ledger import Arrival, Ledger
@@ -405,12 +405,12 @@ def test_somebody_else_s_change_ends_the_wait_for_dns_and_is_not_undone(
     other = "a1b2c3-ats.iot.eu-west-1.amazonaws.com"
     changed: list[bool] = []
 
-    def change(run: Run, *_: object) -> None:
+    def change(*_: object) -> None:
         if not changed:
             point({ENDPOINTS[1]: other})
             changed.append(True)
 
-    monkeypatch.setattr(Run, "_waiting_for_dns", change)
+    monkeypatch.setattr(move_records, "_waiting_for_dns", change)
     start = last_request(aws_api)
     with dns_server(lambda _: Cname(ATS[OLD], 30)) as stale:
         waiting = {"resolvers": [*options["resolvers"], stale], "dns_timeout": 600, "dns_policy": policy}
@@ -715,13 +715,13 @@ def test_records_that_somebody_else_moved_on_are_not_restored(aws_api: AwsApi, o
 def test_records_that_somebody_else_changes_in_the_last_moment_are_no_move(
     aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = Evacuation.watch
+    watch = Sweep.watch
 
-    def meddle(evacuation: Evacuation) -> None:
-        watch(evacuation)
+    def meddle(sweep: Sweep) -> None:
+        watch(sweep)
         point({ENDPOINTS[0]: ATS[OLD]})
 
-    monkeypatch.setattr(Evacuation, "watch", meddle)
+    monkeypatch.setattr(Sweep, "watch", meddle)
     found = run("iot_region_switch", {**options, "mode": "3"})
 
     assert found["outcome"] == "failed"
@@ -746,15 +746,15 @@ def test_a_client_that_comes_late_and_does_not_land_sends_nobody_back(
 def test_a_canary_that_is_switched_off_before_the_sweep_leaves_nobody_behind(
     aws_api: AwsApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evacuation, "VANISHED_GRACE", 0.5)
+    monkeypatch.setattr(sweep, "VANISHED_GRACE", 0.5)
     canary, other = sorted(CLIENTS, key=lambda name: zlib.crc32(name.encode()))
-    run_waves = Evacuation.run
+    run_waves = Sweep.run
 
     def switch_off(*arguments: Any) -> int:
         aws_api.disconnect(OLD, canary)
         return run_waves(*arguments)
 
-    monkeypatch.setattr(Evacuation, "run", switch_off)
+    monkeypatch.setattr(Sweep, "run", switch_off)
     found = run("iot_region_switch", {**options, "mode": "3", "landing_timeout": 2, "waves": [50, 100]})
 
     assert found["outcome"] == "partial"
@@ -783,7 +783,7 @@ def test_an_error_that_nobody_has_thought_of_ends_with_its_report(
     assert json.loads((report / "summary.json").read_text())["outcome"] == "failed"
     assert found["msg"] in html.unescape((report / "report.html").read_text())
     [unforeseen] = [entry for entry in entries if entry["step"] == "unforeseen"]
-    assert "evacuation.py" in "".join(unforeseen["frames"])
+    assert "sweep.py" in "".join(unforeseen["frames"])
 
 
 def test_records_are_left_where_the_operator_wants_no_restoring(aws_api: AwsApi, options: dict[str, Any]) -> None:
@@ -907,6 +907,47 @@ def test_a_paused_run_whose_records_were_moved_meanwhile_disconnects_nobody(
 
     assert "changed since" in found["msg"]
     assert aws_api.connected(OLD) == set(CLIENTS)
+
+
+STALE = "edge1: mqtt1.example.com = 192.0.2.1, expected 192.0.2.2"
+
+
+@pytest.mark.parametrize(("policy", "outcome", "home"), [("wait", "partial", NEW), ("abort", "rolled_back", OLD)])
+def test_devices_that_would_go_back_end_a_run_before_anybody_is_disconnected(
+    aws_api: AwsApi, options: dict[str, Any], policy: str, outcome: str, home: str
+) -> None:
+    move = {**options, "mode": "3", "dns_policy": policy, "dns_timeout": 5}
+    paused = run_ok("iot_region_switch", {**move, "pause_after_dns": True})
+    start = last_request(aws_api)
+
+    found = run("iot_region_switch", {**move, "run_id": paused["run_id"], "stale_devices": [STALE]})
+
+    assert found["msg"].startswith(f"DNS on devices after 5 s: found {STALE}: nobody was disconnected")
+    assert (found["outcome"], found["run_id"]) == (outcome, paused["run_id"])
+    assert "DeleteConnection" not in aws_api.writes(start)
+    assert records() == dict.fromkeys(ENDPOINTS, ATS[home])
+    assert aws_api.connected(OLD) == set(CLIENTS)
+
+
+def test_devices_that_would_go_back_stop_nobody_where_the_move_is_to_proceed(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    move = {**options, "mode": "3", "dns_policy": "proceed"}
+    paused = run_ok("iot_region_switch", {**move, "pause_after_dns": True})
+
+    done = run_ok("iot_region_switch", {**move, "run_id": paused["run_id"], "stale_devices": [STALE]})
+
+    assert done["outcome"] == "moved"
+    assert f"DNS on devices: {STALE}" in done["lines"]
+
+
+def test_a_run_resumes_once(aws_api: AwsApi, options: dict[str, Any]) -> None:
+    paused = run_ok("iot_region_switch", {**options, "mode": "3", "pause_after_dns": True})
+    resumed = {**options, "mode": "3", "run_id": paused["run_id"]}
+    done = run_ok("iot_region_switch", resumed)
+
+    assert "found no paused.json that can be read" in error_of("iot_region_switch", resumed)
+    assert json.loads((Path(done["report"]) / "summary.json").read_text()) == done["summary"]
 
 
 def test_a_refused_run_that_touched_nobody_has_no_stragglers(aws_api: AwsApi, options: dict[str, Any]) -> None:
@@ -1405,7 +1446,7 @@ def test_a_rollback_from_records_that_another_controller_has_moved_since_is_refu
         ({"unmapped_clients": "mqtt9.example.com"}, "unmapped_clients: found mqtt9.example.com"),
         ({"discovery": "clients"}, "discovery clients: found neither"),
         ({"probe_certificate": "only.crt"}, "probe_certificate: found one"),
-        ({"run_id": "20261123T204500Z-mode3-0f3a"}, "run 20261123T204500Z-mode3-0f3a: found no summary.json"),
+        ({"run_id": "20261123T204500Z-mode3-0f3a"}, "run 20261123T204500Z-mode3-0f3a: found no paused.json"),
         ({"delete_connection_rate": -1}, "delete_connection_rate: found -1"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from move_stats import move_stats
+from move_stats import move_error, move_stats
 
 SUMMARY = {"run_id": "run", "outcome": "moved"}
 RUN: dict[str, Any] = {
@@ -28,14 +28,22 @@ def test_plan_hands_on_its_token_and_whether_it_would_be_refused() -> None:
 
     assert move_stats(planned)["failover_outcome"] == "planned"
     assert move_stats(planned)["failover_token"] == "abc-1"
-    assert move_stats(planned, "preflight: found 1 reason")["failover_outcome"] == "refused"
+    assert move_stats({**planned, "msg": "preflight: found 1 reason"})["failover_outcome"] == "refused"
 
 
-def test_run_whose_records_were_put_back_behind_it_was_rolled_back() -> None:
-    found = move_stats({**RUN, "outcome": "partial"}, "DNS on devices", restored=True)
+def test_run_that_failed_hands_on_what_it_came_to_and_why() -> None:
+    found = move_stats({**RUN, "outcome": "rolled_back", "msg": "DNS on devices"})
 
     assert (found["failover_outcome"], found["failover_error"]) == ("rolled_back", "DNS on devices")
 
 
+def test_module_whose_process_is_gone_is_told_from_one_that_failed() -> None:
+    assert move_error({**RUN, "msg": "Module result deserialization failed: No start of json char found"}) == (
+        "move: its process ended without a result: run the same command again, it resumes"
+    )
+    assert move_error({**RUN, "msg": "records changed"}) == "records changed"
+    assert move_error(RUN) == ""
+
+
 def test_what_ended_before_it_was_a_run_has_failed() -> None:
-    assert move_stats({"msg": "x"}, "x") == {"failover_outcome": "failed", "failover_error": "x"}
+    assert move_stats({"msg": "x"}) == {"failover_outcome": "failed", "failover_error": "x"}

@@ -80,7 +80,15 @@ class RecordsChangedError(RefusedError):
         self.found = dict(found or {})
 
 
-class NotConvergedError(SwitchError):
+class UnfinishedError(SwitchError):
+    """A run ended before its time, and the same run made again resumes where it stopped."""
+
+
+class RolledBackError(SwitchError):
+    """A move that failed was taken back: its records are restored."""
+
+
+class NotConvergedError(UnfinishedError):
     """A server did not answer as expected within its time."""
 
 

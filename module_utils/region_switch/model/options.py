@@ -350,10 +350,24 @@ class RunOptions:
         "the devices. RV(paused) says so; O(run_id) goes on.",
         False,
     )
+    stale_devices: list[str] = option(
+        "With O(run_id), what devices found that still lead to the old region, a line for each; O(dns_policy) says "
+        "what then happens.",
+        [],
+    )
     run_id: str | None = option(
         "Go on with a run that paused.",
         None,
     )
+
+    def check(self) -> None:
+        """Refuse what devices found of no run.
+
+        Raises:
+            RefusedError: names the option.
+        """
+        if self.stale_devices and not self.run_id:
+            raise RefusedError("stale_devices: found devices and no run_id, which would pass them over: name the run")
 
 
 @dataclass(frozen=True)
@@ -396,6 +410,7 @@ class Options:
         self.checks.check()
         self.fleet.check()
         self.scope.check(self.inventory)
+        self.run.check()
         refuse_ignored(self.flat)
 
     def passed_over(self) -> list[str]:

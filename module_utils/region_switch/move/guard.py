@@ -10,9 +10,9 @@ from ..checks.probe import ProbeError
 from ..dns import route53
 from ..model.errors import RecordsChangedError, SwitchError
 from ..model.options import Options
-from .evacuation import Guard, Witness
 from .runtime import MACHINE, Runtime
 from .survey import Plan
+from .sweep import Guard, Witness
 
 # A region whose endpoint fails is given up when nobody was seen to land in it for so long.
 LOST_SECONDS = 30.0

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from ..model.errors import SwitchError
+from ..model.errors import UnfinishedError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What the watch sends. Python handles pending signals by number: one that somebody else sent keeps the first word.
@@ -31,7 +31,7 @@ _SHIPPED = not Path(__file__).exists()
 _ADVICE = "expected the run to end by itself: run the same mode again to go on, or playbooks/rollback.yml to go back"
 
 
-class Interrupted(SwitchError):  # noqa: N818 - what happened is no error of anybody's
+class Interrupted(UnfinishedError):  # noqa: N818 - what happened is no error of anybody's
     """The run was told to stop, or nobody waits for it any more."""
 
 

@@ -13,6 +13,7 @@ from ..fleet.roster import ANOTHER_CONNECTION, TrackedClient
 from ..model.connection_state import since
 from ..model.errors import UNREADABLE, AwsError, one_line
 from .runtime import MACHINE, Runtime
+from .way import Sighting
 
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: GetConnection per client ID, 1 per second.
 CLIENT_INTERVAL = 1.1
@@ -28,33 +29,6 @@ FIRST_LOOK = 0.3
 RESOLVER_CACHE = 30.0
 # A connection that outlives its deletion for so long is told again.
 TELL_AGAIN = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What GetConnection says of a client; None where AWS did not say.
-
-    Attributes:
-        target_since, source_since: since when it is connected in the region it belongs to and in the one it left
-            (epoch seconds by AWS's clock), NOT_CONNECTED where it is not.
-        skipped: the old region cannot be asked: its API is down.
-    """
-
-    target_since: float | None
-    source_since: float | None
-    skipped: bool = False
-
-    @property
-    def in_target(self) -> bool | None:
-        return None if self.target_since is None else self.target_since >= 0
-
-    @property
-    def in_source(self) -> bool | None:
-        return None if self.source_since is None else self.source_since >= 0
-
-    @property
-    def landed(self) -> bool:
-        return self.in_target is True and (self.skipped or self.in_source is False)
 
 
 def went_back(seen: Sighting, client: TrackedClient) -> bool:

@@ -14,15 +14,14 @@ from ..fleet.roster import Roster
 from ..model.errors import NotConvergedError, RecordsChangedError, SwitchError
 from ..model.options import Options
 from ..record.journal import Journal
-from . import pace as paces
 from . import survey
-from .evacuation import Evacuation, Limits, usual_in_flight
 from .guard import TableGuard
 from .interrupt import Interrupted
-from .landing import RESOLVER_CACHE, TELL_AGAIN, Looker
+from .landing import RESOLVER_CACHE, TELL_AGAIN
 from .runtime import MACHINE, Runtime
 from .survey import Plan
-from .sweep import Sweeper
+from .sweep import Limits, Sweep
+from .ways import DEFAULT, WAYS
 
 ROSTER = "restored.sqlite"
 
@@ -106,7 +105,7 @@ def _bring_back(
             if (home := homes.get(client.endpoint)) is not None:
                 back.add_returning(client, home, landed and client.target not in silent)
         back.commit()
-        _evacuate(_evacuation(aws, options, journal, plan, back, silent, runtime), back)
+        _carry_out(_sweep(aws, options, journal, plan, back, silent, runtime), back)
         for client in back.landed():
             roster.returned(client)
         for client, in_home, in_left in back.away():
@@ -117,41 +116,35 @@ def _bring_back(
     return found
 
 
-def _evacuate(evacuation: Evacuation, back: Roster) -> None:
+def _carry_out(sweep: Sweep, back: Roster) -> None:
     """Tell and look; what goes wrong with that does not end the way back, unless it is told to stop.
 
     Raises:
         Interrupted: it was.
     """
     try:
-        evacuation.run([back.waiting()])
-        evacuation.watch()
+        sweep.run([back.waiting()])
+        sweep.watch()
     except Interrupted:
         raise
     except SwitchError:
         # A region that failed may not answer its API either: who came back is still looked for.
         back.tell_nobody()
         try:
-            evacuation.watch()
+            sweep.watch()
         except Interrupted:
             raise
         except SwitchError:
             return
 
 
-def _evacuation(
+def _sweep(
     aws: Aws, options: Options, journal: Journal, plan: Plan, back: Roster, silent: Collection[str], runtime: Runtime
-) -> Evacuation:
-    pace = paces.pace(plan.quotas, options.pace)
-    rates = {region: quota.get_connection for region, quota in plan.quotas.items()}
-    in_flight = usual_in_flight(pace.leaving)
+) -> Sweep:
+    way = WAYS[DEFAULT](aws, options.pace, plan.quotas, silent, runtime)
     ttl = float(options.dns.ttl)
     # One that goes to the region which failed once more is told again when no resolver knows that region any more.
     timeout = max(options.pace.landing_timeout, max(ttl, RESOLVER_CACHE) + TELL_AGAIN)
-    sweeper = Sweeper(
-        aws.data, pace.leaving, pace.arriving, options.pace.clean_session, options.pace.prevent_will_message, runtime
-    )
-    looker = Looker(aws.data, rates, silent, runtime)
     # Whoever is where somebody else's records lead by now is left there.
     guard = TableGuard(aws, options.inventory.hosted_zone_id, replace(plan, desired=plan.sources), "on the way back")
-    return Evacuation(back, sweeper, looker, journal, Limits(100.0, in_flight, timeout, ttl), guard, runtime)
+    return Sweep(back, way, journal, Limits(100.0, way.in_flight, timeout, ttl), guard, runtime)

@@ -20,7 +20,7 @@ from ..model.dns_server import Server
 from ..model.errors import ROUTE53, AwsError, RefusedError, SwitchError
 from ..model.evidence import Evidence
 from ..model.names import plain, region_of
-from ..model.options import Options
+from ..model.options import Options, RunOptions
 from ..model.plan import Move, build_moves
 
 # Of the clients of a list that were not found.
@@ -277,7 +277,7 @@ def refuse_dead_targets(plan: Plan, routes: Iterable[tuple[str, str]]) -> None:
 def basis(plan: Plan, options: Options, mode: str) -> dict[str, Any]:
     """Everything that a plan was computed from, but for the clients."""
     # What a run is called, where it is written and who begins it changes nothing of what it does.
-    left_out = {"approve", "reports_directory", "ledger", "mode", "modes", "pause_after_dns", "run_id", "operator"}
+    left_out = {"approve", "mode", "modes", *RunOptions.__dataclass_fields__}
     return {
         "mode": mode,
         "desired": plan.desired,

@@ -17,8 +17,8 @@ _GIT_TIMEOUT = 2.0
 # Options that do not say how a run behaved, or are in its plan: paths of credentials, tokens, lists of clients.
 _LEFT_OUT = {
     *("mode", "modes", "endpoints", "regions", "hosted_zone_id", "name_servers", "client_ids", "client_ids_file"),
-    *("endpoint_attribute", "rollback", "run_id", "pause_after_dns", "reports_directory", "operator", "approve"),
-    *("ca_file", "certificate_days", "probe_certificate", "probe_private_key", "mqtt_ports"),
+    *("endpoint_attribute", "rollback", "approve", "run_id", "pause_after_dns", "stale_devices", "reports_directory"),
+    *("operator", "ca_file", "certificate_days", "probe_certificate", "probe_private_key", "mqtt_ports"),
 }
 
 

@@ -261,26 +261,3 @@ def _records_of(journal: Path) -> tuple[dict[str, str], dict[str, str]] | None:
         "step": "plan", **{key: {name: move.get(key) for name, move in moves.items()} for key in ("from", "to")}
     }  # fmt: skip
     return dict(_texts(entry, "from", where)), dict(_texts(entry, "to", where))
-
-
-def switched_records(journal: Path) -> tuple[dict[str, Any], float]:
-    """Return `{endpoint: raw record set before}` of a run that paused behind its switch, and their highest TTL.
-
-    Raises:
-        RefusedError: the run did not pause, or has gone on since.
-        JournalError: the journal is damaged or of a newer version.
-    """
-    entries = list(_entries(journal, everything=False))
-    switches = [entry for entry in entries if entry["step"] == "switch"]
-    if not switches or entries[-1]["step"] != "paused":
-        found = entries[-1]["step"][:40] if entries else "nothing"
-        raise RefusedError(
-            f"run {journal.parent.name}: found {found} as its last step, expected a run that paused behind its switch: "
-            "run the mode again"
-        )
-    before = switches[-1].get("before")
-    try:
-        ttl = max(float(raw["TTL"]) for raw in before.values())  # type: ignore[union-attr]
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise _damaged(f"journal {journal}", "no records before the switch") from error
-    return dict(before or {}), ttl

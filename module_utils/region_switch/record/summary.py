@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..model.errors import RefusedError
 from ..model.plan import Move
 from . import folder
 from .journal import timestamp
@@ -62,27 +61,6 @@ class Summary:
     def given_up(self) -> list[str]:
         """The DNS servers that never answered as wanted, and were not waited for any longer."""
         return [str(server) for phase in self.phases for server in phase.get("stale", ())]
-
-    @classmethod
-    def read(cls, directory: Path) -> Summary:
-        """The summary of a run that goes on.
-
-        Raises:
-            RefusedError: there is none that can be read.
-            UntrustedError: somebody else has made it, or may write to it.
-        """
-        try:
-            found = json.loads(folder.read_text(directory / SUMMARY))
-            moves = [Move(endpoint, move["from"], move["to"]) for endpoint, move in found["plan"].items()]
-            return cls(
-                found["run_id"], found["mode"], moves, started_at=found["started_at"], phases=found["phases"],
-                by=found.get("by"),
-            )  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise RefusedError(
-                f"run {directory.name}: found no summary.json that can be read, expected that of a run which paused: "
-                "run the mode again without run_id"
-            ) from error
 
     def as_dict(self) -> dict[str, Any]:
         """The summary with the keys that other tools read."""

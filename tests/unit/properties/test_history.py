@@ -23,7 +23,6 @@ from region_switch.record.history import (
     next_number,
     previous_records,
     read_journal,
-    switched_records,
 )
 from region_switch.record.journal import Journal
 
@@ -77,7 +76,6 @@ READERS: list[Callable[[Path], object]] = [
     lambda root: read_journal(root / "run" / "journal.jsonl"),
     lambda root: interrupted(root, WILL, 0.0),
     previous_records,
-    lambda root: switched_records(root / "run" / "journal.jsonl"),
 ]
 
 
@@ -339,13 +337,3 @@ def test_line_that_is_longer_than_any_entry_is_not_read_whole(monkeypatch: pytes
     monkeypatch.setattr("region_switch.record.journal.MOST_OF_LINE", 100_000)
     with reports(run=MOVED + b"9" * 100_001 + b"\n") as root, pytest.raises(JournalError, match=r"found no entry"):
         read_journal(root / "run" / "journal.jsonl")
-
-
-def test_records_before_the_switch_are_those_of_a_run_that_paused() -> None:
-    with reports(run=PAUSED, ended=MOVED) as root:
-        before, ttl = switched_records(root / "run" / "journal.jsonl")
-        with pytest.raises(RefusedError, match="found end as its last step"):
-            switched_records(root / "ended" / "journal.jsonl")
-
-    assert ttl == 60
-    assert before == {name: {"Name": f"{name}.", "TTL": 60, "Type": "CNAME"} for name in ENDPOINTS}

@@ -1,4 +1,4 @@
-"""An evacuation on a clock that only it moves: requests take as long as they are said to, and no thread runs."""
+"""A sweep on a clock that only it moves: requests take as long as they are said to, and no thread runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ansible.module_utils.region_switch.fleet.roster import Roster, TrackedClien
 from ansible.module_utils.region_switch.fleet.sources import Client
 from ansible.module_utils.region_switch.model.connection_state import NOT_CONNECTED
 from ansible.module_utils.region_switch.model.errors import AwsError
-from ansible.module_utils.region_switch.move.evacuation import Evacuation, Guard, Limits
-from ansible.module_utils.region_switch.move.landing import Sighting
+from ansible.module_utils.region_switch.move.disconnect import Disconnector, retry_delay
 from ansible.module_utils.region_switch.move.runtime import Runtime
-from ansible.module_utils.region_switch.move.sweep import Told
+from ansible.module_utils.region_switch.move.sweep import Guard, Limits, Sweep
+from ansible.module_utils.region_switch.move.way import Attempt, Sighting, Way
 from ansible.module_utils.region_switch.record.journal import Journal
 
 from .fakes import Clock
@@ -70,13 +70,13 @@ class World:
             monotonic=self.clock, now=lambda: EPOCH + self.clock(), sleep=self.clock.sleep, pool=self._pool,
             take=self._take,
         )  # fmt: skip
-        self.evacuation = self.evacuate()
+        self.sweep = self.evacuate()
 
-    def evacuate(self) -> Evacuation:
-        """An evacuation of the roster by this world's limits and guard."""
+    def evacuate(self) -> Sweep:
+        """A sweep of the roster by this world's limits and guard."""
         told_by: Any = self
-        self.evacuation = Evacuation(self.roster, told_by, told_by, self.journal, self.limits, self.guard, self.runtime)
-        return self.evacuation
+        self.sweep = Sweep(self.roster, Way(told_by, told_by, 0), self.journal, self.limits, self.guard, self.runtime)
+        return self.sweep
 
     def clients(self, *names: str, since: float = SINCE) -> None:
         self.roster.add([Client(name, ENDPOINT, OLD, since) for name in names], {ENDPOINT: NEW})
@@ -97,7 +97,10 @@ class World:
         found = self.roster._db.execute("SELECT * FROM client WHERE client_id = ?", (name,))
         return dict(zip([column[0] for column in found.description], found.fetchone(), strict=True))
 
-    # What stands for the sweeper.
+    # What stands for the mover.
+
+    attempted, failed = Disconnector.attempted, Disconnector.failed
+    retry_delay = staticmethod(retry_delay)
 
     def start(self) -> None:
         self.switched.append("start")
@@ -108,19 +111,19 @@ class World:
     def rate(self) -> float:
         return self.speed
 
-    def tell(self, client: TrackedClient) -> Told:
+    def move(self, client: TrackedClient) -> Attempt:
         now, name = self.clock(), client.client_id
         self.told.append((now, name))
         answers = self.tells.get(name, [])
         answer = answers.pop(0) if answers else True
         if answer is None:
-            return Told(now, EPOCH + now, 0.0, sent=False)
+            return Attempt(now, EPOCH + now, 0.0, sent=False)
         if isinstance(answer, AwsError):
-            return Told(now, EPOCH + now, self.tell_seconds, error=answer)
+            return Attempt(now, EPOCH + now, self.tell_seconds, error=answer)
         self.sent[name] = now
-        return Told(now, EPOCH + now, self.tell_seconds, found=answer)
+        return Attempt(now, EPOCH + now, self.tell_seconds, found=answer)
 
-    # What stands for the looker.
+    # What stands for the proof.
 
     def look(self, client: TrackedClient) -> Sighting:
         self.looked.append((self.clock(), client.client_id))
@@ -159,7 +162,7 @@ class Pool(Executor):
 
     def submit(self, work: Callable[..., Any], /, *values: Any, **_: Any) -> Future[Any]:
         world, future = self._world, Future[Any]()
-        now, kind = world.clock(), {"tell": "tell", "_look": "look"}.get(work.__name__, "guard")
+        now, kind = world.clock(), {"move": "tell", "_look": "look"}.get(work.__name__, "guard")
         due = now + {"tell": world.tell_seconds, "look": world.look_seconds, "guard": world.guard_seconds}[kind]
         if kind == "tell":
             self._turn = max(self._turn + world.interval, now)
@@ -169,7 +172,7 @@ class Pool(Executor):
         for each in world.most:
             world.most[each] = max(world.most[each], sum(pending[1] == each for pending in self._pending))
         sending = sum(pending[1] == "tell" for pending in self._pending)
-        world.flying = max(world.flying, sending + len(world.evacuation._in_flight))
+        world.flying = max(world.flying, sending + len(world.sweep._in_flight))
         return future
 
     def _begin(self, kind: str, work: Callable[..., Any], values: Any, seconds: float) -> Callable[[], Any]:

@@ -13,7 +13,7 @@ ALWAYS = {
     "modes", "endpoints", "regions", "hosted_zone_id", "ttl", "resolvers", "name_servers", "dns_consecutive",
     "dns_timeout", "dns_policy", "sweep", "discovery", "endpoint_attribute", "unmapped_clients",
     "subscriptions_per_client", "delete_connection_rate", "preflight", "require_approval", "max_clients",
-    "max_endpoints", "min_share", "max_share", "reports_directory", "ledger", "rollback", "run_id",
+    "max_endpoints", "min_share", "max_share", "reports_directory", "ledger", "rollback", "run_id", "stale_devices",
     "operator", "source_gone",
 }  # fmt: skip
 # Of a step that can be switched off as a whole: {option: (the step, its value when it is off)}. They may stand in an
@@ -74,6 +74,12 @@ def test_list_of_clients_names_the_option_that_reads_it() -> None:
         "client_ids_file: found 'fleet.csv' with discovery 'index', which would look for other clients besides: set "
         "discovery to 'clients', or leave client_ids_file away"
     )
+
+
+def test_devices_of_no_run_are_refused() -> None:
+    with pytest.raises(RefusedError, match=r"^stale_devices: found devices and no run_id"):
+        options(stale_devices=["edge1 still finds 192.0.2.1"]).check()
+    options(stale_devices=["edge1 still finds 192.0.2.1"], run_id="20261123T204500Z-mode3-0f3a").check()
 
 
 def test_token_that_nothing_reads_is_told() -> None:

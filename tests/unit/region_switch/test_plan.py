@@ -7,8 +7,8 @@ from ansible.module_utils.region_switch.dns.route53 import MOST_REPLACED, as_rea
 from ansible.module_utils.region_switch.model.cname import Record
 from ansible.module_utils.region_switch.model.errors import RefusedError
 from ansible.module_utils.region_switch.model.plan import Move, build_moves
+from ansible.module_utils.region_switch.move.plan_notes import not_carried
 from ansible.module_utils.region_switch.move.survey import Plan
-from ansible.module_utils.region_switch.move.switch import _not_carried
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,7 +81,7 @@ def test_records_that_stay_are_carried_as_far_as_a_batch_has_room_and_the_plan_s
     plan = Plan({}, TARGETS, records, moves, {}, {}, 0, [])
 
     assert len(plan.carried) == carried
-    said = _not_carried(plan)
+    said = not_carried(plan)
     assert [line.split(" ")[0] for line in said] == ([str(staying - carried)] if moving and staying > carried else [])
     # https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html: 1,000 values, 32,000 characters.
     changes = as_read([*plan.carried, *(records[move.endpoint] for move in plan.needed[:MOST_REPLACED])])

@@ -28,12 +28,12 @@ from ansible.module_utils.region_switch.model.errors import (
 from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.model.plan import Move
 from ansible.module_utils.region_switch.move import restore
-from ansible.module_utils.region_switch.move.evacuation import Guard, Limits
 from ansible.module_utils.region_switch.move.guard import TableGuard
 from ansible.module_utils.region_switch.move.interrupt import Interrupted
 from ansible.module_utils.region_switch.move.restore import Returned
 from ansible.module_utils.region_switch.move.runtime import Runtime
 from ansible.module_utils.region_switch.move.survey import Plan
+from ansible.module_utils.region_switch.move.sweep import Guard, Limits
 from ansible.module_utils.region_switch.record.journal import Journal
 
 from .fakes import Clock, FakeAws, aws_error
@@ -45,16 +45,14 @@ NAME_SERVER = Server("ns-1", "192.0.2.1")
 FAILED = SwitchError("refused")
 
 
-class Evacuation:
+class Sweep:
     """Notes what it is made of and asked for, and does what a test wants."""
 
-    made: list[Evacuation]
+    made: list[Sweep]
     problems: list[tuple[str, SwitchError]]
 
-    def __init__(
-        self, roster: Roster, sweeper: Any, looker: Any, _: Journal, limits: Limits, guard: Guard, runtime: Runtime
-    ) -> None:
-        self.roster, self.sweeper, self.looker = roster, sweeper, looker
+    def __init__(self, roster: Roster, way: Any, _: Journal, limits: Limits, guard: Guard, runtime: Runtime) -> None:
+        self.roster, self.mover, self.proof = roster, way.mover, way.proof
         self.limits, self.guard, self.runtime = limits, guard, runtime
         self.calls: list[Any] = []
         self.on_disk = 0
@@ -165,9 +163,9 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(restore, "Evacuation", Evacuation)
-    monkeypatch.setattr(Evacuation, "made", [], raising=False)
-    monkeypatch.setattr(Evacuation, "problems", [], raising=False)
+    monkeypatch.setattr(restore, "Sweep", Sweep)
+    monkeypatch.setattr(Sweep, "made", [], raising=False)
+    monkeypatch.setattr(Sweep, "problems", [], raising=False)
     with Roster(tmp_path / "clients.sqlite") as roster, Journal(tmp_path / "journal.jsonl") as journal:
         yield World(tmp_path, roster, journal)
 
@@ -225,7 +223,7 @@ def test_a_record_that_somebody_else_changed_is_not_overwritten_nor_is_any_other
     )
     assert changed.value.found == {ONE: HOSTS[NEW], TWO: value, STAYS: HOSTS[OLD]}
     assert world.batches == []
-    assert Evacuation.made == []
+    assert Sweep.made == []
 
 
 def test_nothing_is_restored_where_somebody_else_has_moved_a_record_that_stayed(world: World) -> None:
@@ -273,7 +271,7 @@ def test_a_change_that_was_not_answered_nor_carried_out_is_an_error(world: World
         world.restore()
 
     assert ended.value is world.submitted
-    assert (world.restored, Evacuation.made) == ([], [])
+    assert (world.restored, Sweep.made) == ([], [])
 
 
 def test_dns_is_asked_until_it_answers_the_records_as_they_were(world: World) -> None:
@@ -295,12 +293,12 @@ def test_those_who_had_landed_are_told_and_the_others_looked_for(world: World) -
 
     assert world.restore() == Returned(told=4, back=3)
 
-    (evacuation,) = Evacuation.made
-    assert evacuation.calls == [("run", [2]), ("watch", 2)]
+    (sweep,) = Sweep.made
+    assert sweep.calls == [("run", [2]), ("watch", 2)]
     assert world.roster.count("state = 'placed' AND note = 'returned'") == 3
     assert world.steps()[-1] == {"step": "returned", "told": 4, "back": 3}
     # Who has to come back is on disk before anyone is told, and both rosters when it returns.
-    assert evacuation.on_disk == 4
+    assert sweep.on_disk == 4
     for name in ("clients.sqlite", "restored.sqlite"):
         Roster.copy(world.folder / name, world.folder / f"copy of {name}")
         with Roster(world.folder / f"copy of {name}") as copied:
@@ -314,26 +312,26 @@ def test_nobody_is_told_to_leave_a_region_whose_api_is_silent(world: World) -> N
 
     world.restore()
 
-    (evacuation,) = Evacuation.made
-    assert evacuation.calls[0] == ("run", [0])
-    assert set(evacuation.looker.dead) == {NEW}
+    (sweep,) = Sweep.made
+    assert sweep.calls[0] == ("run", [0])
+    assert set(sweep.proof.dead) == {NEW}
 
 
 def test_whoever_moves_by_itself_is_looked_for_where_the_sweep_fails(world: World) -> None:
     world.clients(a="landed", b="told")
-    Evacuation.problems = [("run", FAILED)]
+    Sweep.problems = [("run", FAILED)]
 
     assert world.restore() == Returned(told=2, back=2)
 
-    (evacuation,) = Evacuation.made
+    (sweep,) = Sweep.made
     # Nobody waits to be told any more.
-    assert evacuation.calls == [("run", [1]), ("watch", 0)]
+    assert sweep.calls == [("run", [1]), ("watch", 0)]
 
 
 @pytest.mark.parametrize(("failures", "back"), [(1, 2), (2, 0)])
 def test_a_failure_of_the_watch_is_no_failure_of_the_restore(world: World, failures: int, back: int) -> None:
     world.clients(a="landed", b="told")
-    Evacuation.problems = [("watch", FAILED)] * failures
+    Sweep.problems = [("watch", FAILED)] * failures
 
     assert world.restore() == Returned(told=2, back=back)
 
@@ -342,38 +340,38 @@ def test_a_failure_of_the_watch_is_no_failure_of_the_restore(world: World, failu
 def test_whoever_stops_the_way_back_stops_it(world: World, before: list[tuple[str, SwitchError]]) -> None:
     world.clients(a="landed", b="told")
     stopped = Interrupted("stopped")
-    Evacuation.problems = [*before, ("watch", stopped)]
+    Sweep.problems = [*before, ("watch", stopped)]
 
     with pytest.raises(Interrupted):
         world.restore()
 
-    assert [name for name, _ in Evacuation.made[0].calls] == ["run", "watch"]
+    assert [name for name, _ in Sweep.made[0].calls] == ["run", "watch"]
 
 
 def test_pace_proof_and_patience_are_those_of_the_options(world: World) -> None:
     world.restore()
 
-    (evacuation,) = Evacuation.made
-    sweeper, looker = evacuation.sweeper, evacuation.looker
+    (sweep,) = Sweep.made
+    sweeper, looker = sweep.mover, sweep.proof
     assert dict(sweeper.leaving) == dict.fromkeys(HOSTS, 70.0)
     assert set(sweeper.arriving) == set(HOSTS)
     assert (sweeper.clean_session, sweeper.prevent_will_message) == (True, False)
     assert looker.rates == {region: quotas.defaults(region).get_connection for region in HOSTS}
     # Half a minute's clients on their way, and nobody is a reason to stop.
-    assert evacuation.limits == Limits(100.0, 2100, 50.0, 20.0)
-    assert evacuation.runtime is sweeper.runtime is looker.runtime
-    assert type(evacuation.guard) is TableGuard
+    assert sweep.limits == Limits(100.0, 2100, 50.0, 20.0)
+    assert sweep.runtime is sweeper.runtime is looker.runtime
+    assert type(sweep.guard) is TableGuard
 
 
 def test_nobody_else_is_told_on_the_way_back_once_somebody_else_moves_the_records(world: World) -> None:
     world.restore()
-    (evacuation,) = Evacuation.made
+    (sweep,) = Sweep.made
 
     world.records = [record_set(ONE, HOSTS[OLD], 20), record_set(TWO, HOSTS[OLD], 30), world.stays]
-    evacuation.guard.look(evacuation)
+    sweep.guard.look(sweep)
     world.records[0] = record_set(ONE, HOSTS[NEW], 20)
     with pytest.raises(RecordsChangedError, match=f"on the way back: found {ONE} = {HOSTS[NEW]}"):
-        evacuation.guard.look(evacuation)
+        sweep.guard.look(sweep)
 
 
 @pytest.mark.parametrize(("landing", "ttl", "timeout"), [(5.0, 0, 40.0), (5.0, 60, 70.0), (100.0, 60, 100.0)])
@@ -384,7 +382,7 @@ def test_it_is_waited_for_as_long_as_resolvers_may_send_a_client_back(
 
     world.restore()
 
-    assert Evacuation.made[0].limits.landing_timeout == timeout
+    assert Sweep.made[0].limits.landing_timeout == timeout
 
 
 def test_the_fastest_region_says_how_many_may_be_on_their_way(world: World) -> None:
@@ -394,7 +392,7 @@ def test_the_fastest_region_says_how_many_may_be_on_their_way(world: World) -> N
 
     world.restore()
 
-    assert Evacuation.made[0].limits.max_in_flight == 3000
+    assert Sweep.made[0].limits.max_in_flight == 3000
 
 
 def test_what_is_sent_back_is_who_was_told_or_may_have_been(world: World) -> None:

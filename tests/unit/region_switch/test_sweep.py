@@ -1,193 +1,497 @@
-"""DeleteConnection: how fast, how often again, and what AWS's answers mean."""
+"""Waves, passes and proofs, with a fleet in memory."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.aws.token_bucket import BURST_SECONDS
-from ansible.module_utils.region_switch.fleet.roster import TrackedClient
-from ansible.module_utils.region_switch.move.sweep import ATTEMPTS, CLIENT_INTERVAL, Sweeper, Told, retry_delay
+from ansible.module_utils.region_switch.aws import refusals
+from ansible.module_utils.region_switch.fleet.roster import Roster
+from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError
+from ansible.module_utils.region_switch.move import landing
+from ansible.module_utils.region_switch.move import sweep as engine
+from ansible.module_utils.region_switch.move.disconnect import Disconnector
+from ansible.module_utils.region_switch.move.landing import Looker
+from ansible.module_utils.region_switch.move.runtime import MACHINE, Runtime
+from ansible.module_utils.region_switch.move.sweep import (
+    Guard,
+    Limits,
+    Sweep,
+    UnprovenError,
+    WaveError,
+    Witness,
+)
+from ansible.module_utils.region_switch.move.way import Way
+from ansible.module_utils.region_switch.record.journal import Journal
 
-from .fakes import Clock, FakeAws, aws_error, on
+from .fakes import aws_error
+from .simulated import NEW, OLD, Fleet
 
-OLD, NEW = "us-east-1", "ap-northeast-1"
-CLIENT = TrackedClient("client_01", OLD, "mqtt1.example.com", NEW, 900.0)
-
-
-def sweeper(clock: Clock, answer: Any, leaving: float = 100.0, arriving: float = 1000.0, **options: bool) -> Sweeper:
-    data: Any = {OLD: FakeAws(answer)}
-    rates = ({OLD: leaving}, {NEW: arriving})
-    return Sweeper(data, *rates, runtime=on(clock), **options)
-
-
-def seconds_for(requests: int, leaving: float, arriving: float) -> float:
-    clock = Clock()
-    begun = clock()
-    telling = sweeper(clock, lambda *_, **__: {}, leaving, arriving)
-    for _ in range(requests):
-        telling.tell(CLIENT)
-    return clock() - begun
-
-
-@pytest.mark.parametrize(("leaving", "arriving"), [(100.0, 1000.0), (1000.0, 90.0)])
-def test_the_slower_of_both_regions_sets_the_pace(leaving: float, arriving: float) -> None:
-    pace = min(leaving, arriving)
-    assert 300 / pace - BURST_SECONDS - 0.02 <= seconds_for(300, leaving, arriving) <= 300 / pace
+ENDPOINT = "mqtt1.example.com"
+RATE = 2000.0
+# A landing timeout that some clients are meant to miss, and the others not on a busy machine either.
+SHORT = 2.0
 
 
-def answering(answer: Any) -> Any:
-    return lambda *_, **__: answer
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that AWS and devices need is short here."""
+    monkeypatch.setattr(engine, "FIRST_LOOK", 0.0)
+    monkeypatch.setattr(engine, "GUARD_SECONDS", 0.05)
+    monkeypatch.setattr(landing, "CLIENT_INTERVAL", 0.02)
+    monkeypatch.setattr(landing, "RESOLVER_CACHE", 0.1)
+    monkeypatch.setattr(landing, "TELL_AGAIN", 0.2)
+    monkeypatch.setattr("ansible.module_utils.region_switch.move.disconnect.CLIENT_INTERVAL", 0.01)
 
 
-def test_each_region_has_a_pace_of_its_own() -> None:
-    clock, other = Clock(), "eu-west-1"
-    data: Any = {OLD: FakeAws(answering({})), other: FakeAws(answering({}))}
-    telling = Sweeper(data, {OLD: 10.0, other: 20.0}, {NEW: 1000.0}, runtime=on(clock))
-    begun = clock()
-    telling.tell(CLIENT)
-    assert telling.rate() == 10.0
+class Alarm(Guard):
+    """Finds something at its first look."""
 
-    telling.tell(replace(CLIENT, region=other))
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
 
-    # Neither waited for the other: only as long as both took in the target.
-    assert clock() - begun == pytest.approx(0.001)
-    assert telling.rate() == 30.0
+    def look(self, _witness: Witness) -> None:
+        raise SwitchError(self._problem)
 
 
-@pytest.mark.parametrize(("answer", "found"), [({}, True), (aws_error("ResourceNotFoundException", 404), False)])
-def test_it_is_told_when_the_request_went_out_and_how_long_it_took(answer: Any, found: bool) -> None:
-    clock = Clock(50.0)
-    telling = sweeper(clock, lambda *_, **__: (clock.sleep(0.25), answer)[1])
-    assert telling.tell(CLIENT) == Told(50.0, 50.0, 0.25, found=found)
+class Move:
+    """A sweep of a fleet in memory, and what it leaves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fleet = Fleet()
+        self.roster = Roster(folder / "clients.sqlite")
+        self.path = folder / "journal.jsonl"
+        self.journal = Journal(self.path)
+        self.guard = Guard()
+        self.limits = Limits(0.0, 1000, 60.0, 0.0)
+        self.runtime = MACHINE
+        self.sweep: Sweep
+
+    def clients(self, *names: str) -> None:
+        self.fleet.connect(OLD, *names)
+        since = self.fleet.connected[OLD]
+        self.roster.add([Client(name, ENDPOINT, OLD, since[name]) for name in names], {ENDPOINT: NEW})
+
+    def run(self, *sizes: int, rate: float = RATE) -> None:
+        data: Any = self.fleet.data()
+        rates = {OLD: rate, NEW: RATE}
+        sweeper = Disconnector(data, rates, {NEW: RATE})
+        looker = Looker(data, {OLD: RATE, NEW: RATE})
+        self.sweep = Sweep(self.roster, Way(sweeper, looker, 0), self.journal, self.limits, self.guard, self.runtime)
+        self.sweep.run(list(sizes) or [self.roster.waiting()])
+
+    def steps(self, name: str) -> list[dict[str, Any]]:
+        entries = [json.loads(line) for line in self.path.read_text().splitlines()]
+        return [entry for entry in entries if entry["step"] == name]
 
 
-def test_the_time_of_a_failed_request_is_told_too() -> None:
-    clock, error = Clock(50.0), aws_error("InternalFailureException", 500)
-    telling = sweeper(clock, lambda *_, **__: (clock.sleep(0.25), error)[1])
-    told = telling.tell(CLIENT)
-    assert told == Told(50.0, 50.0, 0.25, error=error)
-    assert not told.found
+@pytest.fixture
+def move(tmp_path: Path) -> Iterator[Move]:
+    made = Move(tmp_path)
+    yield made
+    made.roster.close()
 
 
-def test_every_request_is_counted_whatever_its_answer() -> None:
-    codes = [("ThrottlingException", 429), ("InternalFailureException", 500), ("ForbiddenException", 403)]
-    answers = iter([{}, *(aws_error(*code) for code in codes), aws_error("ResourceNotFoundException", 404)])
-    telling = sweeper(Clock(), lambda *_, **__: next(answers))
-    assert (telling.calls, telling.throttled) == (0, 0)
-    for _ in range(5):
-        telling.tell(CLIENT)
-    assert (telling.calls, telling.throttled) == (5, 1)
+def test_everyone_lands_and_is_told_once(move: Move) -> None:
+    move.clients(*(f"client {number}" for number in range(300)))
+    move.run()
+    assert move.roster.counts()["landed"] == 300
+    assert move.fleet.calls["DeleteConnection"] == 300
+    assert set(move.fleet.connected[NEW]) == {f"client {number}" for number in range(300)}
+    assert len(move.steps("delete_connection")) == len(move.steps("landed")) == 300
 
 
-@pytest.mark.parametrize(("code", "status"), [("InternalFailureException", 500), ("ForbiddenException", 403), ("x", 0)])
-def test_only_throttling_slows_down(code: str, status: int) -> None:
-    telling = sweeper(Clock(), answering(aws_error(code, status)))
-    told = telling.tell(CLIENT)
-    assert told.error is not None
-    assert told.error.code == code
-    assert (telling.throttled, telling.rate()) == (0, 100.0)
+def test_client_ids_of_any_kind_reach_aws_as_they_are(move: Move) -> None:
+    names = ("a/b", "with space", "#", "+/x", "\u8a2d\u5099", "%2F", "a" * 128)
+    move.clients(*names)
+    move.run()
+    assert set(move.fleet.connected[NEW]) == set(names)
 
 
-def test_what_is_accepted_within_the_second_after_throttling_recovers_nothing() -> None:
-    clock = Clock()
-    answers = iter([aws_error("ThrottlingException", 429), *[{}] * 100])
-    telling = sweeper(clock, lambda *_, **__: next(answers))
-    telling.tell(CLIENT)
-    throttled_at = clock()
-    while clock() < throttled_at + 0.9:
-        telling.tell(CLIENT)
-    assert telling.rate() == 50.0
-    while clock() < throttled_at + 1.1:
-        telling.tell(CLIENT)
-    assert 50.0 < telling.rate() < 80.0
+def test_the_next_wave_begins_when_the_one_before_has_landed(move: Move) -> None:
+    move.clients(*(f"c{number}" for number in range(20)))
+    move.run(2, 18)
+    order = [entry["step"] for entry in map(json.loads, move.path.read_text().splitlines())]
+    second = [index for index, step in enumerate(order) if step == "sweep"][1]
+    assert order[:second].count("landed") == 2
+    assert order[:second].count("delete_connection") == 2
 
 
-def test_sessions_stay_and_wills_are_not_sent_unless_asked_for() -> None:
-    asked: list[dict[str, Any]] = []
-    sweeper(Clock(), lambda _, **parameters: asked.append(parameters) or {}).tell(CLIENT)
-    assert asked == [{"clientId": "client_01", "cleanSession": False, "preventWillMessage": True}]
+def test_a_wave_that_does_not_land_stops_the_move(move: Move) -> None:
+    move.limits = Limits(0.0, 1000, SHORT, 0.0)
+    move.fleet.goes_to = lambda _: None
+    move.clients(*(f"c{number}" for number in range(20)))
+    with pytest.raises(WaveError, match="wave 1: found 2 of 2 clients not landed"):
+        move.run(2, 18)
+    assert move.fleet.calls["DeleteConnection"] == 2
+    assert move.roster.counts()["dark"] == 2
 
 
-def test_the_request_says_what_becomes_of_session_and_will() -> None:
-    asked: list[dict[str, Any]] = []
-
-    def answer(_operation: str, **parameters: Any) -> Any:
-        asked.append(parameters)
-        return {}
-
-    sweeper(Clock(), answer, clean_session=True, prevent_will_message=False).tell(CLIENT)
-    assert asked == [{"clientId": "client_01", "cleanSession": True, "preventWillMessage": False}]
+def test_stragglers_that_are_tolerated_do_not_stop_the_next_wave(move: Move) -> None:
+    move.limits = Limits(50.0, 1000, SHORT, 0.0)
+    move.clients("dark", *(f"c{number}" for number in range(19)))
+    move.fleet.goes_to = lambda client_id: None if client_id == "dark" else NEW
+    move.run(10, 10)
+    counts = move.roster.counts()
+    assert (counts["landed"], counts["stragglers"], counts["dark"]) == (19, 1, 1)
 
 
-def test_404_says_that_the_client_had_gone() -> None:
-    told = sweeper(Clock(), lambda *_, **__: aws_error("ResourceNotFoundException", 404)).tell(CLIENT)
-    assert (told.found, told.error) == (False, None)
+def test_one_that_goes_back_is_told_again_until_it_lands(move: Move) -> None:
+    move.clients("stubborn", "easy")
+    visits: list[str] = []
+
+    def goes_to(client_id: str) -> str:
+        visits.append(client_id)
+        return OLD if visits.count("stubborn") == 1 and client_id == "stubborn" else NEW
+
+    move.fleet.goes_to = goes_to
+    move.run()
+    assert set(move.fleet.connected[NEW]) == {"stubborn", "easy"}
+    assert move.roster.counts()["bounced"] == 1
+    assert [entry["clients"] for entry in move.steps("sweep_again")] == [["stubborn"]]
+    assert move.fleet.calls["DeleteConnection"] == 3
 
 
-def test_throttling_slows_down_and_success_speeds_up_again() -> None:
-    clock = Clock()
-    answers = iter([aws_error("ThrottlingException", 429), *[{}] * 500])
-    telling = sweeper(clock, lambda *_, **__: next(answers))
-    assert telling.tell(CLIENT).error is not None
-    assert telling.throttled == 1
-    assert telling.rate() == 50.0
-    for _ in range(400):
-        telling.tell(CLIENT)
-    assert telling.rate() == 100.0
+def test_a_connection_that_outlives_its_deletion_is_told_again(move: Move) -> None:
+    move.clients("ghost")
+    since = move.fleet.connected[OLD]["ghost"]
+    told: list[str] = []
+
+    def refuse(operation: str, client_id: str) -> Any:
+        if operation == "DeleteConnection" and not told:
+            told.append(client_id)
+            return {}
+        return None
+
+    move.fleet.refuse = refuse
+    move.run()
+    assert since
+    assert set(move.fleet.connected[NEW]) == {"ghost"}
+    assert move.roster.counts()["bounced"] == 0
 
 
-@pytest.mark.parametrize("code", ["InternalFailureException", "ServiceUnavailableException"])
-def test_failures_are_tried_again_a_number_of_times(code: str) -> None:
-    error = aws_error(code, 500)
-    assert [retry_delay(error, attempts) is not None for attempts in range(1, ATTEMPTS + 1)] == [
-        *[True] * (ATTEMPTS - 1),
-        False,
-    ]
+def test_failures_are_tried_again_and_do_not_hold_the_others_up(move: Move) -> None:
+    move.clients(*(f"c{number}" for number in range(60)))
+    failed: set[str] = set()
+
+    def refuse(operation: str, client_id: str) -> Any:
+        if operation == "DeleteConnection" and client_id not in failed:
+            failed.add(client_id)
+            return aws_error("InternalFailureException", 500)
+        return None
+
+    move.fleet.refuse = refuse
+    move.run()
+    assert move.roster.counts()["landed"] == 60
+    assert move.fleet.calls["DeleteConnection"] == 120
 
 
-def test_throttling_is_waited_out_for_ever() -> None:
-    assert retry_delay(aws_error("ThrottlingException", 429), 1000) == CLIENT_INTERVAL
+def test_throttling_is_waited_out_however_often(move: Move) -> None:
+    move.clients("a")
+    answers = iter([aws_error("ThrottlingException", 429)] * 10)
+    move.fleet.refuse = lambda operation, _: next(answers, None) if operation == "DeleteConnection" else None
+    move.run()
+    assert move.roster.counts()["landed"] == 1
+    assert move.sweep.mover.throttled == 10
 
 
-def test_what_is_forbidden_is_tried_a_few_times() -> None:
-    delays = [retry_delay(aws_error("ForbiddenException", 403), attempts) for attempts in (1, 2, 3, 4)]
-    assert delays == pytest.approx([1.1, 2.2, 3.3, None])
+def test_a_client_that_aws_cannot_disconnect_is_a_straggler_with_its_reason(move: Move) -> None:
+    move.limits = Limits(50.0, 1000, SHORT, 0.0)
+    move.clients("broken", "fine")
+
+    def refuse(operation: str, client_id: str) -> Any:
+        if operation == "DeleteConnection" and client_id == "broken":
+            return aws_error("InternalFailureException", 500)
+        return None
+
+    move.fleet.refuse = refuse
+    move.run()
+    assert move.roster.counts()["stragglers"] == 1
+    assert [entry["client_id"] for entry in move.steps("delete_connection_failed")] == ["broken"]
+    assert set(move.fleet.connected[NEW]) == {"fine"}
 
 
-@pytest.mark.parametrize(("code", "status"), [("ExpiredToken", 403), ("InvalidRequestException", 400)])
-def test_refusals_are_not_tried_again(code: str, status: int) -> None:
-    assert retry_delay(aws_error(code, status), 1) is None
+def test_a_missing_permission_ends_it(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "SECONDS", 0.0)
+    move.clients(*(f"c{number}" for number in range(500)))
+    move.fleet.refuse = lambda operation, _: (
+        aws_error("ForbiddenException", 403) if operation == "DeleteConnection" else None
+    )
+    with pytest.raises(AwsError, match="IAM"):
+        move.run()
+    assert move.fleet.calls["DeleteConnection"] < 500
+    assert len(move.fleet.connected[OLD]) == 500
 
 
-def test_a_failed_request_is_tried_again_later_each_time() -> None:
-    error = aws_error("InternalFailureException", 500)
-    assert [retry_delay(error, attempts) for attempts in (1, 2, 5, 6)] == pytest.approx([1.1, 2.2, 5.5, None])
+def test_an_api_that_fulfils_nothing_ends_it(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SILENCE", 0.1)
+    move.clients(*(f"c{number}" for number in range(50)))
+    move.fleet.refuse = lambda operation, _: (
+        aws_error("InternalFailureException", 500) if operation == "DeleteConnection" else None
+    )
+    with pytest.raises(AwsError):
+        move.run()
 
 
-def test_one_client_is_not_asked_for_twice_within_its_quota() -> None:
-    assert min(retry_delay(aws_error("InternalFailureException", 500), n) or 9 for n in range(1, 5)) >= CLIENT_INTERVAL
+def test_404_for_everyone_is_an_error_unless_they_land(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "VANISHED_GRACE", 0.1)
+    move.clients(*"abcdef")
+    move.fleet.connected[OLD].clear()
+    with pytest.raises(SwitchError, match="found 404 for all 6 clients"):
+        move.run()
 
 
-def test_nothing_is_sent_once_it_is_stopped() -> None:
-    telling = sweeper(Clock(), lambda *_, **__: {})
-    telling.stop()
-    assert telling.tell(CLIENT) == Told(1000.0, 1000.0, 0.0, sent=False)
-    assert telling.calls == 0
-    telling.start()
-    assert telling.tell(CLIENT).sent
-    assert telling.calls == 1
+def test_404_for_everyone_is_fine_where_they_have_landed(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "VANISHED_GRACE", SHORT)
+    move.clients("a", "b")
+    move.fleet.connected[OLD].clear()
+    move.fleet.connect(NEW, "a", "b")
+    move.run()
+    assert move.roster.counts()["landed"] == 2
 
 
-def test_who_waits_for_its_turn_when_it_is_stopped_is_not_told() -> None:
-    data: Any = {OLD: FakeAws(lambda *_, **__: {})}
-    # On this machine's clock a turn comes every ten minutes.
-    telling = Sweeper(data, {OLD: 1 / 600}, {NEW: 1000.0})
-    with ThreadPoolExecutor(4) as pool:
-        under_way = [pool.submit(telling.tell, CLIENT) for _ in range(4)]
-        next(as_completed(under_way))
-        telling.stop()
-        assert sorted(each.result().sent for each in under_way) == [False, False, False, True]
-    assert telling.calls == 1
+def test_nobody_else_is_told_while_the_guard_holds_the_sweep(move: Move) -> None:
+    move.limits = Limits(0.0, 1000, SHORT, 0.0)
+    move.clients("a")
+    move.guard.holding = True
+    with pytest.raises(UnprovenError, match="wave 1: found 1 of 1 clients not told, expected 0 % at most"):
+        move.run()
+    assert "DeleteConnection" not in move.fleet.calls
+
+
+def test_what_the_guard_finds_ends_it(move: Move) -> None:
+    move.guard = Alarm("records changed")
+    move.fleet.goes_to = lambda _: None
+    move.clients("a")
+    with pytest.raises(SwitchError, match="records changed"):
+        move.run()
+
+
+def test_no_more_clients_are_on_their_way_than_allowed(move: Move) -> None:
+    move.limits = Limits(0.0, 5, SHORT, 0.0)
+    move.fleet.goes_to = lambda _: None
+    move.clients(*(f"c{number}" for number in range(50)))
+    with pytest.raises(WaveError):
+        move.run()
+    assert move.fleet.calls["DeleteConnection"] == 5
+
+
+def test_what_was_told_when_it_was_interrupted_is_noted(move: Move) -> None:
+    move.guard = Alarm("stop")
+    move.limits = Limits(0.0, 10, 60.0, 0.0)
+    move.fleet.goes_to = lambda _: None
+    move.clients(*(f"c{number}" for number in range(50)))
+    with pytest.raises(SwitchError, match="stop"):
+        move.run()
+    assert move.roster.count("kicks = 1") == move.fleet.calls["DeleteConnection"]
+    assert move.roster.count("state IN ('sending', 'looking')") == 0
+
+
+def test_what_is_being_told_while_it_is_interrupted_is_waited_for_and_noted(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            ending.set()
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    move.runtime = Runtime(pool=Pool)
+    # AWS answers when the end has begun.
+    move.fleet.refuse = lambda *_: None if ending.wait(10) else aws_error("InternalFailureException", 500)
+    move.guard = Alarm("stop")
+    move.clients("a")
+    with pytest.raises(SwitchError, match="stop"):
+        move.run()
+    assert move.roster.count("kicks = 1 AND state = 'told'") == 1
+
+
+def test_a_look_that_did_not_begin_before_a_wave_had_ended_does_not_end_the_next(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Future[None]] = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            if fn != move.guard.look:
+                return super().submit(fn, *args, **kwargs)
+            waiting.append(Future())
+            return waiting[-1]
+
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            for future in waiting if cancel_futures else ():
+                future.cancel()
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    move.runtime = Runtime(pool=Pool)
+    monkeypatch.setattr(engine, "GUARD_SECONDS", 0.0)
+    move.clients("a", "b")
+    move.run(1)
+    before = len(waiting)
+    move.sweep.run([1])
+    assert move.roster.counts()["landed"] == 2
+    # The next wave is watched over as well.
+    assert len(waiting) > before > 0
+
+
+def test_clients_of_a_dead_region_are_only_looked_for(move: Move) -> None:
+    move.roster.expect([Client("a", ENDPOINT, OLD, 0.0)], {ENDPOINT: NEW})
+    move.fleet.connect(NEW, "a")
+    data: Any = move.fleet.data()
+    rates = {NEW: RATE}
+    sweeper, looker = Disconnector(data, rates, rates), Looker(data, rates, dead={OLD})
+    sweep = Sweep(move.roster, Way(sweeper, looker, 0), move.journal, move.limits, move.guard)
+    sweep.watch()
+    assert move.roster.counts()["landed"] == 1
+    assert "DeleteConnection" not in move.fleet.calls
+
+
+def test_a_large_wave_is_begun_piece_by_piece(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[int] = []
+    assign = move.roster.assign
+    monkeypatch.setattr(engine, "PIECE", 10)
+    monkeypatch.setattr(move.roster, "assign", lambda wave, size: (pieces.append(size), assign(wave, size)))
+    move.clients(*(f"client {number}" for number in range(28)))
+    move.run(3, 25)
+
+    assert pieces == [3, 10, 10, 5]
+    assert move.roster.counts()["landed"] == 28
+
+
+def failing(operation: str, code: str, status: int) -> Any:
+    """What refuses an operation for everybody."""
+    return lambda asked, _: aws_error(code, status) if asked == operation else None
+
+
+def test_clients_that_cannot_be_looked_at_are_not_proven_and_so_no_reason_to_go_back(move: Move) -> None:
+    move.limits = Limits(0.0, 1000, SHORT, 0.0)
+    move.fleet.refuse = failing("GetConnection", "InternalFailureException", 500)
+    move.clients("a", "b")
+    with pytest.raises(
+        UnprovenError,
+        match=r"wave 1: found 2 of 2 clients of whom AWS does not say where they are \(.*InternalFailureException.*\)",
+    ):
+        move.run()
+    assert set(move.fleet.connected[NEW]) == {"a", "b"}
+
+
+def test_clients_seen_in_their_region_are_not_taken_back_because_the_old_one_does_not_say(move: Move) -> None:
+    move.limits = Limits(0.0, 1000, SHORT, 0.0)
+    move.clients("a")
+    data: Any = move.fleet.data()
+    data[OLD]._answer = failing_source(data[OLD]._answer)
+    move.fleet.data = lambda: data  # type: ignore[method-assign]
+    with pytest.raises(UnprovenError, match="found 1 of 1 clients of whom AWS does not say"):
+        move.run()
+
+
+def failing_source(answer: Any) -> Any:
+    """A region whose GetConnection fails, and nothing else."""
+    return lambda operation, **values: (
+        aws_error("InternalFailureException", 500) if operation == "GetConnection" else answer(operation, **values)
+    )
+
+
+def test_a_request_that_aws_refuses_for_everybody_ends_it_with_its_code(move: Move) -> None:
+    move.fleet.refuse = failing("DeleteConnection", "InvalidRequestException", 400)
+    move.clients(*(f"c{number}" for number in range(500)))
+    with pytest.raises(SwitchError, match=r"found none of \d+ requests fulfilled: .*InvalidRequestException") as ended:
+        move.run()
+    assert not isinstance(ended.value, WaveError)
+    assert move.fleet.calls["DeleteConnection"] < 500
+    assert len(move.fleet.connected[OLD]) == 500
+
+
+def test_clients_that_could_not_be_told_are_no_reason_to_go_back(move: Move) -> None:
+    move.limits = Limits(0.0, 1000, SHORT, 0.0)
+    move.clients("broken", "fine")
+
+    def refuse(operation: str, client_id: str) -> Any:
+        if operation != "DeleteConnection" or client_id == "fine":
+            return None
+        if "fine" in move.fleet.connected[NEW]:
+            return aws_error("InvalidRequestException", 400)
+        return aws_error("ThrottlingException", 429)
+
+    move.fleet.refuse = refuse
+    with pytest.raises(UnprovenError, match=r"wave 1: found 1 of 2 clients not told \(.*InvalidRequestException"):
+        move.run()
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_wall_clock_that_is_set_in_the_middle_changes_nothing(move: Move, jump: float) -> None:
+    def now() -> float:
+        return time.time() + (jump if "DeleteConnection" in move.fleet.calls else 0.0)
+
+    visits: list[str] = []
+
+    def goes_to(client_id: str) -> str:
+        visits.append(client_id)
+        return OLD if visits == ["stubborn"] else NEW
+
+    move.runtime = Runtime(now=now)
+    move.limits = Limits(0.0, 1000, 20.0, 0.0)
+    move.fleet.goes_to = goes_to
+    move.clients("stubborn")
+    move.run()
+    assert move.roster.counts()["landed"] == 1
+    assert move.fleet.calls["DeleteConnection"] == 2
+
+
+def test_whoever_waits_for_its_turn_when_it_ends_is_not_told(move: Move) -> None:
+    move.clients(*(f"c{number}" for number in range(50)))
+    move.guard = Alarm("stop")
+    with pytest.raises(SwitchError, match="stop"):
+        move.run(rate=0.01)
+    told = move.fleet.calls["DeleteConnection"]
+    assert told == move.sweep.mover.calls == move.roster.count("kicks = 1")
+    assert told <= 2
+    assert move.roster.count("state = 'waiting'") == 50 - told
+
+
+def test_a_request_of_which_nobody_knows_whether_it_was_carried_out_may_have_been(move: Move) -> None:
+    class Silent(Alarm):
+        def look(self, _witness: Witness) -> None:
+            if "DeleteConnection" in move.fleet.calls:
+                raise SwitchError("stop")
+
+    move.clients("a")
+    move.guard = Silent("")
+    move.fleet.refuse = failing("DeleteConnection", "NoAnswer", 0)
+    with pytest.raises(SwitchError, match="stop"):
+        move.run()
+    assert [(client.client_id, landed) for client, landed in move.roster.reverse()] == [("a", False)]
+
+
+def test_clients_of_an_interrupted_run_do_not_count_for_a_wave_of_this_one(move: Move) -> None:
+    move.clients("before", "one", "two")
+    move.roster.assign(1, 3)
+    for client in move.roster.take_waiting(1, 0.0, 3):
+        before = client.client_id == "before"
+        move.roster.update(client, "told" if before else "waiting", kicks=int(before))
+    move.roster.resume()
+    move.fleet.connected[OLD].pop("before")
+    move.fleet.connect(NEW, "before")
+    move.run(1, 1)
+
+    landings = move.steps("landing")
+    assert [(entry["wave"], entry["landed"]) for entry in landings] == [(1, 1), (2, 1)]
+    assert move.roster.counts()["landed"] == 3
+
+
+def test_what_it_has_seen_of_a_region_is_told(move: Move) -> None:
+    move.clients("a", "b")
+    move.run()
+    assert (move.sweep.arrived(NEW), move.sweep.arrived(OLD)) == (2, 0)
+    assert move.sweep.still_there(NEW)
+    assert not move.sweep.still_there(OLD)
+    move.fleet.connected[NEW].clear()
+    assert not move.sweep.still_there(NEW)

@@ -15,8 +15,8 @@ from ansible.module_utils.region_switch.fleet.roster import Roster
 from ansible.module_utils.region_switch.fleet.sources import Client
 from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.model.plan import Move
-from ansible.module_utils.region_switch.move import evacuation as engine
 from ansible.module_utils.region_switch.move import landing, restore
+from ansible.module_utils.region_switch.move import sweep as engine
 from ansible.module_utils.region_switch.move.restore import Returned
 from ansible.module_utils.region_switch.move.survey import Plan
 from ansible.module_utils.region_switch.record.journal import Journal

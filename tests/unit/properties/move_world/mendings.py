@@ -14,9 +14,9 @@ from unittest import mock
 from ansible.module_utils.region_switch.aws import answers
 from ansible.module_utils.region_switch.fleet.roster import Roster
 from ansible.module_utils.region_switch.model import approval
-from ansible.module_utils.region_switch.move import evacuation, switch
+from ansible.module_utils.region_switch.move import clients, sweep
+from ansible.module_utils.region_switch.move.disconnect import Disconnector
 from ansible.module_utils.region_switch.move.guard import RecordsGuard, TargetLostError
-from ansible.module_utils.region_switch.move.sweep import Sweeper
 from ansible.module_utils.region_switch.record import history
 from botocore.parsers import ResponseParserFactory
 
@@ -271,10 +271,10 @@ def _digest_of_names(roster: Roster) -> str:
 
 
 def _by_the_wall_clock() -> Patches:
-    take_told, tell = Roster.take_told, Sweeper.tell
-    last: list[Sweeper] = []
+    take_told, tell = Roster.take_told, Disconnector.move
+    last: list[Disconnector] = []
 
-    def telling(sweeper: Sweeper, client: Any) -> Any:
+    def telling(sweeper: Disconnector, client: Any) -> Any:
         last[:] = [sweeper]
         told = tell(sweeper, client)
         return replace(told, at=told.epoch)
@@ -282,7 +282,7 @@ def _by_the_wall_clock() -> Patches:
     def taking(roster: Roster, now: float, limit: int) -> Any:
         return take_told(roster, last[0].runtime.now() if last else now, limit)
 
-    return [(Sweeper, "tell", telling), (Roster, "take_told", taking), (Roster, "not_landed", _all_missing)]
+    return [(Disconnector, "move", telling), (Roster, "take_told", taking), (Roster, "not_landed", _all_missing)]
 
 
 def _lost(_guard: RecordsGuard, region: str, *_: object) -> TargetLostError:
@@ -290,10 +290,10 @@ def _lost(_guard: RecordsGuard, region: str, *_: object) -> TargetLostError:
 
 
 MENDINGS = {
-    "told_again_without_a_wave": Mending(lambda: [(evacuation, "NO_WAVE", -1)], left_behind),
+    "told_again_without_a_wave": Mending(lambda: [(sweep, "NO_WAVE", -1)], left_behind),
     "killed_while_it_reads_the_fleet": Mending(lambda: [(history, "interrupted", _interrupted)], killed_while_it_reads),
-    "later_rounds_pass_limits": Mending(lambda: [(switch.Run, "_refuse_late", lambda *_: None)], come_late),
-    "stopped_workers_send": Mending(lambda: [(Sweeper, "stop", lambda _: None)], stopped_at_a_pace),
+    "later_rounds_pass_limits": Mending(lambda: [(clients, "_refuse_late", lambda *_: None)], come_late),
+    "stopped_workers_send": Mending(lambda: [(Disconnector, "stop", lambda _: None)], stopped_at_a_pace),
     "token_without_destinations": Mending(lambda: [(Roster, "client_digest", _digest_of_names)], swapped),
     "drift_by_numbers": Mending(
         lambda: [(approval.Difference, "within", lambda each, drift: abs(each.came - each.gone) <= drift)],

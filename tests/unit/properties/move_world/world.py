@@ -28,7 +28,7 @@ from ansible.module_utils.region_switch.fleet import roster, sources
 from ansible.module_utils.region_switch.model.errors import SwitchError
 from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.module import FailedResultError
-from ansible.module_utils.region_switch.move import evacuation, guard, lock, survey, switch
+from ansible.module_utils.region_switch.move import guard, lock, run, survey, sweep
 from ansible.module_utils.region_switch.move.interrupt import Interrupted
 from ansible.module_utils.region_switch.move.runtime import Runtime
 from ansible.module_utils.region_switch.record import environment, journal, summary
@@ -169,7 +169,7 @@ class Run(Process):
 
     def _work(self) -> None:
         try:
-            self.result = switch.run(self.options, self.command.check, self.world.runtime)
+            self.result = run.run(self.options, self.command.check, self.world.runtime)
         except FailedResultError as error:
             self.result, self.error = error.result, str(error)
         except SwitchError as error:
@@ -269,7 +269,7 @@ class World:
             self._point(process, f"journal {step} done")
 
         places: list[tuple[object, dict[str, Any]]] = [
-            (switch, {"Aws": partial(WorldAws, self.account), "stoppable": self._stoppable,
+            (run, {"Aws": partial(WorldAws, self.account), "stoppable": self._stoppable,
                       "undisturbed": nullcontext}),
             (preflight, {"check": lambda *_: []}),
             (report, {"write": lambda *_: []}),
@@ -282,7 +282,7 @@ class World:
                      "queue": SimpleNamespace(Queue=partial(Queue, scheduler), Full=sources.queue.Full),
                      "threading": SimpleNamespace(Event=partial(Event, scheduler))}),
             (survey, {"ThreadPoolExecutor": pool}),
-            (evacuation, {"TICK": 0.5}),
+            (sweep, {"TICK": 0.5}),
             (roster, {"time": clock, "COMMIT_SECONDS": 0.1}),
             (lock, {"time": clock}),
             (journal, {"time": clock, "datetime": SimpleNamespace(now=self._now)}),

@@ -1,4 +1,4 @@
-"""An evacuation second by second: when who is told, looked for and given up, and what is written of it."""
+"""A sweep second by second: when who is told, looked for and given up, and what is written of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ansible.module_utils.region_switch.fleet.roster import TrackedClient
 from ansible.module_utils.region_switch.fleet.sources import Client
 from ansible.module_utils.region_switch.model.connection_state import NOT_CONNECTED
 from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError
-from ansible.module_utils.region_switch.move import evacuation as engine
-from ansible.module_utils.region_switch.move.evacuation import (
+from ansible.module_utils.region_switch.move import sweep as engine
+from ansible.module_utils.region_switch.move.disconnect import FORBIDDEN_ATTEMPTS
+from ansible.module_utils.region_switch.move.sweep import (
     Guard,
     LateError,
     Limits,
@@ -22,15 +23,14 @@ from ansible.module_utils.region_switch.move.evacuation import (
     Wave,
     WaveError,
     Witness,
-    usual_in_flight,
 )
-from ansible.module_utils.region_switch.move.landing import Sighting
-from ansible.module_utils.region_switch.move.sweep import FORBIDDEN_ATTEMPTS, Told
+from ansible.module_utils.region_switch.move.way import Attempt, Sighting
+from ansible.module_utils.region_switch.move.ways import usual_in_flight
 
 from .fakes import aws_error
 from .scripted import ENDPOINT, EPOCH, NEW, OLD, SINCE, World
 
-# The evacuation looks up from its work so often; what is timed is seen that much later.
+# The sweep looks up from its work so often; what is timed is seen that much later.
 TICK = 0.05
 SLACK = 3 * TICK
 THROTTLED = aws_error("ThrottlingException", 429)
@@ -79,10 +79,10 @@ def told(world: World, *found: bool, looked: bool = True) -> Wave:
     every = names(len(found))
     world.clients(*every)
     world.roster.assign(1, len(found))
-    evacuation = world.evacuate()
-    wave = evacuation._wave_now = Wave(1, len(found), len(found), len(found), 1000.0)
+    sweep = world.evacuate()
+    wave = sweep._wave_now = Wave(1, len(found), len(found), len(found), 1000.0)
     for client, known in zip(world.roster.take_waiting(1, 1000.0, len(found)), found, strict=True):
-        evacuation._was_told(client, Told(1000.0, EPOCH + 1000.0, 0.1, found=known))
+        sweep._was_told(client, Attempt(1000.0, EPOCH + 1000.0, 0.1, found=known))
         world.roster.update(client, "told", looks=int(looked))
     return wave
 
@@ -112,12 +112,12 @@ def test_nobody_of_a_wave_is_told_before_the_one_before_has_landed_to_the_last_c
 def test_what_was_told_and_landed_is_counted_and_timed(world: World) -> None:
     world.clients(*names(5))
     world.run(2, 3)
-    evacuation = world.evacuation
-    assert (evacuation.total, evacuation.told, evacuation.landed) == (5, 5, 5)
+    sweep = world.sweep
+    assert (sweep.total, sweep.told, sweep.landed) == (5, 5, 5)
     # The time until the last client of each wave was told, not that until it landed.
-    assert evacuation.seconds == pytest.approx(0.2)
-    assert evacuation.arrived(NEW) == 5
-    assert evacuation.arrived(OLD) == 0
+    assert sweep.seconds == pytest.approx(0.2)
+    assert sweep.arrived(NEW) == 5
+    assert sweep.arrived(OLD) == 0
 
 
 def test_another_run_of_waves_adds_to_what_was_counted_and_has_its_own_time(world: World) -> None:
@@ -125,8 +125,8 @@ def test_another_run_of_waves_adds_to_what_was_counted_and_has_its_own_time(worl
     world.run(3)
     world.clock.sleep(1000)
     world.clients("later")
-    world.evacuation.run([1], first=2)
-    assert (world.evacuation.total, world.evacuation.told, world.evacuation.landed) == (4, 4, 4)
+    world.sweep.run([1], first=2)
+    assert (world.sweep.total, world.sweep.told, world.sweep.landed) == (4, 4, 4)
     assert world.roster.counts()["landed"] == 4
 
 
@@ -218,7 +218,7 @@ def test_a_wave_is_over_only_when_its_time_has_passed(
 ) -> None:
     wave = told(world, found, looked=looked)
     world.clock.now = 1000.0 + seconds
-    assert world.evacuation._over(wave) is over
+    assert world.sweep._over(wave) is over
 
 
 def test_a_wave_is_given_its_time_from_its_last_client_on(world: World) -> None:
@@ -301,14 +301,14 @@ def test_as_many_may_be_on_their_way_as_the_fastest_region_lets_go_in_half_a_min
     assert usual_in_flight({OLD: 0.55}) == 16
 
 
-@pytest.mark.parametrize("kind", ["tell", "look"])
+@pytest.mark.parametrize("kind", ["move", "look"])
 def test_when_the_rate_drops_no_request_is_begun_until_so_many_have_ended(world: World, kind: str) -> None:
     world.limits = Limits(100.0, 1000, 20.0, 0.0)
     world.speed = 10_000.0
     setattr(world, f"{kind}_seconds", 5.0)
     setattr(world, kind, slower(world, getattr(world, kind)))
     world.clients(*names(300))
-    begun = world.told if kind == "tell" else world.looked
+    begun = world.told if kind == "move" else world.looked
     world.run()
     assert len([at for at, _ in begun if at < begun[0][0] + 4.0]) == 128
 
@@ -388,7 +388,7 @@ def test_latency_is_learnt_from_what_requests_take(world: World, kind: str, assu
     world.clients(*names(10))
     world.run()
     requests = 10 if kind == "tell" else len(world.looked)
-    assert world.evacuation._workers(kind) == pytest.approx(100 * learnt(assumed, 1.0, requests), abs=1)
+    assert world.sweep._workers(kind) == pytest.approx(100 * learnt(assumed, 1.0, requests), abs=1)
 
 
 def test_a_rate_below_one_a_second_counts_as_one(world: World) -> None:
@@ -396,7 +396,7 @@ def test_a_rate_below_one_a_second_counts_as_one(world: World) -> None:
     world.clients(*names(40))
     world.limits = Limits(0.0, 1000, 200.0, 0.0)
     world.run()
-    assert world.evacuation._workers("tell") == pytest.approx(2 * learnt(0.1, 30.0, 40), abs=1)
+    assert world.sweep._workers("tell") == pytest.approx(2 * learnt(0.1, 30.0, 40), abs=1)
 
 
 def test_all_results_that_have_come_are_taken_in_before_the_next_pause(world: World) -> None:
@@ -475,7 +475,7 @@ def test_a_client_that_aws_does_not_disconnect_is_only_looked_for_from_then_on(w
     assert [each.looks for each in world.seen if each.client_id == "broken"] == list(range(row["looks"]))
     assert world.steps("delete_connection_failed") == [{"client_id": "broken", "error": str(REFUSED)}]
     # It was told as far as it can be, so the wave's time began.
-    assert world.evacuation.told == 2
+    assert world.sweep.told == 2
 
 
 def test_one_that_aws_does_not_disconnect_may_move_by_itself(world: World) -> None:
@@ -539,7 +539,7 @@ def test_single_refusals_are_tried_again_and_noted(world: World) -> None:
     world.clients(*every)
     world.run(1, 39)
     assert world.roster.counts()["landed"] == 40
-    assert world.evacuation.forbidden == 10
+    assert world.sweep.forbidden == 10
     assert {step["client_id"] for step in world.steps("delete_connection_failed")} == set(every[::4])
 
 
@@ -558,14 +558,14 @@ def failing(world: World, fine: int, error: AwsError = FAILED, clients: int = 10
     """A hundred clients, told four a second, of whose requests every so many is fulfilled and the others fail."""
     world.limits = Limits(100.0, 1000, 100.0, 0.0)
     world.interval = 0.25
-    tell = world.tell
+    tell = world.move
 
     def sometimes(client: TrackedClient) -> Any:
         world.tells[client.client_id] = [] if len(world.told) % fine == 0 else [error]
         return tell(client)
 
-    sometimes.__name__ = "tell"
-    world.tell = sometimes  # type: ignore[method-assign]
+    sometimes.__name__ = "move"
+    world.move = sometimes  # type: ignore[method-assign]
     world.clients(*names(clients))
 
 
@@ -591,11 +591,11 @@ def test_refusals_that_are_no_use_to_try_again_are_no_silence(world: World) -> N
 
 
 def test_an_api_is_silent_when_it_has_failed_for_longer_than_half_a_minute(world: World) -> None:
-    evacuation = world.evacuate()
+    sweep = world.evacuate()
     found = []
     for at in (1000.0, 1030.0, 1030.05):
         world.clock.now = at
-        found.append(evacuation._silent(FAILED))
+        found.append(sweep._silent(FAILED))
     assert found == [False, False, True]
 
 
@@ -618,8 +618,8 @@ def test_404_for_everyone_is_told_when_nobody_shows_up_in_time(world: World) -> 
 
 def test_who_vanished_is_waited_for_as_long_as_said(world: World) -> None:
     told(world, *[False] * 6)
-    assert not world.evacuation._all_vanished(1015.0)
-    assert world.evacuation._all_vanished(1015.05)
+    assert not world.sweep._all_vanished(1015.0)
+    assert world.sweep._all_vanished(1015.05)
 
 
 def test_a_handful_that_is_off_is_no_wrong_list(world: World) -> None:
@@ -670,7 +670,7 @@ def test_a_canary_that_is_off_is_looked_for_with_patience_in_the_end(world: Worl
     world.sighting = lambda each, now: NOWHERE if now < 1018 else sighting(each, now)
     world.run()
     assert world.roster.counts()["landed"] == 0
-    world.evacuation.watch()
+    world.sweep.watch()
     assert world.roster.counts()["landed"] == 1
 
 
@@ -681,7 +681,7 @@ def test_the_last_watch_waits_no_longer_for_those_who_are_off_than_a_wave(world:
     world.sighting = lambda *_: NOWHERE
     world.run()
     begun = world.clock()
-    world.evacuation.watch()
+    world.sweep.watch()
     assert between(engine.VANISHED_GRACE, engine.VANISHED_GRACE + SLACK, world.clock() - begun)
 
 
@@ -712,7 +712,7 @@ def test_one_that_had_gone_and_landed_is_not_off_any_more(world: World) -> None:
     world.clients("early", "dark")
     world.run()
     begun = world.clock()
-    world.evacuation.watch()
+    world.sweep.watch()
     assert between(60.0, 60.0 + SLACK, world.clock() - begun)
 
 
@@ -740,14 +740,14 @@ def test_one_that_comes_late_is_judged_with_the_fleet_that_has_moved(world: Worl
     world.clients(*names(100))
     world.run(1, 99)
     world.clients("late")
-    assert world.evacuation.run([1], first=3, moved=100) == 4
+    assert world.sweep.run([1], first=3, moved=100) == 4
     assert world.steps("landing")[-1] == {"wave": 3, "landed": 0, "late": 1}
     world.clients(*names(6, "late"))
     with pytest.raises(
         LateError,
         match=r"^clients that came late: found 6 of 6 clients not landed within .* \(late0000, .*, expected 5 % of 106",
     ):
-        world.evacuation.run([6], first=4, moved=100)
+        world.sweep.run([6], first=4, moved=100)
 
 
 def test_while_requests_are_under_way_nobody_has_vanished(world: World) -> None:
@@ -785,8 +785,8 @@ def test_one_that_went_back_is_told_again_when_resolvers_have_forgotten(world: W
     assert (row["state"], row["kicks"], row["bounces"], row["connected_since"]) == ("landed", 2, 1, SINCE + 100)
     assert world.steps("sweep_again") == [{"clients": ["a"], "seconds": 30.0}]
     assert [(each.looks, each.kicks) for each in world.seen][:2] == [(0, 1), (0, 2)]
-    # Told once as far as the wave is concerned.
-    assert (world.evacuation.told, world.evacuation.landed) == (1, 1)
+    # Attempt once as far as the wave is concerned.
+    assert (world.sweep.told, world.sweep.landed) == (1, 1)
 
 
 def test_one_whose_connection_stays_is_told_again_after_ten_seconds_and_did_not_go_back(world: World) -> None:
@@ -806,7 +806,7 @@ def test_a_connection_is_given_ten_seconds_to_end(world: World, seconds: float, 
     told(world, True)
     (client,) = world.roster.take_told(1001.0, 1)
     world.clock.now = 1000.0 + seconds
-    world.evacuation._was_seen(client, Sighting(NOT_CONNECTED, SINCE), 0.2)
+    world.sweep._was_seen(client, Sighting(NOT_CONNECTED, SINCE), 0.2)
     assert world.row("c0000")["state"] == state
 
 
@@ -832,9 +832,9 @@ def test_one_that_is_told_again_counts_once_for_its_wave(world: World) -> None:
     at, name = world.told[-1]
     assert name == "b"
     assert len([1 for _, name in world.told if name == "a"]) == 2
-    assert world.evacuation.told == 2
+    assert world.sweep.told == 2
     # The wave was complete when the last one was told, not when the first one was told again.
-    assert world.evacuation.seconds == pytest.approx(at + world.tell_seconds - 1000.0, abs=SLACK)
+    assert world.sweep.seconds == pytest.approx(at + world.tell_seconds - 1000.0, abs=SLACK)
 
 
 def test_where_it_is_seen_is_noted_while_it_goes_on(world: World) -> None:
@@ -869,7 +869,7 @@ def test_one_of_a_wave_that_is_over_does_not_count_for_the_next(world: World) ->
     world.limits = Limits(50.0, 1000, 20.0, 0.0)
     travels = iter([0.5, 1.0, 8.0, 9.0])
     travel: dict[str, float] = {}
-    tell = world.tell
+    tell = world.move
 
     def stuck(client: TrackedClient) -> Any:
         name = client.client_id
@@ -879,14 +879,14 @@ def test_one_of_a_wave_that_is_over_does_not_count_for_the_next(world: World) ->
             travel[name] = next(travels)
         return tell(client)
 
-    stuck.__name__ = "tell"
-    world.tell = stuck  # type: ignore[method-assign]
+    stuck.__name__ = "move"
+    world.move = stuck  # type: ignore[method-assign]
     world.travel = travel.__getitem__
     world.clients(*names(4))
     world.run(2, 2)
     assert world.steps("landing") == [{"wave": 1, "landed": 1, "late": 1}, {"wave": 2, "landed": 2, "late": 0}]
     assert world.roster.counts()["landed"] == 4
-    assert (world.evacuation.told, world.evacuation.landed) == (3, 4)
+    assert (world.sweep.told, world.sweep.landed) == (3, 4)
 
 
 def test_one_of_a_wave_that_is_over_is_not_taken_for_one_of_the_next(world: World) -> None:
@@ -901,7 +901,7 @@ def test_one_of_a_wave_that_is_over_is_not_taken_for_one_of_the_next(world: Worl
     order = [name for _, name in world.told]
     assert order.index(two) < max(at for at, name in enumerate(order) if name == late) < order.index(one) + 11 + 22
     assert early in order
-    assert world.evacuation.told == 3
+    assert world.sweep.told == 3
 
 
 # Looking without telling.
@@ -916,7 +916,7 @@ def test_those_who_can_only_be_looked_for_are_given_the_time_of_a_wave(world: Wo
     seen = {"a": Sighting(EPOCH + 5.0, None, skipped=True)}
     world.sighting = lambda each, _: seen.get(each.client_id, NOWHERE)
     world.evacuate().watch()
-    assert (world.evacuation.landed, world.told, world.evacuation.told) == (1, [], 0)
+    assert (world.sweep.landed, world.told, world.sweep.told) == (1, [], 0)
     assert between(1020.0, 1020.0 + SLACK, world.clock())
     assert world.switched == ["start", "stop"]
     assert world.steps("landed") == [{"client_id": "a", "region": NEW, "seconds": None}]
@@ -935,7 +935,7 @@ def test_one_that_is_found_where_nobody_has_told_it_to_leave_is_told(world: Worl
     assert [name for _, name in world.told] == ["a"]
     row = world.row("a")
     assert (row["state"], row["kicks"], row["bounces"]) == ("landed", 1, 0)
-    assert world.evacuation.told == 0
+    assert world.sweep.told == 0
 
 
 def test_one_that_waits_without_a_wave_is_told_once_it_was_looked_for(world: World) -> None:
@@ -957,7 +957,7 @@ def test_those_who_are_in_no_wave_are_not_told_while_others_are_looked_for(world
 def test_how_long_it_waits_to_be_told_again_is_written_in_milliseconds(world: World) -> None:
     told(world, True)
     (client,) = world.roster.take_told(1001.0, 1)
-    world.evacuation._tell_again(client, Sighting(NOT_CONNECTED, SINCE), 1029.98765, back=True)
+    world.sweep._tell_again(client, Sighting(NOT_CONNECTED, SINCE), 1029.98765, back=True)
     assert world.steps("sweep_again") == [{"clients": ["c0000"], "seconds": 29.988}]
 
 
@@ -973,17 +973,17 @@ def test_the_guard_looks_every_two_seconds_and_the_operator_is_told_every_second
     gaps = [later - sooner for sooner, later in pairwise([1000.0, *guard.looks])]
     assert all(between(2.0, 2.0 + SLACK, gap) for gap in gaps)
     assert len(guard.looks) == 9
-    assert guard.witness is world.evacuation
+    assert guard.witness is world.sweep
     assert len(world.steps("progress")) == 19
 
 
 def test_the_guard_looks_as_soon_as_its_time_has_come(world: World) -> None:
     world.guard = guard = Watching(world)
-    evacuation = world.evacuate()
-    with evacuation._at_work():
+    sweep = world.evacuate()
+    with sweep._at_work():
         for at in (1001.95, 1002.0):
             world.clock.now = at
-            evacuation._watch_over()
+            sweep._watch_over()
     assert guard.looks == [1002.0]
 
 
@@ -993,7 +993,7 @@ def test_the_guard_knows_whether_anybody_waits_for_what_it_finds(world: World) -
     world.clients("a", "b")
     assert not guard.over
     for number in (1, 2):
-        (world.evacuation if number > 1 else world.evacuate()).run([1], number)
+        (world.sweep if number > 1 else world.evacuate()).run([1], number)
         assert guard.over
     assert len(guard.was_over) > 1
     assert not any(guard.was_over)
@@ -1006,7 +1006,7 @@ def test_what_the_guard_found_when_a_wave_had_just_landed_ends_the_next(world: W
     world.clients("a", "b")
     world.evacuate().run([1])
     with pytest.raises(SwitchError, match="somebody moves the records"):
-        world.evacuation.run([1], 2)
+        world.sweep.run([1], 2)
 
 
 def test_what_the_guard_finds_ends_it(world: World) -> None:
@@ -1045,12 +1045,12 @@ def test_the_last_five_who_landed_say_whether_a_region_is_there(world: World) ->
     order = [step["client_id"] for step in world.steps("landed")]
     world.looked.clear()
     world.sighting = lambda *_: NOWHERE
-    assert not world.evacuation.still_there(NEW)
+    assert not world.sweep.still_there(NEW)
     assert [name for _, name in world.looked] == order[-5:]
-    assert not world.evacuation.still_there(OLD)
+    assert not world.sweep.still_there(OLD)
 
     world.sighting = lambda each, _: Sighting(5.0 if each.client_id == order[-1] else NOT_CONNECTED, None)
-    assert world.evacuation.still_there(NEW)
+    assert world.sweep.still_there(NEW)
 
 
 # What is written of its progress.
@@ -1075,11 +1075,11 @@ def test_progress_of_the_sweep(world: World) -> None:
 
 def said(world: World, seconds: float, told: int, landed: int, unsent: int) -> list[dict[str, Any]]:
     """What is written of a hundred clients after so many seconds."""
-    evacuation = world.evacuate()
-    evacuation.total, evacuation.told, evacuation.landed = 100, told, landed
+    sweep = world.evacuate()
+    sweep.total, sweep.told, sweep.landed = 100, told, landed
     world.clock.now = 1000.0 + seconds
-    evacuation._say(Wave(1, 100, unsent, 100 - landed, 1000.0))
-    evacuation.journal.write("end")
+    sweep._say(Wave(1, 100, unsent, 100 - landed, 1000.0))
+    sweep.journal.write("end")
     return [{key: step[key] for key in ("done", "rate", "eta", "stragglers")} for step in progress(world)]
 
 
@@ -1167,7 +1167,7 @@ def test_requests_that_a_wave_did_not_wait_for_take_no_room_in_the_next(world: W
     world.clients("a", "b", "c")
     world.evacuate().run([1])
     world.tell_seconds, world.flying = 0.1, 0
-    world.evacuation.run([2], 2)
+    world.sweep.run([2], 2)
     assert world.roster.counts()["landed"] == 3
     assert world.flying == 1
 
@@ -1181,7 +1181,7 @@ def test_looks_that_were_under_way_are_begun_anew_by_the_next_run(world: World) 
     assert world.row("a")["state"] == "told"
 
     world.guard, world.look_seconds = Guard(), 0.2
-    world.evacuation._guard = world.guard
-    world.evacuation.watch()
+    world.sweep._guard = world.guard
+    world.sweep.watch()
     assert world.row("a")["state"] == "landed"
     assert world.most["look"] == 1

@@ -1,0 +1,122 @@
+"""The clients of a move: disconnected wave by wave, and again whoever came to a region that was left meanwhile."""
+
+from __future__ import annotations
+
+from ..model import approval, findings, waves
+from ..model.errors import UnfinishedError
+from . import survey
+from .course import Course
+from .guard import RecordsGuard
+from .plan_checks import bounds
+from .survey import Plan
+from .sweep import Limits, Sweep
+from .ways import DEFAULT, WAYS
+
+# Clients that come to the old region while others are moved away from it are moved, too; not for ever.
+ROUNDS = 5
+# Fleet indexing follows connections typically within a second
+# (https://docs.aws.amazon.com/iot/latest/developerguide/device-connectivity-status.html): that nobody is left in the
+# old region is believed when it was read twice, so many seconds apart.
+READS_AT_ZERO = 2
+READ_AGAIN_SECONDS = 2.0
+
+
+def move(course: Course, plan: Plan) -> None:
+    """Move everyone, again for whoever came to the old region after the plan was read.
+
+    Raises:
+        SwitchError: of `Sweep.run`, and of those who came too late to be moved without asking.
+    """
+    # Where records were switched, clients may have come to the old region since the plan was made.
+    if not course.switched and not course.roster.count("state NOT IN ('placed', 'landed')"):
+        return
+    # Of a run that goes on, clients may have come since it paused.
+    _refuse_late(course, plan)
+    sweep = _sweep(course, plan)
+    left = {region for region, _ in course.roster.per_route()} | {move.source for move in plan.needed}
+    sizes = waves.sizes(course.roster.waiting(), waves.parse(course.options.pace.waves))
+    number = 1
+    try:
+        for turn in range(ROUNDS):
+            course.wrote = course.wrote or bool(sizes)
+            course.summary.sweep["passes"] += bool(sizes)
+            # Whoever came since is judged with the fleet that has moved, which nobody sends back for it.
+            moved = course.roster.counts()["misplaced"] - sum(sizes) if turn else 0
+            number = sweep.run(sizes, number, moved)
+            sweep.watch()
+            course.moved = True
+            if not (sizes := _came_since(course, plan, left)):
+                break
+    finally:
+        _count_sweep(course, sweep)
+
+
+def _came_since(course: Course, plan: Plan, left: set[str]) -> list[int]:
+    """Look who has come to a region that was left, and return the waves that they are moved in: none where nobody
+    has, which one reading of an index that lags does not say.
+
+    Raises:
+        SwitchError: of `_refuse_late`.
+    """
+    limits = plan.quotas
+    for reading in range(READS_AT_ZERO if course.options.fleet.discovery == "index" else 1):
+        if reading:
+            course.runtime.sleep(READ_AGAIN_SECONDS)
+            limits = {region: quota for region, quota in plan.quotas.items() if region in left}
+        survey.find_clients(course.aws, course.options, plan.desired, limits, course.roster, late=True)
+        _refuse_late(course, plan)
+        if sizes := waves.sizes(course.roster.waiting(), waves.parse(course.options.pace.waves)):
+            return sizes
+    return []
+
+
+def _refuse_late(course: Course, plan: Plan) -> None:
+    """Stop before clients that the plan did not know are disconnected beyond what was approved, or the limits.
+
+    Raises:
+        SwitchError: they are too many.
+    """
+    if not (late := course.roster.late()):
+        return
+    counts = course.roster.counts()
+    found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), bounds(course.options))
+    reasons = [finding.line() for finding in findings.in_force(found, course.options.checks.waive)]
+    if course.options.approval.require_approval:
+        planned = course.roster.planned()
+        reasons += [
+            f"{count} clients to {target} that were not approved, expected "
+            f"{approval.tolerated(planned.get(target, 0), course.options.approval.approval_drift):g} at most, for "
+            f"{course.options.approval.approval_drift:g} % of {planned.get(target, 0)}"
+            for target, count in sorted(late.items())
+            if count > approval.tolerated(planned.get(target, 0), course.options.approval.approval_drift)
+        ]
+    if reasons:
+        raise UnfinishedError(
+            f"clients: found {sum(late.values())} that came to a region after the plan was made, and they were not "
+            f"disconnected: {'; '.join(reasons)}: read the plan again, then run again"
+        )
+
+
+def _sweep(course: Course, plan: Plan) -> Sweep:
+    options = course.options
+    way = WAYS[DEFAULT](course.aws, options.pace, plan.quotas, plan.dead, course.runtime)
+    in_flight = options.pace.max_in_flight or way.in_flight
+    limits = Limits(options.pace.max_stragglers, in_flight, options.pace.landing_timeout, course.ttl)
+    # Where the operator lets nobody look at the MQTT endpoints beforehand, nobody looks during the sweep.
+    looking = options.scope.preflight and "server_certificate" not in options.checks.waive
+    targets = {target for _, target in course.roster.per_route()} if looking else set()
+    guard = RecordsGuard(course.aws, options, plan, targets, course.runtime)
+    return Sweep(course.roster, way, course.journal, limits, guard, course.runtime)
+
+
+def _count_sweep(course: Course, sweep: Sweep) -> None:
+    counts = course.summary.sweep
+    # Also those whom an interrupted run had disconnected, and who came back.
+    course.wrote = course.wrote or bool(sweep.mover.calls)
+    again = course.roster.count("kicks > 1")
+    counts["calls"], counts["throttled"] = sweep.mover.calls, sweep.mover.throttled
+    counts["passes"] += bool(again)
+    if sweep.forbidden:
+        course.notes.append(f"{sweep.forbidden} DeleteConnection requests were refused (403) and tried again")
+    # Two clients that were disconnected within 10 ms are no 200 per second, which would look like a broken quota.
+    counts["rate"] = round(sweep.told / max(1.0, sweep.seconds), 1)

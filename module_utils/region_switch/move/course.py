@@ -1,0 +1,72 @@
+"""What a run works with, and what it has done so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..aws.clients import Aws
+from ..fleet.roster import Roster
+from ..model.errors import RecordsChangedError
+from ..model.findings import Finding
+from ..model.options import Options
+from ..record.journal import Journal, no_room
+from ..record.summary import Summary
+from .runtime import MACHINE, Runtime
+
+
+@dataclass
+class Course:
+    """A run, from its beginning to its end; each step of the move adds what it did.
+
+    Attributes:
+        directory: the run's folder; earlier: that of the killed run which it resumes.
+        make_room: gives back what is kept for the end of a run whose disk is full.
+        wrote: whether anything was changed at AWS, or may have been.
+        switched: whether records were; restored: whether they were put back.
+        moved: whether every wave has landed; counted: whether the messages are.
+        before: the record sets that were switched, as they were: `{endpoint: ResourceRecordSet}`.
+        ttl: seconds that resolvers may keep an answer of before.
+        homes: where the records point, as far as this run has read or changed them: `{endpoint: region}`.
+        hosts: `{region: host name}`.
+        notes: lines for the operator; findings: what was found of the plan.
+        gaps: `{client ID: seconds without messages}`; page: the page that was written.
+    """
+
+    options: Options
+    aws: Aws
+    journal: Journal
+    roster: Roster
+    summary: Summary
+    directory: Path
+    runtime: Runtime = MACHINE
+    earlier: Path | None = None
+    make_room: Callable[[], None] = no_room
+    wrote: bool = False
+    switched: bool = False
+    restored: bool = False
+    moved: bool = False
+    paused: bool = False
+    interrupted: bool = False
+    counted: bool = False
+    ttl: float = 0.0
+    before: dict[str, Any] = field(default_factory=dict)
+    homes: dict[str, str] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    gaps: dict[str, float] = field(default_factory=dict)
+    page: str = ""
+
+    @property
+    def started(self) -> float:
+        """Epoch seconds; a run that resumes began before this process did."""
+        return datetime.fromisoformat(self.summary.started_at).timestamp()
+
+    def records_are_found(self, error: RecordsChangedError) -> None:
+        """Count against the records as somebody else has left them."""
+        hosts = {host: region for region, host in self.hosts.items()}
+        self.homes |= {name: hosts.get(host or "", "") for name, host in error.found.items()}

@@ -1,0 +1,120 @@
+"""The way of moving `disconnect`: DeleteConnection at the pace that both regions' quotas allow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..aws.clients import AwsClient
+from ..aws.token_bucket import TokenBucket
+from ..fleet.roster import TrackedClient
+from ..model.errors import AwsError
+from .runtime import MACHINE, Runtime
+from .way import Attempt
+
+# https://docs.aws.amazon.com/general/latest/gr/iot-core.html: DeleteConnection per client ID, 1 per second.
+CLIENT_INTERVAL = 1.1
+ATTEMPTS = 6
+# Of one client, where others may be disconnected: it may be one that the caller's permission leaves out.
+FORBIDDEN_ATTEMPTS = 4
+
+
+def retry_delay(error: AwsError, attempts: int) -> float | None:
+    """Seconds until the same request may be tried again, None where that is no use.
+
+    Throttling is not the client's fault and is waited out; other failures are tried ATTEMPTS times, what AWS
+    forbids FORBIDDEN_ATTEMPTS times (see `refusals`). One client ID takes one request per second.
+
+    Args:
+        attempts: failed requests so far, with this one.
+    """
+    if error.throttled:
+        return CLIENT_INTERVAL
+    if (error.temporary and attempts < ATTEMPTS) or (error.forbidden and attempts < FORBIDDEN_ATTEMPTS):
+        return CLIENT_INTERVAL * attempts
+    return None
+
+
+@dataclass
+class Disconnector:
+    """Sends DeleteConnection; may be used by many threads at once.
+
+    Args:
+        data: `iot-data` clients by region, without retries of their own.
+        leaving: DeleteConnection requests per second, by the region that is left.
+        arriving: clients per second, by the region that has to take them in.
+    """
+
+    data: Mapping[str, AwsClient]
+    leaving: Mapping[str, float]
+    arriving: Mapping[str, float]
+    clean_session: bool = False
+    prevent_will_message: bool = True
+    runtime: Runtime = MACHINE
+    calls: int = 0
+    throttled: int = 0
+    attempted: str = "delete_connection"
+    failed: str = "delete_connection_failed"
+    _buckets: dict[tuple[str, str], TokenBucket] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    retry_delay = staticmethod(retry_delay)
+
+    def stop(self) -> None:
+        """Send nothing any more, neither for those who wait for their turn."""
+        self._stopped.set()
+
+    def start(self) -> None:
+        """Send again."""
+        self._stopped.clear()
+
+    def move(self, client: TrackedClient) -> Attempt:
+        """Disconnect a client, when it is its turn; one request.
+
+        404 means that it had gone: what was wanted
+        (https://docs.aws.amazon.com/iot/latest/developerguide/mqtt.html#mqtt-client-disconnect).
+        """
+        out = self._bucket("out", client.region, self.leaving)
+        self._bucket("in", client.target, self.arriving).acquire()
+        out.acquire()
+        at, epoch = self.runtime.monotonic(), self.runtime.now()
+        # Looked at behind the wait, which may have been a long one.
+        if self._stopped.is_set():
+            return Attempt(at, epoch, 0.0, sent=False)
+        self._count(calls=1)
+        try:
+            answer = self.data[client.region].find(
+                "DeleteConnection",
+                clientId=client.client_id,
+                cleanSession=self.clean_session,
+                preventWillMessage=self.prevent_will_message,
+            )
+        except AwsError as error:
+            if error.throttled:
+                self._count(throttled=1)
+                out.slow_down()
+            return Attempt(at, epoch, self.runtime.monotonic() - at, error=error)
+        out.recover()
+        return Attempt(at, epoch, self.runtime.monotonic() - at, found=answer is not None)
+
+    def rate(self) -> float:
+        """Requests per second that all regions together are sent at present, as far as any was sent."""
+        return sum(bucket.rate for (way, _), bucket in self._buckets.items() if way == "out")
+
+    def _bucket(self, way: str, region: str, limits: Mapping[str, float]) -> TokenBucket:
+        with self._lock:
+            bucket = self._buckets.get((way, region))
+            if bucket is None:
+                bucket = self._buckets[way, region] = TokenBucket(limits[region], self.runtime.monotonic, self._pause)
+            return bucket
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, but for no longer than until the sweep is stopped."""
+        self.runtime.wait(self._stopped, seconds)
+
+    def _count(self, calls: int = 0, throttled: int = 0) -> None:
+        with self._lock:
+            self.calls += calls
+            self.throttled += throttled

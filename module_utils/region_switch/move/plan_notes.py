@@ -1,0 +1,50 @@
+"""What is said of a plan: who is left out of it, and what it cannot prove."""
+
+from __future__ import annotations
+
+from ..model import evidence
+from ..model.options import Options
+from .survey import Plan
+
+
+def left_out(plan: Plan, options: Options) -> list[str]:
+    """Who is left out of a move."""
+    left_alone = _left_alone(plan.unmapped, options)
+    return [*left_alone, *evidence.notes(plan.evidence), *_skipped(plan)]
+
+
+def _left_alone(unmapped: int, options: Options) -> list[str]:
+    if not unmapped:
+        return []
+    attribute = f"their things' attribute {options.fleet.endpoint_attribute}"
+    who = f"neither the list nor {attribute}" if options.fleet.discovery == "clients" else attribute
+    none = "one" if options.fleet.discovery == "clients" else "none"
+    return [f"{unmapped} connected clients are left alone: {who} names {none} of the endpoints"]
+
+
+def _skipped(plan: Plan) -> list[str]:
+    return [
+        f"{region}: taken for gone (failover_source_gone) and not asked; nobody was disconnected there, and whoever is "
+        "connected there stays: when it can be asked, run the same again without this option"
+        if region in plan.gone
+        else f"{region}: skipped, its API does not answer ({reason.partition(', expected')[0]}); nobody was "
+        "disconnected there: run the same again when it is back"
+        for region, reason in plan.dead.items()
+    ]
+
+
+def unproven(plan: Plan, options: Options) -> str | None:
+    if options.scope.sweep == "none":
+        return None
+    return evidence.unproven(plan.evidence, plan.dead, options.fleet.endpoint_attribute, options.checks.waive)
+
+
+def not_carried(plan: Plan) -> list[str]:
+    """What a batch has no room for is said: it is what keeps two controllers apart."""
+    left_out = len(plan.staying) - len(plan.carried)
+    if not plan.needed or not left_out:
+        return []
+    return [
+        f"{left_out} records that stay have no room in Route 53's batch: somebody else's change of these at the "
+        "same time is noticed in the end only; have no other controller move them meanwhile"
+    ]

@@ -1,0 +1,126 @@
+"""Check mode: what a run would do, and what blocks it."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..aws.clients import Aws
+from ..checks import approved_plan
+from ..fleet.roster import Roster
+from ..model import findings
+from ..model.errors import RefusedError, SwitchError, duration
+from ..model.findings import Finding
+from ..model.options import Options
+from ..module import FailedResultError, Result
+from ..record import history, who
+from ..record import summary as summaries
+from . import pace as paces
+from . import plan_checks, plan_notes, survey
+from .runtime import Runtime
+from .survey import Plan
+
+CLIENTS_SHOWN = 20
+
+
+def preview(
+    aws: Aws, options: Options, mode: str, desired: dict[str, str], expected: history.Previous | None, runtime: Runtime
+) -> Result:
+    """What a run would do, and what speaks against it."""
+    with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / "clients.sqlite") as roster:
+        plan = survey.read(aws, options, desired, roster)
+        if expected:
+            expected.expect(plan.sources)
+        survey.refuse_dead_targets(plan, roster.per_route())
+        found = plan_checks.check(aws, options, plan, roster)
+        token = plan_checks.token(options, plan, roster, mode)
+        _sign(options, token, runtime)
+        result: Result = {
+            "changed": bool(plan.needed or (roster.waiting() and options.scope.sweep == "misplaced")),
+            "plan": summaries.plan_dict(plan.moves),
+            "token": token,
+            "findings": findings.as_dicts(found),
+            "lines": [*_keep(options, token, roster), *_preview_lines(options, plan, roster, mode, found, token)],
+            "diff": diff(plan, roster, options),
+        }
+    try:
+        findings.refuse(found, options.checks.waive)
+    except RefusedError as error:
+        raise FailedResultError(str(error), result) from error
+    return result
+
+
+def _keep(options: Options, token: str, roster: Roster) -> list[str]:
+    """Keep the clients of a plan that may be carried out with others; say so where that fails."""
+    if not options.approval.require_approval or not options.approval.approval_drift:
+        return []
+    try:
+        approved_plan.keep(Path(options.run.reports_directory), token, roster)
+    except SwitchError as error:
+        return [f"the token approves these very clients only: {error}"]
+    return []
+
+
+def _sign(options: Options, token: str, runtime: Runtime) -> None:
+    """Note who made a plan that waits for approval, where that can be kept."""
+    if options.approval.require_approval:
+        with suppress(SwitchError):
+            maker = who.here(options.run.operator, runtime.caller(options.asked))
+            approved_plan.sign(Path(options.run.reports_directory), token, maker)
+
+
+def _preview_lines(
+    options: Options, plan: Plan, roster: Roster, mode: str, found: list[Finding], token: str
+) -> list[str]:
+    text = [f"mode {mode}: check mode, nothing is changed"]
+    text += [f"{move.endpoint}: {move.source} -> {move.target}" for move in plan.needed]
+    routes = roster.per_route() if options.scope.sweep == "misplaced" else {}
+    pace = paces.pace(plan.quotas, options.pace)
+    for (region, target), count in sorted(routes.items()):
+        rate = min(pace.leaving[region], pace.arriving[target])
+        text.append(f"{count} clients in {region} belong to {target}: {rate:g} per second, {duration(count / rate)}")
+    if sum(routes.values()) <= CLIENTS_SHOWN:
+        text += [
+            f"disconnect {each.client_id} in {each.region}, expect it in {each.target}"
+            for each in (roster.misplaced(CLIENTS_SHOWN) if routes else ())
+            if each.region not in plan.dead
+        ]
+    if routes:
+        text.append(f"disconnecting everyone takes {duration(pace.seconds(routes))} at least")
+    text += [
+        *plan_notes.not_carried(plan),
+        *plan_notes.left_out(plan, options),
+        *filter(None, [plan_notes.unproven(plan, options)]),
+    ]
+    text += findings.table(found, options.checks.waive)
+    if plan.needed or routes:
+        text.append(f"token: {token}")
+    return text
+
+
+def diff(plan: Plan, roster: Roster, options: Options) -> dict[str, Any]:
+    """Records and clients before and after, as `--diff` shows them; of many clients the first.
+
+    `to_disconnect` is what the move does, and so stands on its side alone: how many, from where, for where.
+    """
+    sweeping = options.scope.sweep == "misplaced"
+    shown = list(roster.misplaced(CLIENTS_SHOWN)) if sweeping else []
+    routes = [
+        f"{count} from {region}, to come back in {target}"
+        for (region, target), count in sorted(roster.per_route().items() if sweeping else ())
+        if region not in plan.dead
+    ]
+    return {
+        "before": {
+            "records": {move.endpoint: move.source for move in plan.moves},
+            "clients": {each.client_id: each.region for each in shown},
+            "to_disconnect": [],
+        },
+        "after": {
+            "records": {move.endpoint: move.target for move in plan.moves},
+            "clients": {each.client_id: each.target for each in shown},
+            "to_disconnect": routes,
+        },
+    }

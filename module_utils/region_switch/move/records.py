@@ -1,0 +1,193 @@
+"""The records of a move: switched by compare-and-swap, waited for, looked at again, and restored where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NoReturn
+
+from ..dns import route53
+from ..dns.gate import Gate, Stale
+from ..model.dns_server import Server
+from ..model.errors import (
+    AwsError,
+    NotConvergedError,
+    RecordsChangedError,
+    RolledBackError,
+    SwitchError,
+    UnfinishedError,
+)
+from . import restore
+from .course import Course
+from .guard import look_at_records
+from .records_watch import RecordsWatch
+from .survey import Plan
+
+WAITING_SECONDS = 1.0
+
+
+def switch(course: Course, plan: Plan) -> None:
+    changes: list[dict[str, Any]] = []
+    expected: dict[str, str] = {}
+    for move in plan.needed:
+        target = plan.targets[move.target]
+        changes += route53.compare_and_swap(plan.records[move.endpoint], target, course.options.dns.ttl)
+        expected[move.endpoint] = target
+    course.before = {move.endpoint: dict(plan.records[move.endpoint].raw) for move in plan.needed}
+    course.journal.write("switch", records=expected, before=course.before)
+    changes += route53.as_read(plan.carried)
+    expected |= {record.name: record.value for record in plan.carried}
+    comment = f"Move to mode {course.summary.mode}"
+    zone = course.options.inventory.hosted_zone_id
+    change_id = route53.submit(
+        course.aws.route53_writer, zone, changes, plan.records, expected, comment, course.runtime.sleep
+    )
+    course.wrote = course.switched = True
+    course.homes = dict(plan.desired)
+    course.journal.write("switched", change_id=change_id)
+    if change_id:
+        route53.wait_insync(
+            course.aws.route53, change_id, course.options.dns_wait.dns_timeout, course.runtime.monotonic,
+            course.runtime.sleep, _watch(course, plan).look,
+        )  # fmt: skip
+        course.journal.write("insync", change_id=change_id)
+    # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
+    # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
+    course.ttl = max(course.ttl, *(plan.records[move.endpoint].ttl for move in plan.needed))
+    old = max(plan.records[move.endpoint].ttl for move in plan.needed)
+    _wait_out(course, min(course.options.dns_wait.dns_timeout, old), _watch(course, plan))
+
+
+def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
+    """Wait for DNS; return what the summary says of it: the servers that were given up, where there are some."""
+    expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
+    watch = _watch(course, plan)
+
+    def waiting(stale: Iterable[Stale], left: float) -> None:
+        _waiting_for_dns(course, stale, left)
+        watch.look()
+
+    dns = Gate(
+        course.options.dns_wait.dns_consecutive,
+        course.options.dns_wait.dns_timeout,
+        course.options.dns_wait.dns_policy,
+        waiting,
+        partial(_dns_settled, course),
+        course.runtime.ask,
+        course.runtime.monotonic,
+        course.runtime.sleep,
+    )
+    try:
+        stale = dns.wait(plan.servers, expected)
+    except NotConvergedError:
+        # Servers that answer what somebody else has written are right.
+        watch.look_at_all()
+        raise
+    if stale:
+        watch.look_at_all()
+    given_up = sorted({each.server for each in stale})
+    right = [server.name for server in plan.servers if server.name not in given_up]
+    course.journal.write("dns", servers=right, stale=[vars(each) for each in stale])
+    course.notes += [f"DNS: {each.server} still answers {each.name} = {each.answer}" for each in stale]
+    return {"stale": given_up} if given_up else {}
+
+
+def _watch(course: Course, plan: Plan) -> RecordsWatch:
+    expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
+    return RecordsWatch(course.aws, course.options.inventory.hosted_zone_id, expected, course.runtime)
+
+
+def _wait_out(course: Course, seconds: float, watch: RecordsWatch) -> None:
+    """Wait for a TTL to pass, and say so."""
+    deadline = course.runtime.monotonic() + seconds
+    while (left := deadline - course.runtime.monotonic()) > 0:
+        watch.look()
+        _waiting_for_dns(course, (), left)
+        course.runtime.sleep(min(WAITING_SECONDS, left))
+
+
+def _waiting_for_dns(course: Course, stale: Iterable[Stale], left: float) -> None:
+    course.journal.note("dns_waiting", stale=[vars(each) for each in stale], left=round(left, 1))
+
+
+def _dns_settled(course: Course, server: Server) -> None:
+    course.journal.note("dns_settled", server=server.name, resolver=server.recursive)
+
+
+def look_again(course: Course, plan: Plan) -> None:
+    """Look whether the records are in the end what this run says of them.
+
+    Raises:
+        RecordsChangedError: somebody else moves them.
+    """
+    look_at_records(course.aws, course.options.inventory.hosted_zone_id, plan, "during the move")
+
+
+def give_up(course: Course, plan: Plan, error: SwitchError) -> NoReturn:
+    """End a move that does not land where that is worse than going back; restore the records where one can.
+
+    Raises:
+        SwitchError: always; says why, and where the records are now.
+    """
+    stale = isinstance(error, NotConvergedError)
+    if stale and course.options.dns_wait.dns_policy != "abort":
+        raise error
+    back = [move for move in plan.needed if move.source not in plan.dead]
+    if not course.switched or not course.options.scope.restore or len(back) < len(plan.needed):
+        raise stays(error) from error
+    with course.summary.phase("restore"):
+        returned = restore.restore(
+            course.aws, course.options, course.journal, plan, course.roster, course.directory, course.runtime,
+            lambda: _are_restored(course, plan),
+        )  # fmt: skip
+    since = _changed_since_restored(course, plan)
+    raise RolledBackError(
+        f"{error}: the records were restored, and {returned.back} of {returned.told} clients that had been told to "
+        f"leave were seen back; {since or _after(returned)}"
+    ) from error
+
+
+def _changed_since_restored(course: Course, plan: Plan) -> str:
+    """What is to be said of records that somebody else has changed since they were restored; empty of none."""
+    try:
+        look_at_records(
+            course.aws,
+            course.options.inventory.hosted_zone_id,
+            replace(plan, desired=plan.sources),
+            "since they were restored",
+        )
+    except RecordsChangedError as error:
+        course.records_are_found(error)
+        return str(error)
+    except AwsError as error:
+        return f"whether they still are as restored is not known: {error}"
+    return ""
+
+
+def stays(error: SwitchError) -> SwitchError:
+    return UnfinishedError(
+        f"{error}: the records stay where they are and nobody else is disconnected; see the stragglers, then run again"
+    )
+
+
+def _after(returned: restore.Returned) -> str:
+    if returned.back == returned.told:
+        return "see why, then run again"
+    return "move to the mode of before for the others, and see why"
+
+
+def _are_restored(course: Course, plan: Plan) -> None:
+    course.restored, course.homes = True, plan.sources
+
+
+def devices_stale(stale: Sequence[str], seconds: float) -> NotConvergedError:
+    """Devices whose own resolvers still lead to the old region.
+
+    Args:
+        stale: a line for each.
+    """
+    return NotConvergedError(
+        f"DNS on devices after {seconds:g} s: found {'; '.join(stale)}: nobody was disconnected, see to the resolvers "
+        "of these devices and run again"
+    )
