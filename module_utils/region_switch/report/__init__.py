@@ -19,7 +19,7 @@ def write(directory: Path) -> list[str]:
     Raises:
         OSError: the folder has no journal that can be read.
         StorageError: the page cannot be written.
-        ImportError: the library that escapes what is put into HTML is missing.
+        ImportError: Jinja is missing.
     """
     from . import page, pictures, run
 

@@ -467,9 +467,12 @@ def test_command_writes_the_page_of_a_run_again(tmp_path: Path) -> None:
 
     shutil.rmtree(tmp_path / "run")
     run_folder.write_journal(tmp_path / "odd", [start(), entry(1, "plan", plan={"a": 1})])
-    done = python(*command, str(tmp_path / "run"), str(tmp_path / "odd"))
+    run_folder.write_journal(tmp_path / "short", [*planned(), entry(1, "end", outcome="moved")])
+    run_folder.write_summary(tmp_path / "short", "moved", clients={"total": 1})
+    folders = [str(tmp_path / name) for name in ("run", "odd", "short")]
+    done = python(*command, *folders)
     assert done.returncode == 1
-    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == [str(tmp_path / "run"), str(tmp_path / "odd")]
+    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == folders
 
 
 def test_what_the_ledger_says_is_kept_with_the_run(tmp_path: Path) -> None:
