@@ -524,7 +524,7 @@ class Run:
             self.summary.error = self.summary.error or str(error)
 
     def write_page(self) -> None:
-        """Write the page, and that of the run that this one goes on from. What goes wrong with it is said, no more."""
+        """Write the page, and that of the run which this one resumes. An error becomes a note."""
         try:
             if self.options.run.ledger and (self.switched or self.wrote):
                 since = datetime.fromisoformat(self.summary.started_at).timestamp()
@@ -537,7 +537,7 @@ class Run:
             if self.earlier is not None:
                 report.write(self.earlier)
         except Exception as error:  # noqa: BLE001 - the move is over, and its outcome stands
-            self.notes.append(f"{report.NAME}: found {one_line(error)}, expected a page: make report writes it again")
+            self.notes.append(f"{report.NAME}: not written ({one_line(error)}): make report writes it")
 
     def result(self, diff: dict[str, Any]) -> Result:
         """What the module returns.

@@ -1,4 +1,4 @@
-"""What the page shows of a run; the template puts it into HTML."""
+"""The content of a run's page, which the template turns into HTML."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from .template import TEMPLATE
 PAGE_ROWS = 25
 SERIES = 6
 COLUMNS = (
-    *("client", "endpoint", "from", "to", "state", "wave", "told at", "landed after", "kicks", "bounces"),
-    *("gap", "lost", "duplicated", "note"),
+    *("client", "endpoint", "from", "to", "state", "wave", "disconnected at", "landed after"),
+    *("disconnects", "bounces", "gap", "lost", "duplicated", "note"),
 )
-# So many columns are always there.
+# The first columns are always shown.
 FIXED = 5
-NUMBERS = ("wave", "told at", "landed after", "kicks", "bounces", "gap", "lost", "duplicated")
-DECIMALS = ("told at", "landed after", "gap")
-# Columns of few values: a row has the value's number.
+NUMBERS = ("wave", "disconnected at", "landed after", "disconnects", "bounces", "gap", "lost", "duplicated")
+DECIMALS = ("disconnected at", "landed after", "gap")
+# Columns with few different values: a row has the value's number.
 NAMED = ("endpoint", "from", "to", "state")
 TONES = {
     **dict.fromkeys(("landed", "returned"), "landed"),
     **dict.fromkeys(("bounced", "straggler", "both", "dark"), "bad"),
     **dict.fromkeys(("unproven", "untold"), "warn"),
 }
-KIND_TONES = {"refused": "bad", **dict.fromkeys(("skipped", "stale", "waived", "left alone"), "warn")}
+KIND_TONES = {"refused": "bad", **dict.fromkeys(("skipped", "stale", "waived", "ignored"), "warn")}
 
 _ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
@@ -51,7 +51,7 @@ def render(run: Run, charts: Charts, numbers: Mapping[int, int], colours: Mappin
     """Return the page's HTML.
 
     Args:
-        numbers: `{index of an event: number}` of those that the timeline shows.
+        numbers: `{index of an event: number}` of the events that the timeline shows.
         colours: `{region: number of its series}`.
 
     Raises:
@@ -77,7 +77,7 @@ def render(run: Run, charts: Charts, numbers: Mapping[int, int], colours: Mappin
 
 
 def _policy(script: str) -> str:
-    """Let the page load nothing, and run this script alone."""
+    """The page's Content-Security-Policy: it loads nothing and runs this script only."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
 
@@ -98,28 +98,28 @@ def _moves(run: Run) -> str:
     plan = run.summary["plan"]
     pairs = sorted({(move["from"], move["to"]) for move in plan.values() if move["from"] != move["to"]})
     if not pairs:
-        return "every name stays where it is" if plan else "no plan was made"
+        return "no endpoint moves" if plan else "no plan was made"
     return ", ".join(f"{source} → {target}" for source, target in pairs)
 
 
 def no_messages(run: Run) -> str:
-    """Why no messages are drawn."""
+    """Why no messages are shown."""
     if not (run.start.get("options") or {}).get("ledger"):
         return (
-            'Messages are not shown: this run was told of no ledger (failover_ledger). docs/runbook.md, "The monitor", '
-            "says how to have one."
+            'No messages are shown: this run had no ledger (failover_ledger). docs/runbook.md, "The monitor", says how '
+            "to set one up."
         )
     if run.switch is None:
-        return "Messages are not shown: nothing was moved."
+        return "No messages are shown: nothing was moved."
     if not run.ended:
-        return "Messages are not shown: the run was killed before it could keep them."
-    return "Messages are not shown: nobody wrote the ledger during this run. See to the monitor."
+        return "No messages are shown: the run was killed before it could store them."
+    return "No messages are shown: no monitor wrote to the ledger during this run. Check the monitor."
 
 
 def client_data(run: Run) -> dict[str, Any]:
-    """The table's rows as the page's script reads them; a value of NAMED is its number in `names`.
+    """The table's rows as the page's script reads them: a column of NAMED has the value's number in `names`.
 
-    Columns of which nothing is known are left out.
+    Columns without any value are left out.
     """
     numbers: dict[str, dict[str, int]] = {name: {} for name in NAMED}
     rows = []
@@ -161,7 +161,7 @@ def _filters(data: Mapping[str, Any]) -> dict[str, list[tuple[int, str]]]:
 
 
 def _first_rows(data: Mapping[str, Any]) -> Iterator[list[tuple[str, object]]]:
-    """The rows shown without the page's script: each cell with the name of its column."""
+    """The rows that are shown without JavaScript: each cell with the name of its column."""
     for row in data["rows"][:PAGE_ROWS]:
         yield [(name, _shown(data, name, value)) for name, value in zip(data["columns"], row, strict=True)]
 
@@ -181,46 +181,47 @@ def _no_clients(run: Run) -> str:
 
 
 def _findings(run: Run) -> list[tuple[object, ...]]:
-    """What was refused, waived, skipped or given up: kind, check, where, found, expected, what to do."""
+    """Rows of kind, check, where, found, expected, what to do."""
     rows: list[tuple[object, ...]] = []
     for each in run.findings:
         where = " ".join(str(each.get(key)) for key in ("region", "endpoint") if each.get(key))
         rows.append(
             (each["kind"], each.get("check"), where, *(each.get(key) for key in ("found", "expected", "advice")))
         )
-    later = "nobody was disconnected there: run again when it is back"
+    later = "no client was disconnected there: run again when the region is back"
     rows += [("skipped", "region_api", region, why, "an answer", later) for region, why in run.skipped.items()]
     for each in run.stale:
-        answer, advice = f"{each.get('name')} = {each.get('answer')}", "see to this server, then run again"
+        answer, advice = f"{each.get('name')} = {each.get('answer')}", "fix this server, then run again"
         rows.append(("stale", "dns", each.get("server"), answer, each.get("expected"), advice))
     if unmapped := run.plan.get("unmapped"):
-        found, advice = f"{unmapped} connected clients that no endpoint claims", "give their things its attribute"
-        rows.append(("left alone", "unmapped_clients", "", found, "none", f"{advice}, or let them be"))
+        found = f"{unmapped} connected clients that no endpoint claims"
+        advice = "set the endpoint attribute of their things, or leave them"
+        rows.append(("ignored", "unmapped_clients", "", found, "none", advice))
     return rows
 
 
 def _no_findings(run: Run) -> str:
-    """What is said where there is no finding: it is not the checks alone that speak against a move."""
+    """What is shown where there is no finding, which does not mean that nothing went wrong."""
     if not run.plan:
-        return "The run did not get to its checks."
+        return "The run ended before its checks."
     if run.error and run.checked:
-        return "The checks made beforehand found nothing against the move; what ended it is said at the top."
+        return "The checks found nothing that blocks the move; the error at the top says why it ended."
     if run.error or not run.checked or not run.ended:
-        return "No check found anything until the run ended."
-    return "Nothing spoke against the move, and nothing was skipped."
+        return "No check found anything before the run ended."
+    return "Nothing blocked the move, and nothing was skipped."
 
 
 def _plan_facts(run: Run) -> Facts:
     plan = run.plan
     facts: Facts = []
     if plan.get("seconds"):
-        facts.append(("least time to tell everyone", duration(float(plan["seconds"]))))
+        facts.append(("minimum time to disconnect all", duration(float(plan["seconds"]))))
     if "token" in plan:
-        facts.append(("token of the plan", plan["token"]))
-    for kind, what in (("leaving", "clients per second told to leave"), ("arriving", "clients per second taken in")):
+        facts.append(("plan token", plan["token"]))
+    for kind, what in (("leaving", "disconnects per second"), ("arriving", "connects per second")):
         rates = _items((plan.get("pace") or {}).get(kind))
         facts += [(f"{what}, {region}", f"{rate:g} at most") for region, rate in rates]
-    return facts + [(f"host name, {region}", host) for region, host in _items(plan.get("targets"))]
+    return facts + [(f"data endpoint, {region}", host) for region, host in _items(plan.get("targets"))]
 
 
 def _items(found: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
@@ -233,7 +234,7 @@ def _options(run: Run) -> Facts:
 
 
 def _made_by(run: Run) -> Facts:
-    """Who made the run, and what was approved by whom, as far as that is known."""
+    """Who started the run, and which plan was approved, as far as known."""
     by = run.summary.get("by")
     if not isinstance(by, dict):
         return []

@@ -1,6 +1,6 @@
-"""The page's HTML, as a Jinja template: a string, because Ansible sends a module nothing but its Python.
+"""The page's HTML as a Jinja template, in a string because Ansible sends a module only Python files.
 
-The template escapes whatever it is given; what it takes for safe is drawn by matplotlib or stands in this package.
+Everything is escaped, except what the template marks as safe: matplotlib's pictures, this package's style and script.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ TEMPLATE = """\
 </tbody></table>
 {% endmacro -%}
 
-{% macro refused_and_skipped() %}
-<section aria-labelledby="refused-skipped-and-why">
-<h2 id="refused-skipped-and-why">Refused, skipped, and why</h2>
+{% macro finding_section() %}
+<section aria-labelledby="findings">
+<h2 id="findings">Findings</h2>
 {% if findings %}
-{% call table("Refused, skipped, and why", "", ("kind", "check", "where", "found", "expected", "what to do")) %}
+{% call table("Findings", "", ("kind", "check", "where", "found", "expected", "what to do")) %}
 {% for row in findings %}
 <tr><th scope="row"><span class="state {{ kind_tones.get(row[0], "") }}">{{ row[0] }}</span></th>
 {% for cell in row[1:] %}<td class="wrap">{{ "" if cell is none else cell }}</td>{% endfor %}</tr>
@@ -79,10 +79,10 @@ TEMPLATE = """\
 {# The figures of summary.json that people look for first. #}
 <dl class="tiles">
 {% if summary.clients %}
-<div><dt>clients where their record points</dt><dd>{{ figure("clients", "landed") }}
+<div><dt>clients in their record's region</dt><dd>{{ figure("clients", "landed") }}
 <small>of {{ figure("clients", "total") }} clients, {{ figure("clients", "misplaced") }}
 {{ "would have to move" if refused else "had to move" }}</small></dd></div>
-{# Of a run that touched nobody they are nothing that it has to answer for. #}
+{# A refused run disconnected nobody: it has no stragglers. #}
 <div class="{{ "bad" if summary.clients.stragglers and not refused }}">
 <dt>{{ "elsewhere" if refused else "stragglers" }}</dt><dd>{{ figure("clients", "stragglers") }}
 <small>{{ figure("clients", "bounced") }} bounced, {{ figure("clients", "in_both_regions") }} in both regions</small>
@@ -98,17 +98,17 @@ TEMPLATE = """\
 <small>{{ figure("messages", "received") }} received</small></dd></div>
 {% endif %}
 {% if summary.sweep.calls %}
-<div><dt>requests to leave</dt><dd>{{ figure("sweep", "calls") }}
+<div><dt>DeleteConnection calls</dt><dd>{{ figure("sweep", "calls") }}
 {% if summary.sweep.rate is not none %}
 <small>{{ figure("sweep", "rate") }} per second, {{ figure("sweep", "throttled") }} throttled,
 {{ figure("sweep", "passes") }} passes</small>
 {% endif %}
 </dd></div>
 {% endif %}
-<div><dt>from start to end</dt><dd>{{ "%.1f" | format(run.seconds) }} s</dd></div>
+<div><dt>duration</dt><dd>{{ "%.1f" | format(run.seconds) }} s</dd></div>
 </dl>
 </header>
-{% if refused %}{{ refused_and_skipped() }}{% endif %}
+{% if refused %}{{ finding_section() }}{% endif %}
 
 <section aria-labelledby="what-happened">
 <h2 id="what-happened">What happened</h2>
@@ -124,8 +124,8 @@ TEMPLATE = """\
 {% if charts.timeline %}
 {{ picture(charts.timeline, "Timeline of the move; the list below names its events", "wide") }}
 {{ picture(charts.timeline_narrow, "Timeline of the move; the list below names its events", "narrow") }}
-<p class="sub">Bars: how long Route 53 took, each DNS server kept the old answer, each wave lasted, and each client took
-from being told to leave until it was seen in its region.</p>
+<p class="sub">Bars show how long Route 53 took, how long each DNS server kept the old answer, how long each wave
+lasted, and the time from each client's disconnect until it was seen in its region.</p>
 {% endif %}
 <ol class="events">
 {% for event in run.events %}
@@ -146,14 +146,14 @@ from being told to leave until it was seen in its region.</p>
 {% elif charts.gaps %}
 {{ picture(charts.gaps, gap_title) }}<p class="sub">{{ gap_label }}</p>
 {% else %}
-<p class="sub">{{ gaps | length }} clients; {{ gap_label }}: {{ "%.3f" | format(gaps[-1]) }} s at most.</p>
+<p class="sub">{{ gaps | length }} clients, {{ "%.3f" | format(gaps[-1]) }} s at most. {{ gap_label }}</p>
 {% endif %}
 </section>
 <section aria-labelledby="phases">
 <h2 id="phases">Phases</h2>
 {% if charts.phases %}
 {{ picture(charts.phases, "Phases of the run, one after the other") }}
-<details><summary>As figures</summary>{{ phases() }}</details>
+<details><summary>As a table</summary>{{ phases() }}</details>
 {% else %}
 {{ phases() }}
 {% endif %}
@@ -163,10 +163,10 @@ from being told to leave until it was seen in its region.</p>
 {% if data.rows %}
 <section class="long" aria-labelledby="clients">
 <h2 id="clients">Clients</h2>
-{% if charts.clients %}{{ picture(charts.clients, "Clients told to leave and landed, over time", "half") }}{% endif %}
+{% if charts.clients %}{{ picture(charts.clients, "Clients disconnected and landed over time", "half") }}{% endif %}
 {% if run.clients.total > data.rows | length %}
-<p class="sub">{{ data.rows | length }} of {{ run.clients.total }} clients are shown, those that went wrong first;
-clients.csv has all.</p>
+<p class="sub">{{ data.rows | length }} of {{ run.clients.total }} clients are shown, those with problems first;
+clients.csv has all of them.</p>
 {% endif %}
 <div class="filters" role="search" hidden>
 <label>client or note<input type="search" id="search" autocomplete="off" spellcheck="false"></label>
@@ -191,12 +191,12 @@ clients.csv has all.</p>
 </tr>
 {% endfor %}
 {% endcall %}
-<div class="pager" hidden><button type="button">Back</button><button type="button">Next</button>
+<div class="pager" hidden><button type="button">Previous</button><button type="button">Next</button>
 <span id="shown" role="status"></span></div>
-<noscript><p class="sub">The first {{ data.page }} clients are shown: sorting, filtering and the rest need JavaScript.
-clients.csv has all.</p></noscript>
-<p class="sub">{{ states }}. Times in seconds since the run began. landed after: from being told to leave, as AWS saw
-it; gap: as the messages show it.</p>
+<noscript><p class="sub">The first {{ data.page }} clients are shown: to sort, filter and see the others, enable
+JavaScript. clients.csv has all of them.</p></noscript>
+<p class="sub">{{ states }}. Times are in seconds since the run began. landed after: seconds since the disconnect, as
+AWS saw it; gap: seconds without messages, by the ledger.</p>
 </section>
 {% else %}
 <section aria-labelledby="clients">
@@ -204,7 +204,7 @@ it; gap: as the messages show it.</p>
 <p class="sub">{{ no_clients }}</p>
 </section>
 {% endif %}
-{% if not refused %}{{ refused_and_skipped() }}{% endif %}
+{% if not refused %}{{ finding_section() }}{% endif %}
 
 <section aria-labelledby="plan">
 <h2 id="plan">Plan</h2>
@@ -228,11 +228,11 @@ it; gap: as the messages show it.</p>
 {% if made_by %}<h3>Made by</h3>{{ facts(made_by) }}<h3>Versions</h3>{% endif %}
 {{ facts(versions) }}<h3>Options</h3>{{ facts(options) }}
 {% else %}
-<p class="sub">The journal does not say: another release wrote it.</p>
+<p class="sub">Not in the journal, which another release wrote.</p>
 {% endif %}
 </section>
 <footer>In this folder: <a href="summary.json">summary.json</a>, <a href="journal.jsonl">journal.jsonl</a>,
-<a href="clients.csv">clients.csv</a>. What they mean: docs/runbook.md, "Reading the report".</footer>
+<a href="clients.csv">clients.csv</a>. docs/runbook.md, "Reading the report", describes them.</footer>
 </main>
 <script type="application/json" id="client-data">{{ data | tojson }}</script>
 <script>{{ script | safe }}</script>
