@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from .run import Run
 
 OUTCOMES = {
@@ -44,4 +46,33 @@ def meaning(run: Run) -> tuple[str, str]:
     outcome = str(run.summary["outcome"])
     if run.restored and outcome in ("partial", "failed", "killed"):
         return PARTLY_ROLLED_BACK
-    return OUTCOMES.get(outcome, ("", ""))
+    options = run.start.get("options")
+    swept = not isinstance(options, Mapping) or options.get("sweep") != "none"
+    given_up = sorted({str(each.get("server")) for each in run.stale})
+    total = int(run.summary["clients"].get("total") or 0)
+    return qualified(OUTCOMES.get(outcome, ("", "")), outcome, total, swept, given_up)
+
+
+def qualified(
+    general: tuple[str, str], outcome: str, total: int, swept: bool, given_up: Sequence[str]
+) -> tuple[str, str]:
+    """The meaning of an outcome, and what to do, as far as they apply to a run.
+
+    Args:
+        general: both, for the outcome in general.
+        total: clients that were found or expected.
+        swept: whether clients were to be disconnected.
+        given_up: DNS servers that never answered the new region.
+    """
+    if outcome not in ("moved", "unchanged") or (total and swept and not given_up):
+        return general
+    servers = ", ".join(given_up)
+    dns = f"but {servers} never agreed" if given_up else "and every DNS server that was asked agrees"
+    if not swept:
+        clients = "No client was to be disconnected, so nothing is proven about clients."
+    elif not total:
+        clients = "No client was found in any region that was asked, so none is proven to have landed."
+    else:
+        clients = "Every misplaced client was seen connected in its region."
+    advice = "Fix these servers: devices that ask them may go back." if given_up else "Check that this was intended."
+    return f"Records point where the mode says, {dns}. {clients}", advice

@@ -15,7 +15,6 @@ from ..model.errors import duration
 from ..record import who
 from .figures import Charts, gap_values
 from .outcomes import meaning
-from .qualified import qualified
 from .run import Row, Run
 from .script import SCRIPT
 from .style import STYLE
@@ -57,7 +56,7 @@ def render(run: Run, charts: Charts, numbers: Mapping[int, int], colours: Mappin
     Raises:
         ValueError: the summary lacks what the page shows.
     """
-    means, advice = _meaning(run)
+    means, advice = meaning(run)
     gap_label, gaps = gap_values(run)
     data = client_data(run)
     try:
@@ -84,14 +83,6 @@ def _policy(script: str) -> str:
 
 def _title(run: Run) -> str:
     return "Rollback" if run.start.get("rollback") else f"Mode {run.summary['mode']}"
-
-
-def _meaning(run: Run) -> tuple[str, str]:
-    options = run.start.get("options")
-    swept = not isinstance(options, Mapping) or options.get("sweep") != "none"
-    given_up = sorted({str(each.get("server")) for each in run.stale})
-    total = int(run.summary["clients"].get("total") or 0)
-    return qualified(meaning(run), str(run.summary["outcome"]), total, swept, given_up)
 
 
 def _moves(run: Run) -> str:

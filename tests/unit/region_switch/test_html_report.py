@@ -19,8 +19,8 @@ from ansible.module_utils.region_switch.record import ledger
 from ansible.module_utils.region_switch.report import figures, messages, outcomes, run
 from ansible.module_utils.region_switch.report import pictures as drawing
 from ansible.module_utils.region_switch.report.charts import apart
+from ansible.module_utils.region_switch.report.outcomes import qualified
 from ansible.module_utils.region_switch.report.page import COLUMNS
-from ansible.module_utils.region_switch.report.qualified import qualified
 
 from mqtt_monitor.ledger import Arrival, Ledger
 from tests import run_folder
