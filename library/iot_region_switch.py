@@ -22,7 +22,7 @@ extends_documentation_fragment:
   - region_switch.checks
   - region_switch.approval
   - region_switch.run
-requirements: [boto3, cryptography, dnspython, markupsafe, matplotlib, paho-mqtt]
+requirements: [boto3, cryptography, dnspython, jinja2, matplotlib, paho-mqtt]
 author: The maintainers of this repository
 """
 

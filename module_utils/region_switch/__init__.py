@@ -17,7 +17,7 @@ PACKAGES = {
     "botocore": "botocore",
     "cryptography": "cryptography",
     "dns": "dnspython",
-    "markupsafe": "markupsafe",
+    "jinja2": "jinja2",
     "paho": "paho-mqtt",
 }
 

@@ -488,7 +488,7 @@ def test_a_resolver_that_never_answers_right_is_named_wherever_the_move_is_told_
     journal = (Path(done["report"]) / "journal.jsonl").read_text().splitlines()
     entry = next(each for each in map(json.loads, journal) if each["step"] == "dns")
     assert (set(entry["servers"]), {each["server"] for each in entry["stale"]}) == ({*options["resolvers"]}, {stale})
-    assert f"but {stale} never answered so" in (Path(done["report"]) / "report.html").read_text()
+    assert f"but {stale} never agreed" in (Path(done["report"]) / "report.html").read_text()
 
 
 def test_client_that_comes_to_the_old_region_during_the_sweep_is_moved_too(

@@ -181,7 +181,7 @@ def test_a_refused_run_leaves_its_page(aws_api: AwsApi, options: dict[str, Any])
 
     page = Page((Path(found["report"]) / "report.html").read_text())
     assert page.figures["outcome"] == "refused"
-    assert "max_clients" in page.text.split("Refused, skipped, and why")[1]
+    assert "max_clients" in page.text.split("Findings")[1]
 
 
 def test_a_page_that_cannot_be_written_spoils_no_move(
@@ -195,7 +195,7 @@ def test_a_page_that_cannot_be_written_spoils_no_move(
     done = run_ok("iot_region_switch", {**options, "mode": "3"})
 
     assert done["outcome"] == "moved"
-    assert [line for line in done["lines"] if line.startswith("report.html: found")] != []
+    assert [line for line in done["lines"] if line.startswith("report.html: not written (")] != []
     assert not [line for line in done["lines"] if line.startswith("open in a browser")]
 
 

@@ -105,7 +105,7 @@ def stragglers(course: Course) -> str | None:
 
 
 def write_page(course: Course) -> None:
-    """Write the page, and that of the run that this one goes on from. What goes wrong with it is said, no more."""
+    """Write the page, and that of the run which this one resumes. An error becomes a note."""
     try:
         if course.options.run.ledger and (course.switched or course.wrote):
             kept, clients = Path(course.options.run.ledger), course.summary.clients["total"]
@@ -115,7 +115,7 @@ def write_page(course: Course) -> None:
         if course.earlier is not None:
             report.write(course.earlier)
     except Exception as error:  # noqa: BLE001 - the move is over, and its outcome stands
-        course.notes.append(f"{report.NAME}: found {one_line(error)}, expected a page: make report writes it again")
+        course.notes.append(f"{report.NAME}: not written ({one_line(error)}): make report writes it")
 
 
 def result(course: Course, diff: dict[str, Any]) -> Result:

@@ -1,7 +1,7 @@
-"""The page of a run: `report.html`, made of what is in the run's folder, whatever the run came to.
+"""`report.html`, the page of a run, made from the files in the run's folder, whatever the outcome.
 
-Matplotlib takes half a second to load, so it is loaded only where there is something to draw. Where it is missing the
-page has everything but its pictures.
+Matplotlib takes half a second to load, so it is loaded only where there is something to draw. Without it the page has
+everything but its pictures.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ NAME = "report.html"
 
 
 def write(directory: Path) -> list[str]:
-    """Write a run's page; return lines that say what is missing of it.
+    """Write a run's page; return lines that say what is missing from it.
 
     Raises:
-        OSError: the folder has no journal that can be read.
+        OSError: the folder has no readable journal.
         StorageError: the page cannot be written.
-        ImportError: the library that escapes what is put into HTML is missing.
+        ImportError: Jinja is missing.
     """
     from . import page, pictures, run
 

@@ -1,4 +1,4 @@
-"""`python -m region_switch.report reports/<run>…`: write the page again, such as that of a run that was killed."""
+"""`python -m region_switch.report reports/<run>…`: write the pages of runs again, such as of one that was killed."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from . import NAME, write
 
 
 def main() -> int:
-    """Write the pages; the exit code is 1 when one of them could not be written."""
-    parser = argparse.ArgumentParser(prog="region_switch.report", description="Write the page of a run again.")
-    parser.add_argument("run", nargs="+", type=Path, help="the run's folder, such as reports/latest")
+    """Write the pages; the exit code is 1 if one of them could not be written."""
+    parser = argparse.ArgumentParser(prog="region_switch.report", description="Write report.html of runs again.")
+    parser.add_argument("run", nargs="+", type=Path, help="a run's folder, such as reports/latest")
     failed = 0
     for folder in parser.parse_args().run:
         try:
             lines = write(folder)
         except OSError as error:
-            sys.stderr.write(f"{folder}: found {error.strerror}, expected a run's folder with its journal.jsonl\n")
+            sys.stderr.write(f"{folder}: {error.strerror}: name the folder of a run, which has a journal.jsonl\n")
             failed = 1
         except SwitchError as error:
             sys.stderr.write(f"{error}\n")
             failed = 1
         except ImportError as error:
-            sys.stderr.write(f"{error.name}: found none, expected the package: install what requirements.txt names\n")
+            sys.stderr.write(f"the package {error.name} is missing: install the packages of requirements.txt\n")
             failed = 1
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            sys.stderr.write(f"{folder}: found a journal or summary of another shape ({error!r}), expected a run's\n")
+            sys.stderr.write(
+                f"{folder}: unknown journal or summary format ({error!r}): use the release that wrote it\n"
+            )
             failed = 1
         else:
             sys.stdout.write("".join(f"{line}\n" for line in [*lines, str(folder.resolve() / NAME)]))

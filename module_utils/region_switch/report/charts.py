@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn by matplotlib as SVG that takes its colours and its font from the page it is put into."""
+"""Pictures of a run, drawn by matplotlib as SVG that takes its colours and font from the page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..record.ledger import percentiles
 from .figures import Charts, Mark, gap_values, gaps_by_client
 from .run import Clients, Run, Span
 
-# Colours that stand for the page's: style sheets know light and dark, SVG files do not.
+# Placeholders for the page's colours, which differ between light and dark mode.
 TEXT, MUTED, GRID, PAPER = "#00000a", "#00000b", "#00000c", "#00000d"
 ACCENT, GOOD, BAD, WARN = "#00000e", "#00000f", "#00001a", "#00001b"
 SERIES = ("#00002a", "#00002b", "#00002c", "#00002d", "#00002e", "#00002f")
@@ -64,14 +64,14 @@ WIDE, NARROW, HALF = 10.6, 4.0, 4.6
 
 
 def draw(run: Run, marks: Sequence[Mark], colours: Mapping[str, int]) -> Charts:
-    """Draw everything that a run has.
+    """Draw all pictures of a run.
 
     Args:
-        marks: the events with the numbers that the page gives them.
+        marks: the events, numbered as in the page's list.
         colours: `{region: number of its series}`.
     """
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # Letters that matplotlib's own font lacks: the reader's browser has them.
+        # matplotlib warns of glyphs that its own font lacks; the browser has them.
         warnings.simplefilter("ignore")
         return Charts(
             _svg("wide", lambda: _timeline(run, marks, colours, WIDE)),
@@ -94,7 +94,7 @@ def _svg(name: str, make: Callable[[], Figure | None]) -> str:
 
 
 def _for_page(svg: str) -> str:
-    """What an HTML page takes in: no XML heading, no style of its own, and the page's colours and font."""
+    """SVG to embed in HTML: without XML declaration and styles, with the page's colours and font."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
@@ -106,7 +106,7 @@ def _for_page(svg: str) -> str:
 
 
 def _timeline(run: Run, marks: Sequence[Mark], colours: Mapping[str, int], width: float) -> Figure | None:
-    """Messages per region above, and below what the move did: records, DNS servers, waves, clients."""
+    """Messages per region above; records, DNS servers, waves and clients below."""
     lanes = _lanes(run)
     if not lanes and not run.messages:
         return None
@@ -168,7 +168,7 @@ def _draw_messages(axes: Axes, run: Run, colours: Mapping[str, int]) -> None:
 
 @dataclass(frozen=True)
 class Lane:
-    """A row of the timeline: a bar, and where it ends well a point."""
+    """A row of the timeline: a bar, with a point at its end if `done`."""
 
     name: str
     start: float
@@ -188,7 +188,7 @@ def _lanes(run: Run) -> list[Lane]:
         found += [
             Lane(row.client_id, row.told or 0.0, row.landed, GOOD if row.landed is not None else BAD)
             for row in moved
-            # When one that was sent away came back, nobody has noted.
+            # The time at which a client came back is not recorded.
             if row.state != "returned" or row.landed is not None
         ]
     return [Lane(each.name, each.start, each.end if each.end is not None else last, each.colour
@@ -200,7 +200,7 @@ def _lane(span: Span, colour: str) -> Lane:
 
 
 def shorten(text: str, length: int) -> str:
-    """A name as a picture has room for it."""
+    """Cut a name to a number of letters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
@@ -218,7 +218,7 @@ def _draw_lanes(axes: Axes, lanes: Sequence[Lane], letters: int) -> None:
 
 
 def _draw_marks(figure: Figure, axes: Sequence[Axes], marks: Sequence[Mark], inches: float) -> None:
-    """A line through all pictures at each event, and above them its number; numbers keep apart."""
+    """Draw a line through all axes at each event, and its number above, so that numbers do not overlap."""
     low, high = axes[0].get_xlim()
     scale = inches / (high - low)
     inside = [mark for mark in marks if low <= mark.at <= high]
@@ -241,7 +241,7 @@ def _draw_marks(figure: Figure, axes: Sequence[Axes], marks: Sequence[Mark], inc
 
 
 def apart(places: Sequence[float], distance: float, room: float) -> list[float]:
-    """Move ascending places so that neighbours are `distance` apart, within 0 and `room` where they fit."""
+    """Spread ascending places so that neighbours are `distance` apart, between 0 and `room` where they fit."""
     found = list(places)
     for number in range(1, len(found)):
         found[number] = max(found[number], found[number - 1] + distance)
@@ -253,13 +253,13 @@ def apart(places: Sequence[float], distance: float, room: float) -> list[float]:
 
 
 def _clients(run: Run) -> Figure | None:
-    """How many clients were told to leave and how many had landed, over time, beside the pace that was planned."""
+    """Clients disconnected and landed over time, with the planned pace."""
     clients: Clients = run.clients
     if sum(clients.told.values()) <= LANES:
         return None
     figure = Figure((HALF, 2.9), layout="constrained")
     axes = figure.add_subplot()
-    for name, found, colour in (("told to leave", clients.told, WARN), ("landed", clients.landed, GOOD)):
+    for name, found, colour in (("disconnected", clients.told, WARN), ("landed", clients.landed, GOOD)):
         times, counts = _cumulated(found, clients.width)
         axes.plot(times, counts, color=colour, linewidth=2, label=name, drawstyle="steps-post")
     rate = _planned_rate(run)
@@ -302,7 +302,7 @@ def _gaps(run: Run) -> Figure | None:
         return _gap_bars(gaps_by_client(run))
     figure = Figure((HALF, 2.9), layout="constrained")
     axes = figure.add_subplot()
-    # A quantile stands for as many clients as are between it and the next.
+    # Each quantile represents several clients.
     weight = max(run.messages.measured if run.messages else 0, len(values)) / len(values)
     axes.hist(values, bins=40, weights=[weight] * len(values), color=SERIES[1], alpha=0.75)
     found = percentiles(values) or {}

@@ -1,4 +1,4 @@
-"""What the pictures of a run show, and what the page says beside them."""
+"""Figures of a run that both its pictures and its page show."""
 
 from __future__ import annotations
 
@@ -27,24 +27,21 @@ class Mark:
 
 
 def gap_values(run: Run) -> tuple[str, list[float]]:
-    """What is known of how long clients were away, in ascending order, and how that is called.
-
-    By the ledger, else as AWS saw it.
-    """
+    """A label, and how many seconds each client was away, in ascending order: by the ledger, else as AWS saw it."""
     if run.messages and run.messages.sample and run.restored:
         return (
-            "From the last message in the old region to the first in the new; of those who are back, the longest pause "
-            "between two of their messages. By the ledger.",
+            "From the last message in the old region to the first in the new; for clients that came back, the longest "
+            "pause between two messages. By the ledger.",
             run.messages.sample,
         )
     if run.messages and run.messages.sample:
         return "From the last message in the old region to the first in the new, by the ledger.", run.messages.sample
     found = [row.seconds for row in run.clients.rows if row.seconds is not None]
-    return "From being told to leave to being connected in the new region, as AWS saw it.", sorted(found)
+    return "From the disconnect to the connection in the new region, as AWS saw it.", sorted(found)
 
 
 def gaps_by_client(run: Run) -> dict[str, float]:
-    """The same per client, of as many as are known."""
+    """The same by client ID, for the clients where it is known."""
     if run.messages and run.messages.sample:
         return run.messages.gaps
     return {row.client_id: row.seconds for row in run.clients.rows if row.seconds is not None}

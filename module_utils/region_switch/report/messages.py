@@ -1,4 +1,4 @@
-"""What the ledger says of a run, kept in the run's folder: the ledger itself is pruned one day."""
+"""A run's messages as the ledger has them, stored in the run's folder because the ledger is pruned."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from ..record import folder, ledger
 
 FILE = "messages.json"
-# A page with more clients is none that a browser likes.
+# Browsers become slow with more clients on a page.
 MOST_ROWS = 20_000
-# Of more clients than that, the ledger is not asked for each: a run's memory does not grow with its fleet.
+# With more clients the ledger is not read per client, so that memory does not grow with the fleet.
 MOST_CLIENTS = 100_000
-# Gaps of more clients than that are told by so many quantiles.
+# With more clients than this, gaps are reduced to this many quantiles.
 SAMPLE = 2_000
-# Seconds shown before the run, and into how many steps the time is cut at most.
+# Seconds shown before the run, and the most steps that the time is divided into.
 MARGIN = 5.0
 BUCKETS = 160
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
@@ -30,11 +30,11 @@ class Messages:
 
     Attributes:
         since, until: epoch seconds; width: of a step, in seconds.
-        timeline: `[(epoch seconds of a step's begin, {region: messages})]`.
-        gaps: `{client_id: seconds between its last message in the old region and its first in the new}`; of MOST_ROWS
-            clients at most, the longest.
-        sample: gaps of all clients in ascending order, or of very many their quantiles; measured: of how many clients.
-        clients: `{client_id: {"sent", "received", "lost", "duplicated", …}}`; of MOST_ROWS clients at most, those with
+        timeline: `[(epoch seconds at which a step begins, {region: messages})]`.
+        gaps: `{client_id: seconds between its last message in the old region and its first in the new}`, the longest of
+            at most MOST_ROWS clients.
+        sample: gaps of all clients in ascending order, or their quantiles; measured: the number of clients.
+        clients: `{client_id: {"sent", "received", "lost", "duplicated", …}}` of at most MOST_ROWS clients, those with
             the most losses and duplicates.
     """
 
@@ -49,7 +49,7 @@ class Messages:
 
     @classmethod
     def read(cls, directory: Path, notes: list[str]) -> Messages | None:
-        """What was kept of a run; None where nothing was."""
+        """Read what `keep` stored; None where nothing was stored."""
         try:
             with (directory / FILE).open("rb") as stream:
                 found = cls(**json.loads(stream.read(folder.MOST_BYTES)))
@@ -57,26 +57,26 @@ class Messages:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            notes.append(f"{FILE} cannot be read ({type(error).__name__}): nothing is shown of messages.")
+            notes.append(f"{FILE} cannot be read ({type(error).__name__}): no messages are shown.")
             return None
 
 
 def keep(
     path: Path, directory: Path, since: float, until: float, gaps: Mapping[str, float], clients: int
 ) -> None:  # fmt: skip
-    """Write what the ledger says of the time from `since` to `until` into a run's folder.
+    """Store the ledger's messages from `since` to `until`, in epoch seconds, in a run's folder.
 
     Args:
-        gaps: of the clients that moved.
-        clients: how many there are.
+        gaps: of the clients that moved, in seconds.
+        clients: the number of clients.
 
     Raises:
         OSError, sqlite3.Error: the ledger cannot be read.
-        StorageError: what it says cannot be written.
+        StorageError: the folder cannot be written to.
     """
     begin = since - MARGIN
     width = next((each for each in WIDTHS if (until - begin) / each <= BUCKETS), (until - begin) / BUCKETS)
-    # Whole steps only: half a step would look as if messages stayed away.
+    # Whole steps only: half a step would look as if messages were missing.
     steps = max(1, int((until - begin) / width))
     timeline = ledger.timeline(path, begin, begin + steps * width, steps)
     rounded = {client_id: round(seconds, 3) for client_id, seconds in gaps.items()}

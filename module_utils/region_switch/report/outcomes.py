@@ -1,47 +1,78 @@
-"""What an outcome means, and what to do about it, in a sentence each."""
+"""What an outcome means, and what to do, in a sentence each."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from .run import Run
 
 OUTCOMES = {
     "moved": (
-        "Records point where the mode says, every DNS server that was asked says so, and every client that was "
-        "elsewhere was seen connected where it belongs.",
+        "Records point where the mode says, every DNS server that was asked agrees, and every misplaced client was "
+        "seen connected in its region.",
         "Nothing is left to do.",
     ),
-    "unchanged": ("Everything was as the mode says already. Nothing was written at AWS.", "Nothing is left to do."),
+    "unchanged": ("Everything was already as the mode says. Nothing was changed in AWS.", "Nothing is left to do."),
     "refused": (
-        "The move would have gone wrong, so it was not begun. Nothing was changed.",
-        "Do what the line says, then run the same mode again.",
+        "The move would have failed, so it was not started. Nothing was changed.",
+        "Fix what the error names, then run the same mode again.",
     ),
     "partial": (
-        "Records are as the mode says, and some clients were not seen where they belong.",
-        "Look at them in the table below, then run the same mode again: it goes on where it stands.",
+        "Records are as the mode says, but some clients were not seen in their region.",
+        "Look at them in the table below, then run the same mode again: it resumes where it stopped.",
     ),
     "rolled_back": (
-        "The move did not land, so the records were put back and the clients sent back.",
-        "See why, then run the same mode again.",
+        "The move did not succeed, so it was rolled back: records were restored and clients sent back.",
+        "Find the cause, then run the same mode again.",
     ),
     "failed": (
-        "AWS, DNS or the network did not do as asked. What had happened until then is below.",
-        "Mend what the line names and run the same mode again: it goes on where it stands.",
+        "AWS, DNS or the network did not behave as expected. What happened before that is below.",
+        "Fix what the error names, then run the same mode again: it resumes where it stopped.",
     ),
     "killed": (
-        "The run did not write its end: it was killed, or it is still going on.",
-        "Run the same mode again: it goes on where it stands.",
+        "The journal has no end: the run was killed, or is still running.",
+        "Run the same mode again: it resumes where it stopped.",
     ),
 }
-# A move that was being taken back when it was stopped, or that could not be taken back to its end.
-TAKEN_BACK = (
-    "The move did not land and the records were put back; not every client was seen back.",
-    "Look at them in the table below. To go back, move to the mode of before; to go on, run the same mode again.",
+# The rollback was stopped, or some clients did not come back.
+PARTLY_ROLLED_BACK = (
+    "The move did not succeed and the records were restored, but not every client was seen back.",
+    "Look at them in the table below. To go back, move to the previous mode; to go forward, run the same mode again.",
 )
 
 
 def meaning(run: Run) -> tuple[str, str]:
-    """What a run's outcome means, and what to do; empty of an outcome that is none."""
+    """What a run's outcome means, and what to do; both empty for an unknown outcome."""
     outcome = str(run.summary["outcome"])
     if run.restored and outcome in ("partial", "failed", "killed"):
-        return TAKEN_BACK
-    return OUTCOMES.get(outcome, ("", ""))
+        return PARTLY_ROLLED_BACK
+    options = run.start.get("options")
+    swept = not isinstance(options, Mapping) or options.get("sweep") != "none"
+    given_up = sorted({str(each.get("server")) for each in run.stale})
+    total = int(run.summary["clients"].get("total") or 0)
+    return qualified(OUTCOMES.get(outcome, ("", "")), outcome, total, swept, given_up)
+
+
+def qualified(
+    general: tuple[str, str], outcome: str, total: int, swept: bool, given_up: Sequence[str]
+) -> tuple[str, str]:
+    """The meaning of an outcome, and what to do, as far as they apply to a run.
+
+    Args:
+        general: both, for the outcome in general.
+        total: clients that were found or expected.
+        swept: whether clients were to be disconnected.
+        given_up: DNS servers that never answered the new region.
+    """
+    if outcome not in ("moved", "unchanged") or (total and swept and not given_up):
+        return general
+    servers = ", ".join(given_up)
+    dns = f"but {servers} never agreed" if given_up else "and every DNS server that was asked agrees"
+    if not swept:
+        clients = "No client was to be disconnected, so nothing is proven about clients."
+    elif not total:
+        clients = "No client was found in any region that was asked, so none is proven to have landed."
+    else:
+        clients = "Every misplaced client was seen connected in its region."
+    advice = "Fix these servers: devices that ask them may go back." if given_up else "Check that this was intended."
+    return f"Records point where the mode says, {dns}. {clients}", advice

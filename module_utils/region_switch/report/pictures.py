@@ -1,4 +1,4 @@
-"""Which pictures a page has; they are drawn in `charts`, which is loaded only when there is something to draw."""
+"""The pictures of a page. `charts`, which draws them, is loaded only when there is something to draw."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from .figures import Charts, Mark
 from .run import Run
 
-MISSING = "matplotlib is missing on this host: install what requirements.txt names, then make report RUN={}"
+MISSING = "matplotlib is missing on this host: install requirements.txt, then make report RUN=reports/{}"
 
 
 def draw(run: Run, numbers: Mapping[int, int], colours: Mapping[str, int]) -> tuple[Charts, list[str]]:
-    """Return the pictures of a run that did something, and lines that say why there are none.
+    """Return the pictures of a run, and lines that say what is missing.
 
     Args:
-        numbers: `{index of an event: number}` of those to be drawn.
+        numbers: `{index of an event: number}` of the events to draw.
         colours: `{region: number of its series}`.
     """
     if not run.did_something:

@@ -1,7 +1,7 @@
-"""What a run's folder tells: its summary, the steps of its journal, its clients, its messages. Reads only.
+"""Reads a run's folder: its summary, the steps of its journal, its clients and messages.
 
-A folder may be of a run that was killed: then there is no summary, and the journal may end within a line. Whatever
-cannot be read is said in `notes`, and the rest is shown.
+A run that was killed has no summary, and its journal may end in the middle of a line. What cannot be read is named in
+`notes`, and the rest is shown.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ class _Steps:
     def waves(self) -> list[Span]:
         back = self._entries.index(entry) if (entry := self.first("restored")) else len(self._entries)
         there, again = self._entries[:back], self._entries[back:]
-        return [*self._waves(there, "wave {}"), *self._waves(again, "way back")]
+        return [*self._waves(there, "wave {}"), *self._waves(again, "rollback")]
 
     def _waves(self, entries: list[Entry], name: str) -> list[Span]:
         ends = {entry.get("wave"): entry for entry in entries if entry["step"] == "landing"}
@@ -363,28 +363,28 @@ _PHASES = {
     "restore": ("restore", "restored", "returned"),
 }
 _COUNTED = {
-    "sweep_again": "Told again, because they went back or stayed: {}",
+    "sweep_again": "Disconnected again, because they went back or stayed: {}",
     "delete_connection_failed": "AWS did not disconnect: {}",
 }
-# The way back has waves, too.
+# A rollback has waves, too.
 _BACK = {
-    "sweep": "Way back; clients told to come back: {clients}",
-    "landing": "Way back; of those who were told {landed} are back, {late} are not yet",
+    "sweep": "Rollback; clients to disconnect: {clients}",
+    "landing": "Rollback; of the disconnected clients {landed} are back, {late} are not yet",
 }
 _TEXTS = {
-    "plan": "Plan made; clients elsewhere than the mode says: {misplaced}",
+    "plan": "Plan made; misplaced clients: {misplaced}",
     "switch": "Records sent to Route 53, in one batch",
-    "switched": "Records switched: Route 53 has accepted them",
-    "insync": "INSYNC: all of Route 53's servers have them",
-    "paused": "Waits while devices are asked about DNS",
-    "sweep": "Wave {wave} of {waves} begins; clients told to leave: {clients}",
+    "switched": "Records switched: Route 53 accepted the batch",
+    "insync": "INSYNC: all of Route 53's servers have the records",
+    "paused": "Paused while devices are asked about DNS",
+    "sweep": "Wave {wave} of {waves} begins; clients to disconnect: {clients}",
     "landing": "Wave {wave} ends: {landed} landed, {late} late",
     "skipped": "{region} is skipped: its API does not answer",
-    "restore": "The move is taken back: records are being restored",
-    "restored": "Records are as they were",
-    "returned": "Seen back: {back} of {told} clients that had been told to leave",
+    "restore": "Rolling back: restoring the records",
+    "restored": "Records restored",
+    "returned": "Seen back: {back} of {told} clients that had been disconnected",
     "interrupted": "Stopped: {reason}",
-    "unforeseen": "Ended by an error: {error}",
+    "unforeseen": "Unexpected error: {error}",
 }
 
 
@@ -392,16 +392,15 @@ def _text(entry: Entry) -> str:
     """What an event is called; empty where it is none."""
     step = entry["step"]
     if step == "start":
-        return "Goes on: devices have been asked" if entry.get("goes_on") else ""
+        return "Resumed: devices have been asked" if entry.get("goes_on") else ""
     if step == "preflight":
         return f"Checks made: {_many(len(entry.get('findings') or []), 'finding')}"
     if step == "dns":
         stale = {_name(each, "server") for each in entry.get("stale") or []}
-        return (
-            f"DNS gate passed, {len(stale)} given up" if stale else "DNS is true: every server answers the new region"
-        )
+        result = f"{_many(len(stale), 'server')} given up" if stale else "every server answers the new region"
+        return f"DNS gate passed: {result}"
     if step == "landing" and entry.get("absent"):
-        return f"{_TEXTS[step].format_map(_Blank(entry))}; {entry['absent']} had gone before they were told"
+        return f"{_TEXTS[step].format_map(_Blank(entry))}; {entry['absent']} were gone before they were disconnected"
     if step == "end":
         return f"End: {_OUTCOME_WORDS.get(str(entry.get('outcome')), entry.get('outcome'))}"
     return _TEXTS[step].format_map(_Blank(entry)) if step in _TEXTS else ""
@@ -440,7 +439,7 @@ def _summary(directory: Path, steps: _Steps, counts: dict[str, int], notes: list
     except (OSError, ValueError, TypeError, RecursionError):
         outcome = str(steps.last("end").get("outcome") or "killed")
         if outcome == "killed":
-            notes.append("The run was killed, or is still going on: figures are those of its journal and roster.")
+            notes.append("The run was killed, or is still running: the figures come from its journal and roster.")
     return {
         "run_id": start.get("run_id", directory.name), "mode": start.get("mode", "?"), "outcome": outcome,
         "started_at": start.get("at"), "finished_at": None, "plan": plan.get("plan") or {},

@@ -1,4 +1,4 @@
-"""What makes the table of clients sort, filter and turn its pages. Whatever is a client's is set as text."""
+"""The script that sorts, filters and pages the table of clients. It inserts values as text, never as HTML."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCRIPT = """
   function compare(left, right) {
     const a = value(left, sorted), b = value(right, sorted);
     if (a === b) return 0;
-    // What is not known comes last, whichever way is sorted.
+    // Unknown values come last in both directions.
     if (a === null || a === "") return 1;
     if (b === null || b === "") return -1;
     const way = typeof a === "number" && typeof b === "number" ? a - b : collator.compare(String(a), String(b));

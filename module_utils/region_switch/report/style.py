@@ -1,4 +1,4 @@
-"""How the page looks: light and dark, on a desk, on a phone, on paper."""
+"""The page's style sheet: light and dark, for screens, phones and paper."""
 
 from __future__ import annotations
 
@@ -56,8 +56,9 @@ header { border-top: 5px solid var(--tone); }
 .tiles div { border: 1px solid var(--line); border-radius: 10px; padding: 10px 14px; }
 .tiles dt { color: var(--muted); font-size: 0.85rem; }
 .tiles dd { margin: 0; font-size: 1.5rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.tiles dd small { display: block; line-height: 1.35; padding-top: 2px; }
-.tiles dd small { font-size: 0.85rem; font-weight: 400; color: var(--muted); }
+.tiles dd small {
+  display: block; line-height: 1.35; padding-top: 2px; font-size: 0.85rem; font-weight: 400; color: var(--muted);
+}
 .tiles .bad dd { color: var(--bad); }
 .pair {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 18px;
@@ -98,7 +99,6 @@ button:focus-visible, input:focus-visible, select:focus-visible {
   outline: 3px solid var(--accent); outline-offset: 1px;
 }
 table { border-collapse: collapse; width: 100%; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--muted); padding-bottom: 6px; font-size: 0.88rem; }
 th, td { text-align: left; padding: 6px 8px; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th {
   border-bottom: 2px solid var(--line); white-space: nowrap; background: var(--card); color: var(--muted);

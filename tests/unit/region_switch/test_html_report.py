@@ -19,8 +19,8 @@ from ansible.module_utils.region_switch.record import ledger
 from ansible.module_utils.region_switch.report import figures, messages, outcomes, run
 from ansible.module_utils.region_switch.report import pictures as drawing
 from ansible.module_utils.region_switch.report.charts import apart
+from ansible.module_utils.region_switch.report.outcomes import qualified
 from ansible.module_utils.region_switch.report.page import COLUMNS
-from ansible.module_utils.region_switch.report.qualified import qualified
 
 from mqtt_monitor.ledger import Arrival, Ledger
 from tests import run_folder
@@ -64,7 +64,7 @@ def test_page_has_the_figures_of_the_summary_and_the_story_of_the_journal(tmp_pa
         ("device-1", 0.2, 0, 1),
         ("device-2", 0.22, 0, 1),
     ]
-    assert "Nothing spoke against the move" in page.text
+    assert "Nothing blocked the move" in page.text
     assert "Python" in page.text
     assert "abc-2" in page.text
     assert [tag for tag, _ in page.tags].count("svg") == 4
@@ -113,7 +113,7 @@ def test_refused_run_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
 
     page = page_of(tmp_path)
 
-    table = page.text.split("Refused, skipped, and why")[1]
+    table = page.text.split("Findings")[1]
     kinds = re.findall(r"refused|waived|note|skipped", table.split("Plan")[0])
     assert kinds[:4] == ["refused", "waived", "note", "skipped"]
     for said in ("run setup.yml", "have it raised", "setup.yml, then wait", "timed out", "2 not registered"):
@@ -126,9 +126,9 @@ def test_refused_run_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
     [
         ("moved", 2, True, [], "general"),
         ("partial", 0, True, ["192.0.2.53"], "general"),
-        ("moved", 2, True, ["192.0.2.53"], "192.0.2.53 never answered so. Every client"),
-        ("unchanged", 0, True, [], "every DNS server that was asked says so. No client was found"),
-        ("moved", 2, False, [], "Nobody was to be disconnected"),
+        ("moved", 2, True, ["192.0.2.53"], "192.0.2.53 never agreed. Every misplaced client"),
+        ("unchanged", 0, True, [], "every DNS server that was asked agrees. No client was found"),
+        ("moved", 2, False, [], "No client was to be disconnected"),
     ],
 )
 def test_a_good_outcome_says_no_more_than_is_true(
@@ -143,7 +143,7 @@ def test_failed_half_way_shows_the_servers_that_were_stale(tmp_path: Path, pictu
     page = page_of(tmp_path)
 
     assert_figures(page, summary)
-    assert "old.example.net" in page.text.split("Refused, skipped, and why")[1]
+    assert "old.example.net" in page.text.split("Findings")[1]
     assert [(span.name, span.end) for span in run.read(tmp_path).servers] == [
         ("ns1.example.net", 1.2),
         ("192.0.2.53", None),
@@ -162,7 +162,7 @@ def test_rolled_back_run_shows_that_records_went_back(tmp_path: Path) -> None:
 
     page = page_of(tmp_path)
 
-    assert page.text.index("The move is taken back") < page.text.index("Records are as they were")
+    assert page.text.index("Rolling back") < page.text.index("Records restored")
     assert page.figures["outcome"] == "rolled_back"
 
 
@@ -190,14 +190,14 @@ def test_way_back_is_told_apart_from_the_waves_and_clients_are_counted_where_the
     page = page_of(tmp_path)
 
     found = run.read(tmp_path)
-    assert [(span.name, span.start, span.end) for span in found.waves] == [("wave 1", 1.6, 2.02), ("way back", 5, 6)]
-    assert "Way back; clients told to come back: 1" in page.text
+    assert [(span.name, span.start, span.end) for span in found.waves] == [("wave 1", 1.6, 2.02), ("rollback", 5, 6)]
+    assert "Rollback; clients to disconnect: 1" in page.text
     assert "Seen back: 1 of 2 clients" in page.text
     states = {row.client_id: row.state for row in found.clients.rows}
     assert states == {"back": "returned", "stays": "straggler", "never": "placed"}
-    assert "what ended it is said at the top" in page.text
-    assert "Nothing spoke against the move" not in page.text
-    assert "of those who are back, the longest pause" in pictures_label(found)
+    assert "the error at the top says why it ended" in page.text
+    assert "Nothing blocked the move" not in page.text
+    assert "for clients that came back, the longest pause" in pictures_label(found)
 
 
 def pictures_label(found: run.Run) -> str:
@@ -229,7 +229,7 @@ def test_killed_run_lasted_until_the_last_that_it_did(tmp_path: Path) -> None:
     found = run.read(tmp_path)
     assert found.seconds == 7.25
     assert (found.phases[-1].name, found.phases[-1].end) == ("sweep", 7.25)
-    assert "No check found anything until the run ended." in page.text
+    assert "No check found anything before the run ended." in page.text
 
 
 def test_run_whose_clock_was_set_back_did_not_end_before_it_began(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_run_that_was_stopped_on_the_way_back_does_not_say_that_records_are_move
 
     page = page_of(tmp_path)
 
-    assert outcomes.TAKEN_BACK[0] in page.text
+    assert outcomes.PARTLY_ROLLED_BACK[0] in page.text
     assert "Records are as the mode says" not in page.text
 
 
@@ -305,14 +305,14 @@ def test_a_run_that_paused_has_its_phases_where_they_were(tmp_path: Path) -> Non
     found = run.read(tmp_path)
 
     assert [span.start for span in found.phases] == [0.0, 0.5, 1.0, 5.0, 5.5]
-    assert "Goes on: devices have been asked" in [event.text for event in found.events]
+    assert "Resumed: devices have been asked" in [event.text for event in found.events]
 
 
 @pytest.mark.parametrize(
     ("options", "steps", "why"),
     [
-        ({}, swept(), "told of no ledger"),
-        (run_folder.OPTIONS, swept(), "nobody wrote the ledger"),
+        ({}, swept(), "had no ledger"),
+        (run_folder.OPTIONS, swept(), "no monitor wrote to the ledger"),
         (run_folder.OPTIONS, planned(), "nothing was moved"),
     ],
 )
@@ -467,9 +467,12 @@ def test_command_writes_the_page_of_a_run_again(tmp_path: Path) -> None:
 
     shutil.rmtree(tmp_path / "run")
     run_folder.write_journal(tmp_path / "odd", [start(), entry(1, "plan", plan={"a": 1})])
-    done = python(*command, str(tmp_path / "run"), str(tmp_path / "odd"))
+    run_folder.write_journal(tmp_path / "short", [*planned(), entry(1, "end", outcome="moved")])
+    run_folder.write_summary(tmp_path / "short", "moved", clients={"total": 1})
+    folders = [str(tmp_path / name) for name in ("run", "odd", "short")]
+    done = python(*command, *folders)
     assert done.returncode == 1
-    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == [str(tmp_path / "run"), str(tmp_path / "odd")]
+    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == folders
 
 
 def test_what_the_ledger_says_is_kept_with_the_run(tmp_path: Path) -> None:
