@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The engine and the clients, as the drill and the bench import them.
 export PYTHONPATH := $(CURDIR)/module_utils:$(CURDIR)/clients
 
-.PHONY: help venv lock drill watch faults permissions traps report report-png test lint unit lab lab-down lab-status
+.PHONY: help venv lock drill watch faults options permissions traps report report-png test lint unit lab lab-down lab-status
 .PHONY: load load-down soak mutants aws-smoke clean
 .PHONY: bench bench-gap bench-curve bench-engine bench-client bench-costs bench-overhead bench-page bench-fleet bench-herd
 
@@ -69,6 +69,9 @@ drill: $(STAMP) ## the whole move, rehearsed; FAULT=<name> moves under a fault, 
 
 watch: $(STAMP) ## a live view of the lab's fleet: run it beside make drill
 	@python -m lab.watch
+
+options: $(STAMP) ## write the arguments of roles that pass a module's options on
+	@WRITE_OPTIONS=yes python -m pytest -q tests/unit/test_role_options.py
 
 permissions: $(STAMP) ## write docs/iam.md: what is read where an IAM action is missing
 	@WRITE_PERMISSIONS=yes python -m pytest tests/modules/test_permissions.py -k missing

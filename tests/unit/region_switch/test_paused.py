@@ -33,9 +33,7 @@ def test_what_is_stored_is_read_once(tmp_path: Path) -> None:
     found = paused.read(tmp_path)
 
     assert found == {"summary": written.summary, "before": BEFORE, "ttl": 60.0, "notes": ["left alone"]}
-    with pytest.raises(
-        RefusedError, match=r"found no paused\.json that can be read"
-    ):
+    with pytest.raises(RefusedError, match=r"found no paused\.json that can be read"):
         paused.read(tmp_path)
 
 
