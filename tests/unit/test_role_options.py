@@ -59,7 +59,7 @@ def written(role: str, module: str) -> str:
     for name, option in passed.items():
         if option in options and option not in OTHERWISE:
             arguments[name] = argument(options[option], names)
-    return yaml.dump(specs, Dumper=Indented, sort_keys=False, width=95, explicit_start=True, allow_unicode=True)
+    return yaml.dump(specs, Dumper=Indented, sort_keys=False, width=85, explicit_start=True, allow_unicode=True)
 
 
 @pytest.mark.parametrize(("role", "module"), [("failover", "iot_region_switch"), ("readiness", "iot_readiness_info")])
