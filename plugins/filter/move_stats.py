@@ -18,6 +18,13 @@ def move_error(result: Mapping[str, Any]) -> str:
     return said
 
 
+def move_lines(result: Mapping[str, Any]) -> list[str]:
+    """Return the lines of what `iot_region_switch` returned, but for the findings that its error names."""
+    error = move_error(result)
+    kind = "refused "
+    return [line for line in result.get("lines", ()) if not (line.startswith(kind) and line[len(kind) :] in error)]
+
+
 def move_stats(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables for `set_stats` of what `iot_region_switch` returned.
 
@@ -40,4 +47,4 @@ class FilterModule:
     """Makes the filters known to Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"move_error": move_error, "move_stats": move_stats}
+        return {"move_error": move_error, "move_lines": move_lines, "move_stats": move_stats}

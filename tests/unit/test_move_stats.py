@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from move_stats import move_error, move_stats
+from move_stats import move_error, move_lines, move_stats
 
 SUMMARY = {"run_id": "run", "outcome": "moved"}
 RUN: dict[str, Any] = {
@@ -47,3 +47,12 @@ def test_module_whose_process_is_gone_is_told_from_one_that_failed() -> None:
 
 def test_what_ended_before_it_was_a_run_has_failed() -> None:
     assert move_stats({"msg": "x"}) == {"failover_outcome": "failed", "failover_error": "x"}
+
+
+def test_finding_that_the_error_names_is_shown_once() -> None:
+    lines = ["mode 3: refused", "refused quota (us-east-1): 2 of 1", "refused ttl: 60 s", "note    ttl: 60 s"]
+    error = "preflight: found 2 reasons against this move, nothing was changed: quota (us-east-1): 2 of 1; and 1 more"
+
+    assert move_lines({"lines": lines, "msg": error}) == [lines[0], *lines[2:]]
+    assert move_lines({"lines": lines}) == lines
+    assert move_lines({"msg": "x"}) == []
