@@ -167,7 +167,7 @@ $(VENV)/.mutants: $(STAMP) requirements-mutants.txt
 	@$(VENV)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --requirement requirements-mutants.txt
 	@touch $@
 
-mutants: $(VENV)/.mutants ## do the unit tests notice faults in what decides? Half an hour; MODULE="pace waves" for some
+mutants: $(VENV)/.mutants ## do the unit tests notice faults in what decides? Half an hour; MODULE="token_bucket waves" for some
 	@python -m tests.mutants $(MODULE)
 
 clean: lab-down ## also remove .venv, caches and the lab's certificates; reports and production's certificates stay
