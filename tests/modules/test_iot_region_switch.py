@@ -163,7 +163,7 @@ def test_the_plan_says_where_clients_are_disconnected_from_and_no_time_of_0_seco
     assert foretold["diff"]["before"]["to_disconnect"] == []
     assert foretold["diff"]["after"]["to_disconnect"] == [f"2 from {OLD}, to come back in {NEW}"]
     assert f"2 clients in {OLD} belong to {NEW}: 100 per second, less than 1 s" in foretold["lines"]
-    assert "telling everyone takes less than 1 s at least" in foretold["lines"]
+    assert "disconnecting everyone takes less than 1 s at least" in foretold["lines"]
     records_only = run_ok("iot_region_switch", {**options, "mode": "3", "sweep": "none"}, check=True)["diff"]["after"]
     assert (records_only["to_disconnect"], records_only["clients"]) == ([], {})
 

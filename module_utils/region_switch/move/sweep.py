@@ -154,7 +154,7 @@ class Sweep:
         self._done: SimpleQueue[tuple[TrackedClient, Future[Any]]] = SimpleQueue()
         self._sending = self._looking = 0
         self._in_flight: set[tuple[str, str]] = set()
-        self._latency = {"tell": 0.1, "look": 0.2}
+        self._latency = {"move": 0.1, "look": 0.2}
         self._found_any = False
         self._first_told: float | None = None
         # When more than a handful had been told.
@@ -297,7 +297,7 @@ class Sweep:
         if self._guard.holding:
             return 0
         flying = len(self._in_flight) + self._sending
-        return max(0, min(self._workers("tell") - self._sending, self.limits.max_in_flight - flying))
+        return max(0, min(self._workers("move") - self._sending, self.limits.max_in_flight - flying))
 
     def _next(self, wave: Wave, now: float, limit: int) -> list[TrackedClient]:
         """Who is to be told to leave now."""
@@ -343,7 +343,7 @@ class Sweep:
         if not told.sent:
             self.roster.update(client, "waiting")
             return
-        self._latency["tell"] += 0.05 * (told.seconds - self._latency["tell"])
+        self._latency["move"] += 0.05 * (told.seconds - self._latency["move"])
         if told.error is not None:
             self._was_not_told(client, told)
             return

@@ -34,7 +34,7 @@ class World:
     """A fleet, and what AWS says of it.
 
     Attributes:
-        tell_seconds, look_seconds: what a request of each kind takes; guard_seconds: what a look of the guard does.
+        move_seconds, look_seconds: what a request of each kind takes; guard_seconds: what a look of the guard does.
         interval: seconds between the turns of two requests to leave.
         tells: what the requests for a client are answered, in order, and True after that: found or not, or an error;
             None for one that is not sent.
@@ -52,7 +52,7 @@ class World:
         self.guard = Guard()
         self.limits = Limits(0.0, 1000, 20.0, 0.0)
         self.trouble: AwsError | None = None
-        self.tell_seconds, self.look_seconds, self.guard_seconds, self.interval = 0.1, 0.2, 0.0, 0.0
+        self.move_seconds, self.look_seconds, self.guard_seconds, self.interval = 0.1, 0.2, 0.0, 0.0
         self.tells: dict[str, list[Answer]] = {}
         self.travel: Callable[[str], float | None] = lambda _: 1.0
         self.sighting: Callable[[TrackedClient, float], Sighting] = self._sighting
@@ -60,7 +60,7 @@ class World:
         self.told: list[tuple[float, str]] = []
         self.looked: list[tuple[float, str]] = []
         self.seen: list[TrackedClient] = []
-        self.most = {"tell": 0, "look": 0}
+        self.most = {"move": 0, "look": 0}
         self.flying = 0
         self.takes: list[float] = []
         self.switched: list[str] = []
@@ -119,9 +119,9 @@ class World:
         if answer is None:
             return Attempt(now, EPOCH + now, 0.0, sent=False)
         if isinstance(answer, AwsError):
-            return Attempt(now, EPOCH + now, self.tell_seconds, error=answer)
+            return Attempt(now, EPOCH + now, self.move_seconds, error=answer)
         self.sent[name] = now
-        return Attempt(now, EPOCH + now, self.tell_seconds, found=answer)
+        return Attempt(now, EPOCH + now, self.move_seconds, found=answer)
 
     # What stands for the proof.
 
@@ -162,16 +162,16 @@ class Pool(Executor):
 
     def submit(self, work: Callable[..., Any], /, *values: Any, **_: Any) -> Future[Any]:
         world, future = self._world, Future[Any]()
-        now, kind = world.clock(), {"move": "tell", "_look": "look"}.get(work.__name__, "guard")
-        due = now + {"tell": world.tell_seconds, "look": world.look_seconds, "guard": world.guard_seconds}[kind]
-        if kind == "tell":
+        now, kind = world.clock(), {"move": "move", "_look": "look"}.get(work.__name__, "guard")
+        due = now + {"move": world.move_seconds, "look": world.look_seconds, "guard": world.guard_seconds}[kind]
+        if kind == "move":
             self._turn = max(self._turn + world.interval, now)
-            due = self._turn + world.tell_seconds
+            due = self._turn + world.move_seconds
         result = self._begin(kind, work, values, due - now)
         self._pending.append((due, kind, future, result))
         for each in world.most:
             world.most[each] = max(world.most[each], sum(pending[1] == each for pending in self._pending))
-        sending = sum(pending[1] == "tell" for pending in self._pending)
+        sending = sum(pending[1] == "move" for pending in self._pending)
         world.flying = max(world.flying, sending + len(world.sweep._in_flight))
         return future
 

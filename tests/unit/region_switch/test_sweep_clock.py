@@ -371,7 +371,7 @@ def test_as_many_requests_are_under_way_as_rate_and_latency_need_and_as_many_aga
     world.clients(*names(300))
     # They are due at the same time, and nothing was learnt of latencies but what is assumed.
     world.run()
-    assert world.most == {"tell": tells, "look": looks}
+    assert world.most == {"move": tells, "look": looks}
 
 
 def learnt(assumed: float, taken: float, requests: int) -> float:
@@ -381,22 +381,22 @@ def learnt(assumed: float, taken: float, requests: int) -> float:
     return assumed
 
 
-@pytest.mark.parametrize(("kind", "assumed"), [("tell", 0.1), ("look", 0.2)])
+@pytest.mark.parametrize(("kind", "assumed"), [("move", 0.1), ("look", 0.2)])
 def test_latency_is_learnt_from_what_requests_take(world: World, kind: str, assumed: float) -> None:
     world.speed = 50.0
     setattr(world, f"{kind}_seconds", 1.0)
     world.clients(*names(10))
     world.run()
-    requests = 10 if kind == "tell" else len(world.looked)
+    requests = 10 if kind == "move" else len(world.looked)
     assert world.sweep._workers(kind) == pytest.approx(100 * learnt(assumed, 1.0, requests), abs=1)
 
 
 def test_a_rate_below_one_a_second_counts_as_one(world: World) -> None:
-    world.speed, world.tell_seconds = 0.01, 30.0
+    world.speed, world.move_seconds = 0.01, 30.0
     world.clients(*names(40))
     world.limits = Limits(0.0, 1000, 200.0, 0.0)
     world.run()
-    assert world.sweep._workers("tell") == pytest.approx(2 * learnt(0.1, 30.0, 40), abs=1)
+    assert world.sweep._workers("move") == pytest.approx(2 * learnt(0.1, 30.0, 40), abs=1)
 
 
 def test_all_results_that_have_come_are_taken_in_before_the_next_pause(world: World) -> None:
@@ -834,7 +834,7 @@ def test_one_that_is_told_again_counts_once_for_its_wave(world: World) -> None:
     assert len([1 for _, name in world.told if name == "a"]) == 2
     assert world.sweep.told == 2
     # The wave was complete when the last one was told, not when the first one was told again.
-    assert world.sweep.seconds == pytest.approx(at + world.tell_seconds - 1000.0, abs=SLACK)
+    assert world.sweep.seconds == pytest.approx(at + world.move_seconds - 1000.0, abs=SLACK)
 
 
 def test_where_it_is_seen_is_noted_while_it_goes_on(world: World) -> None:
@@ -1138,7 +1138,7 @@ def test_no_time_is_foretold_before_anybody_was_told(world: World) -> None:
 def ended(world: World, **answers: Any) -> None:
     """End a run by its guard while the requests for these clients are under way."""
     world.guard = Watching(world, problem_at=1)
-    world.tell_seconds = 100.0
+    world.move_seconds = 100.0
     world.tells = {name: [answer] for name, answer in answers.items()}
     world.clients(*answers)
     with pytest.raises(SwitchError, match="somebody moves"):
@@ -1163,10 +1163,10 @@ def test_a_refusal_that_comes_in_the_end_does_not_hide_what_ended_it(world: Worl
 
 def test_requests_that_a_wave_did_not_wait_for_take_no_room_in_the_next(world: World) -> None:
     world.limits = Limits(100.0, 1, 20.0, 0.0)
-    world.tell_seconds = 100.0
+    world.move_seconds = 100.0
     world.clients("a", "b", "c")
     world.evacuate().run([1])
-    world.tell_seconds, world.flying = 0.1, 0
+    world.move_seconds, world.flying = 0.1, 0
     world.sweep.run([2], 2)
     assert world.roster.counts()["landed"] == 3
     assert world.flying == 1
