@@ -65,8 +65,8 @@ def edge_clients(
         if client_id in clients:
             raise AnsibleFilterError(
                 f"host {_one_line(host)}: mqtt_client_id {client_id} is also that of host "
-                f"{_one_line(owners[client_id])}, expected one host per client ID: two of them "
-                "would disconnect each other for ever"
+                f"{_one_line(owners[client_id])}: give each host its own, since two of them would keep disconnecting "
+                "each other"
             )
         owners[client_id] = host
         clients[client_id] = {"client_id": client_id, "endpoint": str(endpoint)}
@@ -252,8 +252,8 @@ def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, 
         advice = "see to it" if identity.get("reason") else "run again when the device is on"
         return f"{reason}, nothing was changed: {advice}"
     if reason := unanswered(installed):
-        what = reason if installed.get("reason") else "went off"
-        return f"{what} while it was deployed to, and goes on or back by itself: run again when the device is on"
+        what = reason if installed.get("reason") else "went offline"
+        return f"{what} during the deployment, and finishes or rolls back by itself: run again when the device is on"
     if installed and not installed["changed"] and not installed["connected"]:
         return f"not connected ({installed['status']}), nothing was changed: see 'journalctl -u mqtt-client' on it"
     return ""

@@ -1,4 +1,4 @@
-"""What docs/lifecycle.md says of files and journal steps: each file is there, each step of the journal has its place."""
+"""docs/lifecycle.md: each file that it names is there, and each step of the journal has its place."""
 
 from __future__ import annotations
 
