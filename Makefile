@@ -1,4 +1,4 @@
-# Every target stands on its own: it makes .venv and installs what it needs.
+# Every target is self-contained: it creates .venv and installs what it needs.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -30,7 +30,7 @@ $(STAMP): requirements-dev.txt
 
 PIP_OPTIONS := --quiet --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
-# Debian's Python comes without what makes virtual environments.
+# Debian's Python comes without the module that creates virtual environments.
 define INSTALL_VENV
 { \
 	echo "venv: installing the package python3-venv"; \
@@ -41,17 +41,17 @@ define INSTALL_VENV
 }
 endef
 
-# Controllers and tests: Python 3.11 and newer. Devices: 3.9 and newer. A release that is locked stays, unless UPGRADE=yes
-# or its input says otherwise; requirements.txt comes before requirements-dev.txt, which keeps to it.
+# Controllers and tests: Python 3.11 and newer. Devices: 3.9 and newer. Locked releases stay, unless UPGRADE=yes or an input
+# file says otherwise; requirements.txt comes before requirements-dev.txt, which uses the same releases.
 CONTROLLER_LOCKS := requirements-lock requirements requirements-dev
 DEVICE_LOCKS := clients/requirements-awsiotsdk clients/requirements-paho
-# Named with all that is used of them, because others of their requirements have no wheel.
+# With all of their requirements that are used, because others have no wheel.
 BARE_LOCKS := requirements-mutants
-# No address of an index gets into a lock: each user has their own.
+# No lock contains the address of an index: each user has their own.
 UV_OPTIONS := --no-config --quiet --universal --generate-hashes --only-binary :all: --emit-build-options
 UV_OPTIONS += --no-emit-index-url --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-lock: ## lock what requirements*.in name, with hashes; UPGRADE=yes takes the newest of what they leave open
+lock: ## lock what requirements*.in name, with hashes; UPGRADE=yes takes the newest releases that they allow
 	@tool=$$(mktemp -d); trap 'rm -rf "$$tool"' EXIT; $(PYTHON) -m venv "$$tool"; \
 	"$$tool/bin/python" -m pip install $(PIP_OPTIONS) --requirement requirements-lock.txt; \
 	for lock in $(CONTROLLER_LOCKS); do \
@@ -67,13 +67,13 @@ lock: ## lock what requirements*.in name, with hashes; UPGRADE=yes takes the new
 drill: $(STAMP) ## the whole move, rehearsed; FAULT=<name> moves under a fault, FAULT=list shows them
 	@python -m lab.drill $(if $(FAULT),--fault '$(FAULT)')
 
-watch: $(STAMP) ## a live view of the lab's fleet: run it beside make drill
+watch: $(STAMP) ## a live view of the lab's fleet: run it during make drill
 	@python -m lab.watch
 
-options: $(STAMP) ## write the arguments of roles that pass a module's options on
+options: $(STAMP) ## write the arguments of the roles that pass on the options of a module
 	@WRITE_OPTIONS=yes python -m pytest -q tests/unit/test_role_options.py
 
-permissions: $(STAMP) ## write docs/iam.md: what is read where an IAM action is missing
+permissions: $(STAMP) ## write docs/iam.md: the message for each missing IAM action
 	@WRITE_PERMISSIONS=yes python -m pytest tests/modules/test_permissions.py -k missing
 
 faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
@@ -82,15 +82,15 @@ faults: $(STAMP) ## rehearse every fault of the menu and write docs/faults.md
 traps: $(STAMP) ## write docs/traps.md from lab/traps.toml
 	@python -m lab.traps_table
 
-report: $(STAMP) ## write the page of a run again: RUN=reports/<run>, or the newest
+report: $(STAMP) ## rewrite the page of a run: RUN=reports/<run>, or the newest
 	@python -m region_switch.report $(or $(RUN),reports/latest)
 
 report-png: $(STAMP) ## docs/images/report.png, of the run RUN, or of the newest
 	@python -m lab install
 	@python -m lab.report_picture $(or $(RUN),reports/latest)
 
-# The lab's tests mostly wait: those of half of them have a lab of their own, in a world of its own, and the tests that
-# need no lab run beside both, in what these leave of the machine.
+# The lab's tests mostly wait: each half of them has a lab of its own, and the tests that need no lab run at the same time,
+# with the rest of the machine.
 LAB_TESTS = python -m pytest tests/lab --splits 2 --durations-path tests/lab/durations.json
 OTHER_TESTS = python -m pytest --numprocesses $(WORKERS) tests/unit tests/modules
 
@@ -126,7 +126,7 @@ load: $(STAMP) ## connect CLIENTS=1000 light clients to the lab, which is up and
 load-down: $(STAMP) ## disconnect them and take them from the account
 	@python -m lab load stop
 
-bench: $(STAMP) ## ours beside the article's method, in the lab (root); CLIENTS="2 100 1000", ROUNDS=1
+bench: $(STAMP) ## ours compared with the article's method, in the lab (root); CLIENTS="2 100 1000", ROUNDS=1
 	@python -m tests.bench.compare --rounds $(or $(ROUNDS),1) $(if $(CLIENTS),--clients $(CLIENTS))
 
 bench-gap: $(STAMP) ## measure the gap of each library over MOVES=20 moves
@@ -136,22 +136,22 @@ bench-curve: $(STAMP) ## time and memory from 10 to 1,000,000 clients: in the la
 	@python -m tests.bench.curve --real
 	@python -m tests.bench.curve
 
-bench-engine: $(STAMP) ## CPU per request of a sweep, beside what signing and HTTP alone take
+bench-engine: $(STAMP) ## CPU per request of a sweep, compared with signing and HTTP alone
 	@python -m tests.bench.engine
 
-bench-client: $(STAMP) ## what the client stores and drains, beside SQLite alone
+bench-client: $(STAMP) ## what the client stores and sends per second, compared with SQLite alone
 	@python -m tests.bench.client
 
 bench-costs: $(STAMP) ## what the client costs a day: flash, log, AWS's bill (root; three minutes)
 	@python -m tests.bench.costs
 
-bench-overhead: $(STAMP) ## the playbooks with nothing to do, in the lab (root), beside an empty one
+bench-overhead: $(STAMP) ## the playbooks with nothing to do, in the lab (root), compared with an empty one
 	@python -m tests.bench.overhead
 
-bench-herd: $(STAMP) ## when 100,000 simulated clients connect again whose region was gone: a few minutes
+bench-herd: $(STAMP) ## how 100,000 simulated clients connect again after their region was gone: a few minutes
 	@python -m tests.bench.herd
 
-bench-page: $(STAMP) ## write the benchmarks' tables and plots from docs/benchmarks.json again
+bench-page: $(STAMP) ## rewrite the benchmarks' tables and plots from docs/benchmarks.json
 	@python -m tests.bench.page
 
 bench-fleet: $(STAMP) ## CPU and memory of a move of CLIENTS=1000000 simulated clients, killed and resumed
@@ -160,14 +160,14 @@ bench-fleet: $(STAMP) ## CPU and memory of a move of CLIENTS=1000000 simulated c
 soak: $(STAMP) ## the long proofs: fifty moves, devices under faults, a million clients, generated histories
 	@python -m pytest tests/soak
 
-aws-smoke: $(STAMP) ## what only an account of AWS shows; without credentials it says what it would do: OPTIONS="--help"
+aws-smoke: $(STAMP) ## what only an AWS account can show; without credentials it says what it would do: OPTIONS="--help"
 	@python -m tests.aws_smoke $(OPTIONS)
 
 $(VENV)/.mutants: $(STAMP) requirements-mutants.txt
 	@$(VENV)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --requirement requirements-mutants.txt
 	@touch $@
 
-mutants: $(VENV)/.mutants ## do the unit tests notice faults in what decides? Half an hour; MODULE="token_bucket waves" for some
+mutants: $(VENV)/.mutants ## do the unit tests detect faults in decisions? Half an hour; MODULE="token_bucket waves" for some
 	@python -m tests.mutants $(MODULE)
 
 clean: lab-down ## also remove .venv, caches and the lab's certificates; reports and production's certificates stay

@@ -1,4 +1,4 @@
-"""The environment of AWS calls, without its secrets on any command line."""
+"""The environment of AWS calls, with its secrets on no command line."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SECRET_VALUE = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 
 
 def handed_over(environment: Mapping[str, Any], connection: str = "local") -> dict[str, str]:
-    """Return what of an environment may stand in a command line, for a task's `environment`.
+    """Return the part of an environment that may appear in a command line, for a task's `environment`.
 
-    Ansible puts that in front of the module's command, which it shows with -vvv. Secrets are put into the environment
-    of the process that works on the task, which is where this filter runs: a module on this machine inherits them.
+    Ansible puts it in front of the module's command, which it shows with -vvv. Secrets are put into the environment of
+    the process that works on the task, in which this filter runs: a module on this machine inherits them.
 
     Args:
         environment: `{name: value}`.
@@ -32,7 +32,7 @@ def handed_over(environment: Mapping[str, Any], connection: str = "local") -> di
     if secrets and connection.rpartition(".")[2] != "local":
         raise AnsibleFilterError(
             f"aws_environment: found {', '.join(sorted(secrets))} for a host with ansible_connection {connection}, "
-            "expected no secrets, which would stand in its command lines: give that host a profile or an instance role"
+            "expected no secrets, which would appear in its command lines: give that host a profile or an instance role"
         )
     os.environ.update({name: values[name] for name in secrets})
     return {name: value for name, value in values.items() if name not in secrets}

@@ -1,4 +1,4 @@
-"""Filters that choose the devices to be asked about DNS, and say what they answered."""
+"""Filters that choose the devices to be asked about DNS, and report their answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-# Hosts whose variables are looked at, for each device that is to be asked: of a large inventory a random part.
+# Hosts whose variables are read, for each device that is to be asked: of a large inventory a random part.
 LOOKED_AT = 100
 
 
@@ -20,12 +20,12 @@ def device_lookups(
 
     Args:
         hosts: devices of the inventory; one whose `mqtt_endpoint` is none of the targets is left out, and one with
-            software of its own (`mqtt_client_managed` is false), which may be no machine that anybody logs in to.
-        targets: `{endpoint: host name that it shall lead to}`.
+            software of its own (`mqtt_client_managed` is false), which may allow no login.
+        targets: `{endpoint: host name that it should lead to}`.
     """
     waiting: dict[str, list[str]] = {endpoint: [] for endpoint in targets}
     share = math.ceil(int(sample) / max(1, len(targets)))
-    # A host's variables take a millisecond or more to be put together.
+    # Ansible takes a millisecond or more to merge the variables of a host.
     for host in hosts[: LOOKED_AT * int(sample)]:
         if all(len(found) >= share for found in waiting.values()):
             break
@@ -42,7 +42,7 @@ def device_lookups(
 
 
 def device_answers(results: Sequence[Mapping[str, Any]], loop_var: str) -> dict[str, Any]:
-    """Return who answered what: `{"right": [host], "unasked": [host (reason)], "stale": [line]}`.
+    """Return the answers: `{"right": [host], "unasked": [host (reason)], "stale": [line]}`.
 
     Args:
         results: of a loop of `endpoint_lookup_info` over `device_lookups`, whose last item has the answers.
@@ -70,7 +70,7 @@ def device_report(answers: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def seconds_from_now(seconds: float | str) -> float:
-    """Return when so many seconds will be over, by a clock that nobody sets and that all processes here share."""
+    """Return the moment after so many seconds, by a monotonic clock that all processes of this machine share."""
     return time.monotonic() + float(seconds)
 
 

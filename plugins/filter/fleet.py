@@ -1,4 +1,4 @@
-"""Filters that turn the inventory into the lists the roles work on."""
+"""Filters that turn the inventory into the lists that roles work on."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
-# A client is a thing, by whose name AWS indexes its connection
+# A client is a thing, under whose name AWS indexes its connection
 # (https://docs.aws.amazon.com/iot/latest/apireference/API_CreateThing.html). It names files as well; the modules that
 # read and write these have the same pattern (module_utils/region_switch/model/device_names.py).
 _CLIENT_ID = re.compile(r"[a-zA-Z0-9:_-]+")
 LONGEST_CLIENT_ID = 128
-# What a device that makes its own signing request has at most: its common name (X.520, ub-common-name).
+# For devices that make their own signing request: the longest common name (X.520, ub-common-name).
 LONGEST_COMMON_NAME = 64
-# Fewer devices need no spreading.
+# Fewer devices need not be spread.
 SMALLEST_FLEET = 100
-# Hosts whose variables are looked at for what they have in common.
+# The most hosts whose variables are read to find common values.
 MOST_LOOKED_AT = 2000
 # https://docs.aws.amazon.com/iot/latest/developerguide/protocols.html: 8883, and 443 with ALPN.
 MQTT_PORT, ALPN_PORT = 8883, 443
-# Names besides those of clients that an inventory may set.
+# Names that an inventory may set, besides client IDs.
 _NAMES = (
     "fleet_monitor_client_id",
     "hosted_zone_id",
@@ -65,8 +65,8 @@ def edge_clients(
         if client_id in clients:
             raise AnsibleFilterError(
                 f"host {_one_line(host)}: mqtt_client_id {client_id} is also that of host "
-                f"{_one_line(owners[client_id])}, expected one host per client ID: two of them "
-                "would disconnect each other for ever"
+                f"{_one_line(owners[client_id])}: give each host its own, since two of them would keep disconnecting "
+                "each other"
             )
         owners[client_id] = host
         clients[client_id] = {"client_id": client_id, "endpoint": str(endpoint)}
@@ -113,7 +113,7 @@ def name_fault(variables: Mapping[str, Any]) -> str:
 def _text_fault(value: object) -> str:
     """Return what YAML made of a name, and what to do; "" for text.
 
-    It is not turned into text again, which may be another than what stands in the inventory.
+    It is not converted to text, which might differ from the text in the inventory.
     """
     if isinstance(value, str):
         return ""
@@ -139,7 +139,7 @@ def _kind(value: object) -> str:
 
 
 def certificates_alone(text: str, name: str) -> str:
-    """Return the certificates of a file, for a device: without what stands around them, as it is where nothing does.
+    """Return the certificates of a file, for a device, without anything around them.
 
     Args:
         name: what an error calls the file.
@@ -149,7 +149,7 @@ def certificates_alone(text: str, name: str) -> str:
     """
     if _PRIVATE_KEY.search(text):
         raise AnsibleFilterError(
-            f"{name}: found a private key in it, expected certificates alone: nothing of it was sent; take the key out"
+            f"{name}: found a private key in it, expected certificates alone: nothing of it was sent, remove the key"
         )
     blocks = ["\n".join(line.strip() for line in block.splitlines()) for block in _CERTIFICATE.findall(text)]
     if not blocks:
@@ -210,12 +210,12 @@ def left_out_of_setup(identity: Mapping[str, Any], registered: Sequence[Mapping[
         registered: the results of `iot_clients`, one per region.
     """
     left_out = [found for found in registered if client_id in found.get("left_out", {})]
-    # Where only the issuing region holds it up, that region's reason says it all.
+    # If only the issuing region is the cause, its reason is sufficient.
     own = [found for found in left_out if client_id not in found.get("awaiting", [])]
     refusals = _said_once(
         (str(found["left_out"][client_id]), str(found.get("region", ""))) for found in own or left_out
     )
-    # In check mode its signing request is foretold.
+    # In check mode its signing request is predicted.
     foretold = identity.get("changed") and identity.get("csr") is None
     if not refusals or foretold:
         return ""
@@ -252,8 +252,8 @@ def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, 
         advice = "see to it" if identity.get("reason") else "run again when the device is on"
         return f"{reason}, nothing was changed: {advice}"
     if reason := unanswered(installed):
-        what = reason if installed.get("reason") else "went off"
-        return f"{what} while it was deployed to, and goes on or back by itself: run again when the device is on"
+        what = reason if installed.get("reason") else "went offline"
+        return f"{what} during the deployment, and finishes or rolls back by itself: run again when the device is on"
     if installed and not installed["changed"] and not installed["connected"]:
         return f"not connected ({installed['status']}), nothing was changed: see 'journalctl -u mqtt-client' on it"
     return ""
@@ -272,7 +272,7 @@ def mqtt_ports(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], 
     """The ports of MQTT that devices use, each once; 8883 where there are no devices.
 
     As the client of role mqtt_client has it: 443 with ALPN is what the AWS IoT Device SDK uses by itself. Of many hosts
-    some are looked at, all over the list: their variables take Ansible half a millisecond each.
+    some are considered, from the whole list: Ansible takes half a millisecond for the variables of each.
 
     Args:
         chosen: the one port whatever devices use; 0 for none.
@@ -292,9 +292,9 @@ def _mqtt_port(variables: Mapping[str, Any]) -> int:
 
 
 def rounded_up(hosts: Sequence[str]) -> int:
-    """Return the number of hosts, rounded up to one digit and noughts.
+    """Return the number of hosts, rounded up to one digit and zeros.
 
-    It is in every client's configuration, which one host more must not change.
+    It is in every client's configuration, which another host should not change.
     """
     number = max(SMALLEST_FLEET, len(hosts))
     step: int = 10 ** (len(str(number)) - 1)

@@ -9,18 +9,18 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-# A move's permission check disconnects a client of this name, whom nobody is
+# A move tests its permission by disconnecting a client with such a name, which no client has
 # (module_utils/region_switch/checks/probe.py).
 PROBE = "region-switch-probe-*"
-# What stands in docs/iam-*.json for what an account has of its own.
+# Placeholders of docs/iam-*.json for an account's own values.
 _ACCOUNT, _ZONE = "123456789012", "ZXXXXXXXXXXXXX"
 # Clients, and the things of the registry, whose names are client IDs.
 _EVERY_CLIENT, _EVERY_THING = ":client/*", ":thing/*"
 _POLICIES = {":policy/mqtt-fleet-device": "device_policy", ":policy/mqtt-fleet-monitor": "monitor_policy"}
-# What a setting has to look like, and what is said of another.
+# The pattern of each setting, and the error for another value.
 _FORMS = {
-    "account": (r"\d{12}", "an account ID of twelve digits, which AWS told", "log in"),
-    "partition": (r"aws(-[a-z-]+)?", "a partition such as aws, which AWS told", "log in"),
+    "account": (r"\d{12}", "an account ID of twelve digits, as AWS returns it", "log in"),
+    "partition": (r"aws(-[a-z-]+)?", "a partition such as aws, as AWS returns it", "log in"),
     "hosted_zone_id": (
         rf"(/hostedzone/)?(?!{_ZONE}$)Z[A-Z0-9]+",
         "the ID of your hosted zone",
@@ -37,14 +37,14 @@ def iam_policy(document: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
     """Return a policy of docs/ for one account, hosted zone, and set of names.
 
     Args:
-        document: the policy, as it stands in docs/.
+        document: the policy, as in docs/.
         settings: `account`; `partition` (`aws`); `hosted_zone_id`; `endpoints`; `client_ids`: patterns of the client
             IDs that may be set up and disconnected, with IAM's wildcards `*` and `?`; `clients`: those of the
             inventory; `device_policy`, `monitor_policy`: names.
 
     Raises:
         AnsibleFilterError: a setting that is still a placeholder, a pattern that cannot be one, a client that none of
-            them matches, or more text than IAM takes.
+            them matches, or more text than IAM allows.
     """
     for name, (form, expected, advice) in _FORMS.items():
         if not re.fullmatch(form, str(settings[name])):
@@ -55,7 +55,7 @@ def iam_policy(document: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
     made = {**document, "Statement": [_statement(each, settings) for each in document["Statement"]]}
     if (length := len("".join(json.dumps(made).split()))) > _MOST:
         raise AnsibleFilterError(
-            f"iam_policies: found a policy of {length} characters, expected {_MOST} at most, which is what IAM takes: "
+            f"iam_policies: found a policy of {length} characters, expected {_MOST} at most, IAM's limit: "
             "use fewer patterns in iam_policies_client_ids, or divide the endpoints among inventories"
         )
     return made
@@ -78,7 +78,7 @@ def _check(patterns: object, client_ids: Iterable[str]) -> None:
 
 
 def _expression(pattern: str) -> str:
-    """The regular expression of an IAM pattern, of which only `*` and `?` mean more than themselves.
+    """The regular expression of an IAM pattern, in which only `*` and `?` are special.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
     """
@@ -107,7 +107,7 @@ def _resources(resource: str, settings: Mapping[str, Any]) -> list[str]:
     if not own.endswith((_EVERY_CLIENT, _EVERY_THING)):
         return [own]
     prefix = own.removesuffix("*")
-    # Under `*` the probe's name is already, and it is no thing.
+    # `*` includes the probe's name, which has no thing.
     probe = [] if own.endswith(_EVERY_THING) or "*" in settings["client_ids"] else [PROBE]
     return [prefix + pattern for pattern in dict.fromkeys([*settings["client_ids"], *probe])]
 

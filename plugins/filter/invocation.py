@@ -1,4 +1,4 @@
-"""Filters that see whether a playbook was called as it can be run: with which hosts, tags and variables."""
+"""Filters that check how a playbook was called: with which hosts, tags and variables."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import yaml
 
 CONTROLLER = "localhost"
 SHOWN = 3
-# The groups of what some playbooks work on.
+# The groups that some playbooks work on.
 _GROUPS = {"devices": "edge", "monitors": "monitors"}
 
-# What the inventory names for all playbooks, or for some: none of a role's own.
+# Variables of the inventory that are no role's own.
 SHARED_VARIABLES = {
     "aws_environment",
     "certs_directory",
@@ -39,12 +39,13 @@ SHARED_VARIABLES = {
     "validate_run_controller",
     "validate_run_regions",
 }
-# Prefixes that are nobody else's: a variable with one of these is meant for this repository.
+# Only this repository's variables have these prefixes.
 _OURS = ("failover_", "mqtt_client_", "iot_region_", "iot_serving_", "validate_")
-# So alike that one is taken for the other misspelt, in difflib's measure.
+# From this similarity on (difflib's ratio), one name is taken for a misspelling of the other.
 _ALIKE = 0.92
 
 _ONCE_MORE = "run again without --limit (in AWX: without a limit)"
+_WHOLE_FLEET = f"a move is for the whole fleet: {_ONCE_MORE}; to move some of the clients first, set failover_waves"
 
 
 def run_fault(
@@ -55,10 +56,10 @@ def run_fault(
     tags: Collection[str] = (),
     skip_tags: Collection[str] = (),
 ) -> str:
-    """Return why a run would leave out what it is for, as one line; "" where it would not.
+    """Return why a run would not do what the playbook is for, as one line; "" where it would.
 
     Ansible counts a play without hosts as a success: a run that is limited to other hosts than those it works on would
-    end well and have done nothing.
+    succeed without having done anything.
 
     Args:
         kind: `move`, `look`, `setup`, `devices` or `monitors`.
@@ -73,36 +74,29 @@ def run_fault(
             for option, names in (("--tags", tags), ("--skip-tags", skip_tags))
             if names and list(names) != ["all"]
         )
-        return f"tags: found {found}, expected none, since no part of this playbook is a run of it: run again without"
+        return f"tags: {found} would run a part of this playbook only: run again without"
     if kind in _GROUPS and not groups.get(_GROUPS[kind]):
         return (
-            f"{kind}: found none in the group '{_GROUPS[kind]}', expected at least one: name your inventory with -i, "
-            "or add them"
+            f"{kind}: the group '{_GROUPS[kind]}' has no host: name your inventory with -i, or add hosts to the group"
         )
     if not limit:
         return ""
-    return _LIMITS[kind](f"limit: found '{_one_line(limit)}'", set(hosts), groups)
+    return _LIMITS[kind](f"limit: '{_one_line(limit)}'", set(hosts), groups)
 
 
 def _move_fault(found: str, hosts: set[str], groups: Mapping[str, Sequence[str]]) -> str:
     if CONTROLLER not in hosts:
-        return (
-            f"{found}, which leaves out {CONTROLLER}, where the move is made, expected none, since a move takes the "
-            f"whole fleet: {_ONCE_MORE}; failover_waves says how many clients are moved at first"
-        )
+        return f"{found} leaves out {CONTROLLER}, where the move runs; {_WHOLE_FLEET}"
     left_out = [device for device in groups.get("edge", []) if device not in hosts]
     if left_out and len(left_out) < len(groups["edge"]):
-        return (
-            f"{found}, which leaves out {_some(left_out)}, expected none, since a move takes the whole fleet: "
-            f"{_ONCE_MORE}; failover_waves says how many clients are moved at first"
-        )
+        return f"{found} leaves out {_some(left_out)}; {_WHOLE_FLEET}"
     return ""
 
 
 def _look_fault(found: str, hosts: set[str], _groups: Mapping[str, Sequence[str]]) -> str:
     if CONTROLLER in hosts:
         return ""
-    return f"{found}, which leaves out {CONTROLLER}, where everything is looked at, expected none: {_ONCE_MORE}"
+    return f"{found} leaves out {CONTROLLER}, where the playbook runs: {_ONCE_MORE}"
 
 
 def _setup_fault(found: str, hosts: set[str], groups: Mapping[str, Sequence[str]]) -> str:
@@ -111,15 +105,15 @@ def _setup_fault(found: str, hosts: set[str], groups: Mapping[str, Sequence[str]
     if hosts.intersection(regions) or (CONTROLLER in hosts and not devices):
         return ""
     return (
-        f"{found}, which names no region, expected none or regions such as {_some(regions) or 'us-east-1'}: "
-        f"{_ONCE_MORE}; playbooks/deploy_clients.yml --limit makes a new device known in every region by itself"
+        f"{found} names no region: {_ONCE_MORE}, or with regions such as {_some(regions) or 'us-east-1'}; "
+        "playbooks/deploy_clients.yml --limit registers a new device in every region by itself"
     )
 
 
 def _members_fault(kind: str, found: str, hosts: set[str], groups: Mapping[str, Sequence[str]]) -> str:
     if hosts.intersection(groups.get(_GROUPS[kind], [])):
         return ""
-    return f"{found}, which names no host of the group '{_GROUPS[kind]}', expected none or {kind}: {_ONCE_MORE}"
+    return f"{found} names no host of the group '{_GROUPS[kind]}': {_ONCE_MORE}, or name {kind}"
 
 
 _LIMITS: dict[str, Callable[[str, set[str], Mapping[str, Sequence[str]]], str]] = {
@@ -148,15 +142,12 @@ def inventory_fault(values: Mapping[str, Any], needed: Sequence[str], sources: S
     if needed and absent == list(needed):
         where = f" in {', '.join(map(_one_line, sources))}" if sources else ""
         return (
-            f"inventory: found no variables of a fleet{where} ({_some(absent)}), expected those of "
-            "inventory/sample/group_vars/all: name your inventory with -i"
+            f"inventory: no variables of a fleet{where} ({_some(absent)}): name your inventory with -i; "
+            "inventory/sample/group_vars/all shows what it has to set"
         )
     empty = [name for name in needed if values[name] in ("", None)]
     if empty:
-        return (
-            f"{', '.join(empty)}: found nothing, expected a value: set it in the inventory, as "
-            "inventory/sample/group_vars/all does"
-        )
+        return f"{', '.join(empty)}: not set: give it a value in the inventory, as inventory/sample/group_vars/all does"
     return ""
 
 
@@ -181,8 +172,8 @@ def misspelt(names: Iterable[str], known: Collection[str]) -> str:
     if not found:
         return ""
     return (
-        f"variables: found {', '.join(found)}, which nothing reads, expected {', '.join(found.values())}: "
-        "correct the name, or take another for a variable of your own"
+        f"variables: nothing reads {', '.join(found)}, expected {', '.join(found.values())}: correct the name, or "
+        "choose another one for a variable of your own"
     )
 
 
@@ -213,8 +204,8 @@ def mode_names_fault(table: object) -> str:
         names = [str(key) for key in entries]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             return (
-                f"{place}: found {', '.join(twice)} more than once (1 and '1' are the same), expected each once: "
-                "correct failover_modes"
+                f"{place}: {', '.join(twice)} appears more than once (1 and '1' are the same name): "
+                "remove one of them from failover_modes"
             )
     return ""
 

@@ -1,4 +1,4 @@
-"""What a move hands on to whatever runs behind it, such as a workflow of AWX, and the line that it ends with."""
+"""What a move hands on to the jobs that follow it, such as those of an AWX workflow, and the error it ends with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the files of this project are, whichever playbook runs and wherever its inventory comes from."""
+"""Paths of this project's files, whichever playbook runs and wherever its inventory is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _PLAYBOOKS = "playbooks"
 
 
 def project_path(path: object, playbook_dir: str) -> str:
-    """Return a path as it is meant: one that is relative begins at the project's folder, and ~ is the user's.
+    """Return an absolute path: a relative one begins at the project's folder, and ~ is the user's home.
 
-    A module takes a relative path from the folder of the playbook, which may be that of the project or the one of the
-    playbooks below it, and an inventory may be somewhere else altogether (AWX puts it into its container).
+    A module resolves a relative path from the folder of the playbook, which may be that of the project or the folder
+    playbooks in it, and an inventory may be in another place (AWX puts it into its container).
 
     Args:
-        path: empty where none is set, which it stays.
+        path: if empty, it stays empty.
         playbook_dir: Ansible's variable of this name.
     """
     text = "" if path is None else str(path)

@@ -197,7 +197,7 @@ class Fleet:
             yield Step(
                 "setup.yml: Create the policies", "iot_policy", lambda policy=policy: self._policy(region, policy)
             )
-        name = "Issue the certificates of the clients" if region == OLD else "Make the clients known"
+        name = "Issue the certificates of the clients" if region == OLD else "Register the clients"
         yield Step(f"setup.yml: {name}", "iot_clients", lambda: self._clients(region))
 
     def after_drift(self) -> Iterator[Step]:
@@ -333,9 +333,7 @@ class Fleet:
 
     def moves(self) -> Iterator[Step]:
         """Looks, a plan, a refused move, every mode, and the way back."""
-        yield Step(
-            "playbooks/status.yml: Read where everything is", "failover_status_info", self._status, self._connect
-        )
+        yield Step("playbooks/status.yml: Read the current state", "failover_status_info", self._status, self._connect)
         yield Step(
             "playbooks/readiness.yml: Check every region against every mode", "iot_readiness_info", self._readiness
         )

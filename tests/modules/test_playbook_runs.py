@@ -46,7 +46,7 @@ def test_move_that_a_limit_leaves_nothing_of_is_refused(aws_api: AwsApi, fleet: 
     error = refused(aws_api, fleet, *MOVE, "--limit", REGION)
 
     assert error.startswith(
-        "limit: found 'us-east-1', which leaves out localhost, where the move is made, expected none"
+        "limit: 'us-east-1' leaves out localhost, where the move runs; a move is for the whole fleet"
     )
     assert aws_api.operations() == []
 
@@ -61,7 +61,7 @@ def test_region_alone_is_set_up_and_devices_that_are_left_out_are_named(aws_api:
     run = fleet.play("setup.yml", "--limit", REGION)
 
     assert run.errors == [
-        f"us-east-1: found no certificate for device-0002, the first: found no {fleet.certificates}/clients/"
+        f"us-east-1: no certificate for device-0002, the first: found no {fleet.certificates}/clients/"
         "device-0002.csr, expected the client's signing request: run again when its host is on, or put it there"
     ]
     assert run.returncode == 2
@@ -75,8 +75,9 @@ def test_inventory_that_is_not_there_is_named(aws_api: AwsApi, fleet: Fleet) -> 
     fleet.inventory.rename(fleet.folder / "moved")
 
     assert refused(aws_api, fleet, *MOVE).startswith(
-        f"inventory: found no variables of a fleet in {fleet.inventory} (aws_environment, dns_record_ttl, "
-        "dns_resolvers and 4 more), expected those of inventory/sample/group_vars/all: name your inventory with -i"
+        f"inventory: no variables of a fleet in {fleet.inventory} (aws_environment, dns_record_ttl, "
+        "dns_resolvers and 4 more): name your inventory with -i; inventory/sample/group_vars/all shows what it has "
+        "to set"
     )
 
 
@@ -116,7 +117,7 @@ def wrong_device(fleet: Fleet) -> None:
         (
             MOVE,
             wrong(dns_record_ttl=None, dns_resolvers=None),
-            "dns_record_ttl, dns_resolvers: found nothing, expected",
+            "dns_record_ttl, dns_resolvers: not set: give",
         ),
         (
             MOVE,
@@ -126,9 +127,9 @@ def wrong_device(fleet: Fleet) -> None:
         (
             MOVE,
             wrong(failover_wave=[1, 100]),
-            "variables: found failover_wave, which nothing reads, expected failover_w",
+            "variables: nothing reads failover_wave, expected failover_w",
         ),
-        (MOVE, twin_modes, "failover_modes: found 1 more than once (1 and '1' are the same), expected each once"),
+        (MOVE, twin_modes, "failover_modes: 1 appears more than once (1 and '1' are the same name): remove one"),
         (
             MOVE,
             no_regions,

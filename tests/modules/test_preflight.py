@@ -823,7 +823,7 @@ def test_playbook_fails_in_one_line_and_leaves_its_report(playbook: Playbook) ->
     done = playbook.run()
 
     assert done.returncode == 2
-    assert f"Not ready: 1 finding(s) that a move would be refused for, the first: domain_configuration ({NEW}" in (
+    assert f"Not ready: 1 finding(s) that would block a move, the first: domain_configuration ({NEW}" in (
         done.stdout + done.stderr
     )
     (finding,) = [each for each in json.loads(playbook.report.read_text())["findings"] if each["blocking"]]

@@ -70,7 +70,7 @@ def test_check_says_what_the_run_changes_on_a_new_inventory_and_after_drift(aws_
         "iot_region : Index the connectivity of things",
         "iot_region : Import the server certificates",
         "iot_region : Create the policies",
-        "iot_region : Issue the certificates of the clients, and make them known",
+        "iot_region : Issue the certificates of the clients, and register them",
         "dns_records : Create the records",
     }
 

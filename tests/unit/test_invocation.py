@@ -31,6 +31,7 @@ GROUPS = {
     "monitors": ["watch1"],
 }
 ALL = ["localhost", *GROUPS["regions"], *GROUPS["edge"], *GROUPS["monitors"]]
+AGAIN = "run again without --limit (in AWX: without a limit)"
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda playbook: playbook.stem)
@@ -71,37 +72,37 @@ def test_limit_that_leaves_what_the_playbook_is_for_is_right(kind: str, hosts: l
 @pytest.mark.parametrize(
     ("kind", "hosts", "named"),
     [
-        ("move", ["edge1"], "leaves out localhost, where the move is made"),
-        ("move", ["us-east-1"], "leaves out localhost, where the move is made"),
+        ("move", ["edge1"], "leaves out localhost, where the move runs"),
+        ("move", ["us-east-1"], "leaves out localhost, where the move runs"),
         ("move", GROUPS["edge"], "leaves out localhost"),
         # Of the fleet, a part: the others would be moved all the same.
-        ("move", [name for name in ALL if name != "edge2"], "leaves out edge2, expected none"),
-        ("move", ["localhost", "edge1"], "leaves out edge2, edge3, edge4 and 1 more, expected none"),
-        ("look", ["us-east-1"], "leaves out localhost, where everything is looked at"),
-        ("setup", ["edge1"], "names no region, expected none or regions such as us-east-1, ap-northeast-1"),
+        ("move", [name for name in ALL if name != "edge2"], "leaves out edge2; a move is for the whole fleet"),
+        ("move", ["localhost", "edge1"], "leaves out edge2, edge3, edge4 and 1 more; a move is for the whole fleet"),
+        ("look", ["us-east-1"], "leaves out localhost, where the playbook runs"),
+        ("setup", ["edge1"], f"names no region: {AGAIN}, or with regions such as us-east-1, ap-northeast-1; "),
         ("setup", ["localhost", "edge1"], "names no region"),
-        ("devices", ["localhost", "us-east-1"], "names no host of the group 'edge', expected none or devices"),
-        ("monitors", ["edge1"], "names no host of the group 'monitors', expected none or monitors"),
+        ("devices", ["localhost", "us-east-1"], f"names no host of the group 'edge': {AGAIN}, or name devices"),
+        ("monitors", ["edge1"], f"names no host of the group 'monitors': {AGAIN}, or name monitors"),
     ],
 )
 def test_limit_that_leaves_out_what_the_playbook_is_for_is_refused(kind: str, hosts: list[str], named: str) -> None:
     fault = run_fault(kind, "these", hosts, GROUPS)
 
-    assert fault.startswith("limit: found 'these', which ")
+    assert fault.startswith("limit: 'these' ")
     assert named in fault
-    assert "run again without --limit (in AWX: without a limit)" in fault
+    assert AGAIN in fault
 
 
 def test_part_of_a_playbook_is_refused() -> None:
-    assert run_fault("look", "", ["localhost"], GROUPS, ["a", "b"], []).startswith("tags: found --tags a,b, expected")
-    assert "found --skip-tags x," in run_fault("look", "", ["localhost"], GROUPS, ["all"], ["x"])
-    assert "found --tags a and --skip-tags x," in run_fault("look", "", ["localhost"], GROUPS, ["a"], ["x"])
+    assert run_fault("look", "", ["localhost"], GROUPS, ["a", "b"], []).startswith("tags: --tags a,b would run a part")
+    assert "tags: --skip-tags x would" in run_fault("look", "", ["localhost"], GROUPS, ["all"], ["x"])
+    assert "tags: --tags a and --skip-tags x would" in run_fault("look", "", ["localhost"], GROUPS, ["a"], ["x"])
 
 
 def test_playbook_for_devices_needs_devices() -> None:
-    assert run_fault("devices", "", ["localhost"], {"edge": []}).startswith("devices: found none in the group 'edge'")
-    assert run_fault("devices", "", ["localhost"], {}).startswith("devices: found none")
-    assert run_fault("monitors", "", ["localhost"], GROUPS | {"monitors": []}).startswith("monitors: found none")
+    assert run_fault("devices", "", ["localhost"], {"edge": []}).startswith("devices: the group 'edge' has no host")
+    assert run_fault("devices", "", ["localhost"], {}).startswith("devices: the group 'edge' has no host")
+    assert run_fault("monitors", "", ["localhost"], GROUPS | {"monitors": []}).startswith("monitors: the group")
 
 
 def test_controller_is_localhost_or_the_first_region_of_the_run() -> None:
@@ -114,9 +115,9 @@ def test_inventory_that_is_no_fleets_is_named_and_so_is_one_variable() -> None:
     needed = ["a", "b", "c", "d"]
 
     nothing = inventory_fault(dict.fromkeys(needed, ""), needed, ["/inventory/prodution"])
-    assert nothing.startswith("inventory: found no variables of a fleet in /inventory/prodution (a, b, c and 1 more),")
+    assert nothing.startswith("inventory: no variables of a fleet in /inventory/prodution (a, b, c and 1 more): ")
     values = {"a": 0, "b": None, "c": [], "d": "", "e": ""}
-    assert inventory_fault(values, needed).startswith("b, d: found nothing, expected a value: set it in the inventory")
+    assert inventory_fault(values, needed).startswith("b, d: not set: give it a value in the inventory")
     assert inventory_fault({**values, "b": {}, "d": False}, needed) == ""
     assert inventory_fault(values, []) == ""
 
@@ -135,7 +136,7 @@ def test_misspelt_variable_is_named_with_the_one_that_is_meant(name: str, meant:
     known = known_variables(str(ROLES))
 
     assert misspelt([name, "failover_restore"], known).startswith(
-        f"variables: found {name}, which nothing reads, expected {meant}: correct the name"
+        f"variables: nothing reads {name}, expected {meant}: correct the name"
     )
 
 
@@ -180,11 +181,11 @@ def test_every_variable_that_is_read_is_known() -> None:
 @pytest.mark.parametrize(
     ("table", "named"),
     [
-        ({1: {}, "1": {}}, "failover_modes: found 1 more than once"),
+        ({1: {}, "1": {}}, "failover_modes: 1 appears more than once"),
         ({True: {}}, "failover_modes: found the name True, expected text"),
         ({1.5: {}}, "failover_modes: found the name 1.5"),
         ({None: {}}, "failover_modes: found the name None"),
-        ({"1": {1: "us-east-1", "1": "us-east-1"}}, "mode 1: found 1 more than once"),
+        ({"1": {1: "us-east-1", "1": "us-east-1"}}, "mode 1: 1 appears more than once"),
         ({1: {}, "2": {"mqtt1.example.com": "us-east-1"}}, ""),
         (None, ""),
     ],

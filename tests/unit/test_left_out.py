@@ -74,8 +74,8 @@ def test_task_that_shows_nothing_has_its_reason_told(result: dict[str, Any], say
         ({}, {}, ""),
         (OFF, {}, "not reachable, nothing was changed"),
         (HUNG, {}, "could not be asked (no answer within 3 s), nothing was changed: see to it"),
-        (ON, {"unreachable": True}, "went off while it was deployed to"),
-        (ON, HUNG, "could not be asked (no answer within 3 s) while it was deployed to"),
+        (ON, {"unreachable": True}, "went offline during the deployment"),
+        (ON, HUNG, "could not be asked (no answer within 3 s) during the deployment"),
         (
             ON,
             {"changed": False, "connected": False, "status": STATUS},

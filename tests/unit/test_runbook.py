@@ -53,8 +53,19 @@ def test_every_key_of_the_summary_is_explained() -> None:
         assert f"`{key}`" in section("Reading the report")
 
 
+def test_every_phase_of_the_summary_is_explained() -> None:
+    written = set(re.findall(r"\bphase\(\s*\"(\w+)\"", ENGINE))
+    row = section("Reading the report").split("| `phases` | ")[1].splitlines()[0]
+    explained = row.partition("` of ")[2].partition(", as far as the run got")[0]
+
+    assert written
+    assert set(re.findall(r"`(\w+)`", explained)) == written
+
+
 def test_every_step_of_the_journal_is_explained() -> None:
     written = set(re.findall(r"journal\.(?:write|note)\(\s*\"(\w+)\"", ENGINE))
+    # Those of a way of moving clients, see move/way.py.
+    written |= set(re.findall(r"\b(?:attempted|failed): str = \"(\w+)\"", ENGINE))
 
     assert written
     assert first_column(section("Reading the report").split("journal.jsonl")[1]) == written
