@@ -104,9 +104,14 @@ def names(tree: ast.AST) -> set[str]:
 
 
 @cache
-def definitions(path: Path) -> list[ast.FunctionDef | ast.ClassDef]:
-    """The functions and classes of a file."""
-    return [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+def definitions(path: Path) -> list[tuple[str, ast.AST]]:
+    """The functions and classes of a file by their names, and what it calls by a name itself, such as a registry."""
+    tree = parsed(path)
+    found: list[tuple[str, ast.AST]] = [
+        (node.name, node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    ]
+    assigned = [(node, target) for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    return [*found, *((target.id, node) for node, target in assigned if isinstance(target, ast.Name))]
 
 
 def mentioned(path: Path, tree: ast.AST) -> set[tuple[Path, ast.AST]]:
@@ -115,10 +120,10 @@ def mentioned(path: Path, tree: ast.AST) -> set[tuple[Path, ast.AST]]:
     return {
         (file, node)
         for file in imported(path)
-        for node in definitions(file)
-        if node.name in used
+        for name, node in definitions(file)
+        if name in used
         # A private name is that of its own file.
-        and (file == path or not node.name.startswith("_"))
+        and (file == path or not name.startswith("_"))
     }
 
 
