@@ -93,7 +93,7 @@ def fetch_clients() -> None:
         run(
             [
                 sys.executable,
-                str(topology.REPOSITORY / "roles/mqtt_client_prepare/files/build_bundle.py"),
+                str(topology.REPOSITORY / "roles/mqtt_client/files/build_bundle.py"),
                 f"--package={clients / 'mqtt_fleet'}",
                 f"--requirements={requirements}",
                 f"--python={python}",

@@ -25,7 +25,7 @@ CHECKED_ONLY = {"validate_inventory_clients"}
 
 def documented(role: Path) -> set[str]:
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())
-    return set(specs["argument_specs"]["main"]["options"])
+    return {name for entry_point in specs["argument_specs"].values() for name in entry_point["options"]}
 
 
 def defaults(role: Path) -> set[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent.parent.parent
-sys.path.insert(0, str(REPOSITORY / "roles" / "mqtt_client_prepare" / "files"))
+sys.path.insert(0, str(REPOSITORY / "roles" / "mqtt_client" / "files"))
 
 import build_bundle  # noqa: E402
 from build_bundle import BundleError, Device, Files  # noqa: E402
@@ -258,7 +258,7 @@ def test_what_a_device_says_of_itself_leads_nowhere(
     tmp_path: Path, package: Path, lock: Path, python: str, machine: str
 ) -> None:
     cache = tmp_path / "outer" / "cache"
-    program = REPOSITORY / "roles/mqtt_client_prepare/files/build_bundle.py"
+    program = REPOSITORY / "roles/mqtt_client/files/build_bundle.py"
     command = [sys.executable, str(program), f"--package={package}", f"--requirements={lock}", f"--cache={cache}"]
     before = sorted(tmp_path.rglob("*"))
 
