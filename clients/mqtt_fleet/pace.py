@@ -1,4 +1,4 @@
-"""How fast messages may leave."""
+"""How fast messages, and other things that are counted, may leave."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ HEADROOM = 1.25
 class Pace:
     """A token bucket; times are the monotonic clock's."""
 
-    def __init__(self, rate: float, now: float) -> None:
-        """`rate` per second, evenly: there is room for a tenth of a second's at once, and for one at least."""
+    def __init__(self, rate: float, now: float, burst: float = 0.1) -> None:
+        """`rate` per second; those of `burst` seconds, and one at least, may leave at once."""
         self._rate = rate
+        self._burst = burst
         self._tokens = self._most
         self._at = now
 
     @property
     def _most(self) -> float:
-        return max(1.0, self._rate / 10)
+        return max(1.0, self._rate * self._burst)
 
     def change(self, rate: float, now: float) -> None:
         """From now on `rate` per second."""
