@@ -159,12 +159,6 @@ def _status(name: str) -> Status:
     raise LabError(f"program {name}: not in the lab; 'make lab-status' lists its programs")
 
 
-def restart(name: str) -> None:
-    """Stop a program and start it again."""
-    stop_program(name)
-    start_program(name)
-
-
 def _ask(question: Callable[[Any], Any], ignored: int | None = None) -> Any:
     path = topology.state_directory() / "supervisor.sock"
     transport = SupervisorTransport(None, None, f"unix://{path}")

@@ -220,7 +220,6 @@ class Move:
         outcome: empty while it goes on.
     """
 
-    run_id: str
     mode: str = ""
     routes: Sequence[tuple[str, str, str]] = ()
     stage: str = ""
@@ -298,7 +297,7 @@ class JournalFollower:
         if newest is None:
             return self.move
         if newest != self._journal:
-            self._journal, self._offset, self.move = newest, 0, Move(newest.parent.name)
+            self._journal, self._offset, self.move = newest, 0, Move()
         assert self.move is not None  # noqa: S101 - for the type checker
         try:
             for entry in self._entries(newest):

@@ -10,7 +10,6 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -128,14 +127,3 @@ def read_file(path: Path) -> tuple[Counts, list[Deviation]]:
         return Counts(*json.loads(first)), [Deviation(**json.loads(line)) for line in lines if line.strip()]
     except TypeError as error:
         raise ValueError(f"{path}: not a file of the contract check ({error})") from error
-
-
-def add_up(paths: Iterable[Path]) -> tuple[Counts, list[Deviation]]:
-    """Return the counts of files together, and their deviations that nobody made on purpose, each once."""
-    total = Counts()
-    found: dict[Deviation, None] = {}
-    for path in paths:
-        counts, deviations = read_file(path)
-        total = Counts(*(a + b for a, b in zip(asdict(total).values(), asdict(counts).values(), strict=True)))
-        found |= dict.fromkeys(each for each in deviations if not each.on_purpose)
-    return total, list(found)
