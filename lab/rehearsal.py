@@ -225,7 +225,7 @@ def lost_since(began: float) -> int:
     while True:
         arrivals = ledger.read(monitor.ledger_path(), began)
         if arrivals is None:
-            raise LabError("ledger: found none, expected one: see 'make lab-status' for the program monitor")
+            raise LabError("ledger: there is none: see 'make lab-status' for the program monitor")
         lost = ledger.count(arrivals, began)["lost"]
         if not lost or time.monotonic() > deadline:
             return lost

@@ -254,7 +254,7 @@ def _issue(name: str, until: datetime) -> tuple[bytes, bytes]:
     issuer = x509.load_pem_x509_certificate((CERTIFICATES / "ca.crt").read_bytes())
     signer = serialization.load_pem_private_key((CERTIFICATES / "ca.key").read_bytes(), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        raise LabError(f"{CERTIFICATES / 'ca.key'}: found no elliptic curve key, expected what setup.yml makes")
+        raise LabError(f"{CERTIFICATES / 'ca.key'}: not an elliptic curve key: run setup.yml, which makes one")
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         x509.CertificateBuilder()

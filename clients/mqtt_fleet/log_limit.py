@@ -1,4 +1,4 @@
-"""How often a log says the same: what a fault repeats for days must not fill a disk, nor bury what is new.
+"""Limits repeated log lines: a fault that lasts for days must not fill a disk, nor hide what is new.
 
 The lines of one text (an event with its reasons, whatever numbers and addresses are in them) are written while they
 are few, and then one in a growing time with the number of those left out. What is left out is held and written later,
@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from mqtt_fleet.pace import Pace
 
-# Lines of one text that are written as they come; a text that was quiet for so long begins anew.
+# Lines of one text that are written as they come; a text that did not occur for so long starts again.
 FREE_LINES = 10
 FORGET_SECONDS = 3600.0
 # Then one line in so many seconds, doubling up to the most.
@@ -27,7 +27,7 @@ MOST_PAUSE = 3600.0
 SETTLED_SECONDS = 300.0
 # Lines of one event: as many at once, and as many an hour.
 EVENT_LINES = 60
-# Texts that are remembered; the one that was quiet for longest makes room.
+# Texts that are remembered; the one that has not occurred for longest is dropped first.
 MOST_TEXTS = 200
 
 # IPv6 addresses, and words with a digit in them: ports, times, counts, IPv4 addresses, IDs. Not MQTT's reason codes.
@@ -124,7 +124,7 @@ class LogLimit(Generic[Line]):
                 self._write(kept, kept.held, now)
 
     def release_all(self, now: float) -> None:
-        """Write every held line: nobody will later."""
+        """Write every held line, before the process ends."""
         for kept in list(self._texts.values()):
             if kept.held is not None:
                 self._event(kept.event, now)

@@ -28,7 +28,7 @@ def start(clients: int, publish_interval: float, say: Say) -> None:
 
     config = configuration.make(clients, publish_interval)
     if not (topology.REPOSITORY / "certs" / "ca.crt").exists():
-        raise LabError("certs/ca.crt: found no file, expected the endpoints' CA: run setup.yml first")
+        raise LabError("certs/ca.crt: no such file: run setup.yml first")
     _stop_program()
     os.environ.update(topology.aws_environment())
     began = time.monotonic()
@@ -106,5 +106,5 @@ def show(say: Say) -> int:
 def _told() -> Status:
     told = configuration.status()
     if told is None:
-        raise LabError("load: found no status, expected one: start it first")
+        raise LabError("load: no status yet: start it first")
     return told

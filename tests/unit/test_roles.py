@@ -76,15 +76,15 @@ def test_every_option_of_a_module_can_be_set_by_its_role(role: str, module: Any)
         ({"mqtt_client_socket": ""}, None),
         (
             {"mqtt_client_proxy_credentials": "/etc/proxy"},
-            "mqtt_client_proxy_credentials: found /etc/proxy and no mqtt_client_proxy",
+            "mqtt_client_proxy_credentials: set to /etc/proxy without mqtt_client_proxy",
         ),
         (
             {"mqtt_client_purge": "true"},
-            "mqtt_client_purge: found true while the client is installed",
+            "mqtt_client_purge: it has no effect while the client is installed",
         ),
         (
             {"mqtt_client_socket": "", "mqtt_client_socket_group": "meters"},
-            "mqtt_client_socket_group: found meters",
+            "mqtt_client_socket_group: set to meters without mqtt_client_socket",
         ),
     ],
 )
