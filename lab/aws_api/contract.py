@@ -1,7 +1,7 @@
-"""Whether all that goes over the wire is as AWS's models say.
+"""Compares everything that goes over the wire with AWS's models.
 
-The stand-in may be no kinder than AWS: a request that the models do not allow is a deviation whoever made it, also
-where it was refused, and so is an answer with a member, a value, a status or an error code that AWS does not give.
+The stand-in may not be more lenient than AWS: a request that the models do not allow is a deviation whoever made it,
+also where it was refused, and so is an answer with a member, a value, a status or an error code that AWS does not give.
 """
 
 from __future__ import annotations

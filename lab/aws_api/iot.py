@@ -311,7 +311,7 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         before = dict(self._indexing())
         answer = super().update_indexing_configuration() or EmptyResult()
         if self._indexing() != before:
-            self._stand_in.indexed_anew[self.region] = time.monotonic()
+            self._stand_in.indexed_again[self.region] = time.monotonic()
         return answer
 
     def describe_index(self) -> ActionResult:
@@ -326,11 +326,11 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         return ActionResult({"indexName": name, "indexStatus": status, "schema": schema})
 
     def _is_building(self) -> bool:
-        """Say whether the index is being built: no query is answered meanwhile.
+        """Return whether the index is being built: no query is answered meanwhile.
 
         Source: https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html
         """
-        changed = self._stand_in.indexed_anew.get(self.region)
+        changed = self._stand_in.indexed_again.get(self.region)
         return changed is not None and time.monotonic() - changed < self._stand_in.settings.index_building_seconds
 
     def search_index(self) -> ActionResult:
