@@ -95,7 +95,7 @@ def test_option_of_the_client_that_another_would_pass_over_is_refused(
     environment = NativeEnvironment()
     environment.filters["bool"] = boolean
     usual = yaml.safe_load((role / "defaults" / "main.yml").read_text())
-    template = yaml.safe_load((role / "vars" / "main.yml").read_text())["__mqtt_client_passed_over"]
+    template = yaml.safe_load((role / "vars" / "main.yml").read_text())["__mqtt_client_ineffective"]
 
     found = environment.from_string(template).render({**usual, **variables})
 

@@ -124,7 +124,7 @@ def test_it_is_said_when_the_previous_is_not_connected_either(
 def test_first_release_that_does_not_prove_itself_keeps_trying(
     layout: Layout, service: FakeService, first: Wanted, of: Of
 ) -> None:
-    with pytest.raises(DeviceError, match="there is none to go back to, it keeps trying"):
+    with pytest.raises(DeviceError, match="there is no earlier release, it keeps trying"):
         deploy(layout, service, of("lost", first), check_mode=False)
 
     assert service.state().active == "active"
