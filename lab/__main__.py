@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-# What installs the Python packages first, and then does the same.
+# Make targets that install the Python packages first, and then do the same.
 MAKE_TARGETS = {"up": "lab", "down": "lab-down", "status": "lab-status", "env": "venv", "load": "load"}
 
 

@@ -2,7 +2,7 @@
 
 Killing systemd-nspawn does not end the system it booted, so this process does: when it is told to
 end, when systemd-nspawn ends, and before booting, for what an earlier one left. All three are
-power cuts: nothing in the device gets to say goodbye.
+power cuts: nothing in the device is shut down properly.
 """
 
 from __future__ import annotations

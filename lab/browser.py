@@ -73,9 +73,7 @@ def opened() -> Iterator[Browser]:
     """
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
-        raise LabError(
-            "chromium or chromedriver: found none, expected both: python -m lab install (root) installs them"
-        )
+        raise LabError("chromium or chromedriver: not installed: python -m lab install (root) installs both")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ChromeOptions()
         options.binary_location = chromium

@@ -21,7 +21,7 @@ DISTRIBUTIONS = ("debian", "ubuntu")
 SOCKET_PATH_LIMIT = 107
 SOCKET_SUFFIX = len(".4194304.tmp")
 
-# What is needed of the system: a program of each Debian package.
+# What is needed of the system: one program of each Debian package.
 PACKAGES = {
     "debootstrap": "debootstrap",
     "haproxy": "haproxy",
@@ -73,7 +73,7 @@ def _distribution(path: Path) -> frozenset[str]:
 
 
 def check_machine(facts: Facts) -> None:
-    """Refuse a machine that cannot carry the lab.
+    """Refuse a machine that cannot run the lab.
 
     Raises:
         LabError: what is found, and what is expected.
@@ -102,7 +102,7 @@ def check_owner(owner: str | None, repository: Path) -> None:
 
 
 def is_dead(owner: str | None, repository: Path, processes: Collection[int]) -> bool:
-    """Tell whether the bridge is another checkout's, and nothing of that lab runs any more.
+    """Return whether the bridge is another checkout's, and nothing of that lab runs any more.
 
     Args:
         owner: the checkout that the lab's bridge belongs to, None where there is no bridge.

@@ -93,7 +93,7 @@ def fetch_clients() -> None:
         run(
             [
                 sys.executable,
-                str(topology.REPOSITORY / "roles/mqtt_client_prepare/files/build_bundle.py"),
+                str(topology.REPOSITORY / "roles/mqtt_client/files/build_bundle.py"),
                 f"--package={clients / 'mqtt_fleet'}",
                 f"--requirements={requirements}",
                 f"--python={python}",
@@ -113,7 +113,7 @@ def ssh_directory() -> Path:
 
 
 def prepare() -> None:
-    """Write what tells the devices apart and let the operator in; running devices are left alone."""
+    """Write what identifies each device and the operator's SSH key; running devices are left alone."""
     _make_key(ssh_directory() / "id_ed25519", "operator")
     for node in topology.DEVICES:
         upper = directory(node) / "upper"
@@ -232,7 +232,7 @@ def ssh(node: Node, *command: str, timeout: float = 30.0) -> str:
 
 
 def system_state(node: Node) -> str:
-    """Return what systemd on a device says of itself: "running", "degraded", "starting", … or "unreachable"."""
+    """Return the state that systemd on a device reports: "running", "degraded", "starting", … or "unreachable"."""
     try:
         done = subprocess.run(
             ssh_command(node, "systemctl", "is-system-running"),

@@ -8,7 +8,7 @@ from lab import configuration, files, readiness, supervisor, topology
 def clamp_ttl(seconds: int) -> None:
     """Have the resolver keep every answer for at least so many seconds, as bad resolvers do; 0 ends it.
 
-    The resolver forgets what it has cached. `python -m lab up` ends the clamping too.
+    The resolver's cache is cleared. `python -m lab up` ends the clamping too.
     """
     for file in configuration.resolver_files(topology.state_directory(), minimum_ttl=seconds):
         files.write(file.path, file.content, file.mode)

@@ -1,4 +1,4 @@
-"""The whole move, rehearsed: lab up, setup, deploy, mode 1, mode 3, and what became of every message.
+"""The whole move, rehearsed: lab up, setup, deploy, mode 1, mode 3, and what happened to every message.
 
 Run by `make drill`. Prints what an operator wants to see and ends with the report's path; the
 exit code is 0 only when every client landed and no message was lost. `make drill FAULT=<name>` moves
@@ -139,7 +139,7 @@ def _run(console: Console, playbook: Playbook, follow: bool = False) -> None:
 
 
 def _report_while(console: Console, process: subprocess.Popen[bytes], playbook: Playbook, follow: bool) -> None:
-    """Say every few seconds what is being done; during a move, say each client's change of region."""
+    """Print every few seconds what is being done and, during a move, each client's change of region."""
     regions: dict[str, str] = {}
     shown = 0
     said = time.monotonic()

@@ -1,7 +1,7 @@
-"""What may go wrong with the lab, each said in one line."""
+"""Errors of the lab, one line each."""
 
 from __future__ import annotations
 
 
 class LabError(Exception):
-    """The lab cannot go on; the text names the thing, what was found and what to do."""
+    """The lab cannot continue; the text is one line with the problem and what to do."""

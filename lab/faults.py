@@ -1,4 +1,4 @@
-"""The fault menu: what may go wrong with a move, and how the move has to take it."""
+"""The fault menu: what may go wrong with a move, and how the move has to handle it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Fault:
     """One fault, and what is expected of a move under it.
 
     Attributes:
-        inject: brings it about for the time of a `with` block.
+        inject: causes it for the duration of a `with` block.
         outcome: of the move under the fault, as summary.json has it.
         says: a regular expression that one of the lines matches that the operator reads, SOURCE and TARGET in it being
             the names of the move's regions.
@@ -130,7 +130,7 @@ FAULTS = (
     ),
     Fault(
         "target-dies",
-        "the region to go to is gone when the second device is told to leave",
+        "the target region is gone when the second device is to be disconnected",
         sabotage.target_dies_in_the_sweep,
         "rolled_back",
         r"the records were restored, and 2 of 2 clients that had been told to leave were seen back",
@@ -158,7 +158,7 @@ FAULTS = (
     ),
     Fault(
         "controller-killed",
-        "the process that moves is killed with kill -9 when it tells the second device to leave",
+        "the process that moves is killed with kill -9 when it disconnects the second device",
         lambda _: sabotage.killed_controller(),
         # What the run had noted when it was last sure.
         "partial",

@@ -37,7 +37,7 @@ def up(say: Say) -> None:
 
 
 def install(say: Say) -> None:
-    """Fetch all that the lab and the tests take from the internet: a lab in a world of its own has no way to it.
+    """Fetch all that the lab and the tests take from the internet: a lab in a world of its own cannot reach it.
 
     Raises:
         LabError: the machine is not fit, or something cannot be fetched.
@@ -102,7 +102,7 @@ def down(say: Say) -> None:
     """Take down whatever there is of the lab; what is kept is the devices' base system.
 
     Raises:
-        LabError: not root, the lab is another checkout's, or something would not go.
+        LabError: not root, the lab is another checkout's, or something could not be removed.
     """
     facts = checks.read_facts()
     if facts.system != "Linux" or facts.user_id != 0:

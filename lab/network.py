@@ -110,7 +110,7 @@ def _neighbour(node: Node, device: str) -> str:
 
 
 def is_joined(node: Node) -> bool:
-    """Tell whether a node's namespace is there and on the bridge, up or cut off."""
+    """Return whether a node's namespace is there and on the bridge, up or cut off."""
     if not (NAMESPACES / node.namespace).exists():
         return False
     try:
@@ -122,7 +122,7 @@ def is_joined(node: Node) -> bool:
 
 
 def up() -> None:
-    """Make what is missing of the bridge and the nodes' namespaces; changes nothing that is there."""
+    """Create what is missing of the bridge and the nodes' namespaces; changes nothing that exists."""
     if bridge_owner() is None:
         _batch(bridge_commands(str(topology.REPOSITORY)))
     for node in topology.NODES:
@@ -135,7 +135,7 @@ def up() -> None:
 
 
 def down() -> None:
-    """Remove namespaces and bridge; what is not there is passed over."""
+    """Remove namespaces and bridge; what is absent is ignored."""
     for node in topology.NODES:
         _remove_node(node)
     _delete_link(topology.BRIDGE)

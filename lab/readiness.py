@@ -1,4 +1,4 @@
-"""When each part of the lab is truly ready: asked the way its users ask it."""
+"""Whether each part of the lab is really ready: tested as its users use it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lab.topology import Node
 
 TIMEOUT = 60.0
 PAUSE = 0.1
-# Every part is in this machine: an answer that is not there soon does not come, the next one may.
+# Every part runs on this machine: an answer that does not come soon does not come at all, the next one may.
 ANSWER_TIMEOUT = 0.5
 
 
@@ -34,8 +34,8 @@ class Part:
     """One thing to wait for.
 
     Attributes:
-        title: what is said when it is ready.
-        program: whose log tells why it is not.
+        title: what is printed when it is ready.
+        program: whose log says why it is not.
         missing: returns what is still missing, in words; None once ready.
     """
 
@@ -114,7 +114,7 @@ def _wait_for(part: Part, state: Path, over: Event) -> None:
 
 
 def aws_api_missing() -> str | None:
-    """Say what keeps the AWS API stand-in from being ready."""
+    """Return what keeps the AWS API stand-in from being ready."""
     url = f"{topology.AWS_API_URL}/_lab/health"
     # The controller may be behind a proxy that does not know the lab's addresses.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -126,7 +126,7 @@ def aws_api_missing() -> str | None:
 
 
 def dns_missing(node: Node) -> str | None:
-    """Say what keeps a name server or the resolver from answering for the zone."""
+    """Return what keeps a name server or the resolver from answering for the zone."""
     query = dns.message.make_query(topology.ZONE, "SOA")
     try:
         answer = dns.query.udp(query, str(node.address), timeout=ANSWER_TIMEOUT, port=topology.DNS_PORT)
@@ -138,7 +138,7 @@ def dns_missing(node: Node) -> str | None:
 
 
 def broker_missing(path: Path) -> str | None:
-    """Say what keeps a broker's socket from accepting connections."""
+    """Return what keeps a broker's socket from accepting connections."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(ANSWER_TIMEOUT)
         try:
@@ -149,7 +149,7 @@ def broker_missing(path: Path) -> str | None:
 
 
 def tls_missing(node: Node) -> str | None:
-    """Say what keeps a region from serving the certificate of its own name."""
+    """Return what keeps a region from serving the certificate of its own name."""
     root = topology.state_directory() / "aws" / "amazon-root-ca.crt"
     if not root.is_file():
         return f"{root} is not there yet, the AWS API writes it"
@@ -165,7 +165,7 @@ def tls_missing(node: Node) -> str | None:
 
 
 def device_missing(node: Node) -> str | None:
-    """Say what keeps a device from taking an SSH login in a system that has booted and resolves names."""
+    """Return what keeps a device from taking an SSH login in a system that has booted and resolves names."""
     state = device.system_state(node)
     if state not in ("running", "degraded"):
         return f"systemd is {state}"

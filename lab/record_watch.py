@@ -76,7 +76,7 @@ def record(picture: Path, clients: int, console: Console) -> None:
     finally:
         load.stop(console.print)
     if not recorder.picture:
-        raise LabError(f"picture: found no frame of the move in {monitor.ledger_path()}, expected clients that move")
+        raise LabError(f"picture: no client moved in {monitor.ledger_path()}: run it again")
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_text(recorder.picture, encoding="utf-8")
     console.print(f"{picture}: {len(recorder.picture) // 1024} KiB")

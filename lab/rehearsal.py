@@ -1,4 +1,4 @@
-"""A move under a fault of the menu, and again when it is over: what was seen, and what is not as expected."""
+"""A move under a fault of the menu, and again when it is over: what happened, and what is not as expected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Show = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Seen:
-    """A move as its operator saw it.
+    """A move as its operator sees it.
 
     Attributes:
         lines: what it said, without what Ansible says of every play.
@@ -59,7 +59,7 @@ class Rehearsal:
     lost: int
 
     def line(self) -> str | None:
-        """The line that the operator had to read."""
+        """Return the line that the operator has to read."""
         says = self.fault.says.replace("SOURCE", self.move.source.name).replace("TARGET", self.move.target.name)
         return next((line for line in self.under.lines if re.search(says, line)), None)
 
@@ -156,7 +156,7 @@ def run_move(mode: str, show: Show, *arguments: str) -> Seen:
 
 
 def _journals() -> set[Path]:
-    # The link `latest` leads to one of them once more.
+    # The link `latest` points to one of them once more.
     return {journal for journal in REPORTS.glob("*/journal.jsonl") if not journal.parent.is_symlink()}
 
 
@@ -168,7 +168,7 @@ def _summary(journals: set[Path]) -> dict[str, Any] | None:
 
 
 def operator_line(raw: str) -> str | None:
-    """What a line of a playbook's output tells of the move; None for what every playbook says."""
+    """Return what a line of a playbook's output says about the move; None for what every playbook prints."""
     line = raw.rstrip("\n")
     if line.startswith(("fatal:", "failed:")) and "=> " in line:
         try:
@@ -188,7 +188,7 @@ def operator_line(raw: str) -> str | None:
 
 
 def record_regions() -> list[str]:
-    """For each of ENDPOINTS, the region that its record leads to, or what else it leads to."""
+    """For each of ENDPOINTS, the region that its record points to, or what else it points to."""
     route53 = api.client("route53", topology.REGIONS[0].name)
     listed = route53.list_resource_record_sets(HostedZoneId=topology.HOSTED_ZONE_ID)["ResourceRecordSets"]
     values = {each["Name"].rstrip("."): each["ResourceRecords"][0]["Value"].rstrip(".") for each in listed}
@@ -225,7 +225,7 @@ def lost_since(began: float) -> int:
     while True:
         arrivals = ledger.read(monitor.ledger_path(), began)
         if arrivals is None:
-            raise LabError("ledger: found none, expected one: see 'make lab-status' for the program monitor")
+            raise LabError("ledger: there is none: see 'make lab-status' for the program monitor")
         lost = ledger.count(arrivals, began)["lost"]
         if not lost or time.monotonic() > deadline:
             return lost

@@ -26,7 +26,7 @@ def main() -> int:
     page = parser.parse_args().run / "report.html"
     try:
         if not page.exists():
-            raise LabError(f"{page}: found none, expected the page of a run: make drill makes one")
+            raise LabError(f"{page}: no such file: make drill makes one")
         with browser.opened() as chromium:
             chromium.resize(WIDTH)
             chromium.open(page)

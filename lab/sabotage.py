@@ -1,7 +1,7 @@
-"""How the faults of the menu are brought about: context managers, each of which leaves the lab as it was.
+"""The faults of the menu: context managers, each of which leaves the lab as it was.
 
-A fault that belongs to a moment, such as the middle of the sweep, holds the call that marks it, strikes while the move
-waits for its answer, and lets it go on.
+A fault that belongs to a moment, such as the middle of the sweep, holds the call that marks it, acts while the move
+waits for its answer, and lets it continue.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def settings(**changed: Any) -> Iterator[None]:
 
 @contextmanager
 def at_call(call: Call, strike: Callable[[], list[Call]]) -> Iterator[None]:
-    """Hold the first such call, strike, and let it go on; `strike` returns the faults that stay from then on.
+    """Hold the first such call, call `strike`, and let it continue; `strike` returns the faults that stay from then on.
 
     Raises:
         LabError: the block ended, and no such call was made.
@@ -149,7 +149,7 @@ def dead_region(node: Node) -> Iterator[None]:
 
 @contextmanager
 def target_dies_in_the_sweep(move: Move) -> Iterator[None]:
-    """The target region is gone when the second device is told to leave."""
+    """The target region is gone when the second device is to be disconnected."""
 
     def strike() -> list[Call]:
         region.kill(move.target.name)
@@ -189,7 +189,7 @@ def record_changed_by_someone_else(move: Move) -> Iterator[None]:
 
 @contextmanager
 def killed_controller() -> Iterator[None]:
-    """The process that moves is killed when it tells the second device to leave."""
+    """The process that moves is killed when it disconnects the second device."""
 
     def strike() -> list[Call]:
         os.kill(json.loads(LOCK.read_text(encoding="utf-8"))["pid"], signal.SIGKILL)
@@ -254,7 +254,7 @@ def _issue(name: str, until: datetime) -> tuple[bytes, bytes]:
     issuer = x509.load_pem_x509_certificate((CERTIFICATES / "ca.crt").read_bytes())
     signer = serialization.load_pem_private_key((CERTIFICATES / "ca.key").read_bytes(), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        raise LabError(f"{CERTIFICATES / 'ca.key'}: found no elliptic curve key, expected what setup.yml makes")
+        raise LabError(f"{CERTIFICATES / 'ca.key'}: not an elliptic curve key: run setup.yml, which makes one")
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         x509.CertificateBuilder()

@@ -1,4 +1,4 @@
-"""The supervisor of the lab's programs: starting it, asking it, and telling it what to restart."""
+"""The supervisor of the lab's programs: starting it, querying it, and having it restart programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START_TIMEOUT = 15.0
 
 @dataclass(frozen=True)
 class Status:
-    """What the supervisor says of a program.
+    """The supervisor's status of a program.
 
     Attributes:
         name: of the program.
@@ -44,7 +44,7 @@ def configuration() -> Path:
 
 
 def is_running() -> bool:
-    """Tell whether this lab's supervisor answers."""
+    """Return whether this lab's supervisor answers."""
     try:
         _ask(lambda api: api.getState())
     except LabError:
@@ -111,7 +111,7 @@ def write_configuration() -> None:
 
 
 def statuses() -> list[Status]:
-    """Return what the supervisor says of every program.
+    """Return the supervisor's status of every program.
 
     Raises:
         LabError: the supervisor does not answer, so the lab is not up.
@@ -121,7 +121,7 @@ def statuses() -> list[Status]:
 
 
 def has_given_up(name: str) -> bool:
-    """Tell whether a program ended so often, so soon, that it is not started any more."""
+    """Return whether a program ended so often, so soon, that it is not started any more."""
     return _status(name).state == "FATAL"
 
 
@@ -157,12 +157,6 @@ def _status(name: str) -> Status:
         if status.name == name:
             return status
     raise LabError(f"program {name}: not in the lab; 'make lab-status' lists its programs")
-
-
-def restart(name: str) -> None:
-    """Stop a program and start it again."""
-    stop_program(name)
-    start_program(name)
 
 
 def _ask(question: Callable[[Any], Any], ignored: int | None = None) -> Any:

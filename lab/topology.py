@@ -20,12 +20,12 @@ CONTROLLER = IPv4Address("198.18.83.1")
 # What devices connect to. From the beginning ACM has a public certificate for each, as if an operator had requested it.
 ENDPOINTS = ("mqtt1.example.com", "mqtt2.example.com")
 ACCOUNT_ID = "123456789012"
-# Whom the stand-in knows; playbooks have the same from inventory/lab.
+# Credentials that the stand-in knows; playbooks have the same from inventory/lab.
 ACCESS_KEY = SECRET_KEY = "lab"  # noqa: S105 - of the lab
 # The AWS API stand-in is on loopback: a command that finds no lab is refused at once, and nothing leaves the machine.
 AWS_API_ADDRESS = IPv4Address("127.0.0.1")
 AWS_API_PORT = 4566
-# An HTTP proxy beside it, which leads to AWS's own host names.
+# An HTTP proxy beside it, for AWS's own host names.
 AWS_API_PROXY_PORT = 4567
 AWS_API_PROGRAM = "aws"
 AWS_API_URL = f"http://{AWS_API_ADDRESS}:{AWS_API_PORT}"
@@ -92,7 +92,7 @@ def aws_environment() -> dict[str, str]:
 
 
 def named_environment() -> dict[str, str]:
-    """What leads AWS tools to the stand-in by the host names of AWS's own endpoints, as in production."""
+    """What points AWS tools to the stand-in by the host names of AWS's own endpoints, as in production."""
     credentials = {name: value for name, value in aws_environment().items() if name != "AWS_ENDPOINT_URL"}
     return {
         **credentials,
@@ -107,7 +107,7 @@ def state_directory() -> Path:
 
 
 def contract_directory() -> Path:
-    """What stand-ins found of requests and answers that AWS's models do not allow; kept when the lab goes down."""
+    """Where stand-ins note requests and answers that AWS's models do not allow; kept when the lab goes down."""
     return cache_directory() / "contract"
 
 

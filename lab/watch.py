@@ -14,7 +14,7 @@ REPORTS = topology.REPOSITORY / "reports"
 
 
 def configuration() -> MonitorConfig:
-    """What the lab's monitor works with.
+    """Return the configuration of the lab's monitor.
 
     Raises:
         LabError: the lab is not up.

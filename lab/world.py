@@ -1,8 +1,8 @@
-"""Run a command as if it had the machine for itself: `python -m lab.world COMMAND…`.
+"""Run a command as if it had the machine to itself: `python -m lab.world COMMAND…`.
 
 A lab of its own can then be brought up beside another. The command sees the same files, but not the other lab's
 certificates and reports, and has a network, process IDs, mounts and control groups of its own. What it writes below the
-checkout is kept in memory and gone with it, but for `.cache`; there is no way to the internet. When it ends, or this
+checkout is kept in memory and gone with it, but for `.cache`; the internet cannot be reached. When it ends, or this
 process is killed, the kernel ends all that it started.
 """
 
@@ -112,7 +112,7 @@ def _enter(groups: Sequence[Path]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command in a world of its own; `--inside` is what becomes it there."""
+    """Run a command in a world of its own; `--inside` is how it runs itself there."""
     if arguments[:1] != ["--inside"]:
         return run_in_world(arguments)
     end = arguments.index("--")

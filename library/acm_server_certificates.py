@@ -63,8 +63,7 @@ certificates:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
-from ansible.module_utils.region_switch.setup.server_setup import SERVER_CERTIFICATES_OPTION, ensure_region
+from ansible.module_utils.region_switch.module import REGION_OPTION, SERVER_CERTIFICATES_OPTION, run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "directory": {"type": "path", "required": True},
@@ -78,8 +77,15 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
+def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.setup.server_setup import ensure_region
+
+    result: dict[str, Any] = ensure_region(parameters, check_mode)
+    return result
+
+
 def main() -> None:
-    run_module(ARGUMENT_SPEC, ensure_region)
+    run_module(ARGUMENT_SPEC, _act)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,6 @@ key_removed:
 from typing import Any
 
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.setup.signing_request import ensure_signing_request
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "directory": {"type": "path", "required": True},
@@ -60,8 +59,15 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
+def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.setup.signing_request import ensure_signing_request
+
+    result: dict[str, Any] = ensure_signing_request(parameters, check_mode)
+    return result
+
+
 def main() -> None:
-    run_module(ARGUMENT_SPEC, ensure_signing_request)
+    run_module(ARGUMENT_SPEC, _act)
 
 
 if __name__ == "__main__":

@@ -146,13 +146,9 @@ caller:
 from dataclasses import asdict
 from typing import Any
 
-from ansible.module_utils.region_switch.aws.caller import identify
-from ansible.module_utils.region_switch.aws.clients import Aws
-from ansible.module_utils.region_switch.checks import account, ownership
 from ansible.module_utils.region_switch.model.inventory import check, check_setup
 from ansible.module_utils.region_switch.model.modes import Modes
-from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.setup.server_setup import SERVER_CERTIFICATES_OPTION
+from ansible.module_utils.region_switch.module import SERVER_CERTIFICATES_OPTION, run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "modes": {"type": "raw", "required": True},
@@ -181,6 +177,10 @@ _INVENTORY = ("modes", "endpoints", "regions", "resolvers", "record_ttl", "hoste
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws.caller import identify
+    from ansible.module_utils.region_switch.aws.clients import Aws
+    from ansible.module_utils.region_switch.checks import account, ownership
+
     modes = check(**{name: parameters[name] for name in _INVENTORY})
     setup = parameters["setup"]
     wanted = _wanted(modes, parameters["regions"], setup) if setup else {}
@@ -198,13 +198,10 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
             parameters["resolvers"],
             setup["waive"],
         )
-        ownership.check(_choices(setup, answering), parameters["endpoints"], public)
+        own, validation = setup["server_certificate_arns"], setup["validation_certificate_arns"]
+        choices = [ownership.Choice(each, own.get(each) or {}, validation.get(each) or {}) for each in answering]
+        ownership.check(choices, parameters["endpoints"], public)
     return result
-
-
-def _choices(setup: dict[str, Any], regions: list[str]) -> list[ownership.Choice]:
-    own, validation = setup["server_certificate_arns"], setup["validation_certificate_arns"]
-    return [ownership.Choice(each, own.get(each) or {}, validation.get(each) or {}) for each in regions]
 
 
 def _wanted(modes: Modes, regions: list[str], setup: dict[str, Any]) -> dict[str, str]:

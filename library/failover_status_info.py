@@ -89,12 +89,10 @@ lines:
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.region_switch.aws.clients import Aws
 from ansible.module_utils.region_switch.model import modes
 from ansible.module_utils.region_switch.model.option import argument_spec
 from ansible.module_utils.region_switch.model.options import InventoryOptions
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.move import status
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **argument_spec(InventoryOptions),
@@ -104,6 +102,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws.clients import Aws
+    from ansible.module_utils.region_switch.move import status
+
     found = status.read(
         Aws(parameters["regions"]),
         modes.normalise(parameters["modes"], parameters["endpoints"], parameters["regions"]),

@@ -72,9 +72,7 @@ status:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
-from ansible.module_utils.region_switch.setup.certificate import ensure_certificate
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "certificate_path": {"type": "path", "required": True},
@@ -88,6 +86,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws.clients import AwsClient
+    from ansible.module_utils.region_switch.setup.certificate import ensure_certificate
+
     result: dict[str, Any] = ensure_certificate(AwsClient("iot", parameters["region"]), parameters, check_mode)
     return result
 

@@ -120,9 +120,7 @@ retired:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
-from ansible.module_utils.region_switch.setup.registration import ensure_clients, retire_certificates
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "clients": {
@@ -149,6 +147,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws.clients import AwsClient
+    from ansible.module_utils.region_switch.setup.registration import ensure_clients, retire_certificates
+
     iot = AwsClient("iot", parameters["region"])
     retire = parameters["retire"] is not None
     result: dict[str, Any] = (retire_certificates if retire else ensure_clients)(iot, parameters, check_mode)

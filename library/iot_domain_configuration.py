@@ -82,9 +82,7 @@ status:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
-from ansible.module_utils.region_switch.setup.domain_configuration import ensure_domain_configuration
 
 # AWS creates one domain configuration per second and region
 # (https://docs.aws.amazon.com/general/latest/gr/iot-core.html); a loop over endpoints asks for more.
@@ -109,6 +107,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws.clients import AwsClient
+    from ansible.module_utils.region_switch.setup.domain_configuration import ensure_domain_configuration
+
     iot = AwsClient("iot", parameters["region"], attempts=ATTEMPTS)
     result: dict[str, Any] = ensure_domain_configuration(iot, parameters, check_mode)
     return result

@@ -35,13 +35,14 @@ endpoints:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws.clients import Aws, describe_data_endpoint
 from ansible.module_utils.region_switch.module import run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {"regions": {"type": "list", "elements": "str", "required": True}}
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws.clients import Aws, describe_data_endpoint
+
     clients = Aws(parameters["regions"]).probing
     return {"changed": False, "endpoints": {region: describe_data_endpoint(clients[region]) for region in clients}}
 

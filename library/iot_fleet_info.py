@@ -61,9 +61,6 @@ from collections import Counter
 from operator import attrgetter
 from typing import Any
 
-from ansible.module_utils.region_switch.aws import quotas
-from ansible.module_utils.region_switch.aws.clients import Aws
-from ansible.module_utils.region_switch.fleet.sources import Client, Source, stream
 from ansible.module_utils.region_switch.model.option import argument_spec
 from ansible.module_utils.region_switch.model.options import FleetOptions, refuse_ignored
 from ansible.module_utils.region_switch.module import run_module
@@ -76,6 +73,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws import quotas
+    from ansible.module_utils.region_switch.aws.clients import Aws
+    from ansible.module_utils.region_switch.fleet.sources import Client, Source, stream
+
     refuse_ignored(parameters)
     regions = parameters["regions"]
     aws = Aws(regions)
@@ -108,7 +109,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     }
 
 
-def _entry(client: Client) -> dict[str, Any]:
+def _entry(client: Any) -> dict[str, Any]:
     return {
         "client_id": client.client_id,
         "endpoint": client.endpoint,

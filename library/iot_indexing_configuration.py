@@ -45,9 +45,7 @@ thing_connectivity_indexing_mode:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
-from ansible.module_utils.region_switch.setup.indexing import ensure_indexing
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "thing_indexing_mode": {"type": "str", "choices": ["OFF", "REGISTRY", "REGISTRY_AND_SHADOW"]},
@@ -57,6 +55,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws.clients import AwsClient
+    from ansible.module_utils.region_switch.setup.indexing import ensure_indexing
+
     result: dict[str, Any] = ensure_indexing(AwsClient("iot", parameters["region"]), parameters, check_mode)
     return result
 

@@ -52,9 +52,7 @@ arn:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.aws.clients import AwsClient
 from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
-from ansible.module_utils.region_switch.setup.policy import ensure_policy
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -65,6 +63,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws.clients import AwsClient
+    from ansible.module_utils.region_switch.setup.policy import ensure_policy
+
     result: dict[str, Any] = ensure_policy(AwsClient("iot", parameters["region"]), parameters, check_mode)
     return result
 

@@ -88,9 +88,6 @@ checked_at:
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible.module_utils.region_switch.aws.clients import Aws
-from ansible.module_utils.region_switch.checks import readiness
-from ansible.module_utils.region_switch.checks.preflight import Settings
 from ansible.module_utils.region_switch.model import findings, modes
 from ansible.module_utils.region_switch.model.option import argument_spec, given
 from ansible.module_utils.region_switch.model.options import CheckOptions, DnsOptions, InventoryOptions
@@ -108,6 +105,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws.clients import Aws
+    from ansible.module_utils.region_switch.checks import readiness
+    from ansible.module_utils.region_switch.checks.preflight import Settings
+
     findings.check_waived(parameters["waive"])
     table = modes.normalise(parameters["modes"], parameters["endpoints"], parameters["regions"])
     settings = Settings(

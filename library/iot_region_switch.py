@@ -87,12 +87,13 @@ from typing import Any
 from ansible.module_utils.region_switch.model.option import argument_spec
 from ansible.module_utils.region_switch.model.options import ROOMS, Options
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.move.run import run
 
 ARGUMENT_SPEC = argument_spec(*ROOMS)
 
 
 def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.move.run import run
+
     result: dict[str, Any] = run(Options.of(parameters), check_mode)
     return result
 

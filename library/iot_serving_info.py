@@ -71,8 +71,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.region_switch.aws.clients import AwsClient
-from ansible.module_utils.region_switch.checks import serving
 from ansible.module_utils.region_switch.module import REGION_OPTION, run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -87,6 +85,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.aws.clients import AwsClient
+    from ansible.module_utils.region_switch.checks import serving
+
     files = (parameters["probe_certificate"], parameters["probe_private_key"])
     pair = files if all(file and Path(file).is_file() for file in files) else (None, None)
     door = serving.Door(parameters["mqtt_port"], parameters["resolvers"], *pair)

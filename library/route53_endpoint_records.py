@@ -80,7 +80,6 @@ records:
 from typing import Any
 
 from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.setup.records import ensure_records
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "hosted_zone_id": {"type": "str", "required": True},
@@ -95,8 +94,15 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
+def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.setup.records import ensure_records
+
+    result: dict[str, Any] = ensure_records(parameters, check_mode)
+    return result
+
+
 def main() -> None:
-    run_module(ARGUMENT_SPEC, ensure_records)
+    run_module(ARGUMENT_SPEC, _act)
 
 
 if __name__ == "__main__":

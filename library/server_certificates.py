@@ -89,8 +89,7 @@ issued:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.module import run_module
-from ansible.module_utils.region_switch.setup.server_setup import SERVER_CERTIFICATES_OPTION, ensure_folder
+from ansible.module_utils.region_switch.module import SERVER_CERTIFICATES_OPTION, run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "directory": {"type": "path", "required": True},
@@ -113,8 +112,15 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
+def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    from ansible.module_utils.region_switch.setup.server_setup import ensure_folder
+
+    result: dict[str, Any] = ensure_folder(parameters, check_mode)
+    return result
+
+
 def main() -> None:
-    run_module(ARGUMENT_SPEC, ensure_folder)
+    run_module(ARGUMENT_SPEC, _act)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab import topology
-from lab.aws_api.contract import add_up
+from lab.aws_api.contract import Counts, Deviation, read_file
 
 MARKER = "deviates"
 
@@ -34,6 +35,17 @@ def judge(on_purpose: Iterable[str], deviations: Sequence[Mapping[str, Any]]) ->
     ]
     if found:
         pytest.fail("\n".join(found), pytrace=False)
+
+
+def add_up(paths: Iterable[Path]) -> tuple[Counts, list[Deviation]]:
+    """Return the counts of files together, and their deviations that nobody made on purpose, each once."""
+    total = Counts()
+    found: dict[Deviation, None] = {}
+    for path in paths:
+        counts, deviations = read_file(path)
+        total = Counts(*(a + b for a, b in zip(asdict(total).values(), asdict(counts).values(), strict=True)))
+        found |= dict.fromkeys(each for each in deviations if not each.on_purpose)
+    return total, list(found)
 
 
 def report(folder: Path) -> tuple[str, int]:

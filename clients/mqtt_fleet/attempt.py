@@ -1,4 +1,4 @@
-"""What an attempt to connect is at, and which addresses came to nothing before."""
+"""The phase that an attempt to connect is in, and the addresses that failed before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_FAILED = 32
 
 
 class ConnectError(OSError):
-    """An attempt came to nothing; one line that names the endpoint, the phase and the address."""
+    """An attempt failed; one line that names the endpoint, the phase and the address."""
 
 
 class Attempt:
@@ -25,7 +25,7 @@ class Attempt:
         address: IP address that TCP connected to, or "".
         peer: the same as "address:port", IPv6 in brackets, or "".
         far: with whom TLS is made: the peer, or the endpoint through it where it is a proxy.
-        cancelled: set by who does not want it any more.
+        cancelled: set when the attempt is no longer wanted.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -48,7 +48,7 @@ class Attempt:
         self.at = f"CONNACK from {self.far}"
 
     def holds(self, connection: socket.socket) -> None:
-        """Its socket from now on, which is shut down when it is given up, whoever waits at it."""
+        """Set its socket, which is shut down when the attempt is given up, whoever waits for it."""
         with self._lock:
             self._held = connection
             if self.cancelled.is_set():
@@ -62,7 +62,7 @@ class Attempt:
         memory.worked(self.address)
 
     def give_up(self, memory: Memory) -> None:
-        """Nothing comes of it; after `succeeded` this says nothing about the address."""
+        """The attempt failed; after `succeeded` this says nothing about the address."""
         with self._lock:
             self.cancelled.set()
             fails, self._open = self._open, False
@@ -84,7 +84,7 @@ class Memory:
     """Addresses that failed, whatever the phase, since none of them worked; from any thread.
 
     It outlives connections, and processes through `variables`. It only decides about the order: what failed is tried
-    after all others, and the one that failed last comes last. So nothing in it grows old.
+    after all others, and the one that failed last comes last. So no entry needs to expire.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:

@@ -5,7 +5,7 @@ it does (aws-c-io, source/host_resolver.c, AWS_DEFAULT_DNS_TTL): a client that i
 after its name moved would go back to where it came from. So every connection has an event loop
 group, a resolver and a bootstrap of its own, and the SDK's own reconnecting is kept from happening.
 It goes through a `Tunnel`, which chooses the address, since the SDK would stay with one that takes TCP and nothing
-more, and tells neither its peer nor what it waits for.
+more, and reports neither its peer nor what it waits for.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ADMINISTRATIVE = (0x00, 0x98, 0x9C, 0x9D)
 TAKEN_OVER = 0x8E
 # The SDK's errors where it cannot use a certificate, a key or a CA file.
 FILE_ERRORS = ("TLS_CTX_ERROR", "INVALID_ARGUMENT", "AWS_ERROR_PEM", "FILE_VALIDATION")
-# The SDK's errors for a packet that it does not send; the others tell that the connection has ended.
+# The SDK's errors for a packet that it does not send; the others mean that the connection has ended.
 NOT_SENT = ("VALIDATION", "ENCODE", "INVALID_ARGUMENT")
 
 
@@ -91,7 +91,7 @@ class AwsIotSdkConnection:
             http_proxy_options=proxy,
             client_bootstrap=ClientBootstrap(group, DefaultHostResolver(group)),
             keep_alive_interval_sec=config.keep_alive,
-            # As long as may be: a PINGREQ waits, unsent, behind the messages on a slow link.
+            # As long as possible: a PINGREQ waits, unsent, behind the messages on a slow link.
             ping_timeout_ms=(config.keep_alive - 1) * 1000,
             connack_timeout_ms=int(config.connect_timeout * 1000),
             session_behavior=behavior.REJOIN_ALWAYS if persistent else behavior.CLEAN,
@@ -182,7 +182,7 @@ class AwsIotSdkConnection:
     def _watch_handshake(self) -> None:
         """Find out what is wrong where the SDK goes silent after the broker's certificate.
 
-        It says that it does not take one only after a random pause of 10 to 30 s (s2n-tls, usage guide, "Blinding"),
+        It reports that it rejects one only after a random pause of 10 to 30 s (s2n-tls, usage guide, "Blinding"),
         which is longer than an attempt lasts.
         """
         silence = min(SILENCE_SECONDS, self._config.connect_timeout / 5)

@@ -48,17 +48,17 @@ from mqtt_fleet.transport import (
 
 LOGGER = logging.getLogger("mqtt_fleet.client")
 CLOSE_TIMEOUT = 2.0
-# Messages stored in one transaction: what an answer waits for at most.
+# Most messages stored in one transaction, which an answer has to wait for.
 MOST_AT_ONCE = 1000
 HOUSEKEEPING_SECONDS = 1.0
 # The start may take so much longer, sd_notify(3), while another process has the outbox.
 WAIT_MICROSECONDS = 30_000_000
 PUBLISH_STATUS_SECONDS = 5.0
-# Before a move of its own, until what is in flight is acknowledged.
+# Seconds that a move of the client's own waits for what is in flight.
 DRAIN_SECONDS = 5.0
 # Where nothing has changed the file is written all the same: its age says whether the client is alive.
 METRICS_SECONDS = 60.0
-# Tells a process that takes the place of another over how many seconds it backs off.
+# Passes on to the next process over how many seconds it backs off.
 WINDOW_VARIABLE = "MQTT_FLEET_RECONNECT_WINDOW"
 
 
@@ -118,11 +118,11 @@ class Client:
         self._items.put(Stop())
 
     def looked(self, found: Lookup) -> None:
-        """This is where the endpoint's name leads now; from any thread."""
+        """Report what the endpoint's name resolves to now; from any thread."""
         self._items.put(found)
 
     def run(self) -> float | None:
-        """Work until stopped; return None, or, to be executed anew, the window that it backs off over in seconds."""
+        """Work until stopped; return None, or, when a new process is wanted, the seconds that it backs off over."""
         # First, so that programs find the socket at once: what they hand over waits until the outbox is open.
         for source in self._sources:
             source.start()
@@ -239,7 +239,7 @@ class Client:
         if self._lookups:
             self._lookups.look_now()
         if not self._spool.backlog:
-            # Where the client has landed is proven by a message, which may be far away otherwise.
+            # A message proves where the client has landed; the next one may be far off otherwise.
             self._heartbeat.hurry(self._clock.monotonic())
         self._say_status()
 
@@ -259,7 +259,7 @@ class Client:
             self._move(now)
 
     def _move(self, now: float) -> None:
-        """Go where the name leads, once that can be used and what is in flight is acknowledged."""
+        """Move to what the name resolves to, once that is usable and what is in flight is acknowledged."""
         if to_probe := self._mover.to_probe(now):
             start_probe(self._config, *to_probe, self._items.put)
         if self._leave_by == math.inf and self._mover.leaves(now):
@@ -267,7 +267,7 @@ class Client:
             self._delivery.holding = True
             self._leave_by = now + DRAIN_SECONDS
         if self._leave_by < math.inf and (self._delivery.idle or now >= self._leave_by):
-            self._disconnect("the endpoint's name leads elsewhere", wait=CLOSE_TIMEOUT, wanted=True)
+            self._disconnect("the endpoint's name resolves elsewhere", wait=CLOSE_TIMEOUT, wanted=True)
 
     def _report(self, number: int, event: Event) -> None:
         self._items.put(FromConnection(number, event))
@@ -303,7 +303,7 @@ class Client:
         self._file_problem = problem or ""
 
     def _end(self) -> None:
-        """Store what was handed over, tell its senders, and leave the broker properly."""
+        """Store what was submitted, answer its senders, and disconnect from the broker properly."""
         restarting = self._link.restart_due
         if not restarting:
             notify("STOPPING=1")
@@ -361,7 +361,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
             say(problem)
         return 2
     try:
-        # A service manager would start it again and again: it is told, and the wait ends with the other process.
+        # A service manager would restart it again and again: it gets a status instead, until the other process ends.
         waiting = _tell_waiting if "NOTIFY_SOCKET" in environment else None
         with only_process(config.outbox, waiting):
             ended = _run(config, environment)
@@ -369,9 +369,9 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
         say(str(error))
         return 1
     if ended is not None:
-        # Python's end of a process is not reached: lines that are held back would be lost.
+        # Python's own clean-up is not reached: lines that are held back would be lost.
         logging.shutdown()
-        execute_anew(options.config, ended)
+        execute_again(options.config, ended)
     return 0
 
 
@@ -399,8 +399,8 @@ def _seconds(text: str) -> float:
     return 0.0
 
 
-def execute_anew(configuration: Path, window: float, execute: Callable[..., object] = os.execve) -> None:
-    """Put a new process in the place of this one; only what is on disk stays."""
+def execute_again(configuration: Path, window: float, execute: Callable[..., object] = os.execve) -> None:
+    """Replace this process by a new one; only what is on disk is kept."""
     command = [sys.executable, "-m", "mqtt_fleet.client", "--config", str(configuration)]
     execute(sys.executable, command, {**os.environ, WINDOW_VARIABLE: str(window), **MEMORY.variables()})
 

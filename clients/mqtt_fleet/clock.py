@@ -14,7 +14,7 @@ class Clock:
     """Nothing but `wall` changes when somebody sets the device's clock.
 
     Attributes:
-        boot_id: differs after each boot, proc(5); "" where the kernel does not tell.
+        boot_id: differs after each boot, proc(5); "" where the kernel does not say.
     """
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ CHOICES = {
 # with $. A name used as one level of a topic cannot hold the separator or a wildcard either.
 CLIENT_ID_LENGTH = 128
 CLIENT_ID_FORBIDDEN = "/+#"
-# sockaddr_un.sun_path without its NUL, unix(7), and without what a name has more while it is made.
+# sockaddr_un.sun_path without its NUL, unix(7), and without the suffix of the temporary name.
 SOCKET_PATH_BYTES = 106
 # AWS IoT Core, "Message broker and protocol quotas": a topic. MQTT: a will has two bytes for its length.
 TOPIC_BYTES = 256
@@ -91,7 +91,7 @@ class Config:
         reconnect_delay_cap: longest pause between two attempts in seconds.
         fleet_size: devices of the account that connect to the Region which this one connects to.
         connect_rate: CONNECTs per second that the Region takes of all of them.
-        reconnect_by: "new_connection", or "process_restart", which executes the program anew.
+        reconnect_by: "new_connection", or "process_restart", which starts the program again.
         session_expiry: seconds the broker keeps the session of an absent client; 0: none.
         window: most QoS 1 messages in flight.
         publish_rate: most publishes per second.
@@ -100,10 +100,10 @@ class Config:
         outbox_when_full: "refuse" the new message, or "drop_oldest".
         dead_letters_max_bytes: most bytes of messages that were set aside because the broker never takes them.
         resolvers: addresses of DNS servers to ask in place of the system's resolver; empty: the system's.
-        proxy: http://host:port of a proxy that leads to the endpoint by CONNECT; "": none.
+        proxy: http://host:port of a proxy that connects to the endpoint by CONNECT; "": none.
         proxy_credentials: file that holds user:password for it; None: it wants none.
-        endpoint_watch: "off", "log" when the endpoint's name leads elsewhere, or "move" there.
-        endpoint_watch_interval: seconds between two looks.
+        endpoint_watch: "off", "log" when the endpoint's name resolves elsewhere, or "move" there.
+        endpoint_watch_interval: seconds between two lookups.
         endpoint_watch_jitter: longest random delay before a move in seconds; 0: `spread`.
         metrics_file: file for node_exporter's textfile collector; None: none.
         private_key: the certificate's key file; None: the key is in a token, see `pkcs11_module`.
@@ -234,7 +234,7 @@ def parse(content: Mapping[str, Any], credentials: Path, state: Path, runtime: P
             values[key] = folder / values[key] if values[key] else None
     _check_socket_path(values.get("socket"))
     if values.get("proxy_credentials") and not values.get("proxy"):
-        raise ConfigError("proxy_credentials: found without proxy, expected the proxy that they are for")
+        raise ConfigError("proxy_credentials: set without proxy: set proxy as well, or remove it")
     if not values.get("port"):
         values["port"] = LIBRARIES[values["library"]].port
     values["endpoint"] = values["endpoint"].lower()
@@ -277,24 +277,24 @@ def is_text(value: object) -> bool:
 
 
 def token_problems(config: Config) -> list[str]:
-    """What is contradictory about where the key is."""
+    """Return contradictions about where the key is."""
     if config.pkcs11_module:
         found = []
         if config.private_key:
-            found += ["private_key: found a file beside pkcs11_module, expected one place for the key: leave one away"]
+            found += ["private_key: set together with pkcs11_module, but a key has one place: remove one of them"]
         if not config.pkcs11_module.startswith("/"):
             found += [f"pkcs11_module: found {config.pkcs11_module!r}, expected the path of a library, from /"]
         return found
     given = [key for key in (*TOKEN_KEYS, "pkcs11_slot") if getattr(config, key) not in ("", None)]
-    return [f"{key}: found without pkcs11_module, expected it too: name the token's library" for key in given]
+    return [f"{key}: set without pkcs11_module: set that to the token's library" for key in given]
 
 
 def will_problems(config: Config) -> list[str]:
-    """What is wrong with the Last Will, or would be without effect."""
+    """Return what is wrong with the Last Will, or would have no effect."""
     topic = config.will_topic
     if not topic:
         given = [key for key in ("will_payload", "will_retain", "will_delay") if getattr(config, key)]
-        return [f"{key}: found without will_topic, expected it too: name it, or leave this away" for key in given]
+        return [f"{key}: set without will_topic: set that as well, or remove this" for key in given]
     problems = []
     whole = f"fleet/{config.client_id}/{topic}"
     if not topic.isprintable() or set(topic) & set(CLIENT_ID_FORBIDDEN) or topic in ("messages", "commands"):
@@ -304,9 +304,9 @@ def will_problems(config: Config) -> list[str]:
     elif len(whole.encode()) > TOPIC_BYTES:
         problems += [f"will_topic: found a topic of {len(whole.encode())} bytes, expected at most {TOPIC_BYTES}"]
     if len(config.will_payload.encode()) > WILL_PAYLOAD_BYTES:
-        problems += [f"will_payload: found more than {WILL_PAYLOAD_BYTES} bytes, expected at most as many"]
+        problems += [f"will_payload: longer than {WILL_PAYLOAD_BYTES} bytes: shorten it"]
     if config.will_delay and config.library == "paho":
-        problems += ["will_delay: found with library paho, which speaks MQTT 3.1.1, expected 0: only MQTT 5 has it"]
+        problems += ["will_delay: library paho speaks MQTT 3.1.1, which has no delay: set 0, or library awsiotsdk"]
     elif config.will_delay > config.session_expiry:
         problems += [
             f"will_delay: found {config.will_delay} with session_expiry {config.session_expiry}, expected no more: "

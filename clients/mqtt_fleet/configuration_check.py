@@ -45,13 +45,13 @@ def _missing_library(config: Config) -> str | None:
 def _folder_problems(config: Config) -> list[str]:
     found = []
     if config.outbox.is_dir():
-        found += [f"outbox: {config.outbox} is a folder, expected a file: name one in it"]
+        found += [f"outbox: {config.outbox} is a folder: name a file in it"]
     for key, path in (("outbox", config.outbox), ("socket", config.socket)):
         if path is None:
             continue
         folder = path.parent
         if not folder.is_dir():
-            found += [f"{key}: {folder} is no folder, expected one that can be written: make it, or name another"]
+            found += [f"{key}: {folder} is not a folder: create it, or name another"]
         elif not os.access(folder, os.W_OK | os.X_OK):
             found += [f"{key}: {folder} cannot be written by this user: allow it, or name another"]
     return found

@@ -11,19 +11,19 @@ from mqtt_fleet.transport import Connection, Disconnected, Report
 def connect(config: Config, report: Report) -> Connection:
     """Start connecting with the configured library; returns at once and never raises.
 
-    The endpoint's name is resolved anew each time, by nothing that remembers an earlier answer.
+    The endpoint's name is resolved again each time, without any cache.
     """
     try:
         connection: Connection = load(LIBRARIES[config.library].transport)(config, report)
         return connection
-    # What a library raises has no common class, and no device is to end because of it.
+    # What a library raises has no common class, and must not end the client.
     except Exception as error:  # noqa: BLE001
         report(Disconnected(f"{config.endpoint}: {config.library}: {type(error).__name__}: {error}"))
         return NoConnection()
 
 
 class NoConnection:
-    """One that could not even be begun, which has been reported."""
+    """A connection that could not even be started, which has been reported."""
 
     def publish(self, topic: str, payload: bytes) -> int:  # noqa: ARG002
         return 0

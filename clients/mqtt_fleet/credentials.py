@@ -1,4 +1,4 @@
-"""The files a device proves itself with: read once for each attempt, and what is wrong with them in words."""
+"""The files a device authenticates with: read once for each attempt, and described in words where they are wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROVIDER_BLOCKS = tuple(f"-----BEGIN {label}-----".encode() for label in PROVIDE
 LEAST_RSA_BITS = 2048
 AWS_CURVES = ("P-256", "P-384", "P-521")
 AWS_KEYS = f"RSA from {LEAST_RSA_BITS} bits, or ECC {', '.join(AWS_CURVES)}"
-# What is found in the place of a certificate or key, and what to do.
+# What is found instead of a certificate or key, and what to do.
 OTHERS = {
     "PUBLIC KEY": "a public key",
     "RSA PUBLIC KEY": "a public key",
@@ -58,7 +58,7 @@ class Credentials:
     Attributes:
         ca: certificates that the server's is verified against.
         certificate: the client's, and its chain.
-        private_key: its key; where a token has it, what leads OpenSSL there.
+        private_key: its key; where a token has it, a block that refers OpenSSL to it.
     """
 
     ca: bytes
@@ -215,7 +215,7 @@ def _is_key(block: Block) -> bool:
 
 
 def _instead(path: Path, content: bytes, found: Sequence[Block], wanted: str) -> str:
-    """What a file holds in the place of what is wanted."""
+    """Return what a file holds instead of what is needed."""
     for block in found:
         if block.label in OTHERS:
             return f"holds {OTHERS[block.label].format(path=path)}, expected {wanted} in PEM"
@@ -389,7 +389,7 @@ def key_of(config: Config) -> x509.PublicKey | None:
 def key_doubt(config: Config) -> str | None:
     """Say that AWS IoT Core does not take the certificate's key; None where it does.
 
-    It is for saying, not for giving up: other brokers do.
+    A warning, not an error: other brokers accept it.
     """
     key = key_of(config)
     if key is None or key.curve in AWS_CURVES or (key.algorithm == "RSA" and key.bits >= LEAST_RSA_BITS):
@@ -400,7 +400,7 @@ def key_doubt(config: Config) -> str | None:
 def expiry_problem(config: Config, now: float) -> str | None:
     """Say that the certificate is not valid at `now`, in epoch seconds; None where it is.
 
-    It is for saying, not for giving up: the device's clock may be what is wrong.
+    A warning, not an error: the device's clock may be wrong.
     """
     try:
         begins, ends = x509.validity(_certificate(config)[0].content)

@@ -54,7 +54,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row for whoever looks; `size`: bytes of data and topic; `data`: its beginning."""
+    """A row as it is shown; `size`: bytes of data and topic; `data`: its beginning."""
 
     sequence: int
     sent_at: float
@@ -122,7 +122,7 @@ def delete(database: sqlite3.Connection, sequence: int) -> None:
 
 
 def suspects(database: sqlite3.Connection) -> dict[int, Suspect]:
-    """What is kept of messages that may end connections."""
+    """Return what is known of messages that may end connections."""
     rows = database.execute("SELECT sequence, ends, trials, strikes FROM suspect")
     return {sequence: Suspect(*rest) for sequence, *rest in rows}
 

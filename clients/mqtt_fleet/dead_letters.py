@@ -39,10 +39,10 @@ def opened(config: Config) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise DeadLettersError(f"outbox: {path} is not there; {NO_FOLDER}")
     try:
-        # Never made anew: an outbox is the client's to make.
+        # Never created here: that is for the client to do.
         database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", BUSY_SECONDS, isolation_level=None, uri=True)
         with closing(database):
-            # What is sent again is on disk before it is deleted here.
+            # Committed to the outbox before it is deleted here.
             database.execute("PRAGMA synchronous=FULL")
             dead_letter_table.prepare(database)
             yield database
@@ -65,7 +65,7 @@ def show(config: Config, sequences: Sequence[int]) -> list[str]:
 
 
 def line(entry: Entry) -> str:
-    """All of an entry in one line that a terminal obeys nothing of."""
+    """An entry in one line without control characters."""
     topic = "no topic of its own" if entry.topic is None else f"topic {_shown(entry.topic)}"
     code = "" if entry.code is None else f" (0x{entry.code:02X})"
     data = "no data" if entry.data is None else f"data {_shown(entry.data)}"

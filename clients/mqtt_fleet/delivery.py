@@ -21,14 +21,14 @@ from mqtt_fleet.transport import Cause, Connection, PublishRefused
 LOGGER = logging.getLogger("mqtt_fleet.client")
 # Rows read from the outbox at a time.
 READ_AHEAD = 200
-# A broker from which nothing comes, and to which nothing moves, for so long is left: TCP may take a quarter of an hour
-# to notice.
+# The connection is given up after so long without any progress in either direction: TCP may take a quarter of an
+# hour to notice.
 MOST_SILENCE = 30.0
 # After "quota exceeded" nothing is sent for so long; then what was refused, and what follows it.
 QUOTA_PAUSE = 0.1
 # Bytes of a message before which it is asked how much waits to be sent; small ones are not worth it.
 LARGE = 4096
-# While everything is refused: what is tried in a second.
+# While everything is refused: attempts per second.
 PROBE_RATE = 1.0
 REFUSAL_LOG_SECONDS = 60.0
 SAY_AGAIN = 600.0
@@ -54,7 +54,7 @@ class _Sent(NamedTuple):
 
 
 class Delivery:
-    """What is on its way on the present connection; times are the monotonic clock's."""
+    """Messages in flight on the present connection; times are the monotonic clock's."""
 
     def __init__(self, config: Config, spool: Spool, metrics: Metrics, now: float) -> None:
         self._config = config
@@ -90,14 +90,14 @@ class Delivery:
         # The highest number ever sent: what is sent again may arrive twice.
         self._reached = 0
         self._more = True
-        self._untold: tuple[Range, ...] = ()
+        self._unreported: tuple[Range, ...] = ()
         self.holding = False
 
     def begin(self, connection: Connection, now: float = 0.0) -> None:
         """A connection is there: begin with the oldest message."""
         self._connection = connection
         self._began_at = now
-        # Elsewhere, or by now, it may be taken.
+        # Another broker, or this one by now, may accept it.
         self._again = dict.fromkeys(self._again, now)
         self._progress.begin()
         self._restart()
@@ -126,7 +126,7 @@ class Delivery:
                 self._set_aside(sent.message, None, reason, now)
 
     def _keep_suspects(self) -> None:
-        """Write down what has changed, which a process that follows begins with."""
+        """Store what has changed, for the next process to start with."""
         before, self._kept = self._kept, dict(self._suspects.known)
         if before != self._kept:
             changed = {sequence: known for sequence, known in self._kept.items() if before.get(sequence) != known}
@@ -150,7 +150,7 @@ class Delivery:
         self._sent_up_to = 0
         self._ahead.clear()
         self._more = True
-        self._untold = tuple(self._spool.dropped())
+        self._unreported = tuple(self._spool.dropped())
         self.holding = False
 
     def stored(self) -> None:
@@ -194,7 +194,7 @@ class Delivery:
         self._pace.change(min(self._throttle.rate, PROBE_RATE) if probing else self._throttle.rate, now)
         while self._connection and self._possible and now >= self._not_before and self._pace.allowed(now):
             message = self._choose(now)
-            # A file that was set aside just now took its messages along.
+            # A file that has just been set aside has its messages with it.
             if message is None or self._file != self._spool.file:
                 break
             self._publish(self._connection, message, now)
@@ -205,14 +205,14 @@ class Delivery:
 
     def _publish(self, connection: Connection, message: Message, now: float) -> None:
         topic = self._topic(message)
-        body = payload(self._config.client_id, *self._spool.published(message, self._untold))
+        body = payload(self._config.client_id, *self._spool.published(message, self._unreported))
         size = len(topic) + len(body)
         traffic = connection.traffic() if self.idle or size >= LARGE else None
         end = self._progress.sent(size, traffic, now, first=self.idle)
         self._room.sent(size)
         if self._suspects.goes_alone(message.sequence):
             self._alone = message.sequence
-        self._in_flight[connection.publish(topic, body)] = _Sent(message, now, self._untold, size, end)
+        self._in_flight[connection.publish(topic, body)] = _Sent(message, now, self._unreported, size, end)
         self._pace.take()
         if message.sequence <= self._reached:
             self._metrics.resent += 1
@@ -235,7 +235,7 @@ class Delivery:
             message = self._take_again(now) or self._take_next(now)
         if message is None and trial and self.idle:
             return self._take_trial()
-        # What waits, waits for an answer, and not for a time.
+        # It waits for an answer, not for a point in time.
         self._blocked = message is None and not self.idle and (trial or self._waiting(now))
         return message
 
@@ -308,11 +308,11 @@ class Delivery:
             if self._read and not self._sent_up_to:
                 self._suspects.forget_before(self._read[0].sequence)
             self._more = len(self._read) == READ_AHEAD
-            self._untold = tuple(self._spool.dropped())
+            self._unreported = tuple(self._spool.dropped())
         return self._read[0] if self._read else None
 
     def _answered(self, token: int, now: float) -> _Sent | None:
-        """What the broker's answer is about; None where it is not of this connection."""
+        """What the broker's answer is about; None if it is not of this connection."""
         oldest = next(iter(self._in_flight), None)
         sent = self._in_flight.pop(token, None)
         if sent is None:
@@ -325,18 +325,18 @@ class Delivery:
         return sent
 
     def acknowledged(self, token: int, now: float = 0.0) -> Message | None:
-        """The broker has a message: return it, to be removed from the outbox; None where it is not of this one."""
+        """Handle a PUBACK: return the message to be removed from the outbox; None if it is not of this connection."""
         sent = self._answered(token, now)
         if sent is None:
             return None
         if sent.dropped:
             self._spool.forget_dropped(sent.dropped)
-            self._untold = tuple(self._spool.dropped())
+            self._unreported = tuple(self._spool.dropped())
         self._metrics.acknowledged += 1
         self._carried += 1
         self._throttle.accepted()
         if self._refusals.nothing_passes:
-            # What was refused with everything else was not at fault.
+            # It was refused along with everything else, which was not its fault.
             self._again = dict.fromkeys(self._again, now)
         self._refusals.accepted(sent.message.sequence)
         self._suspects.forget(sent.message.sequence)
@@ -370,6 +370,6 @@ class Delivery:
         if self._spool.move_to_dead_letters(message, code, reason):
             self._refusals.forget(message.sequence)
             self._suspects.forget(message.sequence)
-            self._untold = tuple(self._spool.dropped())
+            self._unreported = tuple(self._spool.dropped())
         else:
             self._again[message.sequence] = now + ASIDE_RETRY

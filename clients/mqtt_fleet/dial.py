@@ -1,4 +1,4 @@
-"""A TCP connection to the endpoint: its addresses tried one beside the other, or the proxy's, RFC 8305."""
+"""A TCP connection to the endpoint, or to the proxy: several addresses are tried in parallel, RFC 8305."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def reach(config: Config, attempt: Attempt, deadline: float, address: str = "") 
         address: IP address of the endpoint to go to; "": those that its name has at this moment, or the proxy knows.
 
     Raises:
-        ConnectError: there is no way.
+        ConnectError: no address can be reached.
     """
     if not config.proxy:
         attempt.at = "name lookup"
@@ -68,16 +68,16 @@ class Race:
         self._no_names: dict[str, None] = {}
 
     def run(self, host: str, port: int, resolvers: Sequence[str], deadline: float) -> socket.socket:
-        """The first connection that comes to be, set to block; the others are closed.
+        """Return the first connection that is established, in blocking mode; the others are closed.
 
         Raises:
-            ConnectError: none came to be.
+            ConnectError: none was established.
         """
         self._port = port
         self._selector = selectors.DefaultSelector()
         bell, self._ringer = socket.socketpair()
         try:
-            # What wakes the loop must not hold up who rings.
+            # Writing to the wake-up socket must never block.
             self._ringer.setblocking(False)
             self._selector.register(bell, selectors.EVENT_READ)
             self._schedule = self._ask(host, resolvers)
@@ -115,7 +115,7 @@ class Race:
         except Exception as error:  # noqa: BLE001
             problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
         self._answers.append((family, found, problem))
-        # Over, or full of rings already.
+        # The loop has ended, or wake-ups are pending already.
         with suppress(OSError):
             self._ringer.send(b".")
 
@@ -159,7 +159,7 @@ class Race:
         self._selector.register(made, selectors.EVENT_WRITE)
 
     def _settle(self, made: socket.socket) -> socket.socket | None:
-        """Take in that an attempt ended; the connection, where it came to be."""
+        """Handle the end of an attempt; return the connection if it was established."""
         self._selector.unregister(made)
         if number := made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._lost(made, os.strerror(number))
@@ -198,7 +198,7 @@ class Race:
         if not self._problems:
             nothing = "it has no address" if self._schedule.over else "no answer"
             return self._attempt.error("; ".join(self._no_names) or nothing)
-        told = [f"{peer(address, self._port)}: {problem}" for address, problem in self._problems.items()]
-        more = [f"{len(told) - MOST_NAMED} more"] if len(told) > MOST_NAMED else []
+        failed = [f"{peer(address, self._port)}: {problem}" for address, problem in self._problems.items()]
+        more = [f"{len(failed) - MOST_NAMED} more"] if len(failed) > MOST_NAMED else []
         self._attempt.at = f"TCP to {self._who}{peer(next(iter(self._problems)), self._port)}"
-        return self._attempt.error("; ".join([next(iter(self._problems.values())), *told[1:MOST_NAMED], *more]))
+        return self._attempt.error("; ".join([next(iter(self._problems.values())), *failed[1:MOST_NAMED], *more]))

@@ -1,4 +1,4 @@
-"""Notices that the endpoint's name leads elsewhere than where the connection is."""
+"""Notices that the endpoint's name resolves to another place than where the client is connected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 
 from mqtt_fleet.resolve import Lookup, look_up
 
-# Looks in a row that have to say so, since name servers change one after the other.
+# Lookups in a row that have to agree, since name servers change one after the other.
 LOOKS = 2
 # The same where the answer holds an address that was once given together with ours: a name may have
 # many addresses of which each answer holds some.
@@ -18,7 +18,7 @@ LOOKS_AMONG_MANY = 10
 
 
 class EndpointWatch:
-    """Decides from what each look finds; a look that failed is not shown to it."""
+    """Decides from the result of each lookup; failed lookups are not passed to it."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint.rstrip(".").lower()
@@ -35,7 +35,7 @@ class EndpointWatch:
         self._elsewhere = 0
 
     def leads_elsewhere(self, found: Lookup) -> bool:
-        """Whether, after this look, the name is taken to lead elsewhere."""
+        """Return whether, after this lookup, the name is considered to resolve elsewhere."""
         family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
         if not self._address or family in found.unanswered:
             return False
@@ -75,18 +75,18 @@ class Lookups:
         self._now.set()
 
     def stop(self) -> None:
-        # A look under way takes its time: the thread ends with the process.
+        # A lookup under way may take long: the thread ends with the process.
         self._stopping = True
         self._now.set()
 
     def _run(self) -> None:
         while not self._stopping:
-            # Devices that were switched on together do not go on asking together.
+            # Devices that were switched on together do not keep asking at the same time.
             self._now.wait(self._interval * random.uniform(0.9, 1.1))  # noqa: S311 - spreads a fleet
             self._now.clear()
             try:
                 found = self._look_up()
             except OSError:
-                # No answer says nothing about where the name leads.
+                # Without an answer nothing is known about where the name leads.
                 continue
             self._report(found)

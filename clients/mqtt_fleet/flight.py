@@ -1,14 +1,14 @@
-"""How much may be in flight on a link that may be slow, and whether it still moves."""
+"""How much may be in flight on a link that may be slow, and whether there is progress."""
 
 from __future__ import annotations
 
 from mqtt_fleet.traffic import Traffic
 
-# What waits behind a message waits for it: on a slow link little is in flight, so that little is sent in vain.
+# Messages queue behind one another: on a slow link little is in flight, so that little is sent in vain.
 FIRST_BYTES = 32 << 10
 FEWEST_BYTES = 8 << 10
 MOST_BYTES = 2 << 20
-# Seconds until the PUBACK that tell a fast link, which may carry more, from a slow one.
+# Seconds until the PUBACK below which a link counts as fast, and may carry more.
 FAST = 2.0
 SLOW = 8.0
 # Of TLS and MQTT around a message, at least: an end that lies too far would never be reached.
@@ -44,9 +44,9 @@ class ByteWindow:
 
 
 class Progress:
-    """Since when nothing has moved; times are the monotonic clock's.
+    """Since when there has been no progress; times are the monotonic clock's.
 
-    The oldest message in flight moves while its bytes arrive at the peer; once they have, it waits for its PUBACK.
+    The oldest message in flight makes progress while its bytes arrive at the peer; then it waits for its PUBACK.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A TLS handshake with ourselves: whether a key that is elsewhere really signs, which loading it does not tell."""
+"""A TLS handshake within this process: whether a key in a token really signs, which loading it does not show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOST_ROUNDS = 10
 
 
 def signs(load: Callable[[ssl.SSLContext], None]) -> ssl.SSLError | None:
-    """Let a key prove itself to a server of this process; what went wrong, or None.
+    """Use a key in a handshake with a server of this process; return what went wrong, or None.
 
     Args:
         load: gives a context the certificate and its key.

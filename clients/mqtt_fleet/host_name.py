@@ -1,4 +1,4 @@
-"""What is wrong with an endpoint's name, in words: a resolver or TLS library only says that it found nothing."""
+"""What is wrong with an endpoint's name, in words: a resolver or TLS library only reports that it found nothing."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Library:
             as "module:name", and so is what follows.
         credentials_problem: function that returns, for a configuration, why the library cannot use certificate and
             key, or None.
-        port: where it connects to unless told otherwise; AWS IoT Core wants ALPN on 443.
+        port: where it connects to by default; AWS IoT Core wants ALPN on 443.
     """
 
     imports: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The connection: when one is opened, what it says, and when it is given up."""
+"""The connection: when one is opened, its events, and when it is given up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Link:
     Attributes:
         connection: the one that is open or being opened.
         up: whether the broker has accepted it.
-        number: of the connection; what an abandoned one still says has another.
+        number: of the connection; events of an abandoned one carry another number.
         restart_due: whether the next CONNECT is to come from a new process.
         window: seconds that it backs off over, see `ReconnectPolicy`.
     """
@@ -150,7 +150,7 @@ class Link:
 
         Args:
             wait: seconds that a proper DISCONNECT may take.
-            wanted: the client leaves by itself: there is nothing to back off from.
+            wanted: the client itself ends the connection, so that it need not back off.
         """
         if self.connection:
             self.connection.close(wait)

@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         line.update({name: vars(record)[name] for name in ("left_out", "held") if vars(record).get(name)})
         for name, value in getattr(record, "fields", {}).items():
             line[name] = shortened(value, MOST_CHARACTERS) if isinstance(value, str) else value
-        # In ASCII: whatever a terminal would obey is written as an escape of JSON's.
+        # In ASCII: control characters are written as JSON escapes.
         return json.dumps(line, ensure_ascii=True)
 
 

@@ -1,4 +1,4 @@
-"""How often a log says the same: what a fault repeats for days must not fill a disk, nor bury what is new.
+"""Limits repeated log lines: a fault that lasts for days must not fill a disk, nor hide what is new.
 
 The lines of one text (an event with its reasons, whatever numbers and addresses are in them) are written while they
 are few, and then one in a growing time with the number of those left out. What is left out is held and written later,
@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-# Lines of one text that are written as they come; a text that was quiet for so long begins anew.
+from mqtt_fleet.pace import Pace
+
+# Lines of one text that are written as they come; a text that did not occur for so long starts again.
 FREE_LINES = 10
 FORGET_SECONDS = 3600.0
 # Then one line in so many seconds, doubling up to the most.
@@ -25,7 +27,7 @@ MOST_PAUSE = 3600.0
 SETTLED_SECONDS = 300.0
 # Lines of one event: as many at once, and as many an hour.
 EVENT_LINES = 60
-# Texts that are remembered; the one that was quiet for longest makes room.
+# Texts that are remembered; the one that has not occurred for longest is dropped first.
 MOST_TEXTS = 200
 
 # IPv6 addresses, and words with a digit in them: ports, times, counts, IPv4 addresses, IDs. Not MQTT's reason codes.
@@ -54,20 +56,10 @@ class _Text(Generic[Line]):
 
 @dataclass
 class _Event:
-    """A token bucket of lines, and how many were left out for good."""
+    """The pace of an event's lines, and how many were left out for good."""
 
-    tokens: float = EVENT_LINES
-    at: float = -math.inf
+    pace: Pace
     left_out: int = 0
-
-    def take(self, now: float) -> bool:
-        if self.at > -math.inf:
-            self.tokens = min(EVENT_LINES, self.tokens + (now - self.at) * EVENT_LINES / 3600)
-        self.at = now
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
 
 
 @dataclass
@@ -86,7 +78,7 @@ class LogLimit(Generic[Line]):
         """Write a line, hold it, or leave it out for one that comes later."""
         key = f"{event}\n{pattern(text)}"
         if key not in self._texts:
-            self._make_room()
+            self._make_room(now)
         kept = self._texts.setdefault(key, _Text(event))
         self._texts.move_to_end(key)
         if now - kept.last_at >= FORGET_SECONDS and kept.held is None:
@@ -98,8 +90,15 @@ class LogLimit(Generic[Line]):
         kept.left_out += kept.held is not None
         kept.held = line
 
+    def _event(self, event: str, now: float) -> _Event:
+        return self._events.setdefault(event, _Event(Pace(EVENT_LINES / 3600, now, burst=3600)))
+
     def _allows(self, event: str, now: float) -> bool:
-        return self._events.setdefault(event, _Event()).take(now)
+        pace = self._event(event, now).pace
+        allowed = pace.allowed(now) > 0
+        if allowed:
+            pace.take()
+        return allowed
 
     def _write(self, kept: _Text[Line], line: Line, now: float) -> None:
         event = self._events[kept.event]
@@ -112,10 +111,10 @@ class LogLimit(Generic[Line]):
             kept.pause = min(MOST_PAUSE, kept.pause * 2)
         self.write(line, left_out)
 
-    def _make_room(self) -> None:
+    def _make_room(self, now: float) -> None:
         while len(self._texts) >= MOST_TEXTS:
             _, oldest = self._texts.popitem(last=False)
-            self._events.setdefault(oldest.event, _Event()).left_out += oldest.left_out + (oldest.held is not None)
+            self._event(oldest.event, now).left_out += oldest.left_out + (oldest.held is not None)
 
     def release(self, now: float) -> None:
         """Write the held lines whose time has come, in the order in which they came."""
@@ -125,8 +124,8 @@ class LogLimit(Generic[Line]):
                 self._write(kept, kept.held, now)
 
     def release_all(self, now: float) -> None:
-        """Write every held line: nobody will later."""
+        """Write every held line, before the process ends."""
         for kept in list(self._texts.values()):
             if kept.held is not None:
-                self._events.setdefault(kept.event, _Event())
+                self._event(kept.event, now)
                 self._write(kept, kept.held, now)

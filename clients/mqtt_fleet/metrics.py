@@ -67,7 +67,7 @@ class Metrics:
             ),
             "connects_total": ("connections", self.connects),
             "connect_failures_total": ("attempts to connect that failed", self.failures),
-            "endpoint_moves_total": ("times the endpoint's name was found to lead elsewhere", self.endpoint_moves),
+            "endpoint_moves_total": ("times the endpoint's name was found to resolve elsewhere", self.endpoint_moves),
             "outboxes_set_aside_total": ("outbox files found damaged", self.outboxes_set_aside),
         }
         lines = []

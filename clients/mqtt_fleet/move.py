@@ -1,4 +1,4 @@
-"""Moving by itself: when the client leaves a connection because the endpoint's name leads elsewhere, and when not."""
+"""The client's own moves: when it gives up a connection because the endpoint's name resolves elsewhere."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mqtt_fleet.endpoint_watch import EndpointWatch
 from mqtt_fleet.probe import probe
 from mqtt_fleet.resolve import Lookup
 
-# After a move of its own, until the next.
+# Seconds from one move of its own to the next.
 MOVE_PAUSE = 60.0
 MOST_MOVE_PAUSE = 3600.0
-# Between two probes of a place that cannot be used.
+# Seconds between two probes of a place that cannot be used.
 PROBE_PAUSE = 30.0
 MOST_PROBE_PAUSE = 600.0
 # One address of the new place that can be used is enough; a name may have many.
@@ -32,10 +32,10 @@ class Probed:
 
 
 class Mover:
-    """Decides about moving to where the endpoint's name leads; times are the monotonic clock's.
+    """Decides about moving to what the endpoint's name resolves to; times are the monotonic clock's.
 
-    A name is believed once it leads elsewhere in several looks, and the place once one of its addresses has shown the
-    endpoint's certificate: a resolver may lie for a while, and a good connection is not left for that.
+    A name is believed once it resolves elsewhere in several lookups, and the place once one of its addresses has shown
+    the endpoint's certificate: a resolver may be wrong for a while, and a good connection is not given up for that.
     """
 
     def __init__(self, config: Config) -> None:
@@ -55,7 +55,7 @@ class Mover:
         self._pause = MOVE_PAUSE
 
     def connected(self, address: str | None) -> None:
-        """A connection to "address:port" began; None: it ended, or nobody knows where it leads."""
+        """A connection to "address:port" began; None: it ended, or nobody knows where it goes."""
         self._watch.connected(address)
         self._stay()
 
@@ -66,7 +66,7 @@ class Mover:
         self._probe_pause = PROBE_PAUSE
 
     def looked(self, found: Lookup, now: float) -> bool:
-        """Take in a look; whether the name newly leads elsewhere."""
+        """Process a lookup; return whether the name newly resolves elsewhere."""
         if not self._watch.leads_elsewhere(found):
             self._stay()
             return False
@@ -91,7 +91,7 @@ class Mover:
         return self._number, self._addresses
 
     def probed(self, found: Probed, now: float) -> bool:
-        """Take in what a probing found; whether it is the first that cannot be used."""
+        """Process the result of probing; return whether it is the first that found nothing usable."""
         if not self._probing or found.number != self._number:
             return False
         self._probing = False
@@ -108,11 +108,11 @@ class Mover:
         return self._probe_pause * random.uniform(0.5, 1)  # noqa: S311 - spreads a fleet
 
     def leaves(self, now: float) -> bool:
-        """Whether it is time to leave for a place that was found usable."""
+        """Return whether it is time to move to a place that was found usable."""
         return self._usable and now >= self._at
 
     def moved(self, now: float) -> None:
-        """It was done; if the name's answers change to and fro, the client does not."""
+        """Note a move, so that the client does not follow answers that change to and fro."""
         self._usable = False
         self._at = math.inf
         self._not_before = now + self._pause

@@ -33,7 +33,7 @@ def watchdog_interval(environment: Mapping[str, str] = os.environ) -> float:
 
 @contextmanager
 def busy(seconds: float) -> Iterator[None]:
-    """Feed the watchdog meanwhile, for so long at most, since the loop that feeds it stands still."""
+    """Feed the watchdog during a block, for so long at most, since the loop that usually does is blocked."""
     interval = watchdog_interval()
     if math.isinf(interval):
         yield

@@ -1,4 +1,4 @@
-"""One process per outbox: two would take the same client ID from each other, and each other's messages."""
+"""One process per outbox: two would take the client ID, and messages, from each other."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def only_process(outbox: Path, waiting: Callable[[str], None] | None = None) -> 
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
-        # A full disk, or a folder that cannot be written: what that means is for the outbox to find out and tell.
+        # A full disk, or a folder that cannot be written: the outbox finds that out and reports it.
         yield
         return
     try:
@@ -49,7 +49,7 @@ def only_process(outbox: Path, waiting: Callable[[str], None] | None = None) -> 
 
 
 def _take(lock: int, outbox: Path) -> str:
-    """Take the lock; return why it cannot be had, or ""."""
+    """Take the lock; return why that is not possible, or ""."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -2,7 +2,7 @@
 
 A file goes back to an earlier state where a root file system lives in memory, a backup is put back, or a golden image
 or a card is copied. Its next messages would then have numbers that were used before, and whoever drops what was seen of
-a stream and number would drop them. Nothing in the file can tell: what surrounds it can.
+a stream and number would drop them. This cannot be detected from the file itself, only from its surroundings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GET_GENERATION = 2 << 30 | struct.calcsize("l") << 16 | ord("v") << 8 | 1
 
 @dataclass(frozen=True)
 class Origin:
-    """What a stream of numbers belongs to; with anything of it another, it does not go on.
+    """What a stream of numbers belongs to; when any of it differs, the stream is not continued.
 
     Attributes:
         boot_id: see Clock; a device that was off may have been given an earlier state of its disk.
@@ -34,7 +34,7 @@ class Origin:
     file: str
 
     def continues(self, earlier: Origin) -> bool:
-        """Whether these are the same; where the kernel tells no boot, nobody knows."""
+        """Whether these are the same; unknown where the kernel has no boot ID."""
         return self == earlier and bool(self.boot_id)
 
 
@@ -47,7 +47,7 @@ def machine_id() -> str:
 
 
 def file_identity(path: Path) -> str:
-    """What is another for another file in the same place, which is made where there is none; "" where that fails.
+    """Return what differs for another file in the same place, which is created if absent; "" where that fails.
 
     To be called while SQLite does not have the file open: whatever descriptor of a file a process closes, all its locks
     on the file are gone, fcntl(2), and another process that closes the file then takes SQLite's log away with it

@@ -24,7 +24,7 @@ from mqtt_fleet.refusals import Suspect
 Data = Union[str, bytes, None]
 Range = tuple[int, int]
 
-# AUTOINCREMENT keeps the last number in a table of its own, so that numbers go on without a hole or
+# AUTOINCREMENT keeps the last number in a table of its own, so that numbers continue without a hole or
 # a repetition after the outbox was emptied and reopened. They are the file's own: as published, a message
 # has its number within its stream, which counts from 1 at the stream's `first`.
 SCHEMA = """
@@ -50,7 +50,7 @@ ADDED_COLUMNS = {
     },
 }
 STREAM_COLUMNS = "id, first, client_id, machine_id, boot_id, file, epoch"
-# Those without a message are kept for a while, since what was set aside may tell of one.
+# Those without a message are kept for a while, since a dead letter may belong to one.
 MOST_STREAMS = 100
 # A row and its page's share, roughly.
 ROW_BYTES = 64
@@ -82,7 +82,7 @@ class Message:
     """One numbered message; `sent_at` is when it was stored, in epoch seconds.
 
     Attributes:
-        dated: False where `sent_at` is of a clock that was not set, and nothing tells what time it was.
+        dated: False where `sent_at` is of a clock that was not set, and the real time is not known.
     """
 
     sequence: int
@@ -264,17 +264,17 @@ class Outbox:
         rows = self._database.execute(f"SELECT {STREAM_COLUMNS} FROM stream ORDER BY first, rowid")  # noqa: S608
         self._streams = [Stream(row[0], row[1], Origin(*row[2:6]), row[6]) for row in rows]
 
-    def claim(self, origin: Origin, went_on: bool) -> None:
-        """Say whose the next messages are: they are in a new stream unless the newest one is of the same origin.
+    def claim(self, origin: Origin, continued: bool) -> None:
+        """Set the origin of the next messages: they are in a new stream unless the newest one is of the same origin.
 
         What waits keeps its stream and number. The new stream is stored with its first message.
 
         Args:
-            went_on: False where the file was in a later state before.
+            continued: False where the file was in a later state before.
         """
         newest = self._streams[-1]
         self._origin = origin
-        self.stream = newest.id if went_on and origin.continues(newest.origin) else new_stream()
+        self.stream = newest.id if continued and origin.continues(newest.origin) else new_stream()
 
     def _begin_stream(self) -> None:
         """Store the claimed stream."""
@@ -391,7 +391,7 @@ class Outbox:
         return replace(message, dated=False) if epoch is None else replace(message, sent_at=stored_at + epoch)
 
     def remove(self, messages: Iterable[Message]) -> None:
-        """Forget acknowledged messages; those that are not there any more are passed over."""
+        """Remove acknowledged messages; those that are no longer there are ignored."""
         with self._errors:
             for message in messages:
                 if self._database.execute("DELETE FROM message WHERE sequence = ?", (message.sequence,)).rowcount:
@@ -439,12 +439,12 @@ class Outbox:
         return gone
 
     def suspects(self) -> dict[int, Suspect]:
-        """What is kept of messages that may end connections, by sequence number."""
+        """Return what is known of messages that may end connections, by sequence number."""
         with self._errors:
             return dead_letter_table.suspects(self._database)
 
     def keep_suspects(self, known: Mapping[int, Suspect], gone: Iterable[int] = ()) -> None:
-        """Add to what is kept, and remove from it, in a transaction of its own."""
+        """Update what is known of them, in a transaction of its own."""
         with self.transaction(durable=False):
             dead_letter_table.keep_suspects(self._database, known, gone)
 
@@ -459,14 +459,14 @@ class Outbox:
         return changed
 
     def dropped(self, limit: int) -> list[Range]:
-        """(first, last) of dropped numbers that no consumer was told of yet."""
+        """(first, last) of dropped numbers that have not been reported yet."""
         with self._errors:
             return self._database.execute("SELECT first, last FROM dropped ORDER BY first LIMIT ?", (limit,)).fetchall()
 
-    def forget_dropped(self, told: Iterable[Range]) -> None:
-        """The broker has what tells of these ranges; one that has grown since is told again."""
+    def forget_dropped(self, reported: Iterable[Range]) -> None:
+        """The broker has the message that reported these ranges; one that has grown since is reported again."""
         with self._errors:
-            self._database.executemany("DELETE FROM dropped WHERE first = ? AND last = ?", list(told))
+            self._database.executemany("DELETE FROM dropped WHERE first = ? AND last = ?", list(reported))
 
     def offset(self, boot_id: str, since_boot: float) -> float:
         """What to add to the seconds since boot to get the time on the outbox's own clock.
@@ -505,7 +505,7 @@ class Outbox:
         self.highest = int(highest[0]) if highest else 0
 
     def checkpoint(self) -> None:
-        """Copy SQLite's log into the database, so that it is begun anew and needs no more space."""
+        """Copy SQLite's log into the database, so that it restarts and needs no more space."""
         with self._errors:
             self._database.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 

@@ -1,4 +1,4 @@
-"""How fast messages may leave."""
+"""How fast messages are sent, or log lines written."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ HEADROOM = 1.25
 class Pace:
     """A token bucket; times are the monotonic clock's."""
 
-    def __init__(self, rate: float, now: float) -> None:
-        """`rate` per second, evenly: there is room for a tenth of a second's at once, and for one at least."""
+    def __init__(self, rate: float, now: float, burst: float = 0.1) -> None:
+        """`rate` per second; those of `burst` seconds, and one at least, may be sent at once."""
         self._rate = rate
+        self._burst = burst
         self._tokens = self._most
         self._at = now
 
     @property
     def _most(self) -> float:
-        return max(1.0, self._rate / 10)
+        return max(1.0, self._rate * self._burst)
 
     def change(self, rate: float, now: float) -> None:
         """From now on `rate` per second."""
@@ -35,18 +36,18 @@ class Pace:
         self._at = now
 
     def allowed(self, now: float) -> int:
-        """How many may leave now."""
+        """How many may be sent now."""
         self._fill(now)
         # Sums of floats fall short of whole numbers.
         return int(self._tokens + 1e-9)
 
     def take(self) -> None:
-        """One leaves."""
+        """One is sent."""
         self._tokens -= 1
 
     @property
     def next(self) -> float:
-        """When one may leave."""
+        """When the next one may be sent."""
         return self._at + max(0.0, 1 - self._tokens) / self._rate
 
 
@@ -74,7 +75,7 @@ class Throttle:
         self._refused += 1
 
     def turn(self, now: float) -> None:
-        """Draw the conclusion when a second is over."""
+        """Adapt the rate when a second is over."""
         elapsed = now - self._since
         if elapsed < 1:
             return

@@ -1,4 +1,4 @@
-"""A connection through paho-mqtt (MQTT 3.1.1), which is given TCP and TLS that are made already."""
+"""A connection through paho-mqtt (MQTT 3.1.1), which is given an established TLS connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RECORD_BYTES = 1 << 14
 
 
 class WatchedSocket(ssl.SSLSocket):
-    """Remembers how it ended, which paho tells in the same words whatever it was; and reads a record of TLS at a time.
+    """Remembers how it ended, which paho reports in the same words whatever it was; reads one TLS record at a time.
 
     paho reads in pieces of one or two bytes, and asks `pending` whether there is more.
     """
@@ -57,7 +57,7 @@ class WatchedSocket(ssl.SSLSocket):
         return piece
 
     def _receive(self, flags: int) -> bytes:
-        # Afterwards it is too late: OpenSSL tells a reset like an end, and answers an end in a way that gets it reset.
+        # Later is too late: OpenSSL reports a reset like an end, and answers an end in a way that causes a reset.
         self._watch = self._watch or ResetWatch(self)
         reset = self._watch.was_reset()
         try:
@@ -99,7 +99,7 @@ class PahoConnection:
         self._report = report
         self._closed = threading.Event()
         self._ended = threading.Event()
-        # Of what paho did not take: below its own numbers.
+        # Tokens of publishes that paho did not accept: below its own numbers.
         self._untaken = itertools.count(-1, -1)
         self._subscriptions: dict[int | None, str] = {}
         # Its SUBACK may be there before the number is known.
@@ -198,7 +198,7 @@ class PahoConnection:
 
     def _on_disconnect(self, _: Client, __: Any, ___: DisconnectFlags, reason: ReasonCode, ____: Any) -> None:
         self._ended.set()
-        # Kept from the handshake on: paho forgets the socket before it tells.
+        # Kept from the handshake on: paho drops the socket before it reports.
         seen = self._socket
         problem = seen.problem if seen else None
         if self._up and seen and seen.closed_in_order:

@@ -1,6 +1,6 @@
 """PEM files as they are found on devices: the blocks in them, whatever is around and between the lines.
 
-Both libraries are given the blocks, written anew, and not the file: comments in any encoding, a byte order mark,
+Both libraries are given the blocks, encoded again, and not the file: comments in any encoding, a byte order mark,
 UTF-16, indentation, other ends of lines, files put together without one, and keys beside certificates do no harm then.
 """
 
@@ -92,7 +92,7 @@ def encode(some: Iterable[Block]) -> bytes:
 
 @contextmanager
 def in_memory(content: bytes) -> Iterator[str]:
-    """A path that leads to these bytes for as long as the block runs: Python's ssl takes keys from files only.
+    """A path where these bytes can be read for as long as the block runs: Python's ssl takes keys from files only.
 
     Nothing of it is on a disk, and no other process can open it by a name.
     """

@@ -25,7 +25,7 @@ URI_VERSION = b"PKCS#11 Provider URI v1.0"
 VISIBLE_STRING, UTF8_STRING, SEQUENCE = 0x1A, 0x0C, 0x30
 
 
-# Seconds; OpenSSL does not tell whether it was the PIN, so the token may only be away.
+# Seconds; OpenSSL does not say whether it was the PIN: the token may just be absent.
 DOUBTFUL_PIN_PAUSE = 600.0
 
 
@@ -78,7 +78,7 @@ def require_module(config: Config) -> None:
 
 
 def uri_block(config: Config) -> bytes:
-    """The PEM block that leads pkcs11-provider to the key; it has the PIN in it and is never on a disk.
+    """The PEM block that refers pkcs11-provider to the key; it has the PIN in it and is never on a disk.
 
     Raises:
         TokenError: the token's library is missing, or the PIN.
@@ -107,7 +107,7 @@ def _element(tag: int, value: bytes) -> bytes:
 
 
 def provider_problem() -> str:
-    """Why OpenSSL has no key behind a block that leads to one: it does not tell itself."""
+    """Return why OpenSSL finds no key behind such a block: it does not say so itself."""
     if used := os.environ.get("OPENSSL_CONF"):
         return (
             f"the providers of OPENSSL_CONF={used} found no such token or key, cannot sign with it, "

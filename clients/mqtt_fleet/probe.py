@@ -18,7 +18,7 @@ CLOSED_WITHOUT_CONNACK = "the broker closed the connection: may the certificate 
 
 
 def probe(config: Config, address: str, timeout: float) -> str:
-    """Why no TLS connection with the endpoint's certificate can be made to an address; "" where it can.
+    """Return why no TLS connection with the endpoint's certificate is possible to an address; "" where it can.
 
     TCP, through the proxy where one is configured, and TLS with the client's own certificate, whose refusal counts as
     well, but where its key is in a token that only the SDK can use. No MQTT is spoken: nobody's session is taken over,

@@ -19,7 +19,7 @@ MOST_CHARACTERS = 100
 
 
 class ProxyError(Exception):
-    """The proxy does not lead to the endpoint; one line that says why, without anything secret."""
+    """The proxy does not connect to the endpoint; one line that says why, without anything secret."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def authorization(path: Path | None) -> str:
 
 
 def open_way(connection: socket.socket, target: str, credentials: str, deadline: float) -> None:
-    """Ask the proxy at the other end to lead to "host:port".
+    """Ask the proxy at the other end to connect to "host:port".
 
     Args:
         credentials: see `authorization`.
@@ -95,7 +95,7 @@ def open_way(connection: socket.socket, target: str, credentials: str, deadline:
 
 
 def refusal(head: bytes, target: str, authorized: bool) -> str:
-    """Why an answer does not open the way, or ""."""
+    """Return why an answer is a refusal, or ""."""
     status = head.split(b"\r\n", 1)[0].split(b"\n", 1)[0].decode("latin-1")
     found = re.fullmatch(r"HTTP/1\.[01] ([0-9]{3})(?: (.*))?", status)
     if not found:

@@ -12,8 +12,8 @@ from mqtt_fleet.transport import Cause
 
 # AWS IoT Core quota "Connect requests per second per client ID": 1, not adjustable.
 CONNECT_SPACING = 1.0
-# The window after the first connection that came to nothing, and the shortest and longest after another connection took
-# this one's client ID: that one would be thrown out in its turn.
+# The window after the first attempt that failed, and the shortest and longest after another connection took
+# this one's client ID: that one would be disconnected in its turn.
 FIRST_WINDOW = 2.0
 TAKEN_OVER_WINDOW = 60.0
 MOST_TAKEN_OVER_WINDOW = 900.0
@@ -106,7 +106,7 @@ class ReconnectPolicy:
 
 
 def _first_of(low: float, high: float, jitter: float) -> float:
-    """Seconds until the first of attempts at intervals from low to high, as if they had always gone on.
+    """Seconds until the first of attempts at intervals from low to high, as if they had always been made.
 
     So a fleet sends as many CONNECTs in its first second as in any other (the residual life of a renewal process, whose
     density is 1 - F, solved for a share of it).

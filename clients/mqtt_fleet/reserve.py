@@ -6,12 +6,12 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-# More than SQLite's log in ordinary times, which is copied into the database before it is begun anew.
+# More than SQLite's log in ordinary times, which is copied into the database before it restarts.
 RESERVE_BYTES = 1280 << 10
 
 
 class Reserve:
-    """A file that holds nothing, given back when the space is needed."""
+    """A file without content, deleted when the space is needed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

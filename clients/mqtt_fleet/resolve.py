@@ -16,7 +16,7 @@ NO_SUCH_ADDRESS = tuple(getattr(socket, name) for name in ("EAI_NODATA", "EAI_AD
 
 @dataclass(frozen=True)
 class Lookup:
-    """What a name leads to.
+    """What a name resolves to.
 
     Attributes:
         canonical: the name at the end of its CNAMEs, or the name itself.

@@ -15,7 +15,7 @@ RESOLUTION_DELAY = 0.05
 
 
 class Schedule:
-    """Told of what is found and taken; times are the monotonic clock's."""
+    """Is notified of what is found and tried; times are the monotonic clock's."""
 
     def __init__(self, memory: Memory, families: Sequence[int] = FAMILIES) -> None:
         """`families`: those that are being asked for."""
@@ -62,5 +62,5 @@ class Schedule:
         return self._last, address
 
     def failed(self) -> None:
-        """An address that was being tried came to nothing: the next need not wait."""
+        """An address that was being tried failed: the next need not wait."""
         self._not_before = -math.inf

@@ -1,4 +1,4 @@
-"""The outbox, and what becomes of messages when it is full, the disk is full, or the file is damaged."""
+"""The outbox, and what happens to messages when it is full, the disk is full, or the file is damaged."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ LOGGER = logging.getLogger("mqtt_fleet.outbox")
 # A file that could not be opened is tried again; what repeats is logged so often.
 RETRY_SECONDS = 5.0
 LOG_SECONDS = 10.0
-# More than one message tells of; the others come with the next one.
+# Ranges that one message reports; the others come with the next one.
 MOST_DROPPED_RANGES = 20
-# Transactions of messages that are too old, each time that the house is kept.
+# Transactions of messages that are too old, in each round of housekeeping.
 EXPIRY_STEPS = 50
 # How often it is noted how far the numbers have come, beside at the end.
 MARK_SECONDS = 60.0
@@ -91,7 +91,7 @@ class Spool:
         self.file = 0
 
     def open(self) -> None:
-        """Open the outbox, if that can be done: a large one takes its time, in which the service manager is told."""
+        """Open the outbox, if possible; a large one takes long, and the service manager is notified meanwhile."""
         if not self._opened:
             self._opened = True
             self._open()
@@ -134,7 +134,7 @@ class Spool:
     def _hold_log(self) -> None:
         """Hold as much space as SQLite's log has and gets until the next look; it grows while another process reads.
 
-        Not at each commit: Linux 6.13 and later write a file's times anew when somebody has asked for them, and each
+        Not at each commit: Linux 6.13 and later write a file's times again when somebody has asked for them, and each
         fdatasync takes a third longer.
         """
         if self._outbox is None or not self._reserve.held or self._written < LOOK_BYTES:
@@ -188,7 +188,7 @@ class Spool:
         return [message for message in found if message.sequence not in acknowledged][:limit]
 
     def _date(self) -> None:
-        """Tell the outbox what time it is, once the device knows that, for what was stored before in this boot."""
+        """Give the outbox the time, once the device's clock is set, for what was stored before in this boot."""
         self.open()
         wall = self._clock.wall()
         if self._undated and is_set(wall):
@@ -201,11 +201,11 @@ class Spool:
         return outbox.published(message, dropped) if outbox else Published(self.stream, message, [], {})
 
     def dropped(self) -> list[Range]:
-        """Numbers that are not coming, for the next message to tell."""
+        """Numbers that are not coming, for the next message to report."""
         return self._attempt(lambda outbox: outbox.dropped(MOST_DROPPED_RANGES)) or []
 
     def forget_dropped(self, told: Sequence[Range]) -> None:
-        """The broker has acknowledged the message that told."""
+        """The broker has acknowledged the message that reported them."""
         self._attempt(lambda outbox: outbox.forget_dropped(told))
 
     def move_to_dead_letters(self, message: Message, code: int | None, reason: str) -> bool:
@@ -226,7 +226,7 @@ class Spool:
             return outbox.set_aside(message, letter, self._most_dead_bytes)
 
     def suspects(self) -> dict[int, Suspect]:
-        """What earlier connections and processes have shown of messages that may end connections."""
+        """Return what earlier connections and processes found out about messages that may end connections."""
         return self._attempt(lambda outbox: outbox.suspects()) or {}
 
     def keep_suspects(self, known: Mapping[int, Suspect], gone: Iterable[int]) -> None:
@@ -311,7 +311,7 @@ class Spool:
             self._reserve.release()
 
     def _use(self) -> None:
-        """Open the file, and see whether it is the one whose numbers go on.
+        """Open the file, and find out whether it is the one whose numbers continue.
 
         Raises:
             OutboxError, OutboxDamagedError: as Outbox does.
@@ -320,8 +320,8 @@ class Spool:
         origin = Origin(self._client_id, machine_id(), self._clock.boot_id, file_identity(self._path))
         with busy(OPENING_SECONDS + file_bytes(self._path) / OPENING_BYTES_PER_SECOND):
             outbox = Outbox(self._path)
-        went_on = reached is not None and reached.precedes(outbox.stream, outbox.highest, changed)
-        outbox.claim(origin, went_on)
+        continued = reached is not None and reached.precedes(outbox.stream, outbox.highest, changed)
+        outbox.claim(origin, continued)
         self._offset = outbox.offset(self._clock.boot_id, self._clock.since_boot())
         self._outbox = outbox
         if outbox.exclusive:

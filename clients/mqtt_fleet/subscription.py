@@ -45,7 +45,7 @@ class Subscription:
             connection.subscribe(self._topic)
 
     def answered(self, answer: Subscribed, now: float) -> None:
-        """The SUBACK is there; one that refuses is said, and asked again after a pause that doubles."""
+        """Handle a SUBACK; a refusal is logged, and the SUBSCRIBE repeated after a pause that doubles."""
         if answer.topic != self._topic:
             return
         if not answer.reason:

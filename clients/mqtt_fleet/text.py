@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """A text without what a terminal would obey: escapes, ends of lines, changes of direction."""
+    """A text without what would control a terminal: escapes, ends of lines, changes of direction."""
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 

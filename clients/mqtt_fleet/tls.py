@@ -1,4 +1,4 @@
-"""TLS with the endpoint as both libraries make it, and in words why there is none.
+"""TLS with the endpoint as both libraries use it, and in words why it fails.
 
 OpenSSL's words name neither the file nor the date, and the AWS SDK's not even the alert: what it cannot say is found
 out by a handshake of Python's own with the same files.
@@ -69,7 +69,7 @@ def secure(
         kind: class of the result.
 
     Raises:
-        ConnectError: there is no way, or no TLS.
+        ConnectError: no address can be reached, or TLS fails.
     """
     raw = reach(config, attempt, deadline, address)
     attempt.shakes_hands()
@@ -177,7 +177,7 @@ def _server_refused(config: Config, error: ssl.SSLCertVerificationError, leaf: C
 
 
 def _server_certificate(config: Config, address: str, deadline: float) -> bytes:
-    """What the server shows, in DER, without verifying it: the handshake that failed does not tell.
+    """What the server shows, in DER, without verifying it: the handshake that failed does not say.
 
     Raises:
         OSError, ValueError: it shows nothing.

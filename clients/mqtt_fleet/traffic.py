@@ -1,4 +1,4 @@
-"""How far what was written to a TCP connection has come, and how it ended."""
+"""How much of what was written to a TCP connection has arrived, and how the connection ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Traffic(NamedTuple):
 
 
 def traffic(connection: socket.socket) -> Traffic | None:
-    """What the kernel knows of a connection; None where it does not tell."""
+    """What the kernel knows of a connection; None where it does not say."""
     if sys.platform != "linux":
         return None
     try:
@@ -42,7 +42,7 @@ def traffic(connection: socket.socket) -> Traffic | None:
 
 
 class ResetWatch:
-    """Tells whether a connection has broken, which the peer's orderly end is not, until something is read of it."""
+    """Detects whether a connection broke, as opposed to an orderly end, as long as nothing is read from it."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._poll = select.poll()

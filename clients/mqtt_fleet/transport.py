@@ -1,4 +1,4 @@
-"""What the client asks of an MQTT library: one connection, made once, never made again by itself."""
+"""What the client needs of an MQTT library: one connection, which never reconnects by itself."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Cause(enum.Enum):
 
 @dataclass(frozen=True)
 class Disconnected:
-    """The connection ended, or never came to be."""
+    """The connection ended, or was never established."""
 
     reason: str
     cause: Cause = Cause.LOST
@@ -60,7 +60,7 @@ class Acknowledged:
 
 @dataclass(frozen=True)
 class PublishRefused:
-    """The message of this token was not taken, and the connection goes on.
+    """The message of this token was not accepted, and the connection stays.
 
     Attributes:
         code: reason code of the PUBACK (MQTT 5, 0x80 and above); None: the library did not send it.
@@ -101,7 +101,7 @@ class Connection(Protocol):
         """Subscribe at QoS 1; answered by Subscribed. Never raises."""
 
     def traffic(self) -> Traffic | None:
-        """How far the connection's bytes have come; None where it cannot be told."""
+        """How far the connection's bytes have come; None where that is not known."""
 
     def phase(self) -> str:
         """What the attempt waits for: one line that names the endpoint, the phase and the address."""

@@ -32,7 +32,7 @@ APPLICATION_DATA = 23
 
 
 class Tunnel:
-    """Listens from the beginning; leads to the endpoint and nowhere else.
+    """Listens from the start; connects to the endpoint and nothing else.
 
     Attributes:
         port: on 127.0.0.1.
@@ -66,7 +66,7 @@ class Tunnel:
                         each.shutdown(socket.SHUT_RDWR)
 
     def traffic(self) -> Traffic | None:
-        """How far what goes to the endpoint has come; None while there is no connection to it."""
+        """How much of what was sent to the endpoint has arrived; None while there is no connection to it."""
         with self._lock:
             return traffic(self._far) if self._far else None
 
@@ -90,7 +90,7 @@ class Tunnel:
             self._flushed.set()
 
     def _lead(self, near: socket.socket) -> None:
-        """Answer the request, and carry bytes to and fro until both ends are closed."""
+        """Answer the request, and relay bytes in both directions until both ends are closed."""
         try:
             self._check(read_head(near, self._deadline))
             far = reach(self._config, self._attempt, self._deadline)
@@ -183,7 +183,7 @@ def carry(
     hear: Callable[[bytes], None],
     flushed: Callable[[], None],
 ) -> None:
-    """Carry bytes between two sockets until both have ended, or the near one has and the far one does not follow.
+    """Relay bytes between two sockets until both have ended, or the near one has and the far one does not follow.
 
     Args:
         see: given what comes from the near one.

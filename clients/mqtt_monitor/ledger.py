@@ -33,8 +33,8 @@ TOPIC = re.compile(r"fleet/([^/]+)/messages(?:/[^/]*)?")
 STREAM = re.compile(r"[0-9A-Za-z_.:-]{1,64}")
 # Whole numbers up to it are the same to every reader of JSON (RFC 8259, section 6).
 HIGHEST = 2**53 - 1
-# Ranges of dropped numbers: of one message, of which a client tells 20 at most; and of one client, of which the newest
-# stay, since every run reads them all.
+# Ranges of dropped numbers: of one message, in which a client reports 20 at most; and of one client, of which the
+# newest stay, since every run reads them all.
 MOST_RANGES = 100
 MOST_DROPPED = 1000
 
@@ -48,7 +48,7 @@ class MessageError(Exception):
 
 
 class ForgedError(MessageError):
-    """A message that names another client than the one whose topic it came on."""
+    """A message that names another client than the topic that it came on."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Arrival:
 def parse(topic: str, payload: bytes, region: str, arrived_at: float) -> Arrival:
     """Read a client's message.
 
-    Whose it is, its topic says: the policy lets each device publish on its own alone, and write there what it likes.
+    The topic says whose it is: the policy lets each device publish on its own alone, and write there what it likes.
 
     Raises:
         MessageError: it is no JSON object with client_id, stream, sequence and sent_at of the right types, or with a
@@ -99,7 +99,7 @@ def parse(topic: str, payload: bytes, region: str, arrived_at: float) -> Arrival
 def _client_id(topic: str) -> str:
     found = TOPIC.fullmatch(topic)
     client_id = found[1] if found else ""
-    # Nor what a terminal would obey, or that no file can hold.
+    # Nor control characters, or what no file can hold.
     if not client_id.isprintable() or not 1 <= len(client_id.encode()) <= CLIENT_ID_LENGTH:
         raise MessageError(f"topic {topic[:80]!r}: found no client ID of 1 to {CLIENT_ID_LENGTH} bytes in it")
     return client_id
@@ -173,7 +173,7 @@ class Ledger:
             )
             told = [(a.client_id, a.stream, *ends, a.arrived_at) for a in arrivals for ends in a.dropped]
             told += [(a.client_id, *ends, a.arrived_at) for a in arrivals for ends in a.dropped_in]
-            # A device tells of a range until it knows that it was heard.
+            # A device reports a range until it knows that it was received.
             database.executemany("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)", told)
             for client_id in {row[0] for row in told}:
                 _keep_newest(database, client_id)
@@ -219,7 +219,7 @@ class Ledger:
 
 
 def _keep_newest(database: sqlite3.Connection, client_id: str) -> None:
-    """Forget the ranges that a client told of longest ago, where it has more than MOST_DROPPED."""
+    """Delete the ranges that a client reported longest ago, where it has more than MOST_DROPPED."""
     (number,) = database.execute("SELECT count(*) FROM dropped WHERE client_id = ?", (client_id,)).fetchone()
     if number > MOST_DROPPED:
         database.execute(

@@ -44,9 +44,9 @@ PRUNE_INTERVAL = 0.2
 PRUNE_ROWS = 200
 # Seconds until a ledger that could not be written, such as on a full disk, is tried again.
 RETRY_SECONDS = 1.0
-# Between two looks at what systemd is to be told.
+# Seconds between two updates for systemd.
 STATUS_SECONDS = 1.0
-# What is no message of its client's is logged so often, however much of it comes.
+# Other messages than those of clients are logged so often, however many come.
 LOG_SECONDS = 10.0
 KEEP_ALIVE = 30
 CONNECT_TIMEOUT = 5.0
@@ -88,7 +88,7 @@ class Ignored:
 
 
 class Stop:
-    """The monitor is asked to end."""
+    """The monitor is to end."""
 
 
 Item = Union[Subscribed, Arrived, Ignored, Stop]
@@ -127,7 +127,7 @@ class RegionSubscriber:
             CallbackAPIVersion.VERSION2,
             client_id=self._config.client_id_of(self._number),
             protocol=MQTTProtocolVersion.MQTTv5,
-            # Each connection resolves the name anew, which the library's own reconnecting would not.
+            # Each connection resolves the name again, which the library's own reconnecting would not.
             reconnect_on_failure=False,
             # A message is acknowledged when it is in the ledger.
             manual_ack=True,
@@ -170,7 +170,7 @@ class RegionSubscriber:
             self._stopping.wait(policy.pause(window, end, now - started, random.random()))  # noqa: S311
 
     def _connect(self) -> None:
-        # Made anew for each connection: a renewed certificate is picked up.
+        # Made again for each connection: a renewed certificate is picked up.
         self._client = self._build()
         self._client.tls_set_context(self._tls_context())
         address = addresses(self._region.host, self._region.port, self._config.resolvers)[0]
@@ -211,7 +211,7 @@ class RegionSubscriber:
 
 
 def read(message: MQTTMessage, region: str, acknowledge: Callable[[], object]) -> Arrived | Ignored:
-    """What a message says, or why it says nothing."""
+    """Return the content of a message, or why it is ignored."""
     topic = ""
     try:
         topic = message.topic
@@ -225,7 +225,7 @@ def read(message: MQTTMessage, region: str, acknowledge: Callable[[], object]) -
 
 
 class Manager:
-    """The service manager: told of the status when it differs, and that the monitor still works."""
+    """Reports the status to the service manager when it differs, and that the monitor still works."""
 
     def __init__(self) -> None:
         self._watchdog = watchdog_interval()
@@ -234,7 +234,7 @@ class Manager:
         self._status = ""
 
     def tell(self, status: str, now: float) -> None:
-        """Tell what there is to tell; `now` by a monotonic clock, in seconds."""
+        """Report what is due; `now` by a monotonic clock, in seconds."""
         if now >= self._next_watchdog and self._watchdog < math.inf:
             self._next_watchdog = now + self._watchdog
             notify("WATCHDOG=1")
@@ -245,7 +245,7 @@ class Manager:
 
 
 class Writer:
-    """Writes what the regions report into the ledger, and keeps it from growing for ever."""
+    """Writes what the regions report into the ledger, and keeps it from growing without limit."""
 
     def __init__(
         self,
@@ -300,7 +300,7 @@ class Writer:
                 if not failed:
                     log.event(LOGGER, "ledger_failed", logging.ERROR, reason=str(error))
                 failed = True
-                # To try again is what it shall do: being started anew would not make room.
+                # It must keep trying: a restart would not make room.
                 self._manager.tell(f"the ledger cannot be written, {self.status()}", time.monotonic())
                 if any(isinstance(item, Stop) for item in batch):
                     return

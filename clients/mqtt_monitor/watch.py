@@ -32,7 +32,7 @@ CHANGES_PRINTED = 10
 
 
 class Watcher:
-    """Looks at the ledger and the journals whenever it is asked to."""
+    """Reads the ledger and the journals on demand."""
 
     def __init__(self, config: MonitorConfig, reports: Path | None, described: Mapping[str, str]) -> None:
         self._fleet = Fleet({region.name: Region() for region in config.regions})
@@ -43,7 +43,7 @@ class Watcher:
         self.fresh: list[Change] = []
 
     def look(self) -> View:
-        """Read what is new and return what there is to see now; `fresh` holds the changes that are new."""
+        """Read what is new and return the current view; `fresh` holds the changes that are new."""
         now, problem = time.time(), ""
         self.fresh = []
         try:
@@ -123,7 +123,7 @@ def run(config: MonitorConfig, reports: Path | None = None, described: Mapping[s
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        # Whoever read the lines has had enough; nor must the interpreter's end complain.
+        # The reader of the lines has closed the pipe; the interpreter must not complain at its end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

@@ -1,4 +1,4 @@
-"""What a watcher of the fleet knows: who said what last and where, and how far a move is. No drawing, no waiting."""
+"""State of the live view: each client's latest message and region, and a move's progress. No drawing, no waiting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAST = 60
 RATE_SECONDS = 3
 # For so long a client that has changed its region counts as moving; one that does so twice is in both.
 MOVING_SECONDS = 5.0
-# A client is dark when nothing came of it for so long, and for some of its usual pauses.
+# A client is dark when nothing has come from it for so long, and for some of its usual pauses.
 DARK_SECONDS = 3.0
 DARK_PAUSES = 5.0
 NEWEST = 50
@@ -38,7 +38,7 @@ class Message(NamedTuple):
 
 @dataclass
 class Client:
-    """What came last of a client.
+    """The latest message of a client.
 
     Attributes:
         before: the region it was in before, empty while it has always been in one.
@@ -100,13 +100,13 @@ class Change(NamedTuple):
 
 @dataclass
 class Fleet:
-    """Every client that was heard of, and every region."""
+    """Every client that has sent a message, and every region."""
 
     regions: dict[str, Region]
     clients: dict[str, Client] = field(default_factory=dict)
 
     def take(self, messages: Iterable[Message]) -> list[Change]:
-        """Take arrivals in, in their order; return which clients changed their region."""
+        """Add arrivals in their order; return which clients changed their region."""
         changes = []
         for message in messages:
             self.regions.setdefault(message.region, Region()).take(message)
@@ -125,7 +125,7 @@ class Fleet:
         return changes
 
     def by_region(self) -> dict[str, int]:
-        """How many clients were heard last in each region."""
+        """Return how many clients sent their latest message in each region."""
         found = dict.fromkeys(self.regions, 0)
         for client in self.clients.values():
             found[client.region] += 1
@@ -195,7 +195,7 @@ _STAGE_BY_STEP = {
     "sweep_again": "landing",
     "landing": "landing",
 }
-# What is said of a stage until the journal says more.
+# The note of a stage until the journal says more.
 _NOTES = {
     "plan": "checking the target region",
     "switch": "changing the records",
@@ -217,10 +217,9 @@ class Move:
         routes: `(endpoint, from, to)` of what moves.
         stage: one of STAGES; "restore" on the way back; empty before it begins.
         done, total: clients disconnected or landed; total 0 where nothing is counted yet.
-        outcome: empty while it goes on.
+        outcome: empty while it is under way.
     """
 
-    run_id: str
     mode: str = ""
     routes: Sequence[tuple[str, str, str]] = ()
     stage: str = ""
@@ -237,7 +236,7 @@ class Move:
     error: str = ""
 
     def apply(self, entry: dict[str, Any]) -> None:
-        """Take one entry of the journal in; what this version does not know is passed over."""
+        """Apply an entry of the journal; what this version does not know is ignored."""
         step = str(entry.get("step"))
         self.last_at = _epoch(entry.get("at"), self.last_at)
         if step == "start":
@@ -298,7 +297,7 @@ class JournalFollower:
         if newest is None:
             return self.move
         if newest != self._journal:
-            self._journal, self._offset, self.move = newest, 0, Move(newest.parent.name)
+            self._journal, self._offset, self.move = newest, 0, Move()
         assert self.move is not None  # noqa: S101 - for the type checker
         try:
             for entry in self._entries(newest):

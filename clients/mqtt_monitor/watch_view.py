@@ -1,4 +1,4 @@
-"""The watcher's picture of a fleet: clients at left, arrivals per region at right, the move below."""
+"""The live view's picture of a fleet: clients at left, arrivals per region at right, the move below."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class View:
     """All that a frame shows.
 
     Attributes:
-        fleet: who said what last, and where.
+        fleet: each client's latest message and region.
         move: the newest move, None where there is none.
         described: `{client ID: library and endpoint}`, as far as known.
         problem: why the ledger cannot be read, empty where it can.
@@ -91,7 +91,7 @@ class View:
         )
 
     def _count_lines(self, conditions: Mapping[str, Sequence[str]]) -> list[Text]:
-        """How many are where, and how many of them are worth a look; the second line stays when there are none."""
+        """How many clients are where, and how many need attention; the second line stays when there are none."""
         where = [
             Text(f"{count:,} {printable(region)}", style=self.colour(region))
             for region, count in self.fleet.by_region().items()

@@ -95,7 +95,7 @@ Event = Connected | Ended | Started
 
 
 def parse(line: str) -> tuple[datetime, Event] | None:
-    """Return what a line of Mosquitto's log tells of connections, with its time to the second."""
+    """Return the connection event in a line of Mosquitto's log, with its time to the second."""
     match = _LINE.fullmatch(line.rstrip("\n"))
     event = _event(match["message"]) if match else None
     if match is None or event is None:
@@ -139,7 +139,7 @@ class Broker:
             time.sleep(READ_INTERVAL)
 
     def refresh(self) -> None:
-        """Take in what the log has gained."""
+        """Process new lines of the log."""
         with self._lock:
             for line in self._new_lines():
                 parsed = parse(line)
@@ -227,7 +227,7 @@ def _client(socket_path: Path, client_id: str) -> Iterator[Client]:
 
 
 def _wait(done: Callable[[], bool], step: Callable[[], object], what: str) -> None:
-    """Take steps until it is done.
+    """Run the client's loop until it is done.
 
     Raises:
         BrokerError: there is no `what` in time.

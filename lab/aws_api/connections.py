@@ -1,4 +1,4 @@
-"""Who is connected to a region, as the data plane's connection API tells it."""
+"""Who is connected to a region, as the data plane's connection API reports it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Connection:
     thing_name: str | None = None
 
     def has_session(self, now: int) -> bool:
-        """Say whether there is anything left to disconnect or to clean."""
+        """Return whether there is anything left to disconnect or to clean."""
         if self.connected:
             return True
         if self.clean_session or self.disconnected_since is None:

@@ -1,7 +1,7 @@
-"""Whether all that goes over the wire is as AWS's models say.
+"""Compares everything that goes over the wire with AWS's models.
 
-The stand-in may be no kinder than AWS: a request that the models do not allow is a deviation whoever made it, also
-where it was refused, and so is an answer with a member, a value, a status or an error code that AWS does not give.
+The stand-in may not be more lenient than AWS: a request that the models do not allow is a deviation whoever made it,
+also where it was refused, and so is an answer with a member, a value, a status or an error code that AWS does not give.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -128,14 +127,3 @@ def read_file(path: Path) -> tuple[Counts, list[Deviation]]:
         return Counts(*json.loads(first)), [Deviation(**json.loads(line)) for line in lines if line.strip()]
     except TypeError as error:
         raise ValueError(f"{path}: not a file of the contract check ({error})") from error
-
-
-def add_up(paths: Iterable[Path]) -> tuple[Counts, list[Deviation]]:
-    """Return the counts of files together, and their deviations that nobody made on purpose, each once."""
-    total = Counts()
-    found: dict[Deviation, None] = {}
-    for path in paths:
-        counts, deviations = read_file(path)
-        total = Counts(*(a + b for a, b in zip(asdict(total).values(), asdict(counts).values(), strict=True)))
-        found |= dict.fromkeys(each for each in deviations if not each.on_purpose)
-    return total, list(found)

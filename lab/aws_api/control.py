@@ -1,4 +1,4 @@
-"""The lab's control of the stand-in, under `/_lab/`: JSON in, JSON out, nothing of AWS."""
+"""The lab's control of the stand-in, under `/_lab/`: JSON in, JSON out, not part of AWS's interface."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _statement(statement: Mapping[str, Any]) -> list[str]:
 
 
 def _applies(condition: Mapping[str, Any], kind: Kind, *, otherwise: bool) -> bool:
-    """Say whether a statement's conditions hold for a kind of connection; `otherwise` where one is not known."""
+    """Return whether a statement's conditions hold for a kind of connection; `otherwise` where one is not known."""
     tests = [(operator, key, _list(values)) for operator, keys in condition.items() for key, values in keys.items()]
     return all(otherwise if (held := _holds(*test, kind)) is None else held for test in tests)
 

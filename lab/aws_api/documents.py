@@ -32,19 +32,19 @@ _THING, _POLICY = re.compile(r"[a-zA-Z0-9:_-]{1,128}"), re.compile(r"[\w+=,.@-]{
 
 
 def thing_name_problem(name: str) -> str | None:
-    """Say what is wrong with the name of a thing, or None."""
+    """Return what is wrong with the name of a thing, or None."""
     return None if _THING.fullmatch(name) else f"thingName {name!r}: expected 1 to 128 letters, digits, and : _ -"
 
 
 def policy_name_problem(name: str) -> str | None:
-    """Say what is wrong with the name of a policy, or None."""
+    """Return what is wrong with the name of a policy, or None."""
     return (
         None if _POLICY.fullmatch(name) else f"policyName {name!r}: expected 1 to 128 letters, digits, and + = , . @ -"
     )
 
 
 def attributes_problem(attributes: Mapping[str, object], *, typed: bool) -> str | None:
-    """Say what is wrong with a thing's attributes, or None; `typed`: the thing has a thing type."""
+    """Return what is wrong with a thing's attributes, or None; `typed`: the thing has a thing type."""
     for name, value in attributes.items():
         if not _NAME.fullmatch(name):
             return f"attribute name {name!r}: expected 1 to 128 letters, digits, and _ . , @ / : # -"
@@ -59,7 +59,7 @@ def attributes_problem(attributes: Mapping[str, object], *, typed: bool) -> str 
 
 
 def policy_problem(text: str) -> str | None:
-    """Say what is wrong with a policy document, or None."""
+    """Return what is wrong with a policy document, or None."""
     size = len("".join(text.split()))
     if not 1 <= size <= POLICY_CHARACTERS:
         return f"{size} characters without white space, expected 1 to {POLICY_CHARACTERS}"

@@ -1,4 +1,4 @@
-"""What IoT Core asks of a domain configuration, beyond what moto keeps and checks."""
+"""What IoT Core requires of a domain configuration, beyond what moto keeps and checks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[\w.-]{1,128}")
 
 
 def name_problem(name: str) -> str | None:
-    """Say what is wrong with a domain configuration's name, or None."""
+    """Return what is wrong with a domain configuration's name, or None."""
     if name.lower().startswith("iot:"):
         return f"domainConfigurationName {name!r}: IoT: is reserved for default endpoints"
     if not _NAME.fullmatch(name):
@@ -40,7 +40,7 @@ def name_problem(name: str) -> str | None:
 
 
 def certificate_problem(certificate: x509.Certificate, domain_name: str) -> str | None:
-    """Say why a server certificate cannot serve a domain name, or None.
+    """Return why a server certificate cannot serve a domain name, or None.
 
     Source: AWS IoT developer guide, "Creating and configuring customer managed domains".
     """
@@ -60,7 +60,7 @@ def certificate_problem(certificate: x509.Certificate, domain_name: str) -> str 
 
 
 def coverage_problem(certificate: x509.Certificate, domain_name: str) -> str | None:
-    """Say that a certificate is not for a domain name, or None."""
+    """Return a line where a certificate is not for a domain name, else None."""
     names = _names(certificate)
     if not any(covers(name, domain_name) for name in names):
         return f"its names ({', '.join(names) or 'none'}) do not cover {domain_name}"
@@ -68,7 +68,7 @@ def coverage_problem(certificate: x509.Certificate, domain_name: str) -> str | N
 
 
 def chain_problem(chain: Sequence[x509.Certificate]) -> str | None:
-    """Say what is wrong with a chain, the server certificate first, or None; the source is `certificate_problem`'s."""
+    """Return what is wrong with a chain, the server certificate first, or None; source as for `certificate_problem`."""
     if len(chain) > CHAIN_DEPTH:
         return f"a chain of {len(chain)} certificates, expected {CHAIN_DEPTH} at most"
     size = sum(len(each.public_bytes(serialization.Encoding.PEM)) for each in chain)
@@ -76,7 +76,7 @@ def chain_problem(chain: Sequence[x509.Certificate]) -> str | None:
 
 
 def served_problem(certificate: x509.Certificate, domain_name: str) -> str | None:
-    """Say why a certificate that is served is INVALID, or None."""
+    """Return why a certificate that is served is INVALID, or None."""
     if certificate.not_valid_after_utc <= datetime.now(UTC):
         return f"expired at {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
     return certificate_problem(certificate, domain_name)
@@ -92,7 +92,7 @@ def _names(certificate: x509.Certificate) -> list[str]:
 
 
 def covers(pattern: str, name: str) -> bool:
-    """Say whether a certificate's name, exact or with a leading `*.`, covers a domain name."""
+    """Return whether a certificate's name, exact or with a leading `*.`, covers a domain name."""
     if pattern.startswith("*."):
         return name.partition(".")[2].lower() == pattern[2:].lower()
     return name.lower() == pattern.lower()

@@ -1,7 +1,7 @@
-"""The host names that AWS serves its APIs under, by TLS, and an HTTP proxy that leads to them.
+"""The host names that AWS serves its APIs under, by TLS, and an HTTP proxy to them.
 
-A program that is told of the proxy (`HTTPS_PROXY`) and of the lab's CA (`AWS_CA_BUNDLE`), and of no `AWS_ENDPOINT_URL`,
-asks the very names that it asks in production. A name that AWS does not have is not found, and a request that is signed
+A program that has the proxy (`HTTPS_PROXY`) and the lab's CA (`AWS_CA_BUNDLE`), and no `AWS_ENDPOINT_URL`,
+uses the same host names as in production. A name that AWS does not have is not found, and a request that is signed
 for another service or region than its host's is refused.
 
 Sources: AWS General Reference, "AWS IoT Core endpoints and quotas" and the same of ACM, Route 53, STS and Service
@@ -61,7 +61,7 @@ def endpoints(regions: Iterable[Region]) -> dict[str, Endpoint]:
 
 
 def problem(endpoint: Endpoint, service: str, region: str) -> str | None:
-    """Say why an endpoint refuses a request that is signed for a service and a region, or None."""
+    """Return why an endpoint refuses a request that is signed for a service and a region, or None."""
     if region != endpoint.region:
         return f"Credential should be scoped to a valid region, not '{region}'."
     if service != endpoint.service:

@@ -19,7 +19,7 @@ class Fault:
     Attributes:
         containing: what a request's path or body has to contain to be meant.
         kind: "latency" delays by `seconds`, "hang" for `seconds` or very long and then answers 503, "hold" until the
-            fault is no longer in force, and then lets the call go on, "error" answers `status` and `code`, which is
+            fault is no longer in force, and then lets the call continue, "error" answers `status` and `code`, which is
             the status's usual one where it is empty, "throttle" answers 429 ThrottlingException.
         share: of the calls, 0 to 1, evenly spread and beginning with the first: 0.5 is every other one.
         after: how many calls it lets pass first.
@@ -47,7 +47,7 @@ class Fault:
             raise ValueError(f"share: {self.share}, expected 0 to 1")
 
     def hit(self, operation: str, region: str | None, text: str) -> bool:
-        """Say whether a call is hit; counts it."""
+        """Return whether a call is hit; counts it."""
         if self.operation not in ("*", operation) or self.region not in (None, region) or self.containing not in text:
             return False
         self._calls += 1
@@ -68,7 +68,7 @@ class Faults:
         self._faults: list[Fault] = []
 
     def replace(self, items: list[dict[str, Any]]) -> None:
-        """Put these faults in force and no others; calls that those before held or let hang go on.
+        """Put these faults in force and no others; calls that earlier ones held or let hang continue.
 
         Raises:
             TypeError, ValueError: a fault has an unknown key or value.

@@ -13,7 +13,7 @@ from lab.aws_api.connections import Connection, ConnectionTable, milliseconds
 class Fleet:
     """Who is connected to a region.
 
-    Without a broker the control API makes connections, and `moved` is told of each deleted client, so that it may
+    Without a broker the control API makes connections, and `moved` is called for each deleted client, so that it may
     appear elsewhere as a real client would.
     """
 

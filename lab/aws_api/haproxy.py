@@ -64,7 +64,7 @@ class Endpoint:
                 self._retrying.start()
 
     def _retry(self) -> None:
-        """Push again until it is heard: HAProxy may have read its files just before they were written."""
+        """Push again until it takes effect: HAProxy may have read its files just before they were written."""
         while True:
             time.sleep(RETRY_PAUSE)
             with self._lock:

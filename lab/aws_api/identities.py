@@ -16,7 +16,7 @@ class Identity:
     Attributes:
         secret: secret access key.
         arn: of the user or role; empty: a user of the account who has the access key's name.
-        token: session token that has to come with temporary credentials; None: credentials for good, without one.
+        token: session token that has to come with temporary credentials; None: long-term credentials, without one.
         expired: whether the session is over.
         policies: documents of its identity-based policies; None: everything is allowed, as to an administrator.
     """

@@ -19,7 +19,6 @@ from lab.aws_api import documents, domains, paging, search, trust
 from lab.aws_api.acm import PUBLIC
 from lab.aws_api.acm_calls import chain_of
 from lab.aws_api.errors import AwsError
-from lab.aws_api.iot_data import describe
 
 if TYPE_CHECKING:
     from lab.aws_api.stand_in import StandIn
@@ -312,7 +311,7 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         before = dict(self._indexing())
         answer = super().update_indexing_configuration() or EmptyResult()
         if self._indexing() != before:
-            self._stand_in.indexed_anew[self.region] = time.monotonic()
+            self._stand_in.indexed_again[self.region] = time.monotonic()
         return answer
 
     def describe_index(self) -> ActionResult:
@@ -327,11 +326,11 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         return ActionResult({"indexName": name, "indexStatus": status, "schema": schema})
 
     def _is_building(self) -> bool:
-        """Say whether the index is being built: no query is answered meanwhile.
+        """Return whether the index is being built: no query is answered meanwhile.
 
         Source: https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html
         """
-        changed = self._stand_in.indexed_anew.get(self.region)
+        changed = self._stand_in.indexed_again.get(self.region)
         return changed is not None and time.monotonic() - changed < self._stand_in.settings.index_building_seconds
 
     def search_index(self) -> ActionResult:
@@ -342,19 +341,6 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
 
     def get_statistics(self) -> ActionResult:
         return ActionResult({"statistics": {"count": len(self._matching())}})
-
-    def get_thing_connectivity_data(self) -> ActionResult:
-        name = self._get_param("thingName")
-        self.iot_backend.describe_thing(name)
-        if self._indexing()["thingConnectivityIndexingMode"] == "OFF":
-            raise AwsError("IndexNotReadyException", "Connectivity is not indexed")
-        connection = self._stand_in.fleet(self.region).look_up(name)
-        if connection is None:
-            return ActionResult({"thingName": name, "connected": False})
-        data = describe(connection, name, socket_information=self._get_bool_param("includeSocketInformation", False))
-        timestamp = data.pop("connectedSince")
-        data["timestamp"] = data.pop("disconnectedSince", timestamp) / 1000
-        return ActionResult(data)
 
     def _indexing(self) -> dict[str, Any]:
         configuration: dict[str, Any] = self.iot_backend.get_indexing_configuration()["thingIndexingConfiguration"]

@@ -70,7 +70,7 @@ class IotDataResponse(IoTDataPlaneResponse):  # type: ignore[misc]
         return ""
 
     def get_connection(self) -> str:
-        """Tell of a client's current or, for 30 minutes, last connection."""
+        """Describe a client's current or, for 30 minutes, last connection."""
         client_id = self._client_id()
         connection = self._stand_in.fleet(self.region).look_up(client_id)
         if connection is None:

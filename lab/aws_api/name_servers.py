@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Task:
-    """Something to bring to a name server; `make` builds the message when its time has come."""
+    """An update for a name server; `make` builds the message when it is due."""
 
     submitted: float
     make: Callable[[NameServer], dns.message.Message | None]
@@ -69,7 +69,7 @@ def clearing_message(zone_name: str, server: NameServer) -> dns.message.Message 
 
 
 class Publisher:
-    """Brings changes to one name server, one after the other, for as long as that takes."""
+    """Sends changes to one name server, one after the other, until each is accepted."""
 
     def __init__(self, server: NameServer) -> None:
         self.server = server
@@ -86,7 +86,7 @@ class Publisher:
             self._changed.notify()
 
     def drop(self) -> None:
-        """Forget what has not been brought yet."""
+        """Drop what has not been sent yet."""
         with self._changed:
             self._tasks.clear()
 
@@ -121,7 +121,7 @@ class Publisher:
 
 
 class Zones:
-    """The hosted zones' way to the name servers, and the changes made so far by ID."""
+    """Sends the hosted zones' changes to the name servers, and keeps the changes made so far by ID."""
 
     def __init__(self, servers: tuple[NameServer, ...]) -> None:
         self._publishers = {server.name: Publisher(server) for server in servers if server.address}
@@ -163,4 +163,4 @@ class Zones:
 
 
 def _nothing() -> None:
-    """Nobody waits for it."""
+    """Runs in the background."""

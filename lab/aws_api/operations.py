@@ -1,4 +1,4 @@
-"""An operation's requests and answers against botocore's service models: what AWS's clients take for the interface."""
+"""An operation's requests and answers against botocore's service models: what AWS's clients consider the interface."""
 
 from __future__ import annotations
 

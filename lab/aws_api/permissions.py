@@ -105,7 +105,7 @@ def _resources(service: str, operation: str, region: str, account: str, given: M
         ending = "/lab" if _IOT[operation] is _DOMAIN else ""
         return tuple(f"{prefix}{name}{ending}" for name in _IOT[operation](given))
     if service == "acm" and operation in _ACM:
-        # A certificate that is imported anew has no ARN yet.
+        # A certificate that is imported for the first time has no ARN yet.
         return (given.get("CertificateArn") or f"arn:aws:acm:{region}:{account}:certificate/*",)
     if service == "route53" and operation in _ZONE:
         return (f"arn:aws:route53:::hostedzone/{given.get('Id', given.get('HostedZoneId', ''))}",)

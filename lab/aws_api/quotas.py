@@ -56,7 +56,7 @@ OTHER_RATES: dict[tuple[str, str], tuple[float, float]] = {
                 "GetPolicyVersion GetStatistics ListAttachedPolicies ListPrincipalPolicies",
             ),
             ("iot", 20.0, "GetIndexingConfiguration ListThingPrincipals"),
-            ("iot", 350.0, "DescribeThing GetThingConnectivityData"),
+            ("iot", 350.0, "DescribeThing"),
             ("acm", 5.0, "AddTagsToCertificate RemoveTagsFromCertificate RequestCertificate"),
             ("acm", 8.0, "ListCertificates"),
             ("acm", 10.0, "DeleteCertificate DescribeCertificate GetCertificate ListTagsForCertificate"),

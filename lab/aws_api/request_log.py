@@ -13,7 +13,7 @@ READ_PREFIXES = ("Get", "List", "Describe", "Search", "Export", "Test")
 
 
 def is_write(operation: str) -> bool:
-    """Say whether an operation changes something, by AWS's naming."""
+    """Return whether an operation changes something, by AWS's naming."""
     return not operation.startswith(READ_PREFIXES)
 
 
@@ -60,7 +60,7 @@ class RequestLog:
             return [dict(vars(entry)) for entry in self._entries[max(0, n - self._forgotten) :]]
 
     def reset(self) -> None:
-        """Forget the calls in memory; numbers go on."""
+        """Drop the calls in memory; numbering continues."""
         with self._lock:
             self._entries.clear()
             self._forgotten = self._count

@@ -160,7 +160,7 @@ def _conflicts(records: Records, zone_name: str) -> list[str]:
 def guarded(
     before: Mapping[Key, Record], after: Mapping[Key, Record], changes: Sequence[Mapping[str, Any]], on: Collection[str]
 ) -> list[str]:
-    """Say what Change Guardrails refuse in a batch. ACTIVE_RECORD_CHECK takes every record for one that is asked for.
+    """Return what Change Guardrails refuse in a batch. ACTIVE_RECORD_CHECK treats every record as one in use.
 
     Source: https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeGuardrail.html
     """

@@ -41,7 +41,7 @@ class Route53Response(Route53):  # type: ignore[misc]
         """Create a zone with name servers of its own: zones of one name never share any.
 
         Source: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/zone-public-considerations.html; those of a
-        private one are reserved, and nobody is told of them
+        private one are reserved, and are not published
         (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/hosted-zone-private-considerations.html).
         """
         answer = super().create_hosted_zone()
@@ -58,7 +58,7 @@ class Route53Response(Route53):  # type: ignore[misc]
         return answer
 
     def get_hosted_zone(self) -> ActionResult:
-        """Tell of a zone with its Change Guardrails.
+        """Describe a zone with its Change Guardrails.
 
         Source: https://docs.aws.amazon.com/Route53/latest/APIReference/API_GetHostedZone.html, Features.
         """
@@ -92,7 +92,7 @@ class Route53Response(Route53):  # type: ignore[misc]
         return ActionResult({"ChangeInfo": self._info(change)})
 
     def _refuse_while_busy(self, zone_id: str) -> None:
-        """Refuse a batch while another one of the zone is worked on.
+        """Refuse a batch while another one of the zone is being processed.
 
         Source: https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html, Errors.
         """

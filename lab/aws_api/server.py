@@ -125,7 +125,7 @@ class Application:
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        # Read twice: to tell the operation, and by whoever answers.
+        # Read twice: to find the operation, and by the service that answers.
         environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
         answer: Iterable[bytes] = self._respond(Request(environ), environ)(environ, start_response)
         return answer

@@ -50,7 +50,7 @@ class Settings:
         index_building_seconds: how long an index answers no query after its configuration was changed
             (https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html).
         quotas: requests per second of operations that are allowed other than AWS's defaults, which Service Quotas
-            goes on to tell; those of the brokers are `Connect`, `Subscribe` and `ConnectPerClientId`.
+            still reports; those of the brokers are `Connect`, `Subscribe` and `ConnectPerClientId`.
         every_quota: whether each operation of the control plane has its quota, not only those that are slow.
         page_size: most elements of a list that an answer has, whatever is asked for.
         serving_delay_seconds: how long after a domain configuration was made its name is not served: AWS says up to 60
@@ -117,7 +117,7 @@ class StandIn:
         # The last change of each hosted zone.
         self.last_changes: dict[str, Change] = {}
         # When the configuration of a region's index was changed last, by a monotonic clock.
-        self.indexed_anew: dict[str, float] = {}
+        self.indexed_again: dict[str, float] = {}
         self.reset()
 
     def start(self) -> None:
@@ -126,14 +126,14 @@ class StandIn:
             fleet.start()
 
     def reset(self) -> None:
-        """Forget everything but who is connected to a real broker."""
+        """Reset everything except who is connected to a real broker."""
         with self.lock:
             BackendDict.reset()
             self._domain_details.clear()
             self._name_servers = FIRST_NAME_SERVER
             self.protections.clear()
             self.last_changes.clear()
-            self.indexed_anew.clear()
+            self.indexed_again.clear()
             self._configured.clear()
             self.settings = self._first_settings()
             self.faults.replace([])
@@ -197,7 +197,7 @@ class StandIn:
             return client_id if arn in backend.things else None
 
     def uses_certificate(self, region: str, arn: str) -> bool:
-        """Say whether a domain configuration serves a certificate."""
+        """Return whether a domain configuration serves a certificate."""
         configurations = iot_backends[self.configuration.account_id][region].domain_configurations.values()
         return any(
             item["serverCertificateArn"] == arn
@@ -206,7 +206,7 @@ class StandIn:
         )
 
     def has_cname(self, name: str, value: str) -> bool:
-        """Say whether one of the account's hosted zones has a CNAME of this value."""
+        """Return whether one of the account's hosted zones has a CNAME of this value."""
         zones = route53_backends[self.configuration.account_id]["aws"].zones.values()
         return any(
             record.name == name and record.type == "CNAME" and record.records == [value]
@@ -227,12 +227,12 @@ class StandIn:
         return made is None or time.monotonic() >= made + self.settings.serving_delay_seconds
 
     def publish_all(self) -> None:
-        """Bring to every region what it serves."""
+        """Update what every region serves."""
         for region in self._endpoints:
             self.publish(region)
 
     def publish(self, region: str) -> None:
-        """Bring a region's certificates to its TLS endpoint and their policies to its broker, where it has them."""
+        """Copy a region's certificates to its TLS endpoint and their policies to its broker, where it has them."""
         endpoint = self._endpoints.get(region)
         if endpoint is not None:
             with self.lock:

@@ -1,6 +1,6 @@
 """Who is calling, and temporary credentials.
 
-These are known to the stand-in from then on, and allowed what the policy allows that was passed.
+The stand-in knows these from then on, and they are allowed what the given policy allows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class StsResponse(TokenResponse):  # type: ignore[misc]
         self._stand_in = stand_in
 
     def get_caller_identity(self) -> ActionResult:
-        """moto says the same user whoever calls."""
+        """moto returns the same user whoever calls."""
         key = self.get_access_key()
         account = self._stand_in.configuration.account_id
         return ActionResult({"Arn": self._stand_in.arn(key), "UserId": key, "Account": account})

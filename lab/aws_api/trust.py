@@ -29,12 +29,12 @@ def mozilla() -> tuple[x509.Certificate, ...]:
 
 
 def is_public(chain: Sequence[x509.Certificate], roots: Iterable[x509.Certificate]) -> bool:
-    """Say whether a chain, the certificate first, ends at one of the roots."""
+    """Return whether a chain, the certificate first, ends at one of the roots."""
     return any(_of(certificate, root) for root in roots for certificate in chain)
 
 
 def issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Say whether a certificate is signed by another's key."""
+    """Return whether a certificate is signed by another's key."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):

@@ -30,7 +30,7 @@ TLS_BUFFER = 4096
 
 
 def main() -> int:
-    """Run until told to end; return 2 where the configuration cannot be used."""
+    """Run until stopped; return 2 where the configuration cannot be used."""
     parser = argparse.ArgumentParser(prog="lab.load", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the generator's configuration")
     try:
@@ -58,7 +58,7 @@ async def _run(config: Configuration) -> None:
         )
         for number in range(1, config.clients + 1)
     ]
-    status = asyncio.create_task(_tell(config, totals))
+    status = asyncio.create_task(_write_status(config, totals))
     ending = asyncio.create_task(ended.wait())
     # A client never ends by itself: one that does has a fault that must be seen.
     done, rest = await asyncio.wait([*clients, status, ending], return_when=asyncio.FIRST_COMPLETED)
@@ -77,7 +77,7 @@ def _context(config: Configuration) -> ssl.SSLContext:
 
 
 def _resolver(server: str) -> Resolve:
-    """Return what asks a DNS server anew for each connection."""
+    """Return a function that queries a DNS server for each connection."""
     asked = dns.asyncresolver.Resolver(configure=False)
     asked.nameservers = [server]
 
@@ -91,7 +91,7 @@ def _resolver(server: str) -> Resolve:
     return resolve
 
 
-async def _tell(config: Configuration, totals: Totals) -> None:
+async def _write_status(config: Configuration, totals: Totals) -> None:
     """Write the status file twice a second."""
     while True:
         connected = {address: number for address, number in totals.connected.items() if number}

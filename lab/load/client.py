@@ -32,7 +32,7 @@ class Settings:
         keep_alive: seconds.
         publish_interval: seconds between two messages of a client; 0 publishes none.
         context: TLS with the clients' certificate.
-        resolve: returns an address of a name, asked anew each time; raises OSError.
+        resolve: returns an address of a name, resolved each time; raises OSError.
     """
 
     port: int
@@ -49,7 +49,7 @@ class Totals:
     Attributes:
         connected: clients by the address that they are connected to.
         connects: connections that were accepted.
-        failures: connections that ended or never came to be, by reason.
+        failures: connections that ended or were never established, by reason.
     """
 
     connected: Counter[str] = field(default_factory=Counter)
@@ -112,7 +112,7 @@ class Client:
             await asyncio.sleep(max(wait, jitter * FIRST_JITTER))
 
     async def _session(self) -> None:
-        """Connect, and take in what comes until the connection ends with an error."""
+        """Connect, and process packets until the connection ends with an error."""
         settings = self._settings
         writer = None
         try:

@@ -1,4 +1,4 @@
-"""What the load generator is told, and what it tells."""
+"""The load generator's configuration, and its status."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Status:
-    """What the generator said last.
+    """The generator's latest status.
 
     Attributes:
         at: seconds since the epoch.
         connected: clients by the address that they are connected to.
         connects: connections that were accepted since the start.
-        failures: connections that ended or never came to be, by reason.
+        failures: connections that ended or were never established, by reason.
     """
 
     at: float
@@ -117,7 +117,7 @@ def read(path: Path) -> Configuration:
 
 
 def status() -> Status | None:
-    """Return what the generator said last; None where it never ran."""
+    """Return the generator's latest status; None where it never ran."""
     path = directory() / "status.json"
     if not path.exists():
         return None

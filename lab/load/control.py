@@ -1,4 +1,4 @@
-"""Starting and stopping the load, and asking what it does."""
+"""Starting and stopping the load, and asking for its status."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def start(clients: int, publish_interval: float, say: Say) -> None:
     Raises:
         LabError: the lab is not up, AWS's stand-in refused, or they are not connected in time.
     """
-    # The engine's package need not be at hand for asking what the load does.
+    # The engine's package need not be installed for asking for the status.
     from lab.load import registry
 
     config = configuration.make(clients, publish_interval)
     if not (topology.REPOSITORY / "certs" / "ca.crt").exists():
-        raise LabError("certs/ca.crt: found no file, expected the endpoints' CA: run setup.yml first")
+        raise LabError("certs/ca.crt: no such file: run setup.yml first")
     _stop_program()
     os.environ.update(topology.aws_environment())
     began = time.monotonic()
@@ -37,11 +37,11 @@ def start(clients: int, publish_interval: float, say: Say) -> None:
     configuration.write(config)
     supervisor.start_program(programs.LOAD)
     wait_until_connected(clients, READY_TIMEOUT + clients / config.connect_rate)
-    say(f"{describe(_told())} after {time.monotonic() - began:.1f} s")
+    say(f"{describe(_status())} after {time.monotonic() - began:.1f} s")
 
 
 def stop(say: Say) -> None:
-    """End the load and take its clients from the account; what is not there is passed over.
+    """End the load and take its clients from the account; what is absent is ignored.
 
     Raises:
         LabError: the lab is not up, or AWS's stand-in refused.
@@ -69,8 +69,8 @@ def wait_until_connected(clients: int, timeout: float) -> None:
     while (found := sum(regions().values())) < clients:
         if supervisor.has_given_up(programs.LOAD) or time.monotonic() > deadline:
             log = topology.state_directory() / "log" / f"{programs.LOAD}.log"
-            told = configuration.status()
-            reasons = f" ({', '.join(sorted(told.failures))})" if told and told.failures else ""
+            status = configuration.status()
+            reasons = f" ({', '.join(sorted(status.failures))})" if status and status.failures else ""
             raise LabError(f"load: found {found} clients connected{reasons}, expected {clients}: see {log}")
         time.sleep(0.2)
 
@@ -78,33 +78,33 @@ def wait_until_connected(clients: int, timeout: float) -> None:
 def regions() -> dict[str, int]:
     """Return the connected clients by region, as they know it themselves."""
     names = {str(region.address): region.name for region in topology.REGIONS}
-    told = configuration.status()
-    return {names.get(address, address): number for address, number in told.connected.items()} if told else {}
+    status = configuration.status()
+    return {names.get(address, address): number for address, number in status.connected.items()} if status else {}
 
 
-def describe(told: Status) -> str:
+def describe(status: Status) -> str:
     """Return the load's state in one line."""
     where = ", ".join(f"{number} in {region}" for region, number in sorted(regions().items())) or "none"
-    line = f"load: {told.clients} clients, connected: {where}; {told.connects} connects"
-    if told.sent:
-        line += f"; {told.sent} messages sent, {told.sent - told.acknowledged} not acknowledged yet"
-    if told.failures:
-        line += f"; ended: {', '.join(f'{number} {reason}' for reason, number in sorted(told.failures.items()))}"
+    line = f"load: {status.clients} clients, connected: {where}; {status.connects} connects"
+    if status.sent:
+        line += f"; {status.sent} messages sent, {status.sent - status.acknowledged} not acknowledged yet"
+    if status.failures:
+        line += f"; ended: {', '.join(f'{number} {reason}' for reason, number in sorted(status.failures.items()))}"
     return line
 
 
 def show(say: Say) -> int:
-    """Say what the load does; return 0 when all its clients are connected, else 1."""
-    told = configuration.status()
-    if told is None:
+    """Print the load's status; return 0 when all its clients are connected, else 1."""
+    status = configuration.status()
+    if status is None:
         say("load: does not run")
         return 1
-    say(describe(told))
-    return 0 if sum(regions().values()) == told.clients else 1
+    say(describe(status))
+    return 0 if sum(regions().values()) == status.clients else 1
 
 
-def _told() -> Status:
-    told = configuration.status()
-    if told is None:
-        raise LabError("load: found no status, expected one: start it first")
-    return told
+def _status() -> Status:
+    status = configuration.status()
+    if status is None:
+        raise LabError("load: no status yet: start it first")
+    return status

@@ -48,13 +48,13 @@ def register(clients: int, regions: Iterable[str], folder: Path) -> None:
         _admit(first, folder, csr)
         with ThreadPoolExecutor() as pool:
             admitted = [pool.submit(_admit, iot, folder, csr) for iot in others]
-            told = [pool.submit(_set_things, iot, wanted) for iot in (first, *others)]
-            for each in (*admitted, *told):
+            set_up = [pool.submit(_set_things, iot, wanted) for iot in (first, *others)]
+            for each in (*admitted, *set_up):
                 each.result()
 
 
 def remove(regions: Iterable[str], folder: Path) -> None:
-    """Take everything of the load from every region; what is not there is passed over.
+    """Remove everything of the load from every region; what is absent is ignored.
 
     Raises:
         LabError: AWS refused it, or did not answer.

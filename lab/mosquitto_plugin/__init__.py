@@ -1,4 +1,4 @@
-"""The plugin that makes Mosquitto disconnect clients and heed policies as AWS IoT Core does, built where it is used."""
+"""The plugin by which Mosquitto disconnects clients and enforces policies as AWS IoT Core does, and how it is built."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ def _gone_back(layout: Layout, service: Service, wanted: Wanted, state: State) -
     )
     back = roll_back(layout, service, wanted.timeout, check_mode=False)
     if not back["changed"]:
-        return f"{found}: there is none to go back to, it keeps trying: see 'journalctl -u mqtt-client'"
+        return f"{found}: there is no earlier release, it keeps trying: see 'journalctl -u mqtt-client'"
     if back["connected"]:
         return f"{found}: rolled back to release {back['release']}, which is connected: see 'journalctl -u mqtt-client'"
     return (

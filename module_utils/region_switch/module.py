@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from .model.errors import SwitchError, printable
 
@@ -14,7 +14,27 @@ REGION_OPTION: dict[str, Any] = {
     "aliases": ["aws_region"],
     "fallback": (env_fallback, ["AWS_REGION", "AWS_DEFAULT_REGION"]),
 }
+SERVER_CERTIFICATES_OPTION: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "options": {
+        "endpoint": {"type": "str", "required": True},
+        "certificate": {"type": "str", "required": True},
+        "chain": {"type": "str"},
+        "private_key": {"type": "str", "required": True, "no_log": True},
+    },
+}
 STATE_OPTION: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+
+# Packages of requirements.txt that the engine imports, each with the name that it is installed by.
+PACKAGES = {
+    "boto3": "boto3",
+    "botocore": "botocore",
+    "cryptography": "cryptography",
+    "dns": "dnspython",
+    "jinja2": "jinja2",
+    "paho": "paho-mqtt",
+}
 
 # What a result holds for people to read; the rest is data, which stays as it is.
 _FOR_PEOPLE = ("diff", "lines", "msg")
@@ -35,7 +55,8 @@ def run_module(
 ) -> None:
     """Run a module: `action(parameters, check_mode)` returns its result, at least `{"changed": bool}`.
 
-    A SwitchError becomes the module's one-line failure. A result may carry `diff`, and `warnings`, which Ansible shows.
+    A SwitchError becomes the module's one-line failure, and so does a missing package, since the action itself imports
+    what needs PACKAGES. A result may carry `diff`, and `warnings`, which Ansible shows.
     """
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **constraints)
     try:
@@ -44,10 +65,20 @@ def run_module(
         module.fail_json(msg=str(error), **for_people(error.result))
     except SwitchError as error:
         module.fail_json(msg=str(error))
+    except ModuleNotFoundError as error:
+        module.fail_json(msg=_missing_package(error))
     else:
         for line in result.pop("warnings", []):
             module.warn(printable(line))
         module.exit_json(**for_people(result))
+
+
+def _missing_package(error: ModuleNotFoundError) -> str:
+    package = (error.name or "").partition(".")[0]
+    if package not in PACKAGES:
+        raise error
+    locked = "together with the rest of requirements.txt (pip install --require-hashes -r requirements.txt)"
+    return str(missing_required_lib(PACKAGES[package], locked))
 
 
 def for_people(result: Mapping[str, Any]) -> Result:

@@ -30,7 +30,6 @@ SHARED_VARIABLES = {
     "iot_endpoint_attribute",
     "iot_endpoints",
     "iot_issuing_region",
-    "mqtt_client_managed",
     "mqtt_client_max_fail_percentage",
     "mqtt_client_serial",
     "mqtt_endpoint",
@@ -159,7 +158,8 @@ def known_variables(roles: str) -> list[str]:
     """
     names = set(SHARED_VARIABLES)
     for path in Path(roles).glob("*/meta/argument_specs.yml"):
-        names |= set(yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"])
+        specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+        names |= {name for entry_point in specs.values() for name in entry_point["options"]}
     return sorted(names)
 
 

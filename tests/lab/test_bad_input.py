@@ -116,7 +116,7 @@ def test_deploy_names_the_ca_that_is_missing(fleet: dict[str, str], tmp_path: Pa
 
     assert run.returncode != 0
     assert run.error == (
-        f"host edge2: found no {missing}, expected the CA and the certificate of client_02 on the controller: "
+        f"host edge2: the CA or the certificate of client_02 is missing on the controller ({missing}): "
         "run setup.yml first"
     )
     assert run.changed == 0

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import faults_table, rehearsal
+from lab import rehearsal
 from lab.faults import FAULTS, MOVES, Fault
 from lab.sabotage import Move
 
+from . import faults_table
 from .conftest import StandIn, failover
 
 # The variable makes a run write the rows that it is compared with otherwise.

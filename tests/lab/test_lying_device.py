@@ -55,8 +55,6 @@ def lies(marker: Path, csr: str, **values: Any) -> dict[str, Any]:
         },
         "mqtt_client_ca": str(CERTIFICATES / "ca.key"),
         "mqtt_client_id": OTHER,
-        "mqtt_client_identity_client_id": OTHER,
-        "mqtt_client_prepare_ca": str(CERTIFICATES / "ca.key"),
         "ansible_python_interpreter": f"{marker}.sh",
     }
     right = {"changed": False, "csr": csr, "python": "3.11", "machine": "x86_64", "releases": []}

@@ -75,7 +75,7 @@ def test_client_moves_by_itself_without_a_duplicate(world: World, library: str) 
     process.terminate()
     assert process.wait(TIMEOUT) == 0
     assert world.check_nothing_lost() == 0
-    assert [event["reason"] for event in world.events("disconnected")] == ["the endpoint's name leads elsewhere"]
+    assert [event["reason"] for event in world.events("disconnected")] == ["the endpoint's name resolves elsewhere"]
     assert len(world.events("endpoint_moved")) == 1
 
 

@@ -68,10 +68,10 @@ REMOVALS = {
 def tasks(playbook: str) -> Iterator[dict[str, Any]]:
     """The tasks of every role of a playbook."""
     for play in yaml.safe_load((REPOSITORY / "playbooks" / playbook).read_text()):
-        for role in play["roles"]:
-            yield from unpacked(
-                yaml.safe_load((REPOSITORY / "roles" / role["role"] / "tasks" / "main.yml").read_text())
-            )
+        imports = [task["ansible.builtin.import_role"] for task in play.get("tasks", [])]
+        entry_points = [(role["role"], "main") for role in play.get("roles", [])]
+        for role, entry_point in [*entry_points, *((each["name"], each["tasks_from"]) for each in imports)]:
+            yield from unpacked(yaml.safe_load((REPOSITORY / "roles" / role / f"tasks/{entry_point}.yml").read_text()))
 
 
 def unpacked(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

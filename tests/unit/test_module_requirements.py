@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.region_switch import PACKAGES
+from ansible.module_utils.region_switch.module import PACKAGES
 
 from tests.imports import third_party
 

@@ -37,7 +37,7 @@ def test_host_that_has_all_is_described(host: ModuleType, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("taken", "line"),
     [
-        ((os.path, "isdir", lambda _: False), "found no systemd running, expected it: put another host into"),
+        ((os.path, "isdir", lambda _: False), "systemd is not running: put another host into"),
         (
             (subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, stdout="systemd 241 (241)\n")),
             "found systemd 241, expected 247 or newer: put another host into the group monitors",

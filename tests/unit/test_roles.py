@@ -25,7 +25,7 @@ CHECKED_ONLY = {"validate_inventory_clients"}
 
 def documented(role: Path) -> set[str]:
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())
-    return set(specs["argument_specs"]["main"]["options"])
+    return {name for entry_point in specs["argument_specs"].values() for name in entry_point["options"]}
 
 
 def defaults(role: Path) -> set[str]:
@@ -76,15 +76,15 @@ def test_every_option_of_a_module_can_be_set_by_its_role(role: str, module: Any)
         ({"mqtt_client_socket": ""}, None),
         (
             {"mqtt_client_proxy_credentials": "/etc/proxy"},
-            "mqtt_client_proxy_credentials: found /etc/proxy and no mqtt_client_proxy",
+            "mqtt_client_proxy_credentials: set to /etc/proxy without mqtt_client_proxy",
         ),
         (
             {"mqtt_client_purge": "true"},
-            "mqtt_client_purge: found true while the client is installed",
+            "mqtt_client_purge: it has no effect while the client is installed",
         ),
         (
             {"mqtt_client_socket": "", "mqtt_client_socket_group": "meters"},
-            "mqtt_client_socket_group: found meters",
+            "mqtt_client_socket_group: set to meters without mqtt_client_socket",
         ),
     ],
 )
@@ -95,7 +95,7 @@ def test_option_of_the_client_that_another_would_pass_over_is_refused(
     environment = NativeEnvironment()
     environment.filters["bool"] = boolean
     usual = yaml.safe_load((role / "defaults" / "main.yml").read_text())
-    template = yaml.safe_load((role / "vars" / "main.yml").read_text())["__mqtt_client_passed_over"]
+    template = yaml.safe_load((role / "vars" / "main.yml").read_text())["__mqtt_client_ineffective"]
 
     found = environment.from_string(template).render({**usual, **variables})
 

@@ -1,1 +1,1 @@
-"""Where a client's messages come from, and what each source is told of its messages."""
+"""Where a client's messages come from, and the answers that each source gets."""

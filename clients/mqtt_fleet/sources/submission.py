@@ -1,4 +1,4 @@
-"""A message that a source hands over, and the answer it gets."""
+"""A message that a source submits, and the answer it gets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mqtt_fleet.topic import LEVEL_FORBIDDEN, TOPIC_BYTES, forbidden
 PUBLISH_BYTES = 128 << 10
 REST_BYTES = 4096
 DATA_BYTES = PUBLISH_BYTES - REST_BYTES
-# Characters of a wrong value that are told.
+# Characters of a wrong value that are shown.
 MOST_SHOWN = 100
 # Of a character in JSON, as \u0020 for a space.
 MOST_BYTES_EACH = 6
@@ -43,7 +43,7 @@ Answer = Union[Stored, Refused]
 
 
 class InvalidMessageError(Exception):
-    """What a program handed over is no message; one line.
+    """What a program submitted is not a message; one line.
 
     Attributes:
         reason: what it is counted under: "malformed", "oversized" or "topic".

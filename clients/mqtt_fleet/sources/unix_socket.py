@@ -49,7 +49,7 @@ RETRY_SECONDS = 5.0
 
 
 class Slot:
-    """Place of one request's answer in the order of a connection."""
+    """A request's place in the order of a connection's answers."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -57,7 +57,7 @@ class Slot:
 
 
 class Producer:
-    """One connection: what it said, what it waits for, what it has not read."""
+    """One connection: its requests, and the answers that it waits for or has not read."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -83,7 +83,7 @@ class Producer:
         return reading | (selectors.EVENT_WRITE if self.answers else 0)
 
     def lines(self, chunk: bytes) -> list[bytes | None]:
-        """Complete lines; None stands for one that is too long, of which the rest is passed over."""
+        """Return complete lines; None stands for one that is too long, the rest of which is skipped."""
         *found, self.received = (self.received + chunk).split(b"\n")
         lines: list[bytes | None] = list(found)
         if self.skipping and lines:
@@ -139,7 +139,7 @@ class UnixSocket:
         self._thread.start()
 
     def flush(self) -> None:
-        """Wake this source's thread once for all answers: for each it would fight for the interpreter's lock."""
+        """Wake this source's thread once for all answers: once for each would contend for the interpreter's lock."""
         if self._answered:
             self._ring()
 
@@ -152,7 +152,7 @@ class UnixSocket:
         return self._stopping or self._thread.is_alive()
 
     def _ring(self) -> None:
-        # A full pair of sockets is a bell that rings already; a closed one, that nobody listens any more.
+        # A full socket pair: a wake-up is pending already; a closed one: nobody listens any more.
         with suppress(OSError):
             self._bell.send(b"!")
 
@@ -162,7 +162,7 @@ class UnixSocket:
                 if self._listener is None:
                     self._listen()
                 ready = self._selector.select(RETRY_SECONDS if self._listener is None else None)
-                # Who leaves comes before who arrives.
+                # Closed connections are handled before new ones.
                 for key, events in sorted(ready, key=lambda each: each[0].fileobj is self._listener):
                     self._serve(key, events)
                 self._deliver()
@@ -315,7 +315,7 @@ class UnixSocket:
             self._watch(producer)
 
     def _watch(self, producer: Producer) -> None:
-        """Ask the selector for what the producer wants now; it takes no one who wants nothing."""
+        """Ask the selector for what the producer wants now; it does not accept an empty set of events."""
         known = producer.connection.fileno() in self._selector.get_map()
         if producer.wants and known:
             self._selector.modify(producer.connection, producer.wants, producer)
@@ -325,7 +325,7 @@ class UnixSocket:
             self._selector.unregister(producer.connection)
 
     def _drop(self, producer: Producer) -> None:
-        """Its messages are stored all the same; nobody is told."""
+        """Its messages are stored all the same; the answers are dropped."""
         if producer in self._producers:
             self._producers.discard(producer)
             if producer.connection.fileno() in self._selector.get_map():

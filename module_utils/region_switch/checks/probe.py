@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dns.exception
-import dns.resolver
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
@@ -19,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from ..dns.gate import resolver
 from ..model.dns_server import parse_server
 from ..model.errors import SwitchError, printable
 from ..setup.server_certificate import Certificate
@@ -94,10 +94,7 @@ def locate(host: str, resolvers: Sequence[str]) -> str:
     """
     if not resolvers:
         return host
-    servers = [parse_server(text, recursive=True) for text in resolvers]
-    lookup = dns.resolver.Resolver(configure=False)
-    lookup.nameservers = [server.address for server in servers]
-    lookup.nameserver_ports = {server.address: server.port for server in servers}
+    lookup = resolver([parse_server(text, recursive=True) for text in resolvers])
     try:
         found = lookup.resolve_name(host, lifetime=float(TIMEOUT)).addresses()
         return str(min(found, key=lambda address: ":" in address))

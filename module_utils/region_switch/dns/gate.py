@@ -110,11 +110,17 @@ def servers(authoritative: Iterable[str], resolvers: Sequence[str]) -> list[Serv
         RefusedError: a name server's name that no resolver answers.
     """
     recursive = [parse_server(text, recursive=True) for text in resolvers or system_resolvers()]
-    lookup = dns.resolver.Resolver(configure=False)
-    lookup.nameservers = [server.address for server in recursive]
-    lookup.nameserver_ports = {server.address: server.port for server in recursive}
+    lookup = resolver(recursive)
     found = [_locate(parse_server(text, recursive=False), lookup) for text in authoritative]
     return [*found, *recursive]
+
+
+def resolver(recursive: Sequence[Server]) -> dns.resolver.Resolver:
+    """Return a resolver that asks these servers, and none of the system's."""
+    asked = dns.resolver.Resolver(configure=False)
+    asked.nameservers = [server.address for server in recursive]
+    asked.nameserver_ports = {server.address: server.port for server in recursive}
+    return asked
 
 
 def _locate(server: Server, lookup: dns.resolver.Resolver) -> Server:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..aws.answers import OK
 from ..aws.clients import AwsClient
+from ..aws.paced import retried
 from ..model.cname import Record
 from ..model.errors import (
     UNREADABLE,
@@ -59,14 +60,9 @@ def read_patiently(
         RefusedError, SwitchError: as `read_records`.
     """
     wanted = list(names)
-    for attempt in range(1, READ_ATTEMPTS):
-        try:
-            return read_records(route53, zone, wanted)
-        except AwsError as error:
-            if not error.temporary:
-                raise
-            sleep(attempt)
-    return read_records(route53, zone, wanted)
+    return retried(
+        lambda: read_records(route53, zone, wanted), lambda error: READ_ATTEMPTS if error.temporary else 1, sleep
+    )
 
 
 def _read(route53: AwsClient, zone: str, name: str) -> Record | None:

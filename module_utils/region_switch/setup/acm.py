@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..aws.clients import AwsClient
-from ..model.errors import AwsError, RefusedError
+from ..aws.paced import retried
+from ..model.errors import RefusedError
 from ..model.names import plain
 from .domain_configuration import configuration_name, configurations
 from .server_certificate import Certificate, covers, is_newer, kind, not_picked_up, read_certificates
@@ -385,11 +386,8 @@ def bring(acm: AwsClient, endpoint: str, material: Material, served: Served | No
 
 
 def _import(acm: AwsClient, **content: Any) -> dict[str, Any]:
-    for attempt in range(1, IMPORT_ATTEMPTS + 1):
-        try:
-            return acm.call("ImportCertificate", **content)
-        except AwsError as error:
-            if not error.throttled or attempt == IMPORT_ATTEMPTS:
-                raise
-            time.sleep(IMPORT_INTERVAL)
-    raise AssertionError("unreachable")
+    return retried(
+        lambda: acm.call("ImportCertificate", **content),
+        lambda error: IMPORT_ATTEMPTS if error.throttled else 1,
+        lambda _: time.sleep(IMPORT_INTERVAL),
+    )

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import NameOID
 
 from ..aws.clients import AwsClient
-from ..model.errors import AwsError, RefusedError, one_line
+from ..aws.paced import retried
+from ..model.errors import RefusedError, one_line
 from ..module import Result
 from . import pem
 
@@ -278,15 +279,11 @@ def _ensure_absent(iot: AwsClient, certificate: x509.Certificate | None, check_m
 
 def _delete(iot: AwsClient, identifier: str) -> None:
     """Delete the certificate, once AWS has heard everywhere that nothing is attached to it."""
-    for attempt in range(1, DETACH_ATTEMPTS + 1):
-        try:
-            iot.call("DeleteCertificate", certificateId=identifier)
-        except AwsError as error:
-            if error.code != "DeleteConflictException" or attempt == DETACH_ATTEMPTS:
-                raise
-            time.sleep(DETACH_INTERVAL)
-        else:
-            return
+    retried(
+        lambda: iot.call("DeleteCertificate", certificateId=identifier),
+        lambda error: DETACH_ATTEMPTS if error.code == "DeleteConflictException" else 1,
+        lambda _: time.sleep(DETACH_INTERVAL),
+    )
 
 
 def _identity(state: dict[str, Any]) -> dict[str, Any]:

@@ -29,17 +29,6 @@ from .server_pki import (
     work,
 )
 
-SERVER_CERTIFICATES_OPTION = {
-    "type": "list",
-    "elements": "dict",
-    "options": {
-        "endpoint": {"type": "str", "required": True},
-        "certificate": {"type": "str", "required": True},
-        "chain": {"type": "str"},
-        "private_key": {"type": "str", "required": True, "no_log": True},
-    },
-}
-
 _AUTHORITY_PARTS = ("certificate", "private_key", "private_key_passphrase")
 
 State = tuple[dict[str, Served], list[Refusal]]

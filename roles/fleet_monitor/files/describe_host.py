@@ -30,11 +30,11 @@ def lacking():
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError:
-        return f"found Python {python} without venv, expected it: install it (Debian: python3-venv)"
+        return f"Python {python} has no venv: install it (Debian: python3-venv)"
     another = "put another host into the group monitors"
     # As sd_booted(3) does.
     if not os.path.isdir("/run/systemd/system"):  # noqa: PTH112
-        return f"found no systemd running, expected it: {another}"
+        return f"systemd is not running: {another}"
     version = systemd()
     if version < OLDEST_SYSTEMD:
         return f"found systemd {version}, expected {OLDEST_SYSTEMD} or newer: {another}"

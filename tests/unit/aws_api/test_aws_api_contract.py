@@ -11,7 +11,7 @@ import botocore.session
 import pytest
 
 from lab.aws_api import operations
-from lab.aws_api.contract import Contract, add_up, read_file
+from lab.aws_api.contract import Contract, read_file
 from lab.aws_api.operations import Exemption, Message, Models, error_code, problems_of
 from lab.aws_api.shapes import pattern_of
 from tests import contract
@@ -303,7 +303,7 @@ def test_stand_ins_are_added_up(tmp_path: Path) -> None:
         kept = Contract(tmp_path)
         kept.note("iot-data", "DeleteConnection", connection_request("$x"), FINE)
 
-    counts, deviations = add_up(sorted(tmp_path.iterdir()))
+    counts, deviations = contract.add_up(sorted(tmp_path.iterdir()))
 
     assert (counts.answers, counts.conforming_requests, len(deviations)) == (2, 0, 1)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent.parent.parent
-sys.path.insert(0, str(REPOSITORY / "roles" / "mqtt_client_prepare" / "files"))
+sys.path.insert(0, str(REPOSITORY / "roles" / "mqtt_client" / "files"))
 
 import build_bundle  # noqa: E402
 from build_bundle import BundleError, Device, Files  # noqa: E402
@@ -258,7 +258,7 @@ def test_what_a_device_says_of_itself_leads_nowhere(
     tmp_path: Path, package: Path, lock: Path, python: str, machine: str
 ) -> None:
     cache = tmp_path / "outer" / "cache"
-    program = REPOSITORY / "roles/mqtt_client_prepare/files/build_bundle.py"
+    program = REPOSITORY / "roles/mqtt_client/files/build_bundle.py"
     command = [sys.executable, str(program), f"--package={package}", f"--requirements={lock}", f"--cache={cache}"]
     before = sorted(tmp_path.rglob("*"))
 
@@ -267,9 +267,7 @@ def test_what_a_device_says_of_itself_leads_nowhere(
     )
 
     assert done.returncode == 1
-    assert re.fullmatch(
-        r"(python|machine): found '.*', expected a .*: see to what the device says of itself\n", done.stderr
-    )
+    assert re.fullmatch(r"(python|machine): found '.*', expected a .*: check what the device reports\n", done.stderr)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -285,7 +283,7 @@ def test_lock_of_another_name_is_refused(tmp_path: Path, name: str) -> None:
 def test_requirement_without_a_hash_is_refused(lock: Path, given: str) -> None:
     lock.write_text(f"{given}\n")
 
-    with pytest.raises(BundleError, match=r"^requirements-paho.txt: found paho-mqtt==1 without a hash, expected one"):
+    with pytest.raises(BundleError, match=r"^requirements-paho.txt: paho-mqtt==1 has no hash"):
         build_bundle.locked(lock)
 
 
@@ -294,8 +292,7 @@ def test_requirement_without_a_hash_is_refused(lock: Path, given: str) -> None:
     [
         (
             MISMATCH,
-            "requirements-paho.txt: found paho-mqtt==1 with another SHA-256 than the lock's, expected one of these: "
-            "ask who serves it",
+            "requirements-paho.txt: paho-mqtt==1 has another SHA-256 than in the lock: ask who serves it",
         ),
         (
             "ERROR: no version\nERROR: No matching distribution found for paho-mqtt==1\n",
@@ -327,7 +324,7 @@ def test_missing_lock_is_named_in_one_line(tmp_path: Path, package: Path, monkey
     monkeypatch.setattr(sys, "stderr", said)
 
     assert build_bundle.main() == 1
-    assert said.getvalue().startswith(f"{asked['requirements']}: No such file or directory, expected")
+    assert said.getvalue().startswith(f"{asked['requirements']}: No such file or directory: make it readable")
     assert said.getvalue().count("\n") == 1
 
 

@@ -20,7 +20,7 @@ import pytest
 from mqtt_fleet import client as client_module
 from mqtt_fleet import delivery, link, move, notify, spool, subscription
 from mqtt_fleet.attempt import Memory
-from mqtt_fleet.client import WINDOW_VARIABLE, Client, execute_anew
+from mqtt_fleet.client import WINDOW_VARIABLE, Client, execute_again
 from mqtt_fleet.clock import Clock
 from mqtt_fleet.config import Config
 from mqtt_fleet.credentials import CredentialError
@@ -337,7 +337,7 @@ def test_process_restart_is_asked_for_in_place_of_the_second_connection(stage: S
 
 def test_executed_process_has_the_same_configuration_and_knows_its_window() -> None:
     executed: list[Any] = []
-    execute_anew(Path("/etc/client.json"), 7.5, lambda *arguments: executed.append(arguments))
+    execute_again(Path("/etc/client.json"), 7.5, lambda *arguments: executed.append(arguments))
     _, command, environment = executed[0]
     assert command[1:] == ["-m", "mqtt_fleet.client", "--config", "/etc/client.json"]
     assert environment[WINDOW_VARIABLE] == "7.5"
@@ -348,7 +348,7 @@ def test_executed_process_knows_which_addresses_failed(monkeypatch: pytest.Monke
     memory.failed("192.0.2.1")
     monkeypatch.setattr(client_module, "MEMORY", memory)
     executed: list[Any] = []
-    execute_anew(Path("/etc/client.json"), 7, lambda *arguments: executed.append(arguments))
+    execute_again(Path("/etc/client.json"), 7, lambda *arguments: executed.append(arguments))
     assert Memory(executed[0][2]).order(["192.0.2.1", "192.0.2.2"]) == ["192.0.2.2", "192.0.2.1"]
 
 

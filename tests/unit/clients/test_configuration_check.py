@@ -99,7 +99,7 @@ def test_folder_that_cannot_be_written_is_named(
 
 def test_outbox_that_is_a_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "outbox.sqlite").mkdir()
-    assert "is a folder, expected a file" in check(install(tmp_path), capsys)[1][0]
+    assert "is a folder: name a file" in check(install(tmp_path), capsys)[1][0]
 
 
 def test_library_that_is_missing_is_named(

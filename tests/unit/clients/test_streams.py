@@ -359,7 +359,7 @@ def kept_streams(outbox: Outbox) -> list[int]:
 def test_stream_whose_transaction_failed_is_begun_by_the_next(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox")
     outbox.put(EARLIEST, "old")
-    outbox.claim(origin.Origin("c", "m", "b", "f"), went_on=True)
+    outbox.claim(origin.Origin("c", "m", "b", "f"), continued=True)
     with pytest.raises(KeyError), outbox.transaction():
         outbox.put(EARLIEST, "new")
         raise KeyError
@@ -377,7 +377,7 @@ def test_each_number_is_of_the_stream_that_began_last_before_it(tmp_path: Path) 
     outbox = Outbox(tmp_path / "outbox")
     streams = []
     for boot in range(4):
-        outbox.claim(origin.Origin("c", "m", f"b{boot}", "f"), went_on=True)
+        outbox.claim(origin.Origin("c", "m", f"b{boot}", "f"), continued=True)
         streams += [outbox.put(EARLIEST, "x") and outbox.stream for _ in range(2)]
     assert [outbox.stream_of(number).id for number in range(1, 9)] == streams
     assert len(set(streams)) == 4
@@ -393,7 +393,7 @@ def test_each_number_is_of_the_stream_that_began_last_before_it(tmp_path: Path) 
 
 def test_stream_that_no_message_was_in_is_not_kept(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox")
-    outbox.claim(origin.Origin("c", "m", "b", "f"), went_on=True)
+    outbox.claim(origin.Origin("c", "m", "b", "f"), continued=True)
     outbox.put(EARLIEST, "x")
     assert outbox._database.execute("SELECT id, first FROM stream").fetchall() == [(outbox.stream, 1)]
     outbox.close()
@@ -404,11 +404,11 @@ def test_streams_of_nothing_that_waits_are_forgotten_but_for_some(tmp_path: Path
     first = outbox.stream
     kept = outbox.put(EARLIEST, "waits")
     for boot in range(MOST_STREAMS + 50):
-        outbox.claim(origin.Origin("c", "m", f"b{boot}", "f"), went_on=True)
+        outbox.claim(origin.Origin("c", "m", f"b{boot}", "f"), continued=True)
         outbox.remove([outbox.put(EARLIEST, "x")])
     assert outbox.published(kept).stream == first
     outbox.remove([kept])
-    outbox.claim(origin.Origin("c", "m", "last", "f"), went_on=True)
+    outbox.claim(origin.Origin("c", "m", "last", "f"), continued=True)
     outbox.put(EARLIEST, "x")
     assert MOST_STREAMS == 100
     # Without those before, of which each has a stream after it.
@@ -419,7 +419,7 @@ def test_streams_of_nothing_that_waits_are_forgotten_but_for_some(tmp_path: Path
 def test_stream_before_the_one_of_the_oldest_that_waits_is_forgotten(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox")
     for boot in range(MOST_STREAMS + 3):
-        outbox.claim(origin.Origin("c", "m", f"b{boot}", "f"), went_on=True)
+        outbox.claim(origin.Origin("c", "m", f"b{boot}", "f"), continued=True)
         # Only the first message of the second stream waits.
         stored = outbox.put(EARLIEST, "x")
         if boot != 1:

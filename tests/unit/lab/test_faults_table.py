@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import faults_table, topology
+from lab import topology
 from lab.faults import FAULTS, MOVES, find
 from lab.rehearsal import Rehearsal, Seen
+from tests.lab import faults_table
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from pathlib import Path
 # Wheels of these glibc versions and older run on a device with the newest of them (PEP 600).
 GLIBC_MINORS = range(36, 16, -1)
 
-# What a device says of itself becomes part of file names here.
+# What a device reports becomes part of file names here.
 MACHINE = r"[A-Za-z0-9_]{1,32}"
 PYTHON = r"3\.[0-9]{1,2}"
 REQUIREMENTS = r"requirements-[a-z0-9]{1,32}\.txt"
@@ -40,7 +40,7 @@ Files = Mapping[str, bytes]
 
 
 class BundleError(Exception):
-    """What was found, what was expected, what to do: one line."""
+    """One line: the problem, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def refuse_unlike(what: str, text: str, pattern: str, expected: str) -> None:
         BundleError: it is not.
     """
     if not re.fullmatch(pattern, text):
-        raise BundleError(f"{what}: found {text!r}, expected {expected}: see to what the device says of itself")
+        raise BundleError(f"{what}: found {text!r}, expected {expected}: check what the device reports")
 
 
 def platforms(machine: str) -> list[str]:
@@ -92,7 +92,7 @@ def locked(requirements: Path) -> Lock:
         requirement = line.split()[0]
         hashes = frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})(?!\S)", line))
         if not hashes:
-            raise BundleError(f"{name}: found {requirement} without a hash, expected one: write it with 'make lock'")
+            raise BundleError(f"{name}: {requirement} has no hash: write the lock with 'make lock'")
         lock[requirement] = hashes
     return lock
 
@@ -120,10 +120,10 @@ def as_locked(wheels: Files, lock: Lock) -> bool:
 
 
 def fetch_wheels(requirements: Path, device: Device, cache: Path) -> Files:
-    """The wheels for a device: from the cache where they are as the lock says, else downloaded anew.
+    """The wheels for a device: from the cache where they match the lock, else downloaded.
 
     Raises:
-        BundleError: no wheel for this Python and machine, or another than the lock's; or the lock is none.
+        BundleError: no wheel for this Python and machine, or not the lock's; or the lock is not valid.
     """
     lock = locked(requirements)
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
@@ -162,7 +162,7 @@ def _refusal(name: str, device: Device, stderr: str) -> str:
     if "DO NOT MATCH THE HASHES" in stderr:
         found = re.search(r"^\s+(\S+==\S+) from ", stderr, re.MULTILINE)
         which = found[1] if found else "a file"
-        return f"{name}: found {which} with another SHA-256 than the lock's, expected one of these: ask who serves it"
+        return f"{name}: {which} has another SHA-256 than in the lock: ask who serves it"
     errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.strip()] or ["pip said nothing"]
     return f"{name}: no wheels for Python {device.python}, {device.machine}: {errors[-1]}"
 
@@ -175,7 +175,7 @@ def _remove(path: Path) -> None:
 
 
 def _sources(package: Path) -> Iterator[Path]:
-    """The package's modules; a program that runs from the same folder may take its __pycache__ away meanwhile."""
+    """The package's modules; a program that runs from the same folder may remove its __pycache__ meanwhile."""
     for folder, folders, names in os.walk(package):
         folders[:] = [name for name in folders if name != "__pycache__"]
         yield from (Path(folder, name) for name in names if name.endswith(".py"))
@@ -216,7 +216,7 @@ def pack(files: Files) -> bytes:
 
 
 def keep(archive: bytes, target: Path) -> bool:
-    """Have the archive in a file; return whether it was not there as it is."""
+    """Write the archive to a file; return whether that changed it."""
     if target.is_file() and not target.is_symlink() and target.read_bytes() == archive:
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -230,7 +230,7 @@ def keep(archive: bytes, target: Path) -> bool:
 
 @contextmanager
 def _alone(cache: Path) -> Iterator[None]:
-    """Keep out others that would fill the same cache, and remove what killed ones left of downloads and archives."""
+    """Lock the cache, and remove what killed processes left of downloads and archives."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "bundles.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -272,7 +272,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"{error.filename}: {error.strerror}, expected to read the client and write the cache\n")
+        sys.stderr.write(f"{error.filename}: {error.strerror}: make it readable, and the cache writable\n")
         return 1
     sys.stdout.write(json.dumps(built) + "\n")
     return 0
