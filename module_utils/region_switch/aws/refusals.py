@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 from ..model.errors import AwsError
 
-# Refusals in a row, and the seconds that they have to last.
+# Requests that are refused before one is taken to be forbidden.
+FORBIDDEN_ATTEMPTS = 3
+# Where many requests tell of one permission: refusals in a row, and the seconds that they have to last.
 FEWEST = 4
 SECONDS = 5.0
 
