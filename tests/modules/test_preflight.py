@@ -255,7 +255,7 @@ def test_device_of_an_endpoint_that_stays_is_only_told(ready: World) -> None:
 
 def test_device_that_names_no_endpoint_belongs_to_the_default(ready: World) -> None:
     ready.add_device("client_09", (OLD,), endpoint="")
-    ready.settings = replace(ready.settings, default_endpoint=ENDPOINT)
+    ready.settings = replace(ready.settings, source=IndexSource(FleetOptions(endpoint_attribute=ATTRIBUTE), ENDPOINT))
 
     finding = only(ready.reasons())
 

@@ -78,30 +78,24 @@ class Paced:
             AwsError: AWS refused it, or failed every time.
             StoppedError: nobody waits for the answer any more.
         """
-        return retried(
-            partial(self._send, operation, parameters),
-            self._attempts,
-            lambda failed: self._pause(self._interval * failed),
-        )
+        return self._retried(partial(self._client.call, operation, **parameters))
 
-    def _send(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    def find(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """`call`, but None where AWS knows no such thing."""
+        return self._retried(partial(self._client.find, operation, **parameters))
+
+    def _retried(self, send: Callable[[], Answer]) -> Answer:
+        return retried(partial(self._send, send), self._attempts, lambda failed: self._pause(self._interval * failed))
+
+    def _send(self, send: Callable[[], Answer]) -> Answer:
         self._pause(0)
         self._bucket.acquire()
         with self._bucket.adapted():
-            return self._client.call(operation, **parameters)
+            return send()
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise StoppedError("stopped")
-
-    def find(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
-        """`call`, but None where AWS knows no such thing."""
-        try:
-            return self.call(operation, **parameters)
-        except AwsError as error:
-            if error.not_found:
-                return None
-            raise
 
     def pages(
         self, operation: str, items: str, cursor: tuple[str, str] = ("nextToken", "nextToken"), **parameters: Any
