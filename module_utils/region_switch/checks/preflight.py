@@ -12,11 +12,11 @@ from pathlib import Path
 from ..aws import quotas
 from ..aws.answers import OK
 from ..aws.clients import Aws, AwsClient
-from ..aws.refusals import FORBIDDEN_ATTEMPTS
+from ..aws.refusals import FORBIDDEN_ATTEMPTS, denied
 from ..fleet.source import FleetSource
 from ..model.cname import Record
 from ..model.errors import AwsError, SwitchError
-from ..model.findings import Finding, denied, unanswered
+from ..model.findings import Finding, unanswered
 from ..model.names import plain
 from ..model.options import CheckOptions, DnsOptions
 from . import domain_differences, probe, serving
@@ -140,7 +140,7 @@ class _Checks:
         for region in self._living:
             jobs.append(("connection_api", region, partial(self._connection_api, region)))
             needed = self._settings.source.checks(self._aws.iot[region], probe.client_id(), region in self._targets)
-            jobs += [(name, region, job) for name, job in needed]
+            jobs += [(name, region, job) for name, job in needed.items()]
         if self._changing:
             jobs.append(("record_protection", "", self._protections))
             jobs.append(("permission", "", self._may_change_records))
@@ -284,11 +284,10 @@ class _Checks:
         sets = [dict(record.raw) for record in self._changing]
         changes = [{"Action": action, "ResourceRecordSet": each} for each in sets for action in ("CREATE", "DELETE")]
         zone, batch = self._settings.hosted_zone_id, {"Comment": "permission check", "Changes": changes}
-        try:
-            self._aws.route53_writer.call("ChangeResourceRecordSets", HostedZoneId=zone, ChangeBatch=batch)
-        except AwsError as error:
-            return denied("", error)
-        return []
+        return denied(
+            "",
+            lambda: self._aws.route53_writer.call("ChangeResourceRecordSets", HostedZoneId=zone, ChangeBatch=batch),
+        )
 
     def _protections(self) -> list[Finding]:
         names = {record.name for record in self._changing}

@@ -14,9 +14,10 @@ from typing import Any
 from ..aws.clients import Aws, AwsClient
 from ..aws.paced import Paced
 from ..aws.quotas import Quotas
+from ..aws.refusals import denied
 from ..model.connection_state import LATEST
 from ..model.errors import AwsError, SwitchError
-from ..model.findings import Finding, denied, unanswered
+from ..model.findings import Finding, unanswered
 from .source import Check, Connection, FleetSource
 from .stream import asking
 from .things import client_id_of, mapping, registered
@@ -49,11 +50,8 @@ class IndexSource(FleetSource):
     def count(self, iot: AwsClient) -> int:
         return int(iot.call("GetStatistics", queryString=CONNECTED)["statistics"]["count"])
 
-    def checks(self, iot: AwsClient, nobody: str, target: bool) -> list[Check]:
-        return [
-            ("permission", partial(_may_search, iot, nobody)),
-            ("fleet_index", partial(_is_built, iot, target)),
-        ]
+    def checks(self, iot: AwsClient, nobody: str, target: bool) -> Mapping[str, Check]:
+        return {"permission": partial(_may_search, iot, nobody), "fleet_index": partial(_is_built, iot, target)}
 
     def _search(self, paced: Paced) -> Iterator[Connection]:
         """Read the index to its end. One that refuses a next page (InvalidRequestException) changed while it was read:
@@ -98,11 +96,7 @@ def _seconds(milliseconds: object) -> float:
 
 
 def _may_search(iot: AwsClient, nobody: str) -> list[Finding]:
-    try:
-        iot.call("SearchIndex", queryString=f"thingName:{nobody}", maxResults=1)
-    except AwsError as error:
-        return denied(iot.region, error)
-    return []
+    return denied(iot.region, lambda: iot.call("SearchIndex", queryString=f"thingName:{nobody}", maxResults=1))
 
 
 def _is_built(iot: AwsClient, target: bool) -> list[Finding]:

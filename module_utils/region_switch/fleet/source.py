@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -13,8 +13,7 @@ from ..model.findings import Finding
 from ..model.names import plain
 from ..model.options import FleetOptions
 
-# Its name, and what returns its findings.
-Check = tuple[str, Callable[[], Iterable[Finding]]]
+Check = Callable[[], list[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +108,17 @@ class FleetSource(Protocol):
         del iot
         return None
 
-    def checks(self, iot: AwsClient, nobody: str, target: bool) -> list[Check]:
-        """The checks of what it needs of a region besides GetConnection, and of the caller there.
+    def checks(self, iot: AwsClient, nobody: str, target: bool) -> Mapping[str, Check]:
+        """What it needs of a region, and of the caller there, beside GetConnection: `{name of the check: the check}`.
+
+        Checks change nothing, and may run side by side. They raise AwsError where they are not answered.
 
         Args:
             nobody: a client ID that no client has.
             target: whether clients are moved to this region.
         """
         del iot, nobody, target
-        return []
+        return {}
 
     def endpoint(self, thing: Mapping[str, Any]) -> str:
         """The endpoint that a thing names, or that of those which name none."""

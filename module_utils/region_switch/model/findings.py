@@ -87,14 +87,6 @@ def unanswered(check: str, region: str, error: AwsError) -> Finding:
     return Finding("permission", True, region, "", f"{action} denied ({error.text})", f"{action} allowed", advice)
 
 
-def denied(region: str, error: AwsError) -> list[Finding]:
-    """A finding where the caller may not do this, or somebody else than AWS answered.
-
-    Any other refusal comes from behind the permission.
-    """
-    return [unanswered("permission", region, error)] if error.denied or error.unreadable else []
-
-
 def check_waived(names: Iterable[str]) -> None:
     """Refuse a name that waives nothing.
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.aws import paced
+from ansible.module_utils.region_switch.aws import paced, refusals
 from ansible.module_utils.region_switch.aws.paced import Paced
 from ansible.module_utils.region_switch.aws.token_bucket import TokenBucket
 from ansible.module_utils.region_switch.checks import admission, preflight
@@ -16,7 +16,7 @@ from ansible.module_utils.region_switch.checks.admission import ControlPlane, fo
 from ansible.module_utils.region_switch.checks.probe import ProbeError
 from ansible.module_utils.region_switch.fleet.index import IndexSource
 from ansible.module_utils.region_switch.model.errors import AwsError
-from ansible.module_utils.region_switch.model.findings import denied, unanswered
+from ansible.module_utils.region_switch.model.findings import unanswered
 from ansible.module_utils.region_switch.model.options import CheckOptions, FleetOptions
 
 from .fakes import Clock, FakeAws
@@ -140,7 +140,10 @@ def test_answer_that_cannot_be_read_is_a_finding(
 
 
 def test_permission_is_not_given_by_a_page_of_a_proxy() -> None:
-    (finding,) = denied("us-east-1", AwsError("DeleteConnection", "us-east-1", "Unreadable", 200, "<html>"))
+    def attempt() -> None:
+        raise AwsError("DeleteConnection", "us-east-1", "Unreadable", 200, "<html>")
+
+    (finding,) = refusals.denied("us-east-1", attempt)
 
     assert finding.blocking
     assert "DeleteConnection: Unreadable (<html>)" in finding.found
