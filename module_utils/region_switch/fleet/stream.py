@@ -80,22 +80,17 @@ def one_by_one(
     connections = asking(aws.data[region], limit.get_connection, stop)
 
     def ask(client_id: str, endpoint: str) -> Connection | None:
-        return _connection(connections, client_id, lambda thing: endpoint_of(thing, endpoint))
+        answer = connections.find("GetConnection", clientId=client_id)
+        connected_since = since(answer)
+        if answer is None or connected_since == NOT_CONNECTED:
+            return None
+        if connected_since is None:
+            said = {name: answer.get(name) for name in ("connected", "connectedSince")}
+            raise AwsError("GetConnection", region, UNREADABLE, answers.OK, one_line(said))
+        thing = str(answer.get("thingName") or client_id)
+        return Connection(client_id, endpoint_of(thing, endpoint), region, connected_since)
 
     return _side_by_side(ask, candidates, limit.get_connection)
-
-
-def _connection(connections: Paced, client_id: str, endpoint_of: Callable[[str], str]) -> Connection | None:
-    """The client when it is connected; `endpoint_of` is asked with its thing's name."""
-    answer = connections.find("GetConnection", clientId=client_id)
-    connected_since = since(answer)
-    if answer is None or connected_since == NOT_CONNECTED:
-        return None
-    region = connections.region
-    if connected_since is None:
-        said = {name: answer.get(name) for name in ("connected", "connectedSince")}
-        raise AwsError("GetConnection", region, UNREADABLE, answers.OK, one_line(said))
-    return Connection(client_id, endpoint_of(str(answer.get("thingName") or client_id)), region, connected_since)
 
 
 def _side_by_side(
