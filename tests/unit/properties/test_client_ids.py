@@ -185,6 +185,8 @@ class Index:
     def call(self, operation: str, **_: Any) -> Any:
         return self._connection if operation == "GetConnection" else {"things": self._things}
 
+    find = call
+
 
 THING = st.fixed_dictionaries(
     {},
