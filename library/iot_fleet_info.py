@@ -61,7 +61,7 @@ from collections import Counter
 from operator import attrgetter
 from typing import Any
 
-from ansible.module_utils.region_switch.model.option import argument_spec
+from ansible.module_utils.region_switch.model.option import argument_spec, given
 from ansible.module_utils.region_switch.model.options import FleetOptions, refuse_ignored
 from ansible.module_utils.region_switch.module import run_module
 
@@ -75,19 +75,16 @@ ARGUMENT_SPEC: dict[str, Any] = {
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     from ansible.module_utils.region_switch.aws import quotas
     from ansible.module_utils.region_switch.aws.clients import Aws
-    from ansible.module_utils.region_switch.fleet.sources import Client, Source, stream
+    from ansible.module_utils.region_switch.fleet import sources
+    from ansible.module_utils.region_switch.fleet.source import Connection
+    from ansible.module_utils.region_switch.fleet.stream import stream
 
     refuse_ignored(parameters)
     regions = parameters["regions"]
     aws = Aws(regions)
-    source = Source(
-        parameters["discovery"],
-        parameters["endpoint_attribute"],
-        parameters["client_ids"],
-        parameters["client_ids_file"],
-    )
+    source = sources.chosen(given(FleetOptions, parameters))
     counts: Counter[tuple[str, str]] = Counter()
-    listed: dict[str, list[Client]] = {region: [] for region in regions}
+    listed: dict[str, list[Connection]] = {region: [] for region in regions}
     left = parameters["limit"]
     for batch in stream(aws, regions, source, {region: quotas.read(aws, region) for region in regions}):
         counts.update((client.region, client.endpoint) for client in batch)

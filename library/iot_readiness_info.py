@@ -10,10 +10,6 @@ description:
   - Nothing is changed. Whether the caller may disconnect clients and change records is learnt by asking for what AWS
     has to refuse; those requests are in AWS's logs, with errors.
 options:
-  endpoint_attribute:
-    description: Thing attribute that says which endpoint a client uses.
-    type: str
-    default: mqtt_endpoint
   default_endpoint:
     description: The endpoint of things that name none; without it they belong to no endpoint.
     type: str
@@ -22,10 +18,6 @@ options:
     description: A server certificate that ends within so many days is a reason not to move.
     type: float
     default: 14
-  index:
-    description: Whether moves find clients by the fleet index.
-    type: bool
-    default: true
   ledger:
     description:
       - SQLite ledger that the fleet's monitor writes. One that nobody keeps is told, and so is an empty path.
@@ -34,6 +26,7 @@ extends_documentation_fragment:
   - region_switch.info
   - region_switch.inventory
   - region_switch.dns
+  - region_switch.discovery
   - region_switch.checks
 requirements: [boto3, cryptography, dnspython, paho-mqtt]
 author: The maintainers of this repository
@@ -90,16 +83,20 @@ from typing import Any
 
 from ansible.module_utils.region_switch.model import findings, modes
 from ansible.module_utils.region_switch.model.option import argument_spec, given
-from ansible.module_utils.region_switch.model.options import CheckOptions, DnsOptions, InventoryOptions
+from ansible.module_utils.region_switch.model.options import (
+    CheckOptions,
+    DiscoveryOptions,
+    DnsOptions,
+    FleetOptions,
+    InventoryOptions,
+)
 from ansible.module_utils.region_switch.module import run_module
 from ansible.module_utils.region_switch.record import ledger_state
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    **argument_spec(InventoryOptions, DnsOptions, CheckOptions),
-    "endpoint_attribute": {"type": "str", "default": "mqtt_endpoint"},
+    **argument_spec(InventoryOptions, DnsOptions, DiscoveryOptions, CheckOptions),
     "default_endpoint": {"type": "str", "default": ""},
     "certificate_days": {"type": "float", "default": 14},
-    "index": {"type": "bool", "default": True},
     "ledger": {"type": "path"},
 }
 
@@ -108,6 +105,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     from ansible.module_utils.region_switch.aws.clients import Aws
     from ansible.module_utils.region_switch.checks import readiness
     from ansible.module_utils.region_switch.checks.preflight import Settings
+    from ansible.module_utils.region_switch.fleet import sources
 
     findings.check_waived(parameters["waive"])
     table = modes.normalise(parameters["modes"], parameters["endpoints"], parameters["regions"])
@@ -115,9 +113,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
         parameters["hosted_zone_id"],
         given(DnsOptions, parameters),
         given(CheckOptions, parameters),
-        parameters["endpoint_attribute"],
-        parameters["default_endpoint"],
-        parameters["index"],
+        sources.chosen(given(FleetOptions, parameters), parameters["default_endpoint"]),
     )
     now = datetime.now(UTC)
     found = readiness.assess(Aws(parameters["regions"]), settings, table, parameters["name_servers"])

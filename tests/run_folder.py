@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.region_switch.fleet.roster import Roster, TrackedClient
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.record.ledger import percentiles
 from ansible.module_utils.region_switch.record.summary import Summary
 
@@ -87,7 +87,7 @@ def write_roster(folder: Path, client_ids: Sequence[str], stragglers: Sequence[s
     """A roster whose clients were told to leave and have landed, but for the stragglers; return its counts."""
     folder.mkdir(parents=True, exist_ok=True)
     with Roster(folder / "clients.sqlite") as roster:
-        roster.add((Client(client_id, ENDPOINT, OLD, BEGAN - 60) for client_id in client_ids), {ENDPOINT: NEW})
+        roster.add((Connection(client_id, ENDPOINT, OLD, BEGAN - 60) for client_id in client_ids), {ENDPOINT: NEW})
         for number, client_id in enumerate(client_ids):
             client = TrackedClient(client_id, OLD, ENDPOINT, NEW, 0.0)
             told = BEGAN + 1.6 + number / 100
@@ -148,7 +148,7 @@ def failed(folder: Path) -> Entry:
     ]
     write_journal(folder, steps)
     with Roster(folder / "clients.sqlite") as roster:
-        roster.add([Client("a", ENDPOINT, OLD, 0.0)], {ENDPOINT: NEW})
+        roster.add([Connection("a", ENDPOINT, OLD, 0.0)], {ENDPOINT: NEW})
         counts = roster.counts()
     counts.pop("dark")
     return write_summary(folder, "failed", clients=counts)

@@ -87,6 +87,7 @@ options:
     SCOPE = _documented(options.ScopeOptions)
     DNS = _documented(options.DnsOptions)
     DNS_WAIT = _documented(options.DnsWaitOptions)
+    DISCOVERY = _documented(options.DiscoveryOptions)
     FLEET = _documented(options.FleetOptions)
     PACE = _documented(options.PaceOptions)
     CHECKS = _documented(options.CheckOptions)

@@ -154,7 +154,7 @@ class Ways:
     def engine(self) -> int:
         """Roster, pace, threads and journal as in a move: three calls per client."""
         from ansible.module_utils.region_switch.fleet.roster import Roster
-        from ansible.module_utils.region_switch.fleet.sources import Client
+        from ansible.module_utils.region_switch.fleet.source import Connection
         from ansible.module_utils.region_switch.move.disconnect import Disconnector
         from ansible.module_utils.region_switch.move.landing import Looker
         from ansible.module_utils.region_switch.move.sweep import Guard, Limits, Sweep
@@ -162,7 +162,7 @@ class Ways:
         from ansible.module_utils.region_switch.record.journal import Journal
 
         size = self._calls // 3
-        clients = (Client(f"device-{number:07}", ENDPOINT, OLD, 0) for number in range(size))
+        clients = (Connection(f"device-{number:07}", ENDPOINT, OLD, 0) for number in range(size))
         rates = {OLD: UNLIMITED, NEW: UNLIMITED}
         sweeper, looker = Disconnector(self._data, rates, rates), Looker(self._data, rates)
         with (

@@ -13,15 +13,17 @@ import pytest
 from ansible.module_utils.region_switch.aws import caller, quotas
 from ansible.module_utils.region_switch.aws import clients as aws
 from ansible.module_utils.region_switch.aws.clients import Aws, AwsClient, describe_data_endpoint
-from ansible.module_utils.region_switch.checks import preflight
 from ansible.module_utils.region_switch.checks.admission import ControlPlane
 from ansible.module_utils.region_switch.dns import route53
-from ansible.module_utils.region_switch.fleet import sources
-from ansible.module_utils.region_switch.fleet.sources import Client, Source
+from ansible.module_utils.region_switch.fleet import stream as streams
+from ansible.module_utils.region_switch.fleet.index import IndexSource
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError
+from ansible.module_utils.region_switch.model.options import FleetOptions
 
 REGION = "us-east-1"
 ZONE = "Z0LABEXAMPLE00000000"
+INDEX = IndexSource(FleetOptions())
 HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 # As AWS answers: every member, null where there is nothing.
 THING = {
@@ -94,7 +96,7 @@ def started() -> Iterator[Server]:
 def server(started: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     started.body, started.status = b"", 200
     # What fails for a moment is tried again; nobody waits here.
-    monkeypatch.setattr(sources, "CLIENT_INTERVAL", 0.0)
+    monkeypatch.setattr(streams, "CLIENT_INTERVAL", 0.0)
     return started
 
 
@@ -107,8 +109,8 @@ def answers(server: Server, content: object) -> None:
     server.body = content if isinstance(content, bytes) else json.dumps(content).encode()
 
 
-def found(account: Aws) -> list[Client]:
-    return [client for batch in sources.stream(account, [REGION], Source("index", "mqtt_endpoint")) for client in batch]
+def found(account: Aws) -> list[Connection]:
+    return [client for batch in streams.stream(account, [REGION], INDEX) for client in batch]
 
 
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
@@ -135,7 +137,7 @@ def test_index_that_cannot_be_read_is_no_empty_fleet(account: Aws, server: Serve
 def test_index_is_read_as_aws_answers(account: Aws, server: Server, content: object, clients: int) -> None:
     answers(server, content)
 
-    assert found(account) == [Client("client_01", "mqtt1.example.com", REGION, 1.0)] * clients
+    assert found(account) == [Connection("client_01", "mqtt1.example.com", REGION, 1.0)] * clients
 
 
 @pytest.mark.parametrize(
@@ -169,14 +171,14 @@ def test_page_that_points_at_itself_ends(account: Aws, server: Server) -> None:
 
 
 CALLS: dict[str, Callable[[Aws], object]] = {
-    "ListThings": lambda account: list(sources.known(account, REGION, sources.Source("index", "mqtt_endpoint"))),
+    "ListThings": lambda account: list(INDEX.known(account, REGION)),
     "ListCertificates": lambda account: list(
         ControlPlane(account.iot[REGION]).pages("ListCertificates", "certificates", ("nextMarker", "marker"))
     ),
     "ListPrincipalThings": lambda account: list(
         account.iot[REGION].pages("ListPrincipalThings", "things", principal="arn")
     ),
-    "GetStatistics": lambda account: preflight.connected(account.iot[REGION]),
+    "GetStatistics": lambda account: INDEX.count(account.iot[REGION]),
     "GetPolicy": lambda account: account.iot[REGION].find("GetPolicy", policyName="a"),
     "UpdateThing": lambda account: account.iot[REGION].call("UpdateThing", thingName="a"),
     "ListResourceRecordSets": lambda account: route53.read_records(account.route53, ZONE, ["a.example.com"]),

@@ -9,8 +9,13 @@ import boto3
 import pytest
 from ansible.module_utils.region_switch.aws import quotas
 from ansible.module_utils.region_switch.aws.clients import Aws
-from ansible.module_utils.region_switch.fleet import sources as engine
-from ansible.module_utils.region_switch.fleet.sources import Client, Source, known, stream
+from ansible.module_utils.region_switch.fleet import index
+from ansible.module_utils.region_switch.fleet.client_list import ClientListSource
+from ansible.module_utils.region_switch.fleet.index import IndexSource
+from ansible.module_utils.region_switch.fleet.source import Connection, FleetSource
+from ansible.module_utils.region_switch.fleet.sources import chosen
+from ansible.module_utils.region_switch.fleet.stream import stream
+from ansible.module_utils.region_switch.model.options import FleetOptions
 
 from .conftest import REGIONS, AwsApi
 from .modules import error_of, last_request, run_ok
@@ -43,24 +48,24 @@ def fleet(aws_api: AwsApi) -> AwsApi:
     return aws_api
 
 
-def found(source: Source) -> list[Client]:
+def found(source: FleetSource) -> list[Connection]:
     clients = [client for batch in stream(Aws(REGIONS), REGIONS, source) for client in batch]
     return sorted(clients, key=lambda client: client.client_id)
 
 
-def endpoints(source: Source) -> dict[str, str]:
+def endpoints(source: FleetSource) -> dict[str, str]:
     clients = found(source)
     assert all(client.region == OLD and client.connected_since > 0 for client in clients)
     return {client.client_id: client.endpoint for client in clients}
 
 
 def test_index_that_refuses_a_next_page_is_read_from_the_start(fleet: AwsApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "PAGE_SIZE", 2)
+    monkeypatch.setattr(index, "PAGE_SIZE", 2)
     refusal = {"kind": "error", "status": 400, "code": "InvalidRequestException", "containing": "nextToken"}
     fleet.faults({**refusal, "operation": "SearchIndex", "region": OLD, "times": 1})
     last = last_request(fleet)
 
-    assert {client.client_id for client in found(Source("index", "mqtt_endpoint"))} == {
+    assert {client.client_id for client in found(IndexSource(FleetOptions()))} == {
         "client_01",
         "client_02",
         "client_03",
@@ -72,16 +77,16 @@ def test_index_that_refuses_a_next_page_is_read_from_the_start(fleet: AwsApi, mo
 def test_clients_with_things_are_found(fleet: AwsApi, kind: Any) -> None:
     expected = {"client_01": ENDPOINTS[0], "client_02": ENDPOINTS[1], "client_03": ""}
 
-    assert endpoints(Source(kind, "mqtt_endpoint")) == expected
-    assert endpoints(Source(kind, "mqtt_endpoint", default_endpoint="other"))["client_03"] == "other"
+    assert endpoints(chosen(FleetOptions(kind))) == expected
+    assert endpoints(chosen(FleetOptions(kind), "other"))["client_03"] == "other"
 
 
 @pytest.mark.parametrize("kind", ["index", "things"])
 def test_clients_are_found_over_pages_that_are_smaller_than_asked_for(fleet: AwsApi, kind: Any) -> None:
     fleet.settings(page_size=1)
 
-    assert set(endpoints(Source(kind, "mqtt_endpoint"))) == {"client_01", "client_02", "client_03"}
-    assert {name for name, _ in known(Aws(REGIONS), OLD, Source(kind, "mqtt_endpoint", default_endpoint="other"))} == {
+    assert set(endpoints(chosen(FleetOptions(kind)))) == {"client_01", "client_02", "client_03"}
+    assert {name for name, _ in chosen(FleetOptions(kind), "other").known(Aws(REGIONS), OLD)} == {
         "client_01", "client_02", "client_03", "absent",
     }  # fmt: skip
 
@@ -90,7 +95,7 @@ def test_listed_clients_are_found(fleet: AwsApi, tmp_path: Path) -> None:
     listed = tmp_path / "clients.txt"
     listed.write_text("client_02\nno_thing\nabsent\n")
 
-    source = Source("clients", "mqtt_endpoint", ["client_01", "never_seen"], str(listed))
+    source = ClientListSource(FleetOptions(client_ids=["client_01", "never_seen"], client_ids_file=str(listed)))
 
     assert endpoints(source) == {"client_01": ENDPOINTS[0], "client_02": ENDPOINTS[1], "no_thing": ""}
 
@@ -104,7 +109,7 @@ def test_registry_of_more_than_a_page_is_read(aws_api: AwsApi) -> None:
     iot.create_thing(thingName="z_upper", attributePayload={"attributes": {"mqtt_endpoint": "MQTT2.Example.com."}})
     iot.create_thing(thingName="z_without")
 
-    devices = list(known(Aws(REGIONS), OLD, Source("index", "mqtt_endpoint", default_endpoint="default")))
+    devices = list(IndexSource(FleetOptions(), "default").known(Aws(REGIONS), OLD))
 
     expected = [*((name, ENDPOINTS[0]) for name in names), ("z_upper", ENDPOINTS[1]), ("z_without", "default")]
     assert sorted(devices) == expected
@@ -118,7 +123,7 @@ def test_odd_client_ids_are_found_and_can_be_disconnected(aws_api: AwsApi, tmp_p
         aws_api.connect(OLD, name)
     aws = Aws(REGIONS)
 
-    clients = found(Source("clients", "mqtt_endpoint", file=str(listed)))
+    clients = found(ClientListSource(FleetOptions(client_ids_file=str(listed))))
 
     assert sorted(client.client_id for client in clients) == sorted(ODD)
     for client in clients:

@@ -16,7 +16,7 @@ from typing import Any
 import boto3
 import pytest
 from ansible.module_utils.region_switch.fleet.roster import Roster
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.record import storage
 
 from ..unit.region_switch.ours import given_away, mode
@@ -80,7 +80,7 @@ def test_link_in_the_place_of_the_lock_costs_no_file(aws_api: AwsApi, options: d
 def test_roster_that_somebody_else_planted_disconnects_nobody(aws_api: AwsApi, options: dict[str, Any]) -> None:
     planted = plant(reports(options) / "20261123T000000Z-mode3-0f3a", {"step": "switch"})
     with Roster(planted / "clients.sqlite") as roster:
-        roster.add([Client("victim", ENDPOINTS[0], OLD, 1.0)], dict.fromkeys(ENDPOINTS, NEW))
+        roster.add([Connection("victim", ENDPOINTS[0], OLD, 1.0)], dict.fromkeys(ENDPOINTS, NEW))
     give_all_away(planted)
     aws_api.connect(OLD, "victim")
 

@@ -110,7 +110,12 @@ def definitions(path: Path) -> list[tuple[str, ast.AST]]:
     found: list[tuple[str, ast.AST]] = [
         (node.name, node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)
     ]
-    assigned = [(node, target) for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    assigned = [
+        (node, target)
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
     return [*found, *((target.id, node) for node, target in assigned if isinstance(target, ast.Name))]
 
 

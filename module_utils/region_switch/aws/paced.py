@@ -1,13 +1,28 @@
-"""Requests that are tried again when AWS refuses them for a moment."""
+"""Requests within a quota, and requests that are tried again when AWS refuses them for a moment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
-from ..model.errors import AwsError
+from ..model.errors import AwsError, SwitchError
+from . import answers
+from .clients import AwsClient
+from .token_bucket import TokenBucket
 
 Answer = TypeVar("Answer")
+
+# https://docs.aws.amazon.com/general/latest/gr/iot-core.html: GetConnection and DeleteConnection take one request per
+# second for a client ID.
+CLIENT_INTERVAL = 1.1
+# Of one request for a client that fails for a moment.
+ATTEMPTS = 6
+
+
+class StoppedError(SwitchError):
+    """Nobody waits for the answer any more."""
 
 
 def retried(send: Callable[[], Answer], attempts: Callable[[AwsError], int], pause: Callable[[int], object]) -> Answer:
@@ -29,3 +44,61 @@ def retried(send: Callable[[], Answer], attempts: Callable[[AwsError], int], pau
             if failed >= attempts(error):
                 raise
         pause(failed)
+
+
+class Paced:
+    """Sends requests of one quota to one region; may be used by many threads at once.
+
+    Args:
+        rate: requests per second.
+        attempts: see `retried`.
+        interval: seconds until the second attempt; until the third twice as long, and so on.
+        stop: is set when nobody waits for answers any more.
+    """
+
+    def __init__(
+        self,
+        client: AwsClient,
+        rate: float,
+        attempts: Callable[[AwsError], int],
+        interval: float,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.region = client.region
+        self._client = client
+        self._attempts = attempts
+        self._interval = interval
+        self._stop = stop or threading.Event()
+        self._bucket = TokenBucket(rate, sleep=self._pause)
+
+    def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Send a request when it is its turn.
+
+        Raises:
+            AwsError: AWS refused it, or failed every time.
+            StoppedError: nobody waits for the answer any more.
+        """
+        return self._retried(partial(self._client.call, operation, **parameters))
+
+    def find(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """`call`, but None where AWS knows no such thing."""
+        return self._retried(partial(self._client.find, operation, **parameters))
+
+    def _retried(self, send: Callable[[], Answer]) -> Answer:
+        return retried(partial(self._send, send), self._attempts, lambda failed: self._pause(self._interval * failed))
+
+    def _send(self, send: Callable[[], Answer]) -> Answer:
+        self._pause(0)
+        self._bucket.acquire()
+        with self._bucket.adapted():
+            return send()
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise StoppedError("stopped")
+
+    def pages(
+        self, operation: str, items: str, cursor: tuple[str, str] = ("nextToken", "nextToken"), **parameters: Any
+    ) -> Iterator[list[Any]]:
+        """Yield the list `items` of each page; `cursor` as for `AwsClient.pages`."""
+        return answers.pages(self.call, self.region, operation, items, cursor, **parameters)

@@ -10,8 +10,11 @@ import threading
 from collections.abc import Callable
 
 from ..model.errors import AwsError
+from ..model.findings import Finding, unanswered
 
-# Refusals in a row, and the seconds that they have to last.
+# Requests that are refused before one is taken to be forbidden.
+FORBIDDEN_ATTEMPTS = 3
+# Where many requests tell of one permission: refusals in a row, and the seconds that they have to last.
 FEWEST = 4
 SECONDS = 5.0
 
@@ -40,3 +43,14 @@ class Refusals:
                 self._since = now
             self._count += 1
             return self._count >= FEWEST and now - self._since > SECONDS
+
+
+def denied(region: str, attempt: Callable[[], object]) -> list[Finding]:
+    """A finding when the caller may not do this, or somebody else than AWS answered; any other refusal comes from
+    behind the permission."""
+    try:
+        attempt()
+    except AwsError as error:
+        refused = error.denied or error.unreadable
+        return [unanswered("permission", region, error)] if refused else []
+    return []

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..model.errors import AwsError
 
 BURST_SECONDS = 0.1
 RECOVERY = 0.05
@@ -42,6 +45,17 @@ class TokenBucket:
             wait = start - now
         if wait > 0:
             self._sleep(wait)
+
+    @contextmanager
+    def adapted(self) -> Iterator[None]:
+        """Adapt the rate to how AWS takes the request that is sent inside."""
+        try:
+            yield
+        except AwsError as error:
+            if error.throttled:
+                self.slow_down()
+            raise
+        self.recover()
 
     def slow_down(self) -> None:
         """Halve the rate, at most once a second: many threads learn of the same shortage at once."""

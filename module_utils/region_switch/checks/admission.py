@@ -6,8 +6,7 @@ import json
 import re
 import sqlite3
 import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,15 +14,16 @@ from typing import Any
 
 from ..aws import answers
 from ..aws.clients import Aws, AwsClient
-from ..aws.token_bucket import TokenBucket
+from ..aws.paced import Paced
 from ..model.errors import UNREADABLE, AwsError, one_line
 from ..model.findings import Finding, unanswered
-from ..model.names import plain
 
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: most requests of the control plane, each 10 per second.
 CONTROL_RATE = 10.0
 PAGE_SIZE = 250
+# Of a request that AWS throttles, also after the SDK's own retries.
 ATTEMPTS = 4
+RETRY_INTERVAL = 1.0
 # Beyond so many policies, a request or two for each would take longer than anyone waits.
 MAX_POLICIES = 250
 # Certificates per kind of problem whose things are asked for, two requests each; and how many are named.
@@ -56,26 +56,21 @@ class ControlPlane:
         self.region = iot.region
         self._iot = iot
         self._lock = threading.Lock()
-        self._buckets: dict[str, TokenBucket] = {}
+        self._paced: dict[str, Paced] = {}
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """`AwsClient.call`, which waits for its turn, and longer when others use up the quota."""
         with self._lock:
-            bucket = self._buckets.setdefault(operation, TokenBucket(CONTROL_RATE))
-        for attempt in range(1, ATTEMPTS + 1):
-            bucket.acquire()
-            try:
-                return self._iot.call(operation, **parameters)
-            except AwsError as error:
-                if not error.throttled or attempt == ATTEMPTS:
-                    raise
-                bucket.slow_down()
-                time.sleep(attempt)
-        raise AssertionError("unreachable")
+            paced = self._paced.setdefault(operation, Paced(self._iot, CONTROL_RATE, _attempts, RETRY_INTERVAL))
+        return paced.call(operation, **parameters)
 
     def pages(self, operation: str, items: str, cursor: tuple[str, str], **parameters: Any) -> Iterator[list[Any]]:
         """Yield the list `items` of each page; `cursor` as for `AwsClient.pages`."""
         return answers.pages(self.call, self.region, operation, items, cursor, **parameters)
+
+
+def _attempts(error: AwsError) -> int:
+    return ATTEMPTS if error.throttled else 1
 
 
 @dataclass(frozen=True)
@@ -110,14 +105,12 @@ class Admission:
     """Compares regions; what they list is kept on disk, so that memory does not grow with the fleet.
 
     Args:
-        attribute: thing attribute that names the endpoint.
-        default_endpoint: that of things which name none; empty: they belong to no endpoint.
+        endpoint: the endpoint of a thing as DescribeThing answers; empty where it belongs to none.
     """
 
-    def __init__(self, aws: Aws, attribute: str, default_endpoint: str = "") -> None:
+    def __init__(self, aws: Aws, endpoint: Callable[[Mapping[str, Any]], str]) -> None:
         self._regions = {region: ControlPlane(iot) for region, iot in aws.iot.items()}
-        self._attribute = attribute
-        self._default = plain(default_endpoint)
+        self._endpoint = endpoint
         self._lock = threading.Lock()
         self._prefixes: dict[str, str] = {}
         # An empty name is a temporary file of SQLite's own.
@@ -238,11 +231,8 @@ class Admission:
         names = [name for page in iot.pages("ListPrincipalThings", "things", ("nextToken", "nextToken"), principal=arn)
                  for name in page]  # fmt: skip
         described = (iot.call("DescribeThing", thingName=name) for name in names)
-        things = [(each["thingName"], self._endpoint(each.get("attributes", {}))) for each in described]
+        things = [(each["thingName"], self._endpoint(each)) for each in described]
         return things or [(f"(no thing) {identifier[:12]}…", "")]
-
-    def _endpoint(self, attributes: Mapping[str, str]) -> str:
-        return plain(attributes.get(self._attribute, "")) or self._default
 
 
 def _digest(identifier: str, operation: str, region: str) -> bytes:

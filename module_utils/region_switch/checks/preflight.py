@@ -12,6 +12,8 @@ from pathlib import Path
 from ..aws import quotas
 from ..aws.answers import OK
 from ..aws.clients import Aws, AwsClient
+from ..aws.refusals import FORBIDDEN_ATTEMPTS, denied
+from ..fleet.source import FleetSource
 from ..model.cname import Record
 from ..model.errors import AwsError, SwitchError
 from ..model.findings import Finding, unanswered
@@ -26,9 +28,8 @@ DAY = 86400.0
 # Records with a longer TTL would keep devices away for longer than a failover may take.
 LONG_TTL = 300
 # Requests of one kind that a region may fail, or forbid, before that is believed: single ones of either happen.
-TRIES = 3
+TRIES = FORBIDDEN_ATTEMPTS
 TRY_INTERVAL = 1.0
-INDEX = "AWS_Things"
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,13 @@ class Settings:
     """How to check.
 
     Attributes:
-        index: whether clients are found by the fleet index.
-        endpoint_attribute: thing attribute that names the endpoint.
-        default_endpoint: that of things which name none; empty: they belong to no endpoint.
+        source: how clients are found.
     """
 
     hosted_zone_id: str
     dns: DnsOptions
     checks: CheckOptions
-    endpoint_attribute: str
-    default_endpoint: str = ""
-    index: bool = True
+    source: FleetSource
 
 
 @dataclass(frozen=True)
@@ -88,16 +85,6 @@ def check(aws: Aws, settings: Settings, question: Question) -> list[Finding]:
         found += run.differing_domains()
         seen = [door.result() for door in doors]
     return found + _door_findings(seen, run.pairs, settings, time.time(), run.configured)
-
-
-def connected(iot: AwsClient) -> int:
-    """How many clients are connected in a region, as far as its fleet index knows.
-
-    Raises:
-        AwsError: the index does not answer.
-    """
-    answer = iot.call("GetStatistics", queryString="connectivity.connected:true")
-    return int(answer["statistics"]["count"])
 
 
 @dataclass(frozen=True)
@@ -152,15 +139,13 @@ class _Checks:
             jobs.append(("domain_configuration", region, partial(self._domains_left, region)))
         for region in self._living:
             jobs.append(("connection_api", region, partial(self._connection_api, region)))
-            if self._settings.index:
-                jobs.append(("permission", region, partial(self._may_search, region)))
-                jobs.append(("fleet_index", region, partial(self._fleet_index, region)))
+            needed = self._settings.source.checks(self._aws.iot[region], probe.client_id(), region in self._targets)
+            jobs += [(name, region, job) for name, job in needed.items()]
         if self._changing:
             jobs.append(("record_protection", "", self._protections))
             jobs.append(("permission", "", self._may_change_records))
         if routes := self._routes():
-            settings = self._settings
-            admission = Admission(self._aws, settings.endpoint_attribute, settings.default_endpoint)
+            admission = Admission(self._aws, self._settings.source.endpoint)
             jobs.append(("device_certificate", "", partial(admission.check, routes)))
         return jobs
 
@@ -271,7 +256,8 @@ class _Checks:
 
     def _quota(self, region: str) -> list[Finding]:
         coming = self._question.clients.get(region, 0)
-        if not coming or not self._settings.index:
+        present = self._settings.source.count(self._aws.iot[region]) if coming else None
+        if present is None:
             return []
         untold: list[Finding] = []
         try:
@@ -280,7 +266,6 @@ class _Checks:
             allowed = quotas.defaults(region).connections
             found, advice = f"{error.operation}: {error.code} ({error.text})", f"AWS's are taken; {error.advice}"
             untold = [Finding("quota", False, region, "", found, "the account's quotas", advice)]
-        present = connected(self._aws.iot[region])
         if present + coming <= allowed:
             return untold
         found = f"{present} connected and {coming} to come"
@@ -294,32 +279,12 @@ class _Checks:
         ]
         return [_odd_answer(region, error, region in self._targets) for error in refusals if error]
 
-    def _may_search(self, region: str) -> list[Finding]:
-        query = f"thingName:{probe.client_id()}"
-        return _denied(region, lambda: self._aws.iot[region].call("SearchIndex", queryString=query, maxResults=1))
-
-    def _fleet_index(self, region: str) -> list[Finding]:
-        """Whether the region's index knows who is connected.
-
-        Source: https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html: it answers no query until it
-        is built, and the connectivity of things is indexed where the configuration says so.
-        """
-        iot = self._aws.iot[region]
-        try:
-            things = iot.call("GetIndexingConfiguration").get("thingIndexingConfiguration") or {}
-            described = iot.find("DescribeIndex", indexName=INDEX)
-        except AwsError as error:
-            # To leave a region that is half dead is what a move may be for; who is there has been read before.
-            told = error.temporary and region not in self._targets
-            return [replace(unanswered("fleet_index", region, error), blocking=not told)]
-        return _index_findings(region, things, described)
-
     def _may_change_records(self) -> list[Finding]:
         """Tried with a batch that creates what exists: it is refused as a whole, and would change nothing if not."""
         sets = [dict(record.raw) for record in self._changing]
         changes = [{"Action": action, "ResourceRecordSet": each} for each in sets for action in ("CREATE", "DELETE")]
         zone, batch = self._settings.hosted_zone_id, {"Comment": "permission check", "Changes": changes}
-        return _denied(
+        return denied(
             "",
             lambda: self._aws.route53_writer.call("ChangeResourceRecordSets", HostedZoneId=zone, ChangeBatch=batch),
         )
@@ -382,32 +347,6 @@ def _odd_answer(region: str, error: AwsError, target: bool) -> Finding:
     expected = "ResourceNotFoundException for a client ID that nobody has"
     advice = "see what answers there in AWS's place (AWS_ENDPOINT_URL, proxies), or the AWS Health Dashboard"
     return Finding("connection_api", blocking, region, "", found, expected, advice)
-
-
-def _index_findings(region: str, things: Mapping[str, object], described: Mapping[str, object] | None) -> list[Finding]:
-    """Judge GetIndexingConfiguration's configuration of things, and DescribeIndex's answer, None for no index."""
-    modes = {name: str(things.get(name) or "OFF") for name in ("thingIndexingMode", "thingConnectivityIndexingMode")}
-    if described is None or "OFF" in modes.values():
-        found = ", ".join(f"{name} {mode}" for name, mode in modes.items())
-        expected = "an index of things and their connectivity (STATUS)"
-        return [_blocking("fleet_index", region, "", found, expected, f"run setup.yml --limit {region}, {_WAIT}")]
-    if (status := described.get("indexStatus")) != "ACTIVE":
-        return [_blocking("fleet_index", region, "", f"the index {status}", "ACTIVE", _WAIT)]
-    return []
-
-
-_WAIT = "wait until the index is built, then run again"
-
-
-def _denied(region: str, attempt: Callable[[], object]) -> list[Finding]:
-    """A finding when the caller may not do this, or somebody else than AWS answered; any other refusal comes from
-    behind the permission."""
-    try:
-        attempt()
-    except AwsError as error:
-        refused = error.denied or error.unreadable
-        return [unanswered("permission", region, error)] if refused else []
-    return []
 
 
 def _of_narrowed_clients(finding: Finding) -> Finding:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..aws.clients import Aws, AwsClient, describe_data_endpoint
 from ..dns import gate, hosted_zone, route53
 from ..dns.route53 import NoCnameError
+from ..fleet.source import FleetSource
 from ..model.cname import Record
 from ..model.errors import AwsError, RefusedError
 from ..model.findings import Finding, unanswered
@@ -38,7 +39,7 @@ def assess(aws: Aws, settings: Settings, modes: Modes, name_servers: Sequence[st
     endpoints = sorted({endpoint for targets in modes.values() for endpoint in targets})
     seen = _Seen()
     with ThreadPoolExecutor(max_workers=len(aws.regions) + len(endpoints)) as pool:
-        regions = [(region, pool.submit(_ask_region, aws, region, settings.index)) for region in aws.regions]
+        regions = [(region, pool.submit(_ask_region, aws, region, settings.source)) for region in aws.regions]
         reading = [pool.submit(_read_record, aws.route53, settings.hosted_zone_id, name) for name in endpoints]
         for region, asked in regions:
             _note_region(seen, region, asked.result())
@@ -70,15 +71,15 @@ class _Region:
     clients: int
 
 
-def _ask_region(aws: Aws, region: str, index: bool) -> _Region | AwsError:
+def _ask_region(aws: Aws, region: str, source: FleetSource) -> _Region | AwsError:
     try:
         host = describe_data_endpoint(aws.probing[region])
     except AwsError as error:
         return error
     try:
-        return _Region(host, preflight.connected(aws.iot[region]) if index else 0)
+        return _Region(host, source.count(aws.iot[region]) or 0)
     except AwsError:
-        # Without an index the quota of connections cannot be judged; a move would say what is wrong with it.
+        # Without a count the quota of connections cannot be judged; a move would say what is wrong.
         return _Region(host, 0)
 
 

@@ -23,7 +23,7 @@ from ..record import folder
 from ..record.folder import UntrustedError
 from ..record.journal import no_room
 from ..record.storage import failed
-from .sources import Client
+from .source import Connection
 
 State = Literal["placed", "waiting", "sending", "told", "looking", "landed"]
 COMMIT_SECONDS = 0.25
@@ -277,7 +277,7 @@ class Roster:
         if not self._db.in_transaction:
             self._db.execute("BEGIN")
 
-    def add(self, clients: Iterable[Client], desired: Mapping[str, str], late: bool = False) -> int:
+    def add(self, clients: Iterable[Connection], desired: Mapping[str, str], late: bool = False) -> int:
         """Take in the connections of the endpoints of `desired`; return how many are in a wrong region and new.
 
         A client that had landed and is found again in the region it left, by a connection made since, is one that
@@ -315,7 +315,7 @@ class Roster:
         self.tick()
         return added
 
-    def _seen_again(self, client: Client, ours: bool) -> None:
+    def _seen_again(self, client: Connection, ours: bool) -> None:
         """Note that this run has seen a client, and forget the ways it had by another endpoint.
 
         Args:
@@ -329,7 +329,7 @@ class Roster:
             (client.client_id, client.endpoint),
         )
 
-    def expect(self, clients: Iterable[Client], desired: Mapping[str, str]) -> int:
+    def expect(self, clients: Iterable[Connection], desired: Mapping[str, str]) -> int:
         """Take in clients that nobody can tell to leave, only look for: their region does not answer."""
         self._begin()
         before = self._db.total_changes

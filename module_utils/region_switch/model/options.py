@@ -135,15 +135,25 @@ class DnsWaitOptions:
 
 
 @dataclass(frozen=True)
-class FleetOptions:
-    """How connected clients are found."""
+class DiscoveryOptions:
+    """How a client is found, and its endpoint."""
 
     discovery: Literal["index", "things", "clients"] = option(
         "How the connected clients are found. V(index) asks the fleet index, which knows clients whose client ID is "
-        "the name of a thing. V(things) asks for every thing that has O(endpoint_attribute), V(clients) for those of "
-        "O(client_ids) and O(client_ids_file), whether it is connected.",
+        "the name of a thing. V(things) asks for every thing that has O(endpoint_attribute), V(clients) for those that "
+        "are listed, whether it is connected.",
         "index",
     )
+    endpoint_attribute: str = option(
+        "Thing attribute that says which endpoint a client uses.",
+        "mqtt_endpoint",
+    )
+
+
+@dataclass(frozen=True)
+class FleetOptions(DiscoveryOptions):
+    """How the connected clients are found."""
+
     client_ids: list[str] = option(
         "Client IDs for O(discovery=clients), as text; refused with another, as is a number.",
         [],
@@ -158,10 +168,6 @@ class FleetOptions:
         ],
         None,
         type="path",
-    )
-    endpoint_attribute: str = option(
-        "Thing attribute that says which endpoint a client uses.",
-        "mqtt_endpoint",
     )
 
     def check(self) -> None:

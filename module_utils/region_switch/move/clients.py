@@ -59,7 +59,7 @@ def _came_since(course: Course, plan: Plan, left: set[str]) -> list[int]:
         SwitchError: of `_refuse_late`.
     """
     limits = plan.quotas
-    for reading in range(READS_AT_ZERO if course.options.fleet.discovery == "index" else 1):
+    for reading in range(READS_AT_ZERO if survey.source_of(course.options).lags else 1):
         if reading:
             course.runtime.sleep(READ_AGAIN_SECONDS)
             limits = {region: quota for region, quota in plan.quotas.items() if region in left}

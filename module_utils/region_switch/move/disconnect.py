@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..aws.clients import AwsClient
+from ..aws.paced import ATTEMPTS, CLIENT_INTERVAL
+from ..aws.refusals import FEWEST
 from ..aws.token_bucket import TokenBucket
 from ..fleet.roster import TrackedClient
 from ..model.errors import AwsError
 from .runtime import MACHINE, Runtime
 from .way import Attempt
 
-# https://docs.aws.amazon.com/general/latest/gr/iot-core.html: DeleteConnection per client ID, 1 per second.
-CLIENT_INTERVAL = 1.1
-ATTEMPTS = 6
-# Of one client, where others may be disconnected: it may be one that the caller's permission leaves out.
-FORBIDDEN_ATTEMPTS = 4
+# Of one client, where others may be disconnected: it may be one that the caller's permission leaves out. With the
+# pauses between, where there is only this one, as many as stop a move (see `refusals`).
+FORBIDDEN_ATTEMPTS = FEWEST
 
 
 def retry_delay(error: AwsError, attempts: int) -> float | None:
@@ -85,18 +85,16 @@ class Disconnector:
             return Attempt(at, epoch, 0.0, sent=False)
         self._count(calls=1)
         try:
-            answer = self.data[client.region].find(
-                "DeleteConnection",
-                clientId=client.client_id,
-                cleanSession=self.clean_session,
-                preventWillMessage=self.prevent_will_message,
-            )
+            with out.adapted():
+                answer = self.data[client.region].find(
+                    "DeleteConnection",
+                    clientId=client.client_id,
+                    cleanSession=self.clean_session,
+                    preventWillMessage=self.prevent_will_message,
+                )
         except AwsError as error:
-            if error.throttled:
-                self._count(throttled=1)
-                out.slow_down()
+            self._count(throttled=int(error.throttled))
             return Attempt(at, epoch, self.runtime.monotonic() - at, error=error)
-        out.recover()
         return Attempt(at, epoch, self.runtime.monotonic() - at, found=answer is not None)
 
     def rate(self) -> float:

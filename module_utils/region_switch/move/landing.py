@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..aws.answers import OK
 from ..aws.clients import AwsClient
+from ..aws.paced import CLIENT_INTERVAL
 from ..aws.refusals import Refusals
 from ..aws.token_bucket import TokenBucket
 from ..fleet.roster import ANOTHER_CONNECTION, TrackedClient
@@ -15,8 +16,6 @@ from ..model.errors import UNREADABLE, AwsError, one_line
 from .runtime import MACHINE, Runtime
 from .way import Sighting
 
-# https://docs.aws.amazon.com/general/latest/gr/iot-core.html: GetConnection per client ID, 1 per second.
-CLIENT_INTERVAL = 1.1
 # A fleet that takes its time is looked at less often, so that the quota lasts for those who arrive.
 LONGEST_INTERVAL = 8.0
 BACKOFF = 1.4
@@ -106,15 +105,13 @@ class Looker:
         bucket = self._buckets[region]
         bucket.acquire()
         try:
-            answer = self.data[region].find("GetConnection", clientId=client_id)
+            with bucket.adapted():
+                answer = self.data[region].find("GetConnection", clientId=client_id)
         except AwsError as error:
             if self._refusals[region].persist(error) or not (error.temporary or error.forbidden):
                 raise
-            if error.throttled:
-                bucket.slow_down()
             self.trouble = error
             return None
-        bucket.recover()
         self._refusals[region].fulfilled()
         found = since(answer)
         if found is None:

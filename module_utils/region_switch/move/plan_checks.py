@@ -65,9 +65,7 @@ def _settings(options: Options) -> preflight.Settings:
         options.inventory.hosted_zone_id,
         options.dns,
         options.checks,
-        options.fleet.endpoint_attribute,
-        survey.source_of(options).default_endpoint,
-        options.fleet.discovery == "index",
+        survey.source_of(options),
     )
 
 

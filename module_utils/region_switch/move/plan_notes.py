@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..model import evidence
 from ..model.options import Options
-from .survey import Plan
+from .survey import Plan, source_of
 
 
 def left_out(plan: Plan, options: Options) -> list[str]:
@@ -16,10 +16,7 @@ def left_out(plan: Plan, options: Options) -> list[str]:
 def _left_alone(unmapped: int, options: Options) -> list[str]:
     if not unmapped:
         return []
-    attribute = f"their things' attribute {options.fleet.endpoint_attribute}"
-    who = f"neither the list nor {attribute}" if options.fleet.discovery == "clients" else attribute
-    none = "one" if options.fleet.discovery == "clients" else "none"
-    return [f"{unmapped} connected clients are left alone: {who} names {none} of the endpoints"]
+    return [f"{unmapped} connected clients are left alone: {source_of(options).unmapped}"]
 
 
 def _skipped(plan: Plan) -> list[str]:

@@ -12,11 +12,13 @@ from typing import Any
 
 from ..aws.clients import Aws, AwsClient, describe_data_endpoint
 from ..dns import route53
-from ..fleet.sources import Source, stream
+from ..fleet import sources
+from ..fleet.stream import stream
 from ..model.cname import Record
 from ..model.errors import AwsError, RefusedError, SwitchError
 from ..model.modes import Modes
 from ..model.names import region_of
+from ..model.options import FleetOptions
 from ..record import folder
 from ..record.summary import SUMMARY
 from . import lock
@@ -142,7 +144,7 @@ def _region(aws: Aws, probing: AwsClient, attribute: str) -> tuple[str | None, R
         return None, Region(reachable=error.throttled or not error.temporary, error=str(error), clients=None)
     counts: Counter[str] = Counter()
     try:
-        for batch in stream(aws, [probing.region], Source("index", attribute)):
+        for batch in stream(aws, [probing.region], sources.chosen(FleetOptions(endpoint_attribute=attribute))):
             counts.update(client.endpoint for client in batch)
     except SwitchError as error:
         return host, Region(reachable=True, error=str(error), clients=None)

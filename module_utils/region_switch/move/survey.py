@@ -14,12 +14,13 @@ from ..dns import gate, hosted_zone, route53
 from ..dns.hosted_zone import Zone
 from ..fleet import sources
 from ..fleet.roster import Roster
-from ..fleet.sources import Client, Source
+from ..fleet.source import Connection, FleetSource
+from ..fleet.stream import stream
 from ..model.cname import Record
 from ..model.dns_server import Server
 from ..model.errors import ROUTE53, AwsError, RefusedError, SwitchError
 from ..model.evidence import Evidence
-from ..model.names import plain, region_of
+from ..model.names import region_of
 from ..model.options import Options, RunOptions
 from ..model.plan import Move, build_moves
 
@@ -82,20 +83,13 @@ class Plan:
         return [region for region in self.targets if region not in self.dead]
 
 
-def source_of(options: Options) -> Source:
+def source_of(options: Options) -> FleetSource:
     """Where the clients are looked for."""
     unmapped = options.scope.unmapped_clients
-    default = "" if unmapped in ("ignore", "refuse") else plain(unmapped)
+    default = "" if unmapped in ("ignore", "refuse") else unmapped
     # Who counts the clients of no endpoint has to see those of every endpoint.
-    endpoints = [] if unmapped == "refuse" else [plain(endpoint) for endpoint in options.inventory.endpoints]
-    return Source(
-        options.fleet.discovery,
-        options.fleet.endpoint_attribute,
-        options.fleet.client_ids,
-        options.fleet.client_ids_file,
-        default,
-        endpoints,
-    )
+    endpoints = [] if unmapped == "refuse" else options.inventory.endpoints
+    return sources.chosen(options.fleet, default, endpoints)
 
 
 def read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
@@ -146,10 +140,9 @@ def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -
     roster.forget_unseen(living)
     roster.only_look_for(dead)
     evidence = _expect_clients(aws, options, desired, moves, dead, roster)
-    if options.fleet.discovery == "clients":
-        ids = (client_id for client_id, _ in source_of(options).listed())
-        listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
-        evidence = replace(evidence, listed=listed, absent=absent, names=names)
+    ids = (client_id for client_id, _ in source_of(options).listed())
+    listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
+    evidence = replace(evidence, listed=listed, absent=absent, names=names)
     return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone, zone)
 
 
@@ -178,7 +171,7 @@ def find_clients(
         late: whether the plan has been made without those that are found now.
     """
     unmapped = 0
-    for batch in sources.stream(aws, list(limits), source_of(options), limits):
+    for batch in stream(aws, list(limits), source_of(options), limits):
         unmapped += sum(client.endpoint not in desired for client in batch)
         roster.add(batch, desired, late)
     roster.commit()
@@ -208,11 +201,11 @@ def _expect_clients(
     for target, silent in _silent_sources(moves, dead).items():
         known |= dict.fromkeys(silent, 0)
         strangers = 0
-        for client_id, endpoint in sources.known(aws, target, source_of(options)):
+        for client_id, endpoint in source_of(options).known(aws, target):
             strangers += endpoint not in desired
             if endpoint in silent:
                 known[endpoint] += 1
-                roster.expect([Client(client_id, endpoint, silent[endpoint], 0.0)], desired)
+                roster.expect([Connection(client_id, endpoint, silent[endpoint], 0.0)], desired)
         unclaimed = max(unclaimed, strangers)
     roster.commit()
     return Evidence(known=known, unclaimed=unclaimed)

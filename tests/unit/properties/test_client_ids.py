@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.fleet import client_ids
-from ansible.module_utils.region_switch.fleet.sources import Client, Source, stream
+from ansible.module_utils.region_switch.fleet.source import Connection
+from ansible.module_utils.region_switch.fleet.sources import chosen
+from ansible.module_utils.region_switch.fleet.stream import stream
 from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.model.options import FleetOptions
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -182,6 +185,8 @@ class Index:
     def call(self, operation: str, **_: Any) -> Any:
         return self._connection if operation == "GetConnection" else {"things": self._things}
 
+    find = call
+
 
 THING = st.fixed_dictionaries(
     {},
@@ -208,9 +213,9 @@ def test_odd_answers_are_correct_clients_or_an_error_of_one_line(
     aws: Any = SimpleNamespace(iot={index.region: index}, data={index.region: index})
 
     with refused_at_most():
-        for batch in stream(aws, [index.region], Source(kind, "mqtt_endpoint")):
+        for batch in stream(aws, [index.region], chosen(FleetOptions(kind))):
             for client in batch:
-                assert isinstance(client, Client)
+                assert isinstance(client, Connection)
                 assert client_ids.fault(client.client_id) is None
                 assert client.connected_since >= 0
                 assert isinstance(client.endpoint, str)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ansible.module_utils.region_switch.fleet.roster import Roster
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.waves import parse, sizes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ IDS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128),
 )
 CLIENTS = st.lists(
-    st.builds(Client, IDS, st.sampled_from(ENDPOINTS), st.sampled_from(REGIONS), st.floats(0, 2e9)),
+    st.builds(Connection, IDS, st.sampled_from(ENDPOINTS), st.sampled_from(REGIONS), st.floats(0, 2e9)),
     max_size=12,
     unique_by=lambda client: (client.client_id, client.region),
 )
@@ -32,7 +32,7 @@ FOLDER = settings(
 
 
 @contextmanager
-def roster_of(folder: Path, *batches: list[Client]) -> Iterator[Roster]:
+def roster_of(folder: Path, *batches: list[Connection]) -> Iterator[Roster]:
     for path in folder.iterdir():
         path.unlink()
     with Roster(folder / "roster.sqlite") as roster:
@@ -42,17 +42,17 @@ def roster_of(folder: Path, *batches: list[Client]) -> Iterator[Roster]:
         yield roster
 
 
-def misplaced(clients: list[Client]) -> list[Client]:
+def misplaced(clients: list[Connection]) -> list[Connection]:
     return [client for client in clients if DESIRED[client.endpoint] != client.region]
 
 
-def keys(clients: list[Client]) -> set[tuple[str, str]]:
+def keys(clients: list[Connection]) -> set[tuple[str, str]]:
     return {(client.client_id, client.region) for client in clients}
 
 
 @FOLDER
 @given(CLIENTS)
-def test_who_has_to_go_is_who_is_misplaced(tmp_path: Path, clients: list[Client]) -> None:
+def test_who_has_to_go_is_who_is_misplaced(tmp_path: Path, clients: list[Connection]) -> None:
     with roster_of(tmp_path, clients) as roster:
         leaving = misplaced(clients)
 
@@ -64,7 +64,7 @@ def test_who_has_to_go_is_who_is_misplaced(tmp_path: Path, clients: list[Client]
 @FOLDER
 @given(CLIENTS, st.data())
 def test_the_order_they_are_found_in_and_finding_them_twice_change_nothing(
-    tmp_path: Path, clients: list[Client], data: st.DataObject
+    tmp_path: Path, clients: list[Connection], data: st.DataObject
 ) -> None:
     with roster_of(tmp_path, clients) as roster:
         digest, counts = roster.client_digest(), roster.counts()
@@ -76,7 +76,9 @@ def test_the_order_they_are_found_in_and_finding_them_twice_change_nothing(
 
 @FOLDER
 @given(CLIENTS, st.lists(st.integers(1, 99), max_size=3, unique=True).map(sorted))
-def test_every_client_is_told_once_and_in_one_wave(tmp_path: Path, clients: list[Client], percents: list[int]) -> None:
+def test_every_client_is_told_once_and_in_one_wave(
+    tmp_path: Path, clients: list[Connection], percents: list[int]
+) -> None:
     with roster_of(tmp_path, clients) as roster:
         waves = sizes(roster.waiting(), parse(percents))
         told: list[tuple[str, str]] = []

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ansible.module_utils.region_switch.fleet.roster import Roster, TrackedClient
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.connection_state import NOT_CONNECTED
 from ansible.module_utils.region_switch.model.errors import AwsError
 from ansible.module_utils.region_switch.move.disconnect import Disconnector, retry_delay
@@ -79,7 +79,7 @@ class World:
         return self.sweep
 
     def clients(self, *names: str, since: float = SINCE) -> None:
-        self.roster.add([Client(name, ENDPOINT, OLD, since) for name in names], {ENDPOINT: NEW})
+        self.roster.add([Connection(name, ENDPOINT, OLD, since) for name in names], {ENDPOINT: NEW})
 
     def run(self, *sizes: int, first: int = 1) -> float:
         """Evacuate in waves of these sizes, or in one; return the seconds that it took."""

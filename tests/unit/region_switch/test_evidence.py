@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.region_switch.fleet.roster import Roster
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model import evidence
 from ansible.module_utils.region_switch.model.cname import Record
 from ansible.module_utils.region_switch.model.evidence import Evidence
@@ -108,7 +108,7 @@ def test_a_move_of_records_alone_is_called_so(word: str, total: int, swept: bool
 
 def test_listed_clients_that_were_not_found_are_counted_once_and_named(tmp_path: Path) -> None:
     with Roster(tmp_path / "clients.sqlite") as roster:
-        roster.add([Client("b", ONE, OLD, 0.0)], {ONE: NEW})
+        roster.add([Connection("b", ONE, OLD, 0.0)], {ONE: NEW})
 
         assert roster.not_found(["c", "b", "a", "a"], 1) == (3, 2, ["a"])
         assert roster.not_found([], 1) == (0, 0, [])

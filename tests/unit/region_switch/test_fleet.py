@@ -8,19 +8,27 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from ansible.module_utils.region_switch.aws import paced
 from ansible.module_utils.region_switch.aws.clients import AwsClient
+from ansible.module_utils.region_switch.aws.paced import ATTEMPTS, CLIENT_INTERVAL, Paced, StoppedError
+from ansible.module_utils.region_switch.aws.refusals import FORBIDDEN_ATTEMPTS
 from ansible.module_utils.region_switch.aws.token_bucket import BURST_SECONDS, TokenBucket
-from ansible.module_utils.region_switch.fleet import sources
-from ansible.module_utils.region_switch.fleet.sources import ATTEMPTS, BATCH_SIZE, Client, Paced, Source, known, stream
+from ansible.module_utils.region_switch.fleet.client_list import ClientListSource
+from ansible.module_utils.region_switch.fleet.index import READINGS, IndexSource
+from ansible.module_utils.region_switch.fleet.source import Connection, FleetSource
+from ansible.module_utils.region_switch.fleet.sources import SOURCES, chosen
+from ansible.module_utils.region_switch.fleet.stream import BATCH_SIZE, BATCHES_WAITING, asking, stream
+from ansible.module_utils.region_switch.fleet.things import ThingsSource
 from ansible.module_utils.region_switch.model.errors import AwsError, RefusedError, SwitchError
+from ansible.module_utils.region_switch.model.options import FleetOptions
 
 from .fakes import Clock, FakeAws, aws_error
 
 REGION, OTHER, ENDPOINT = "us-east-1", "ap-northeast-1", "mqtt1.example.com"
-INDEX, THINGS, CLIENTS = (Source(kind, "mqtt_endpoint") for kind in ("index", "things", "clients"))
+INDEX, THINGS, CLIENTS = (source(FleetOptions()) for source in (IndexSource, ThingsSource, ClientListSource))
 ENDED = 30.0
 
 Answer = Callable[..., Any]
@@ -31,13 +39,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Nobody waits really."""
     clock = Clock()
 
-    def pause(paced: Paced, seconds: float) -> None:
-        if paced._stop.is_set():
-            raise sources.StoppedError("stopped")
+    def pause(requests: Paced, seconds: float) -> None:
+        if requests._stop.is_set():
+            raise StoppedError("stopped")
         clock.sleep(seconds)
 
     monkeypatch.setattr(Paced, "_pause", pause)
-    monkeypatch.setattr(sources, "TokenBucket", lambda rate, sleep: TokenBucket(rate, clock, sleep))
+    monkeypatch.setattr(paced, "TokenBucket", lambda rate, sleep: TokenBucket(rate, clock, sleep))
     return clock
 
 
@@ -47,7 +55,11 @@ def account(answers: dict[str, Answer]) -> Any:
     return SimpleNamespace(iot=clients, data=clients)
 
 
-def found(answer: Answer, source: Source = INDEX) -> list[Client]:
+def listed(*client_ids: str) -> ClientListSource:
+    return ClientListSource(FleetOptions(client_ids=[*client_ids]))
+
+
+def found(answer: Answer, source: FleetSource = INDEX) -> list[Connection]:
     return [client for batch in stream(account({REGION: answer}), [REGION], source) for client in batch]
 
 
@@ -82,10 +94,14 @@ def assert_workers_end(before: list[threading.Thread]) -> None:
             assert not each.is_alive()
 
 
+def test_every_choice_of_an_operator_is_a_source() -> None:
+    assert tuple(SOURCES) == get_args(get_type_hints(FleetOptions)["discovery"])
+
+
 def test_every_page_is_read() -> None:
     clients = found(index([thing("client_01", timestamp=5000)], [], [thing("client_02")]))
 
-    assert clients == [Client("client_01", ENDPOINT, REGION, 5.0), Client("client_02", ENDPOINT, REGION, 0.0)]
+    assert clients == [Connection("client_01", ENDPOINT, REGION, 5.0), Connection("client_02", ENDPOINT, REGION, 0.0)]
 
 
 def refusing_pages(times: int, pages: int = 4) -> tuple[Answer, list[int]]:
@@ -102,7 +118,7 @@ def refusing_pages(times: int, pages: int = 4) -> tuple[Answer, list[int]]:
 
 
 def test_index_that_changes_while_it_is_read_is_read_again_from_the_start() -> None:
-    answer, left = refusing_pages(sources.READINGS - 1)
+    answer, left = refusing_pages(READINGS - 1)
 
     assert {client.client_id for client in found(answer)} == {f"client_{number}" for number in range(4)}
     assert left == [0]
@@ -111,9 +127,9 @@ def test_index_that_changes_while_it_is_read_is_read_again_from_the_start() -> N
 def test_index_that_changes_all_the_time_is_not_read_for_ever() -> None:
     answer, left = refusing_pages(99)
 
-    with pytest.raises(SwitchError, match=f"found the next page refused {sources.READINGS} times .*: run again when"):
+    with pytest.raises(SwitchError, match=f"found the next page refused {READINGS} times .*: run again when"):
         found(answer)
-    assert left == [99 - sources.READINGS]
+    assert left == [99 - READINGS]
 
 
 def test_first_page_that_is_refused_is_no_change_of_the_index() -> None:
@@ -148,7 +164,7 @@ def test_endpoint_is_compared_as_a_dns_name(attribute: str | None, endpoint: str
 
 
 def test_client_without_endpoint_belongs_to_the_default_one() -> None:
-    source = Source("index", "mqtt_endpoint", default_endpoint="mqtt2.example.com")
+    source = IndexSource(FleetOptions(), "mqtt2.example.com")
 
     clients = found(index([thing("client_01", None), thing("client_02")]), source)
 
@@ -178,8 +194,8 @@ def failing_first(times: int, error: AwsError, answer: Answer) -> Answer:
     "error",
     [aws_error("ThrottlingException", 429), aws_error("InternalFailureException", 500), aws_error("NoAnswer", 0)],
 )
-@pytest.mark.parametrize("source", [INDEX, THINGS, Source("clients", "mqtt_endpoint", ["client_01"])])
-def test_what_fails_for_a_moment_is_asked_again(error: AwsError, source: Source) -> None:
+@pytest.mark.parametrize("source", [INDEX, THINGS, listed("client_01")])
+def test_what_fails_for_a_moment_is_asked_again(error: AwsError, source: FleetSource) -> None:
     def answer(operation: str, **_: Any) -> dict[str, Any]:
         return {"connected": True, "things": [thing("client_01")], **thing("client_01")}
 
@@ -196,7 +212,7 @@ def test_client_is_not_asked_for_twice_in_a_second(clock: Clock) -> None:
         asked.append(clock())
         return aws_error("ThrottlingException", 429) if len(asked) == 1 else {"connected": False}
 
-    found(answer, Source("clients", "mqtt_endpoint", ["client_01", "client_01"]))
+    found(answer, listed("client_01", "client_01"))
 
     assert len(asked) == 2
     assert asked[1] - asked[0] >= 1
@@ -210,7 +226,7 @@ def test_answer_that_does_not_say_whether_a_client_is_connected_is_an_error(kind
         return {"things": [thing("client_01")]} if operation == "ListThings" else answer
 
     with pytest.raises(AwsError, match=r"GetConnection in us-east-1: found Unreadable \(\{'connected': "):
-        found(answers, Source(kind, "mqtt_endpoint", ["client_01"]))
+        found(answers, chosen(FleetOptions(kind, client_ids=["client_01"])))
 
 
 def test_page_that_points_at_itself_is_an_error() -> None:
@@ -233,7 +249,7 @@ def test_throttled_region_is_asked_more_slowly(clock: Clock) -> None:
     begun = clock()
     found(failing_first(1, aws_error("ThrottlingException", 429), pages))
 
-    assert clock() - begun > usual + sources.CLIENT_INTERVAL + 0.2
+    assert clock() - begun > usual + CLIENT_INTERVAL + 0.2
 
 
 def test_regions_are_read_at_the_same_time() -> None:
@@ -255,7 +271,7 @@ def test_batches_are_small() -> None:
 
 
 @pytest.mark.parametrize("source", [INDEX, THINGS])
-def test_error_in_one_region_ends_the_others(source: Source) -> None:
+def test_error_in_one_region_ends_the_others(source: FleetSource) -> None:
     before = workers()
     denied = aws_error("AccessDeniedException", 403)
 
@@ -267,19 +283,19 @@ def test_error_in_one_region_ends_the_others(source: Source) -> None:
 
 
 def test_single_refusal_of_the_data_plane_is_asked_again() -> None:
-    forbidden = aws_error("ForbiddenException", 403)
+    forbidden = AwsError("GetConnection", REGION, "ForbiddenException", 403, "some text")
     answers = {"DescribeThing": [{}], "GetConnection": [{"connected": True}, forbidden, forbidden]}
-    (client,) = found(lambda operation, **_: answers[operation].pop(), Source("clients", "mqtt_endpoint", ["a"]))
+    (client,) = found(lambda operation, **_: answers[operation].pop(), listed("a"))
     assert client.client_id == "a"
 
     answers = {"GetConnection": [forbidden] * 9}
     with pytest.raises(AwsError, match="IAM"):
-        found(lambda operation, **_: answers[operation].pop(), Source("clients", "mqtt_endpoint", ["a"]))
-    assert len(answers["GetConnection"]) == 9 - sources.FORBIDDEN_ATTEMPTS
+        found(lambda operation, **_: answers[operation].pop(), listed("a"))
+    assert len(answers["GetConnection"]) == 9 - FORBIDDEN_ATTEMPTS
 
 
-@pytest.mark.parametrize("source", [INDEX, Source("clients", "mqtt_endpoint", [f"client_{n}" for n in range(20_000)])])
-def test_reader_that_goes_away_ends_the_regions(source: Source) -> None:
+@pytest.mark.parametrize("source", [INDEX, listed(*(f"client_{n}" for n in range(20_000)))])
+def test_reader_that_goes_away_ends_the_regions(source: FleetSource) -> None:
     before = workers()
 
     def answer(operation: str, **more: Any) -> dict[str, Any]:
@@ -296,12 +312,14 @@ def test_nothing_is_asked_for_when_nobody_waits_for_it() -> None:
     stop = threading.Event()
     stop.set()
 
-    with pytest.raises(sources.StoppedError):
-        Paced(FakeAws(lambda *_, **__: pytest.fail("was asked")), 100, stop).call("GetConnection", clientId="client_01")
+    with pytest.raises(StoppedError):
+        asking(FakeAws(lambda *_, **__: pytest.fail("was asked")), 100, stop).call(
+            "GetConnection", clientId="client_01"
+        )
 
 
 def test_regions_wait_for_a_slow_reader() -> None:
-    pages, too_many = iter(range(5 * (sources.BATCHES_WAITING + 3))), threading.Event()
+    pages, too_many = iter(range(5 * (BATCHES_WAITING + 3))), threading.Event()
 
     def answer(operation: str, **_: Any) -> dict[str, Any]:
         if next(pages, None) is None:
@@ -344,8 +362,11 @@ def test_things_are_asked_for_by_their_names() -> None:
             return aws_error("ResourceNotFoundException", 404)
         return {"connected": True, "connectedSince": since[clientId], "thingName": clientId}
 
-    assert found(answer, THINGS) == [Client("client_01", ENDPOINT, REGION, 5.0), Client("client_03", "", REGION, 7.0)]
-    assert [each.client_id for each in found(answer, Source("things", "mqtt_endpoint", endpoints=[ENDPOINT]))] == [
+    assert found(answer, THINGS) == [
+        Connection("client_01", ENDPOINT, REGION, 5.0),
+        Connection("client_03", "", REGION, 7.0),
+    ]
+    assert [each.client_id for each in found(answer, ThingsSource(FleetOptions(), endpoints=[ENDPOINT]))] == [
         "client_01"
     ]
 
@@ -355,15 +376,15 @@ def test_quota_of_get_connection_is_kept(clock: Clock) -> None:
 
     found(
         lambda *_, **__: {"connected": False},
-        Source("clients", "mqtt_endpoint", [f"client_{number}" for number in range(500)]),
+        listed(*(f"client_{number}" for number in range(500))),
     )
 
     assert clock() - begun >= 499 / 100 - BURST_SECONDS
 
 
 def test_endpoint_of_a_listed_client_is_the_file_s_then_the_thing_s_then_the_default(tmp_path: Path) -> None:
-    listed = tmp_path / "clients.csv"
-    listed.write_text("client_id,endpoint\nby file,MQTT3.example.com.\nby_thing,\nno_thing,\nno/thing,\nabsent,\n")
+    file = tmp_path / "clients.csv"
+    file.write_text("client_id,endpoint\nby file,MQTT3.example.com.\nby_thing,\nno_thing,\nno/thing,\nabsent,\n")
     things = {"by_thing": ENDPOINT}
 
     def answer(operation: str, clientId: str = "", thingName: str = "") -> Any:  # noqa: N803 - AWS's names
@@ -373,7 +394,7 @@ def test_endpoint_of_a_listed_client_is_the_file_s_then_the_thing_s_then_the_def
         known = thingName in things
         return thing(thingName, things[thingName]) if known else aws_error("ResourceNotFoundException", 404)
 
-    source = Source("clients", "mqtt_endpoint", file=str(listed), default_endpoint="mqtt9.example.com")
+    source = ClientListSource(FleetOptions(client_ids_file=str(file)), "mqtt9.example.com")
 
     assert {client.client_id: client.endpoint for client in found(answer, source)} == {
         "by file": "mqtt3.example.com",
@@ -390,12 +411,12 @@ def test_thing_of_a_listed_client_may_have_another_name() -> None:
         assert parameters == {"thingName": "thing_01"}
         return thing("thing_01")
 
-    assert found(answer, Source("clients", "mqtt_endpoint", ["client_01"]))[0].endpoint == ENDPOINT
+    assert found(answer, listed("client_01"))[0].endpoint == ENDPOINT
 
 
 def test_bad_line_is_refused_before_aws_is_asked(tmp_path: Path) -> None:
-    listed = tmp_path / "clients.txt"
-    listed.write_text("client_01\n" * 1000 + "$client\n")
+    file = tmp_path / "clients.txt"
+    file.write_text("client_01\n" * 1000 + "$client\n")
     asked: list[str] = []
 
     def answer(operation: str, **_: Any) -> dict[str, Any]:
@@ -403,7 +424,7 @@ def test_bad_line_is_refused_before_aws_is_asked(tmp_path: Path) -> None:
         return {}
 
     with pytest.raises(RefusedError, match=r"clients\.txt line 1001: found '\$client'"):
-        found(answer, Source("clients", "mqtt_endpoint", ["client_00"], str(listed)))
+        found(answer, ClientListSource(FleetOptions(client_ids=["client_00"], client_ids_file=str(file))))
     assert asked == []
 
 
@@ -421,7 +442,7 @@ def test_all_things_are_known_however_they_spell_their_endpoint() -> None:
             return {"things": [thing("client_02", ENDPOINT.upper() + "."), thing("client_03", "")]}
         return {"things": [thing("client_01")], "nextToken": "more"}
 
-    devices = known(account({REGION: answer}), REGION, Source("things", "mqtt_endpoint", default_endpoint="default"))
+    devices = ThingsSource(FleetOptions(), "default").known(account({REGION: answer}), REGION)
 
     assert list(devices) == [("client_01", ENDPOINT), ("client_02", ENDPOINT), ("client_03", "default")]
 
@@ -431,7 +452,7 @@ def test_listed_clients_are_known_with_the_endpoint_of_the_list_or_of_their_thin
         assert (operation, parameters) == ("DescribeThing", {"thingName": "client_01"})
         return thing("client_01")
 
-    devices = known(account({REGION: answer}), REGION, Source("clients", "mqtt_endpoint", ["client_01", "no/thing"]))
+    devices = listed("client_01", "no/thing").known(account({REGION: answer}), REGION)
 
     assert list(devices) == [("client_01", ENDPOINT), ("no/thing", "")]
 

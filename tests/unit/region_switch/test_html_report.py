@@ -394,7 +394,7 @@ def test_those_that_went_wrong_are_on_the_page_of_a_fleet_that_is_too_large(
 def test_a_client_that_was_found_again_where_it_belongs_is_one_row(tmp_path: Path) -> None:
     run_folder.moved(tmp_path, ["a"])
     with run_folder.Roster(tmp_path / "clients.sqlite") as roster:
-        roster.add([run_folder.Client("a", ENDPOINT, NEW, BEGAN)], {ENDPOINT: NEW})
+        roster.add([run_folder.Connection("a", ENDPOINT, NEW, BEGAN)], {ENDPOINT: NEW})
 
     assert [row["client"] for row in page_of(tmp_path).rows()] == ["a"]
 

@@ -8,13 +8,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.module_utils.region_switch.aws import paced, refusals
+from ansible.module_utils.region_switch.aws.paced import Paced
 from ansible.module_utils.region_switch.aws.token_bucket import TokenBucket
 from ansible.module_utils.region_switch.checks import admission, preflight
 from ansible.module_utils.region_switch.checks.admission import ControlPlane, foreign_regions
 from ansible.module_utils.region_switch.checks.probe import ProbeError
+from ansible.module_utils.region_switch.fleet.index import IndexSource
 from ansible.module_utils.region_switch.model.errors import AwsError
 from ansible.module_utils.region_switch.model.findings import unanswered
-from ansible.module_utils.region_switch.model.options import CheckOptions
+from ansible.module_utils.region_switch.model.options import CheckOptions, FleetOptions
 
 from .fakes import Clock, FakeAws
 
@@ -90,8 +93,8 @@ def test_certificate_that_is_not_served_yet(status: str, minutes: int, found: st
 
 def test_every_page_is_read_and_no_faster_than_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    bucket = admission.TokenBucket
-    monkeypatch.setattr(admission, "TokenBucket", lambda rate: bucket(rate, clock, clock.sleep))
+    monkeypatch.setattr(paced, "TokenBucket", lambda rate, sleep: TokenBucket(rate, clock, sleep))
+    monkeypatch.setattr(Paced, "_pause", lambda _, seconds: clock.sleep(seconds))
 
     def answer(_operation: str, marker: str = "0", **_: Any) -> dict[str, Any]:
         following = {"nextMarker": str(int(marker) + 1)} if marker != "19" else {}
@@ -120,7 +123,7 @@ def test_answer_that_cannot_be_read_is_a_finding(
     monkeypatch: pytest.MonkeyPatch, operation: str, answer: dict[str, Any]
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(admission, "TokenBucket", lambda rate: TokenBucket(rate, clock, clock.sleep))
+    monkeypatch.setattr(paced, "TokenBucket", lambda rate, **_: TokenBucket(rate, clock, clock.sleep))
     usual: dict[str, dict[str, Any]] = {
         "ListCertificates": {"certificates": []},
         "ListPolicies": {"policies": [{"policyName": "devices"}]},
@@ -130,7 +133,7 @@ def test_answer_that_cannot_be_read_is_a_finding(
     aws: Any = SimpleNamespace(iot={"us-east-1": FakeAws(lambda asked, **_: {**usual, operation: answer}[asked])})
     route = admission.Route("us-east-1", "us-east-1", frozenset())
 
-    found = admission.Admission(aws, "mqtt_endpoint").check([route])
+    found = admission.Admission(aws, IndexSource(FleetOptions()).endpoint).check([route])
 
     assert [(finding.blocking, finding.region) for finding in found] == [(True, "us-east-1")]
     assert ": Unreadable (" in found[0].found
@@ -140,7 +143,7 @@ def test_permission_is_not_given_by_a_page_of_a_proxy() -> None:
     def attempt() -> None:
         raise AwsError("DeleteConnection", "us-east-1", "Unreadable", 200, "<html>")
 
-    (finding,) = preflight._denied("us-east-1", attempt)
+    (finding,) = refusals.denied("us-east-1", attempt)
 
     assert finding.blocking
     assert "DeleteConnection: Unreadable (<html>)" in finding.found

@@ -17,7 +17,7 @@ from ansible.module_utils.region_switch.dns import route53
 from ansible.module_utils.region_switch.dns.gate import Answer
 from ansible.module_utils.region_switch.dns.route53 import record_set, simple_cname
 from ansible.module_utils.region_switch.fleet.roster import NO_WAVE, Roster, TrackedClient
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.dns_server import Server
 from ansible.module_utils.region_switch.model.errors import (
     AwsError,
@@ -155,7 +155,7 @@ class World:
 
     def clients(self, **states: str) -> None:
         """Clients that left OLD for NEW, told or landed."""
-        self.roster.add([Client(name, ONE, OLD, 1.0) for name in states], {ONE: NEW})
+        self.roster.add([Connection(name, ONE, OLD, 1.0) for name in states], {ONE: NEW})
         self.roster.assign(1, len(states))
         for client in self.roster.take_waiting(1, 0.0, len(states)):
             self.roster.update(client, states[client.client_id], kicks=1)  # type: ignore[arg-type]
@@ -236,7 +236,7 @@ def test_nothing_is_restored_where_somebody_else_has_moved_a_record_that_stayed(
 
 
 def test_clients_of_a_record_that_stayed_are_left_alone(world: World) -> None:
-    world.roster.add([Client("a", STAYS, NEW, 1.0)], {STAYS: OLD})
+    world.roster.add([Connection("a", STAYS, NEW, 1.0)], {STAYS: OLD})
     world.roster.update(TrackedClient("a", NEW, STAYS, OLD, 1.0), "landed", kicks=1)
 
     assert world.restore() == Returned(0, 0)
@@ -397,7 +397,7 @@ def test_the_fastest_region_says_how_many_may_be_on_their_way(world: World) -> N
 
 def test_what_is_sent_back_is_who_was_told_or_may_have_been(world: World) -> None:
     world.clients(a="landed")
-    world.roster.add([Client("never", ONE, OLD, 1.0), Client("perhaps", ONE, OLD, 1.0)], {ONE: NEW})
+    world.roster.add([Connection("never", ONE, OLD, 1.0), Connection("perhaps", ONE, OLD, 1.0)], {ONE: NEW})
     perhaps = TrackedClient("perhaps", OLD, ONE, NEW, 1.0)
     world.roster.update(perhaps, "waiting", attempts=1)
 

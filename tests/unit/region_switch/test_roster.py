@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.region_switch.fleet import roster as engine
 from ansible.module_utils.region_switch.fleet.roster import ANY_WAVE, NO_WAVE, STATES, VERDICT, Roster, TrackedClient
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.record.folder import UntrustedError
 
 from .fakes import Clock
@@ -23,8 +23,8 @@ ENDPOINT = "mqtt1.example.com"
 DESIRED = {ENDPOINT: NEW}
 
 
-def client(client_id: str, region: str = OLD, since: float = 100.0) -> Client:
-    return Client(client_id, ENDPOINT, region, since)
+def client(client_id: str, region: str = OLD, since: float = 100.0) -> Connection:
+    return Connection(client_id, ENDPOINT, region, since)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_a_client_whose_endpoint_changed_since_a_run_was_killed_has_the_way_of_t
     resumed: Callable[[str], Roster], step: str, region: str, target: str, expected: list[object]
 ) -> None:
     roster = resumed(step)
-    roster.add([Client("a", OTHER, region, 300.0)], {**DESIRED, OTHER: target})
+    roster.add([Connection("a", OTHER, region, 300.0)], {**DESIRED, OTHER: target})
     assert rows(roster) == expected
 
 
@@ -164,24 +164,24 @@ def test_a_client_whose_endpoint_is_none_of_ours_any_more_is_left_alone(
     resumed: Callable[[str], Roster], step: str
 ) -> None:
     roster = resumed(step)
-    assert roster.add([Client("a", "", OLD, 300.0)], DESIRED) == 0
+    assert roster.add([Connection("a", "", OLD, 300.0)], DESIRED) == 0
     assert rows(roster) == []
 
 
 def test_clients_of_other_endpoints_hide_none_of_ours(roster: Roster) -> None:
-    assert roster.add([Client("a", "", OLD, 100.0), client("b")], DESIRED) == 1
+    assert roster.add([Connection("a", "", OLD, 100.0), client("b")], DESIRED) == 1
 
 
 def test_who_came_back_with_another_endpoint_goes_where_that_one_leads(resumed: Callable[[str], Roster]) -> None:
     roster = resumed("landed")
-    roster.add([Client("a", OTHER, OLD, 300.0)], {**DESIRED, OTHER: THIRD})
+    roster.add([Connection("a", OTHER, OLD, 300.0)], {**DESIRED, OTHER: THIRD})
     assert rows(roster) == [("a", OLD, THIRD, "waiting")]
     assert roster.counts()["bounced"] == 1
 
 
 def test_who_has_landed_is_no_other_s_because_its_endpoint_changed_since(resumed: Callable[[str], Roster]) -> None:
     roster = resumed("landed")
-    roster.add([Client("a", OTHER, NEW, 300.0)], {**DESIRED, OTHER: NEW})
+    roster.add([Connection("a", OTHER, NEW, 300.0)], {**DESIRED, OTHER: NEW})
     assert rows(roster) == [("a", NEW, NEW, "placed"), ("a", OLD, NEW, "landed")]
 
 
@@ -216,13 +216,13 @@ def test_a_request_that_was_under_way_when_a_run_was_killed_may_have_been_carrie
 
 def test_a_client_whose_endpoint_changes_after_the_plan_is_one_that_the_plan_did_not_know(roster: Roster) -> None:
     desired = {**DESIRED, OTHER: OLD}
-    roster.add([Client("a", OTHER, OLD, 100.0), client("b")], desired)
+    roster.add([Connection("a", OTHER, OLD, 100.0), client("b")], desired)
     roster.add([client("a"), client("b")], desired, late=True)
     assert (roster.late(), roster.planned()) == ({NEW: 1}, {NEW: 1})
 
 
 def test_digest_is_of_the_set_and_not_of_the_order(tmp_path: Path) -> None:
-    def digest(name: str, clients: list[Client]) -> str:
+    def digest(name: str, clients: list[Connection]) -> str:
         with Roster(tmp_path / name) as roster:
             roster.add(clients, DESIRED)
             return roster.client_digest()
@@ -235,7 +235,7 @@ def test_digest_is_of_the_set_and_not_of_the_order(tmp_path: Path) -> None:
 def test_digest_is_of_where_they_go_as_well(tmp_path: Path) -> None:
     def digest(name: str, desired: dict[str, str]) -> str:
         with Roster(tmp_path / name) as roster:
-            clients = [Client(endpoint[:5], endpoint, OLD, 1.0) for endpoint in desired]
+            clients = [Connection(endpoint[:5], endpoint, OLD, 1.0) for endpoint in desired]
             roster.add(clients, desired)
             return roster.client_digest()
 

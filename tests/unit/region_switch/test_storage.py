@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.region_switch.fleet.roster import Roster
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.errors import StorageError
 from ansible.module_utils.region_switch.record import folder, storage
 from ansible.module_utils.region_switch.record.folder import UntrustedError
@@ -163,8 +163,8 @@ def test_journal_in_the_place_of_which_there_is_a_link_or_nothing_can_be_is_refu
         Journal(tmp_path / "gone" / "journal.jsonl")
 
 
-def clients(count: int) -> list[Client]:
-    return [Client(f"client-{number:06}-{'x' * 100}", ENDPOINT, OLD, 1.0) for number in range(count)]
+def clients(count: int) -> list[Connection]:
+    return [Connection(f"client-{number:06}-{'x' * 100}", ENDPOINT, OLD, 1.0) for number in range(count)]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.region_switch.aws import refusals
 from ansible.module_utils.region_switch.fleet.roster import Roster
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError
 from ansible.module_utils.region_switch.move import landing
 from ansible.module_utils.region_switch.move import sweep as engine
@@ -77,7 +77,7 @@ class Move:
     def clients(self, *names: str) -> None:
         self.fleet.connect(OLD, *names)
         since = self.fleet.connected[OLD]
-        self.roster.add([Client(name, ENDPOINT, OLD, since[name]) for name in names], {ENDPOINT: NEW})
+        self.roster.add([Connection(name, ENDPOINT, OLD, since[name]) for name in names], {ENDPOINT: NEW})
 
     def run(self, *sizes: int, rate: float = RATE) -> None:
         data: Any = self.fleet.data()
@@ -343,7 +343,7 @@ def test_a_look_that_did_not_begin_before_a_wave_had_ended_does_not_end_the_next
 
 
 def test_clients_of_a_dead_region_are_only_looked_for(move: Move) -> None:
-    move.roster.expect([Client("a", ENDPOINT, OLD, 0.0)], {ENDPOINT: NEW})
+    move.roster.expect([Connection("a", ENDPOINT, OLD, 0.0)], {ENDPOINT: NEW})
     move.fleet.connect(NEW, "a")
     data: Any = move.fleet.data()
     rates = {NEW: RATE}

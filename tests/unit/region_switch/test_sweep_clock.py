@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.fleet.roster import TrackedClient
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.connection_state import NOT_CONNECTED
 from ansible.module_utils.region_switch.model.errors import AwsError, SwitchError
 from ansible.module_utils.region_switch.move import sweep as engine
@@ -499,7 +499,7 @@ def test_one_request_that_was_fulfilled_shows_that_not_everybody_is_refused(worl
     world.tells = {name: [REFUSED] for name in names(40)}
     world.limits = Limits(100.0, 1, 20.0, 0.0)
     world.tells["fine"] = []
-    world.roster.add([Client("fine", ENDPOINT, OLD, SINCE)], {ENDPOINT: NEW})
+    world.roster.add([Connection("fine", ENDPOINT, OLD, SINCE)], {ENDPOINT: NEW})
     world.roster.assign(1, 1)
     world.clients(*names(40))
     world.run(41)
@@ -908,7 +908,7 @@ def test_one_of_a_wave_that_is_over_is_not_taken_for_one_of_the_next(world: Worl
 
 
 def expected(world: World, *clients: str) -> None:
-    world.roster.expect([Client(name, ENDPOINT, OLD, 0.0) for name in clients], {ENDPOINT: NEW})
+    world.roster.expect([Connection(name, ENDPOINT, OLD, 0.0) for name in clients], {ENDPOINT: NEW})
 
 
 def test_those_who_can_only_be_looked_for_are_given_the_time_of_a_wave(world: World) -> None:

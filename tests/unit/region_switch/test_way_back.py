@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.region_switch.aws import quotas
 from ansible.module_utils.region_switch.dns.route53 import record_set, simple_cname
 from ansible.module_utils.region_switch.fleet.roster import Roster
-from ansible.module_utils.region_switch.fleet.sources import Client
+from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.model.plan import Move
 from ansible.module_utils.region_switch.move import landing, restore
@@ -80,7 +80,7 @@ def moved(tmp_path: Path) -> Iterator[Moved]:
     names = [f"client_{number:02}" for number in range(30)]
     fleet.connect(NEW, *names)
     with Roster(tmp_path / "clients.sqlite") as roster, Journal(tmp_path / "journal.jsonl") as journal:
-        roster.add([Client(name, NAME, OLD, 1.0) for name in names], {NAME: NEW})
+        roster.add([Connection(name, NAME, OLD, 1.0) for name in names], {NAME: NEW})
         roster.assign(1, 30)
         for number, client in enumerate(roster.take_waiting(1, 0.0, 30)):
             roster.update(client, "landed" if number < 20 else "told", kicks=1, told_at=1.0)
@@ -116,7 +116,7 @@ def test_one_that_stays_away_is_not_said_to_be_back(moved: Moved, monkeypatch: p
 
 
 def test_one_that_may_have_been_told_is_looked_for(moved: Moved) -> None:
-    moved.roster.add([Client("unsure", NAME, OLD, 1.0)], {NAME: NEW})
+    moved.roster.add([Connection("unsure", NAME, OLD, 1.0)], {NAME: NEW})
     moved.roster.assign(2, 1)
     (client,) = moved.roster.take_waiting(2, 0.0, 1)
     moved.roster.update(client, "waiting", attempts=1)

@@ -20,11 +20,12 @@ from typing import Any
 from unittest import mock
 
 from ansible.module_utils.region_switch import report
+from ansible.module_utils.region_switch.aws import paced
 from ansible.module_utils.region_switch.aws.token_bucket import TokenBucket
 from ansible.module_utils.region_switch.checks import preflight
 from ansible.module_utils.region_switch.checks.probe import ProbeError
 from ansible.module_utils.region_switch.dns import gate
-from ansible.module_utils.region_switch.fleet import roster, sources
+from ansible.module_utils.region_switch.fleet import roster, stream
 from ansible.module_utils.region_switch.model.errors import SwitchError
 from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.module import FailedResultError
@@ -277,10 +278,11 @@ class World:
             (guard.probe, {"locate": lambda host, _: host, "handshake": self._knock}),
             (gate, {"_query": self.account.zone.query, "ThreadPoolExecutor": pool, "INTERVAL": 0.5,
                         "wait_futures": partial(wait, scheduler)}),
-            (sources, {"ThreadPoolExecutor": pool, "BATCH_SIZE": 2,
-                     "TokenBucket": partial(TokenBucket, clock=clock.monotonic),
-                     "queue": SimpleNamespace(Queue=partial(Queue, scheduler), Full=sources.queue.Full),
+            (paced, {"TokenBucket": partial(TokenBucket, clock=clock.monotonic),
                      "threading": SimpleNamespace(Event=partial(Event, scheduler))}),
+            (stream, {"ThreadPoolExecutor": pool, "BATCH_SIZE": 2,
+                     "threading": SimpleNamespace(Event=partial(Event, scheduler)),
+                     "queue": SimpleNamespace(Queue=partial(Queue, scheduler), Full=stream.queue.Full)}),
             (survey, {"ThreadPoolExecutor": pool}),
             (sweep, {"TICK": 0.5}),
             (roster, {"time": clock, "COMMIT_SECONDS": 0.1}),

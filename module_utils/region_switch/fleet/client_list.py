@@ -1,0 +1,60 @@
+"""Clients whom the operator lists, also without a thing: each is asked for."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from itertools import chain
+
+from ..aws import quotas
+from ..aws.clients import Aws
+from ..aws.paced import Paced
+from ..aws.quotas import Quotas
+from ..model.errors import RefusedError
+from . import client_ids
+from .source import Connection, FleetSource
+from .stream import asking, one_by_one
+
+# https://docs.aws.amazon.com/iot/latest/apireference/API_DescribeThing.html
+_THING_NAME = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
+
+
+class ClientListSource(FleetSource):
+    """The options `client_ids` and `client_ids_file` (see `client_ids.read`)."""
+
+    def check(self) -> None:
+        """Read all that is listed once.
+
+        Raises:
+            RefusedError: a client ID that cannot be one, or none at all.
+        """
+        if not sum(1 for _ in self.listed()):
+            where = self.options.client_ids_file or "client_ids"
+            raise RefusedError(f"{where}: found no client ID, expected at least one: name the clients")
+
+    def listed(self) -> Iterator[tuple[str, str]]:
+        file = self.options.client_ids_file
+        named = client_ids.read(file, self.attribute) if file else ()
+        return chain(client_ids.check(self.options.client_ids), named)
+
+    def connected(self, aws: Aws, region: str, limit: Quotas, stop: threading.Event) -> Iterator[Connection]:
+        describing = asking(aws.iot[region], limit.get_connection, stop)
+
+        def endpoint_of(thing: str, endpoint: str) -> str:
+            return endpoint or self._endpoint_of(describing, thing)
+
+        return one_by_one(aws, region, limit, stop, self.listed(), endpoint_of)
+
+    def known(self, aws: Aws, region: str) -> Iterator[tuple[str, str]]:
+        describing = asking(aws.iot[region], quotas.defaults(region).get_connection)
+        for client_id, endpoint in self.listed():
+            yield client_id, endpoint or self._endpoint_of(describing, client_id)
+
+    def _endpoint_of(self, describing: Paced, thing: str) -> str:
+        found = describing.find("DescribeThing", thingName=thing) if _THING_NAME.fullmatch(thing) else None
+        return self.endpoint(found or {})
+
+    @property
+    def unmapped(self) -> str:
+        return f"neither the list nor their things' attribute {self.attribute} names one of the endpoints"
