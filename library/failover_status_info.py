@@ -103,12 +103,14 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     from ansible.module_utils.region_switch.aws.clients import Aws
+    from ansible.module_utils.region_switch.dns import methods
     from ansible.module_utils.region_switch.move import status
 
+    aws = Aws(parameters["regions"])
     found = status.read(
-        Aws(parameters["regions"]),
+        aws,
+        methods.method(aws, parameters["hosted_zone_id"]),
         modes.normalise(parameters["modes"], parameters["endpoints"], parameters["regions"]),
-        parameters["hosted_zone_id"],
         parameters["endpoint_attribute"],
         Path(parameters["reports_directory"]),
     )

@@ -14,7 +14,8 @@ from ansible.module_utils.region_switch.aws import caller, quotas
 from ansible.module_utils.region_switch.aws import clients as aws
 from ansible.module_utils.region_switch.aws.clients import Aws, AwsClient, describe_data_endpoint
 from ansible.module_utils.region_switch.checks.admission import ControlPlane
-from ansible.module_utils.region_switch.dns import route53
+from ansible.module_utils.region_switch.dns.method import Change
+from ansible.module_utils.region_switch.dns.route53_cname import Route53Cname
 from ansible.module_utils.region_switch.fleet import stream as streams
 from ansible.module_utils.region_switch.fleet.index import IndexSource
 from ansible.module_utils.region_switch.fleet.source import Connection
@@ -181,9 +182,9 @@ CALLS: dict[str, Callable[[Aws], object]] = {
     "GetStatistics": lambda account: INDEX.count(account.iot[REGION]),
     "GetPolicy": lambda account: account.iot[REGION].find("GetPolicy", policyName="a"),
     "UpdateThing": lambda account: account.iot[REGION].call("UpdateThing", thingName="a"),
-    "ListResourceRecordSets": lambda account: route53.read_records(account.route53, ZONE, ["a.example.com"]),
-    "GetChange": lambda account: route53.wait_insync(account.route53, "C1", 0.0),
-    "GetHostedZone": lambda account: route53.name_servers(account.route53, ZONE),
+    "ListResourceRecordSets": lambda account: Route53Cname(account, ZONE).read(["a.example.com"]),
+    "GetChange": lambda account: Route53Cname(account, ZONE).wait("C1", 0.0),
+    "GetHostedZone": lambda account: Route53Cname(account, ZONE).zone([]),
 }
 
 
@@ -275,7 +276,8 @@ def test_batch_without_a_readable_answer_is_looked_for_in_the_records(account: A
         return {"ResourceRecordSets": [record]} if operation == "ListResourceRecordSets" else {}
 
     route: Any = SimpleNamespace(call=call, region=REGION)
-    changes = route53.create("a.example.com", "new.example.net", 60)
+    both: Any = SimpleNamespace(route53=route, route53_writer=route)
+    dns = Route53Cname(both, ZONE)
 
-    assert route53.submit(route, ZONE, changes, {}, {"a.example.com": "new.example.net"}, "test") is None
+    assert dns.swap([Change(None, dns.record("a.example.com", "new.example.net", 60))], "test") is None
     assert asked == ["ChangeResourceRecordSets", "ListResourceRecordSets"]

@@ -12,7 +12,7 @@ import yaml
 from ansible.module_utils.region_switch.aws import caller
 from ansible.module_utils.region_switch.aws.clients import Aws
 from ansible.module_utils.region_switch.checks import account
-from ansible.module_utils.region_switch.dns.hosted_zone import Zone
+from ansible.module_utils.region_switch.dns.method import Zone
 from ansible.module_utils.region_switch.model.errors import AwsError, RefusedError, SwitchError
 from ansible.module_utils.region_switch.setup import public_ca
 from ansible.module_utils.region_switch.setup.server_certificate import read_certificates

@@ -15,9 +15,10 @@ from typing import Any
 import boto3
 import pytest
 from ansible.module_utils.region_switch.aws import refusals
-from ansible.module_utils.region_switch.aws.clients import ATTEMPTS, AwsClient
+from ansible.module_utils.region_switch.aws.clients import ATTEMPTS, Aws
 from ansible.module_utils.region_switch.dns import gate
-from ansible.module_utils.region_switch.dns.route53 import compare_and_swap, create, read_records, submit
+from ansible.module_utils.region_switch.dns.method import Change, DnsMethod
+from ansible.module_utils.region_switch.dns.methods import method
 from ansible.module_utils.region_switch.fleet.roster import Roster
 from ansible.module_utils.region_switch.model.errors import AwsError, RecordsChangedError
 from ansible.module_utils.region_switch.move import records as move_records
@@ -89,6 +90,11 @@ def point(targets: dict[str, str], action: str = "UPSERT", ttl: int = 0) -> None
         HostedZoneId=HOSTED_ZONE_ID,
         ChangeBatch={"Changes": [{"Action": action, "ResourceRecordSet": each} for each in sets]},
     )
+
+
+def to_new(dns: DnsMethod) -> list[Change]:
+    """The changes that switch all records, as they are now, to the new region."""
+    return [Change(read, dns.record(name, ATS[NEW], 0, read)) for name, read in dns.read(ENDPOINTS).items()]
 
 
 def records() -> dict[str, str]:
@@ -317,13 +323,12 @@ def test_record_changed_since_it_was_read_is_not_overwritten(
     aws_api.settings(invalid_change_batch=body)
     untouched, name = ENDPOINTS
     other = "broker.example.net"
-    route53 = AwsClient("route53", OLD, attempts=1)
-    read = read_records(route53, HOSTED_ZONE_ID, ENDPOINTS)
+    dns = method(Aws([OLD]), HOSTED_ZONE_ID)
+    changes = to_new(dns)
     point({name: other})
-    changes = [change for record in read.values() for change in compare_and_swap(record, ATS[NEW], 0)]
 
     with pytest.raises(RecordsChangedError, match=f"read: found {name} = {other}"):
-        submit(route53, HOSTED_ZONE_ID, changes, read, dict.fromkeys(ENDPOINTS, ATS[NEW]), "test")
+        dns.swap(changes, "test")
 
     assert records() == {untouched: ATS[OLD], name: other}
 
@@ -331,10 +336,10 @@ def test_record_changed_since_it_was_read_is_not_overwritten(
 @pytest.mark.parametrize("body", ["ErrorResponse", "InvalidChangeBatch"])
 def test_refused_batch_says_why_in_either_of_its_bodies(aws_api: AwsApi, options: dict[str, Any], body: str) -> None:
     aws_api.settings(invalid_change_batch=body)
-    route53 = AwsClient("route53", OLD, attempts=1)
-    changes = [change for name in ("a.example.org", "b.example.org") for change in create(name, ATS[NEW], 0)]
+    dns = method(Aws([OLD]), HOSTED_ZONE_ID)
+    changes = [Change(None, dns.record(name, ATS[NEW], 0)) for name in ("a.example.org", "b.example.org")]
     with pytest.raises(AwsError) as refused:
-        submit(route53, HOSTED_ZONE_ID, changes, {}, {}, "test")
+        dns.swap(changes, "test")
 
     error = refused.value
     assert (error.code, error.status) == ("InvalidChangeBatch", 400)
@@ -380,10 +385,8 @@ def test_busy_zone_is_waited_for(aws_api: AwsApi, options: dict[str, Any]) -> No
         if len(slept) == 3:
             aws_api.settings(insync_delay_seconds=0)
 
-    route53 = AwsClient("route53", OLD, attempts=1)
-    read = read_records(route53, HOSTED_ZONE_ID, ENDPOINTS)
-    changes = [change for record in read.values() for change in compare_and_swap(record, ATS[NEW], 0)]
-    assert submit(route53, HOSTED_ZONE_ID, changes, read, dict.fromkeys(ENDPOINTS, ATS[NEW]), "test", sleep)
+    dns = method(Aws([OLD]), HOSTED_ZONE_ID, sleep=sleep)
+    assert dns.swap(to_new(dns), "test")
     assert slept == [1, 2, 3]
     assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
 
@@ -611,7 +614,7 @@ def test_a_wave_that_does_not_land_is_taken_back(aws_api: AwsApi, options: dict[
     with (Path(found["report"]) / "clients.csv").open(newline="") as table:
         assert {row["client_id"]: row["state"] for row in csv.DictReader(table)} == {first: "straggler", second: "dark"}
     assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
-    assert {record.ttl for record in read_records(AwsClient("route53", OLD), HOSTED_ZONE_ID, ENDPOINTS).values()} == {1}
+    assert {record.ttl for record in method(Aws([OLD]), HOSTED_ZONE_ID).read(ENDPOINTS).values()} == {1}
     assert aws_api.writes(start).count("ChangeResourceRecordSets") == 2
     assert second not in aws_api.connected(NEW)
     journal = (Path(found["report"]) / "journal.jsonl").read_text()

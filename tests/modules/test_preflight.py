@@ -20,7 +20,7 @@ from ansible.module_utils.region_switch.aws.clients import Aws
 from ansible.module_utils.region_switch.aws.paced import Paced
 from ansible.module_utils.region_switch.checks import admission, preflight, probe
 from ansible.module_utils.region_switch.checks.preflight import Question, Settings
-from ansible.module_utils.region_switch.dns import route53
+from ansible.module_utils.region_switch.dns import methods
 from ansible.module_utils.region_switch.fleet.index import IndexSource
 from ansible.module_utils.region_switch.fleet.things import ThingsSource
 from ansible.module_utils.region_switch.model.findings import Finding
@@ -88,7 +88,7 @@ class World:
         return f"arn:aws:iot:{region}:123456789012:cert/{self.devices[name]}"
 
     def question(self, **changes: Any) -> Question:
-        records = route53.read_records(Aws([OLD]).route53, HOSTED_ZONE_ID, [ENDPOINT])
+        records = methods.method(Aws([OLD]), HOSTED_ZONE_ID).read([ENDPOINT])
         question = Question(
             pairs=[(ENDPOINT, NEW)],
             hosts=ADDRESSES,
@@ -100,7 +100,8 @@ class World:
         return replace(question, **changes)
 
     def check(self, **changes: Any) -> list[Finding]:
-        return preflight.check(Aws([OLD, NEW]), self.settings, self.question(**changes))
+        aws = Aws([OLD, NEW])
+        return preflight.check(aws, methods.method(aws, HOSTED_ZONE_ID), self.settings, self.question(**changes))
 
     def reasons(self, **changes: Any) -> list[Finding]:
         return [finding for finding in self.check(**changes) if finding.blocking]
@@ -128,7 +129,7 @@ def world(aws_api: AwsApi, tmp_path: Path) -> Iterator[World]:
         probe_private_key=str(own.key),
         mqtt_ports=[0],
     )
-    settings = Settings(HOSTED_ZONE_ID, DnsOptions(), checks, IndexSource(FleetOptions(endpoint_attribute=ATTRIBUTE)))
+    settings = Settings(DnsOptions(), checks, IndexSource(FleetOptions(endpoint_attribute=ATTRIBUTE)))
     with ExitStack() as stack:
         world = World(aws_api, ca, stack, settings, {})
         world.add_device("client_01")

@@ -134,6 +134,8 @@ def mentioned(path: Path, tree: ast.AST) -> set[tuple[Path, ast.AST]]:
 
 # What module failover_inventory_info comes to where it checks for a setup alone.
 BEFORE_A_SETUP = {"ownership"}
+# What a DNS method is asked before a move alone.
+BEFORE_A_MOVE = {"route53_checks"}
 
 
 def reached(module: str, without: Collection[str] = ()) -> list[ast.AST]:
@@ -180,7 +182,7 @@ def services() -> dict[str, str]:
 
 def needed(playbook: str) -> set[str]:
     actions: set[str] = set()
-    without = () if playbook == "setup.yml" else BEFORE_A_SETUP
+    without = BEFORE_A_MOVE if playbook == "setup.yml" else BEFORE_A_SETUP
     for task in tasks(playbook):
         for module in task:
             if module in OWN_MODULES:

@@ -52,6 +52,14 @@ def test_a_room_imports_only_rooms_before_it(place: str) -> None:
     assert [(name, each) for name in ours for each in sorted(IMPORTS[name]) if room(each) not in before] == []
 
 
+def test_only_their_own_room_knows_what_dns_methods_are_made_of() -> None:
+    """Everybody else goes through the contract: `dns/methods.py` makes a method, `dns/method.py` says what it does."""
+    inner = {name for name in MODULES if name.startswith("region_switch.dns.route53")}
+    assert inner
+    outside = [name for name in IMPORTS if not name.startswith("region_switch.dns.")]
+    assert [(name, each) for name in outside for each in sorted(IMPORTS[name] & inner)] == []
+
+
 def test_no_imports_go_in_a_circle() -> None:
     """Without those of a package by its own modules: Python has it before them."""
     graph = {name: {each for each in found if not name.startswith(f"{each}.")} for name, found in IMPORTS.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property, partial
 from typing import Any
@@ -12,7 +13,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ..model.errors import UNREADABLE, AwsError, SwitchError, one_line
+from ..model.errors import UNREADABLE, AwsError, SwitchError, unreadable
 from . import answers, credentials, data_plane
 from .answers import UnreadableError
 from .limited_http import LimitedDataResponse, LimitedResponse, limit
@@ -27,6 +28,10 @@ PROBE_TIMEOUT = 10.0
 PROBE_ATTEMPTS = 2
 # Connections that one client of the data plane keeps: as many requests may be under way.
 DATA_CONNECTIONS = 256
+
+
+# boto3 makes one client at a time (https://docs.aws.amazon.com/boto3/latest/guide/session.html).
+_MAKING = threading.Lock()
 
 
 @cache
@@ -77,7 +82,8 @@ class AwsClient:
             max_pool_connections=connections,
         )
         try:
-            self._client = _session().client(service, region_name=region, config=config)
+            with _MAKING:
+                self._client = _session().client(service, region_name=region, config=config)
         except credentials.ERRORS as error:
             raise credentials.explain(error) from error
         except (BotoCoreError, ValueError) as error:
@@ -189,10 +195,7 @@ def describe_data_endpoint(iot: AwsClient) -> str:
             raise SwitchError(str(error)) from error
         raise
     if not isinstance(address, str) or not address:
-        raise SwitchError(
-            f"DescribeEndpoint in {iot.region}: found {one_line(address)} answered, expected a host name: "
-            "check AWS_ENDPOINT_URL, then run again"
-        )
+        raise unreadable(f"DescribeEndpoint in {iot.region}", address, "a host name")
     return address.lower()
 
 

@@ -9,10 +9,11 @@ from difflib import get_close_matches
 import botocore.session
 
 from ..aws.clients import Aws, AwsClient, describe_data_endpoint
-from ..dns import hosted_zone, route53
-from ..dns.hosted_zone import Zone
-from ..model.errors import AwsError, RefusedError
+from ..dns import hosted_zone, methods
+from ..dns.method import DnsMethod, Zone
+from ..model.errors import AwsError, RefusedError, unreadable
 from ..model.names import plain
+from ..setup.records import setup_changes
 
 
 def check(
@@ -41,16 +42,17 @@ def check(
         RefusedError: zone, region or record are not as expected.
         AwsError: AWS refuses to be read.
     """
+    dns = methods.method(aws, zone)
     with ThreadPoolExecutor(max_workers=len(asked) + 1) as pool:
         asking = {region: pool.submit(_host, aws.probing[region], region) for region in asked}
-        found = _zone(aws.route53, zone, wanted)
+        found = _zone(dns, zone, wanted)
         check_endpoints(found, wanted)
         hosted_zone.refuse_unasked(found, resolvers, waived)
         hosts = {region: host for region, answer in asking.items() if (host := answer.result())}
-    records = route53.read_records(aws.route53, zone, wanted)
+    records = dns.read(wanted)
     if set(hosts) >= set(aws.regions):
         targets = {name: hosts[region] for name, region in wanted.items()}
-        route53.setup_changes(records, targets, hosts.values(), ttl)
+        setup_changes(dns, records, targets, hosts.values(), ttl)
     return list(hosts)
 
 
@@ -63,7 +65,7 @@ def check_endpoints(zone: Zone, endpoints: Iterable[str]) -> None:
         SwitchError: AWS did not say the zone's name.
     """
     if not zone.name:
-        raise route53.unreadable("GetHostedZone", {}, "a hosted zone with its name")
+        raise unreadable("GetHostedZone", {}, "a hosted zone with its name")
     for endpoint in endpoints:
         if plain(endpoint) == zone.name:
             raise RefusedError(
@@ -77,9 +79,9 @@ def check_endpoints(zone: Zone, endpoints: Iterable[str]) -> None:
             )
 
 
-def _zone(client: AwsClient, zone: str, endpoints: Iterable[str]) -> Zone:
+def _zone(dns: DnsMethod, zone: str, endpoints: Iterable[str]) -> Zone:
     try:
-        return hosted_zone.read(client, zone, endpoints)
+        return dns.zone(endpoints)
     except AwsError as error:
         if error.not_found:
             raise RefusedError(

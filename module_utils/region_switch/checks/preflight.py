@@ -12,10 +12,11 @@ from pathlib import Path
 from ..aws import quotas
 from ..aws.answers import OK
 from ..aws.clients import Aws, AwsClient
-from ..aws.refusals import FORBIDDEN_ATTEMPTS, denied
+from ..aws.refusals import FORBIDDEN_ATTEMPTS
+from ..dns.method import DnsMethod
 from ..fleet.source import FleetSource
 from ..model.cname import Record
-from ..model.errors import AwsError, SwitchError
+from ..model.errors import AwsError
 from ..model.findings import Finding, unanswered
 from ..model.names import plain
 from ..model.options import CheckOptions, DnsOptions
@@ -40,7 +41,6 @@ class Settings:
         source: how clients are found.
     """
 
-    hosted_zone_id: str
     dns: DnsOptions
     checks: CheckOptions
     source: FleetSource
@@ -70,13 +70,13 @@ class Question:
 Job = Callable[[], Iterable[Finding]]
 
 
-def check(aws: Aws, settings: Settings, question: Question) -> list[Finding]:
+def check(aws: Aws, dns: DnsMethod, settings: Settings, question: Question) -> list[Finding]:
     """Return what speaks against bringing these endpoints to these regions: all of it, not only what comes first.
 
     Reads only: where a permission can be learnt by trying alone, what is tried is something that AWS has to refuse.
     What AWS refuses besides becomes a finding, and the other checks go on.
     """
-    run = _Checks(aws, settings, question)
+    run = _Checks(aws, dns, settings, question)
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         places = [(endpoint, region, port) for endpoint, region in run.doors() for port in settings.checks.mqtt_ports]
         doors = [pool.submit(run.door, *place) for place in places]
@@ -111,8 +111,9 @@ class Door:
 class _Checks:
     """The checks of one question; each returns its findings."""
 
-    def __init__(self, aws: Aws, settings: Settings, question: Question) -> None:
+    def __init__(self, aws: Aws, dns: DnsMethod, settings: Settings, question: Question) -> None:
         self._aws = aws
+        self._dns = dns
         self._settings = settings
         self._question = question
         self._living = [region for region in aws.regions if region not in question.dead]
@@ -142,8 +143,7 @@ class _Checks:
             needed = self._settings.source.checks(self._aws.iot[region], probe.client_id(), region in self._targets)
             jobs += [(name, region, job) for name, job in needed.items()]
         if self._changing:
-            jobs.append(("record_protection", "", self._protections))
-            jobs.append(("permission", "", self._may_change_records))
+            jobs += [(name, "", job) for name, job in self._dns.checks(self._changing).items()]
         if routes := self._routes():
             admission = Admission(self._aws, self._settings.source.endpoint)
             jobs.append(("device_certificate", "", partial(admission.check, routes)))
@@ -279,31 +279,6 @@ class _Checks:
         ]
         return [_odd_answer(region, error, region in self._targets) for error in refusals if error]
 
-    def _may_change_records(self) -> list[Finding]:
-        """Tried with a batch that creates what exists: it is refused as a whole, and would change nothing if not."""
-        sets = [dict(record.raw) for record in self._changing]
-        changes = [{"Action": action, "ResourceRecordSet": each} for each in sets for action in ("CREATE", "DELETE")]
-        zone, batch = self._settings.hosted_zone_id, {"Comment": "permission check", "Changes": changes}
-        return denied(
-            "",
-            lambda: self._aws.route53_writer.call("ChangeResourceRecordSets", HostedZoneId=zone, ChangeBatch=batch),
-        )
-
-    def _protections(self) -> list[Finding]:
-        names = {record.name for record in self._changing}
-        pages = self._aws.route53.pages(
-            "ListResourceRecordSetProtections",
-            "ResourceRecordSetProtections",
-            ("NextToken", "NextToken"),
-            HostedZoneId=self._settings.hosted_zone_id,
-        )
-        try:
-            protected = [each for each in pages if each["RecordType"] == "CNAME" and plain(each["RecordName"]) in names]
-        except SwitchError as error:
-            # Whoever may not see them, or cannot, mostly has none.
-            return [Finding("record_protection", False, "", "", f"no list ({error})", "one", "see for yourself")]
-        return [_protected(plain(each["RecordName"]), each.get("Comment") or "no comment") for each in protected]
-
 
 def _guarded(name: str, region: str, job: Job) -> list[Finding]:
     try:
@@ -381,11 +356,6 @@ def _unusable(check: str, problem: ProbeFileError) -> Finding:
     """A file on the controller is nothing that a region could put right."""
     advice = f"correct the file that {problem.option} names"
     return _blocking(check, "", "", problem.problem, "files that this user can read, without a passphrase", advice)
-
-
-def _protected(name: str, comment: str) -> Finding:
-    advice = "remove the protection (DeleteResourceRecordSetProtections) for the move"
-    return _blocking("record_protection", "", name, f"a protected record ({comment})", "none", advice)
 
 
 def _ttl_findings(record: Record, expected: int) -> list[Finding]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from ..aws.clients import Aws, AwsClient, describe_data_endpoint
-from ..dns import gate, hosted_zone, route53
-from ..dns.route53 import NoCnameError
+from ..aws.clients import Aws, describe_data_endpoint
+from ..dns import gate, hosted_zone
+from ..dns.method import DnsMethod, UnusableRecordError
 from ..fleet.source import FleetSource
 from ..model.cname import Record
 from ..model.errors import AwsError, RefusedError
@@ -30,7 +30,7 @@ class _Seen:
     findings: list[Finding] = field(default_factory=list)
 
 
-def assess(aws: Aws, settings: Settings, modes: Modes, name_servers: Sequence[str]) -> list[Finding]:
+def assess(aws: Aws, dns: DnsMethod, settings: Settings, modes: Modes, name_servers: Sequence[str]) -> list[Finding]:
     """Return what speaks against any mode of the table: preflight's findings and those about records and DNS servers.
 
     Args:
@@ -40,7 +40,7 @@ def assess(aws: Aws, settings: Settings, modes: Modes, name_servers: Sequence[st
     seen = _Seen()
     with ThreadPoolExecutor(max_workers=len(aws.regions) + len(endpoints)) as pool:
         regions = [(region, pool.submit(_ask_region, aws, region, settings.source)) for region in aws.regions]
-        reading = [pool.submit(_read_record, aws.route53, settings.hosted_zone_id, name) for name in endpoints]
+        reading = [pool.submit(_read_record, dns, name) for name in endpoints]
         for region, asked in regions:
             _note_region(seen, region, asked.result())
         for found in (each.result() for each in reading):
@@ -60,8 +60,8 @@ def assess(aws: Aws, settings: Settings, modes: Modes, name_servers: Sequence[st
     )
     return [
         *seen.findings,
-        *preflight.check(aws, settings, question),
-        *_dns_findings(aws, settings, seen, endpoints, name_servers),
+        *preflight.check(aws, dns, settings, question),
+        *_dns_findings(dns, settings, seen, endpoints, name_servers),
     ]
 
 
@@ -93,13 +93,13 @@ def _note_region(seen: _Seen, region: str, answer: _Region | AwsError) -> None:
         seen.findings.append(unanswered("region_api", region, answer))
 
 
-def _read_record(client: AwsClient, zone: str, name: str) -> Record | Finding:
+def _read_record(dns: DnsMethod, name: str) -> Record | Finding:
     try:
-        record = route53.read_records(client, zone, [name])[name]
+        record = dns.read([name])[name]
     except AwsError as error:
         return unanswered("record", "", error)
-    except NoCnameError as error:
-        return Finding("record", True, "", name, error.what, "one simple CNAME", error.advice)
+    except UnusableRecordError as error:
+        return Finding("record", True, "", name, error.what, error.expected, error.advice)
     return record or Finding("record", True, "", name, "none", "a CNAME to a region's endpoint", "run setup.yml")
 
 
@@ -119,14 +119,14 @@ def _sources(seen: _Seen) -> dict[str, str]:
 
 
 def _dns_findings(
-    aws: Aws, settings: Settings, seen: _Seen, endpoints: Sequence[str], name_servers: Sequence[str]
+    dns: DnsMethod, settings: Settings, seen: _Seen, endpoints: Sequence[str], name_servers: Sequence[str]
 ) -> list[Finding]:
     current: Mapping[str, str] = {name: record.value for name, record in seen.records.items()}
     try:
-        zone = hosted_zone.read(aws.route53, settings.hosted_zone_id, endpoints)
+        zone = dns.zone(endpoints)
         servers = gate.servers(name_servers or zone.name_servers, settings.dns.resolvers)
-        found = [*hosted_zone.check(zone, servers, bool(name_servers)), *hosted_zone.guardrails(zone)]
-        return [*found, *gate.check(servers, current)]
+        found = hosted_zone.check(zone, servers, bool(name_servers))
+        return [*found, *zone.obstacles, *gate.check(servers, current)]
     except AwsError as error:
         return [unanswered("dns_server", "", error)]
     except RefusedError as error:

@@ -7,76 +7,18 @@ https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/migrate-dns-domain-in-
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
-from ..aws.clients import AwsClient
 from ..model.dns_server import Server
 from ..model.errors import RefusedError
 from ..model.findings import Finding, in_force
 from ..model.names import plain
-from . import gate, route53
+from . import gate
 from .gate import Policy
+from .method import Zone
 
-# Change Guardrails (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeGuardrail.html): the one that
-# refuses to delete a record which an alias of the zone points to, and those that look at NS records, or at names below
-# a delegation, where no endpoint may be anyway. Whether ACTIVE_RECORD_CHECK, which refuses to delete the last record of
-# a name that is still asked for, takes a CREATE of the same batch into account is not documented.
-ALIAS_TARGET = "ALIAS_TARGET_CHECK"
-_OF_OTHERS = {
-    ALIAS_TARGET,
-    *("NS_FORMAT_CHECK", "NS_DELEGATION_AUTHORITY_CHECK", "NS_OCCLUSION_CHECK", "ACTIVE_DELEGATION_CHECK"),
-}
 _CORRECT = "name the delegated zone in hosted_zone_id, or correct the delegation"
-
-
-@dataclass(frozen=True)
-class Zone:
-    """A hosted zone as Route 53 has it.
-
-    Attributes:
-        name: lower case, no trailing dot; empty where AWS did not say.
-        private: whether only VPCs ask it.
-        name_servers: its delegation set; a private zone has none.
-        delegations: `{endpoint: name below the zone whose records are other name servers'}`.
-        guardrails: the Change Guardrails that are turned on.
-        aliases: `{endpoint: a record set of the zone that is an alias of it}`, read where a guardrail asks for it.
-    """
-
-    id: str
-    name: str
-    private: bool = False
-    name_servers: Sequence[str] = ()
-    delegations: Mapping[str, str] = field(default_factory=dict)
-    guardrails: Sequence[str] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)
-
-
-def read(client: AwsClient, zone: str, endpoints: Iterable[str]) -> Zone:
-    """Read a zone, and whether endpoints are below a delegation in it.
-
-    Raises:
-        AwsError: AWS refuses to be read, or does not answer.
-        SwitchError: an answer that is none.
-    """
-    endpoints = list(endpoints)
-    found = route53.get_hosted_zone(client, zone)
-    above = {endpoint: _above(plain(endpoint), found.name) for endpoint in endpoints}
-    asked = {name for names in above.values() for name in names}
-    delegated = {name for name in sorted(asked) if route53.has_name_servers(client, zone, name)}
-    below = {endpoint: name for endpoint, names in above.items() for name in names if name in delegated}
-    aliases = route53.aliases_to(client, zone, endpoints) if ALIAS_TARGET in found.guardrails else {}
-    return Zone(zone, found.name, found.private, found.name_servers, below, found.guardrails, aliases)
-
-
-def _above(endpoint: str, zone: str) -> list[str]:
-    """The names between an endpoint and the zone that it is in, without both."""
-    inside = endpoint.removesuffix(f".{zone}")
-    if not zone or inside == endpoint:
-        return []
-    labels = inside.split(".")
-    return [f"{'.'.join(labels[number:])}.{zone}" for number in range(1, len(labels))]
 
 
 def check(zone: Zone, servers: Sequence[Server], named: bool, policy: Policy = "wait") -> list[Finding]:
@@ -91,30 +33,6 @@ def check(zone: Zone, servers: Sequence[Server], named: bool, policy: Policy = "
     if zone.private:
         return [_private(zone), *found]
     return [*found, *_delegation(zone, [server for server in servers if server.recursive], named, policy)]
-
-
-def guardrails(zone: Zone) -> list[Finding]:
-    """What the zone's Change Guardrails say, or may say, to a batch that replaces the endpoints' records.
-
-    A record is replaced by its DELETE and a CREATE in one batch. What a guardrail refuses changes nothing, since a
-    batch is all or none; it is known beforehand all the same where it can be known.
-    """
-    found = [
-        _guarded(True, name, f"{ALIAS_TARGET} turned on, and {alias} an alias of it",
-                 "no alias of a record that is replaced",
-                 "make the alias a CNAME, or turn this guardrail off in Route 53 for the move")
-        for name, alias in sorted(zone.aliases.items())
-    ]  # fmt: skip
-    if others := sorted(set(zone.guardrails) - _OF_OTHERS):
-        found.append(
-            _guarded(False, zone.name, f"{', '.join(others)} turned on", "none that looks at deleted records",
-                     "a batch that it refuses changes nothing, and its line names it: turn it off in Route 53 then")
-        )  # fmt: skip
-    return found
-
-
-def _guarded(blocking: bool, name: str, found: str, expected: str, advice: str) -> Finding:
-    return Finding("change_guardrail", blocking, "", name, found, expected, advice)
 
 
 def refuse_unasked(zone: Zone, resolvers: Sequence[str] | None, waived: Collection[str]) -> None:

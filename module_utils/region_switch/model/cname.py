@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Record:
-    """A CNAME as Route 53 has it.
+    """A CNAME as a DNS method has read it.
 
     Attributes:
         name: without the trailing dot.
         value: the target, lower case, without the trailing dot.
-        raw: the ResourceRecordSet exactly as read, which a compare-and-swap has to repeat.
+        raw: all that was read, such as a ResourceRecordSet, which a compare-and-swap has to repeat.
     """
 
     name: str

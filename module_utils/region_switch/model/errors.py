@@ -67,6 +67,13 @@ class RefusedError(SwitchError):
     """The move would go wrong; nothing was changed."""
 
 
+def unreadable(operation: str, answer: object, expected: str) -> SwitchError:
+    """The error of an answer that is none of the operation's."""
+    return SwitchError(
+        f"{operation}: found {one_line(answer)} answered, expected {expected}: check AWS_ENDPOINT_URL, then run again"
+    )
+
+
 class RecordsChangedError(RefusedError):
     """Somebody else changed the records since they were read or switched; nothing was overwritten.
 

@@ -105,7 +105,7 @@ def _sweep(course: Course, plan: Plan) -> Sweep:
     # Where the operator lets nobody look at the MQTT endpoints beforehand, nobody looks during the sweep.
     looking = options.scope.preflight and "server_certificate" not in options.checks.waive
     targets = {target for _, target in course.roster.per_route()} if looking else set()
-    guard = RecordsGuard(course.aws, options, plan, targets, course.runtime)
+    guard = RecordsGuard(course.dns, options, plan, targets, course.runtime)
     return Sweep(course.roster, way, course.journal, limits, guard, course.runtime)
 
 

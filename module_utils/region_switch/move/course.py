@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..aws.clients import Aws
+from ..dns.method import DnsMethod
 from ..fleet.roster import Roster
 from ..model.errors import RecordsChangedError
 from ..model.findings import Finding
@@ -28,7 +29,7 @@ class Course:
         wrote: whether anything was changed at AWS, or may have been.
         switched: whether records were; restored: whether they were put back.
         moved: whether every wave has landed; counted: whether the messages are.
-        before: the record sets that were switched, as they were: `{endpoint: ResourceRecordSet}`.
+        before: the records that were switched, as they were: `{endpoint: Record.raw}`.
         ttl: seconds that resolvers may keep an answer of before.
         homes: where the records point, as far as this run has read or changed them: `{endpoint: region}`.
         hosts: `{region: host name}`.
@@ -38,6 +39,7 @@ class Course:
 
     options: Options
     aws: Aws
+    dns: DnsMethod
     journal: Journal
     roster: Roster
     summary: Summary

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..aws.clients import Aws
 from ..checks import probe
 from ..checks.probe import ProbeError
-from ..dns import route53
+from ..dns.method import DnsMethod, differing
 from ..model.errors import RecordsChangedError, SwitchError
 from ..model.options import Options
 from .runtime import MACHINE, Runtime
@@ -27,7 +26,7 @@ class OwnWayError(SwitchError):
     """This machine does not reach the MQTT endpoints, which says nothing about the devices' way."""
 
 
-def look_at_records(aws: Aws, zone: str, plan: Plan, when: str) -> None:
+def look_at_records(dns: DnsMethod, plan: Plan, when: str) -> None:
     """Look whether the records are as the mode says.
 
     Args:
@@ -37,12 +36,12 @@ def look_at_records(aws: Aws, zone: str, plan: Plan, when: str) -> None:
         RecordsChangedError: somebody else has changed them since they were read or switched.
     """
     expected = {name: plan.targets[region] for name, region in plan.desired.items()}
-    if differing := route53.differing(aws.route53, zone, expected):
-        shown = ", ".join(f"{name} = {value}" for name, value in differing.wrong.items())
+    if others := differing(dns, expected):
+        shown = ", ".join(f"{name} = {value}" for name, value in others.wrong.items())
         raise RecordsChangedError(
             f"records changed by someone else {when}: found {shown}, expected them as the mode says; nobody "
             "else is disconnected: find out who moves them, then run again",
-            differing.found,
+            others.found,
         )
 
 
@@ -53,8 +52,8 @@ class TableGuard(Guard):
         when: as its error says it.
     """
 
-    def __init__(self, aws: Aws, zone: str, plan: Plan, when: str) -> None:
-        self._aws, self._zone, self._plan, self._when = aws, zone, plan, when
+    def __init__(self, dns: DnsMethod, plan: Plan, when: str) -> None:
+        self._dns, self._plan, self._when = dns, plan, when
 
     def look(self, _witness: Witness) -> None:
         """Look once.
@@ -62,11 +61,11 @@ class TableGuard(Guard):
         Raises:
             RecordsChangedError: somebody else moves the records.
         """
-        look_at_records(self._aws, self._zone, self._plan, self._when)
+        look_at_records(self._dns, self._plan, self._when)
 
 
 class RecordsGuard(Guard):
-    """Looks at Route 53 and at the MQTT endpoint of each region that takes clients in.
+    """Looks at the records and at the MQTT endpoint of each region that takes clients in.
 
     Args:
         targets: the regions that clients are sent to.
@@ -74,14 +73,13 @@ class RecordsGuard(Guard):
 
     def __init__(
         self,
-        aws: Aws,
+        dns: DnsMethod,
         options: Options,
         plan: Plan,
         targets: Iterable[str],
         runtime: Runtime = MACHINE,
     ) -> None:
-        self._aws = aws
-        self._zone = options.inventory.hosted_zone_id
+        self._dns = dns
         self._checks = options.checks
         self._resolvers = options.dns.resolvers
         self._plan = plan
@@ -96,12 +94,9 @@ class RecordsGuard(Guard):
             TargetLostError: a region that clients are sent to does not answer, and nobody lands there.
             OwnWayError: this machine reaches no endpoint, or none where clients are.
         """
-        self._look_at_records()
+        look_at_records(self._dns, self._plan, "during the sweep")
         for region in self._targets:
             self._look_at_target(region, witness)
-
-    def _look_at_records(self) -> None:
-        look_at_records(self._aws, self._zone, self._plan, "during the sweep")
 
     def _knock(self, region: str, endpoint: str) -> None:
         checks = self._checks

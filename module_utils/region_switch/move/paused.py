@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..dns import route53
 from ..model.errors import RefusedError
 from ..model.plan import Move
 from ..record import folder
@@ -62,7 +61,7 @@ def resume(course: Course, desired: dict[str, str]) -> Plan:
     """
     with course.summary.phase("plan"):
         course.roster.resume()
-        plan = survey.read(course.aws, course.options, desired, course.roster)
+        plan = survey.read(course.aws, course.dns, course.options, desired, course.roster)
     if plan.needed:
         raise RefusedError(
             f"run {course.summary.run_id}: found {', '.join(move.endpoint for move in plan.needed)} changed since, "
@@ -70,5 +69,5 @@ def resume(course: Course, desired: dict[str, str]) -> Plan:
         )
     course.switched = True
     course.homes, course.hosts = dict(plan.desired), plan.targets
-    records = {name: record for name, raw in course.before.items() if (record := route53.simple_cname(raw))}
+    records = {name: record for name, raw in course.before.items() if (record := course.dns.kept(raw))}
     return replace(plan, moves=list(course.summary.moves), records={**plan.records, **records})

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..aws.clients import Aws
 from ..checks import preflight
 from ..dns import gate, hosted_zone
+from ..dns.method import DnsMethod
 from ..fleet.roster import Roster
 from ..model import approval, evidence
 from ..model.approval import Bounds
@@ -19,7 +20,7 @@ from .runtime import MACHINE
 from .survey import Plan
 
 
-def check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Finding]:
+def check(aws: Aws, dns: DnsMethod, options: Options, plan: Plan, roster: Roster) -> list[Finding]:
     """Everything that speaks against a plan; where nothing is to be done, against saying so."""
     counts = roster.counts()
     found = _nobody(options, plan, roster)
@@ -36,11 +37,11 @@ def check(aws: Aws, options: Options, plan: Plan, roster: Roster) -> list[Findin
         )  # fmt: skip
     if plan.zone:
         found += hosted_zone.check(plan.zone, plan.servers, bool(options.dns.name_servers), options.dns_wait.dns_policy)
-        found += hosted_zone.guardrails(plan.zone) if plan.needed else []
+        found += plan.zone.obstacles if plan.needed else []
     current = {name: record.value for name, record in plan.records.items()}
     found += gate.check(plan.servers, current, options.dns_wait.dns_policy)
     if options.scope.preflight:
-        found += preflight.check(aws, _settings(options), _question(plan, roster))
+        found += preflight.check(aws, dns, _settings(options), _question(plan, roster))
     found = [_naming_way_out(finding, options, plan) for finding in found]
     return found + ledger_state.unkept(options.run.ledger, MACHINE.now())
 
@@ -62,7 +63,6 @@ def _naming_way_out(finding: Finding, options: Options, plan: Plan) -> Finding:
 
 def _settings(options: Options) -> preflight.Settings:
     return preflight.Settings(
-        options.inventory.hosted_zone_id,
         options.dns,
         options.checks,
         survey.source_of(options),

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..aws.clients import Aws
 from ..checks import approved_plan
+from ..dns.method import DnsMethod
 from ..fleet.roster import Roster
 from ..model import findings
 from ..model.errors import RefusedError, SwitchError, duration
@@ -26,15 +27,16 @@ CLIENTS_SHOWN = 20
 
 
 def preview(
-    aws: Aws, options: Options, mode: str, desired: dict[str, str], expected: history.Previous | None, runtime: Runtime
-) -> Result:
+    aws: Aws, dns: DnsMethod, options: Options, mode: str, desired: dict[str, str],
+    expected: history.Previous | None, runtime: Runtime,
+) -> Result:  # fmt: skip
     """What a run would do, and what speaks against it."""
     with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / "clients.sqlite") as roster:
-        plan = survey.read(aws, options, desired, roster)
+        plan = survey.read(aws, dns, options, desired, roster)
         if expected:
             expected.expect(plan.sources)
         survey.refuse_dead_targets(plan, roster.per_route())
-        found = plan_checks.check(aws, options, plan, roster)
+        found = plan_checks.check(aws, dns, options, plan, roster)
         token = plan_checks.token(options, plan, roster, mode)
         _sign(options, token, runtime)
         result: Result = {

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
-from ..dns import route53
 from ..dns.gate import Gate, Stale
+from ..dns.method import Change
 from ..model.dns_server import Server
 from ..model.errors import (
     AwsError,
@@ -28,34 +28,23 @@ WAITING_SECONDS = 1.0
 
 
 def switch(course: Course, plan: Plan) -> None:
-    changes: list[dict[str, Any]] = []
-    expected: dict[str, str] = {}
-    for move in plan.needed:
-        target = plan.targets[move.target]
-        changes += route53.compare_and_swap(plan.records[move.endpoint], target, course.options.dns.ttl)
-        expected[move.endpoint] = target
-    course.before = {move.endpoint: dict(plan.records[move.endpoint].raw) for move in plan.needed}
+    dns, read, ttl = course.dns, plan.records, course.options.dns.ttl
+    expected = {move.endpoint: plan.targets[move.target] for move in plan.needed}
+    changes = [Change(read[name], dns.record(name, host, ttl, read[name])) for name, host in expected.items()]
+    changes += [Change(record, record) for record in plan.carried]
+    course.before = {name: dict(read[name].raw) for name in expected}
     course.journal.write("switch", records=expected, before=course.before)
-    changes += route53.as_read(plan.carried)
-    expected |= {record.name: record.value for record in plan.carried}
-    comment = f"Move to mode {course.summary.mode}"
-    zone = course.options.inventory.hosted_zone_id
-    change_id = route53.submit(
-        course.aws.route53_writer, zone, changes, plan.records, expected, comment, course.runtime.sleep
-    )
+    change_id = dns.swap(changes, f"Move to mode {course.summary.mode}")
     course.wrote = course.switched = True
     course.homes = dict(plan.desired)
     course.journal.write("switched", change_id=change_id)
     if change_id:
-        route53.wait_insync(
-            course.aws.route53, change_id, course.options.dns_wait.dns_timeout, course.runtime.monotonic,
-            course.runtime.sleep, _watch(course, plan).look,
-        )  # fmt: skip
+        dns.wait(change_id, course.options.dns_wait.dns_timeout, _watch(course, plan).look)
         course.journal.write("insync", change_id=change_id)
     # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
     # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
-    course.ttl = max(course.ttl, *(plan.records[move.endpoint].ttl for move in plan.needed))
-    old = max(plan.records[move.endpoint].ttl for move in plan.needed)
+    old = max(read[name].ttl for name in expected)
+    course.ttl = max(course.ttl, old)
     _wait_out(course, min(course.options.dns_wait.dns_timeout, old), _watch(course, plan))
 
 
@@ -95,7 +84,7 @@ def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
 
 def _watch(course: Course, plan: Plan) -> RecordsWatch:
     expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
-    return RecordsWatch(course.aws, course.options.inventory.hosted_zone_id, expected, course.runtime)
+    return RecordsWatch(course.dns, expected, course.runtime)
 
 
 def _wait_out(course: Course, seconds: float, watch: RecordsWatch) -> None:
@@ -121,7 +110,7 @@ def look_again(course: Course, plan: Plan) -> None:
     Raises:
         RecordsChangedError: somebody else moves them.
     """
-    look_at_records(course.aws, course.options.inventory.hosted_zone_id, plan, "during the move")
+    look_at_records(course.dns, plan, "during the move")
 
 
 def give_up(course: Course, plan: Plan, error: SwitchError) -> NoReturn:
@@ -138,8 +127,8 @@ def give_up(course: Course, plan: Plan, error: SwitchError) -> NoReturn:
         raise stays(error) from error
     with course.summary.phase("restore"):
         returned = restore.restore(
-            course.aws, course.options, course.journal, plan, course.roster, course.directory, course.runtime,
-            lambda: _are_restored(course, plan),
+            course.aws, course.dns, course.options, course.journal, plan, course.roster, course.directory,
+            course.runtime, lambda: _are_restored(course, plan),
         )  # fmt: skip
     since = _changed_since_restored(course, plan)
     raise RolledBackError(
@@ -151,12 +140,7 @@ def give_up(course: Course, plan: Plan, error: SwitchError) -> NoReturn:
 def _changed_since_restored(course: Course, plan: Plan) -> str:
     """What is to be said of records that somebody else has changed since they were restored; empty of none."""
     try:
-        look_at_records(
-            course.aws,
-            course.options.inventory.hosted_zone_id,
-            replace(plan, desired=plan.sources),
-            "since they were restored",
-        )
+        look_at_records(course.dns, replace(plan, desired=plan.sources), "since they were restored")
     except RecordsChangedError as error:
         course.records_are_found(error)
         return str(error)

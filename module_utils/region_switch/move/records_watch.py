@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import cycle
 
-from ..aws.clients import Aws
-from ..dns import route53
-from ..dns.route53 import Differing, NoCnameError
+from ..dns.method import Differing, DnsMethod, UnusableRecordError, differing
 from ..model.errors import RecordsChangedError
 from ..model.names import plain
 from .runtime import MACHINE, Runtime
@@ -32,9 +30,8 @@ class RecordsWatch:
         expected: `{name: host name}`, what this run has switched them to, or found.
     """
 
-    def __init__(self, aws: Aws, zone: str, expected: Mapping[str, str], runtime: Runtime = MACHINE) -> None:
-        self._aws = aws
-        self._zone = zone
+    def __init__(self, dns: DnsMethod, expected: Mapping[str, str], runtime: Runtime = MACHINE) -> None:
+        self._dns = dns
         self._expected = {name: plain(value) for name, value in expected.items()}
         self._names = cycle(self._expected)
         self._runtime = runtime
@@ -60,15 +57,15 @@ class RecordsWatch:
         Raises:
             RecordsChangedError, AwsError: as `look`.
         """
-        if not (differing := self._differing(self._expected)):
+        if not (others := self._differing(self._expected)):
             return
-        shown = ", ".join(f"{name} = {value}" for name, value in differing.wrong.items())
-        targets = ", ".join(sorted({self._expected[name] for name in differing.wrong}))
-        raise RecordsChangedError(_changed(f"{shown}, expected {targets}"), differing.found)
+        shown = ", ".join(f"{name} = {value}" for name, value in others.wrong.items())
+        targets = ", ".join(sorted({self._expected[name] for name in others.wrong}))
+        raise RecordsChangedError(_changed(f"{shown}, expected {targets}"), others.found)
 
     def _differing(self, names: Iterable[str]) -> Differing | None:
         expected = {name: self._expected[name] for name in names}
         try:
-            return route53.differing(self._aws.route53, self._zone, expected)
-        except NoCnameError as error:
+            return differing(self._dns, expected)
+        except UnusableRecordError as error:
             raise RecordsChangedError(_changed(str(error).partition(": replace")[0])) from error

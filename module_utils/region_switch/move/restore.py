@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..aws.clients import Aws
-from ..dns import route53
 from ..dns.gate import Gate
+from ..dns.method import Change, DnsMethod
 from ..fleet.roster import Roster
 from ..model.errors import NotConvergedError, RecordsChangedError, SwitchError
 from ..model.options import Options
@@ -35,7 +34,7 @@ class Returned:
 
 
 def restore(
-    aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path,
+    aws: Aws, dns: DnsMethod, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path,
     runtime: Runtime = MACHINE, restored: Callable[[], None] = lambda: None,
 ) -> Returned:  # fmt: skip
     """Put the records back that this run has switched, and see the clients return. Notes in the roster who did.
@@ -48,10 +47,8 @@ def restore(
         AwsError: Route 53 refuses.
     """
     before = {move.endpoint: plan.records[move.endpoint] for move in plan.needed}
-    names = [move.endpoint for move in plan.moves]
-    found = route53.read_patiently(aws.route53, options.inventory.hosted_zone_id, names, runtime.sleep)
-    changes: list[dict[str, Any]] = []
-    expected: dict[str, str] = {}
+    found = dns.read([move.endpoint for move in plan.moves], patiently=True)
+    changes: list[Change] = []
     carried = {record.name for record in plan.carried}
     # With those that stayed: somebody else may have moved one of them, and what is written is the whole table.
     for move in plan.moves:
@@ -62,22 +59,17 @@ def restore(
                 f"{plan.targets[move.target]} as this run left it: somebody else changes it, nothing was restored",
                 {name: each.value if each else None for name, each in found.items()},
             )
-        wanted = before.get(move.endpoint, record)
         if move.endpoint in before or record.name in carried:
-            changes += route53.replace(record, wanted.raw)
-            expected[move.endpoint] = wanted.value
+            changes.append(Change(record, before.get(move.endpoint, record)))
     values = {name: record.value for name, record in before.items()}
     journal.write("restore", records=values)
-    change_id = route53.submit(
-        aws.route53_writer, options.inventory.hosted_zone_id, changes, found, expected,
-        "Restore after a move that did not land", runtime.sleep,
-    )  # fmt: skip
+    change_id = dns.swap(changes, "Restore after a move that did not land")
     restored()
     journal.write("restored", change_id=change_id)
     if change_id:
-        route53.wait_insync(aws.route53, change_id, options.dns_wait.dns_timeout, runtime.monotonic, runtime.sleep)
+        dns.wait(change_id, options.dns_wait.dns_timeout)
     _wait_for_dns(options, plan, values, runtime)
-    return _bring_back(aws, options, journal, plan, roster, directory, runtime)
+    return _bring_back(aws, dns, options, journal, plan, roster, directory, runtime)
 
 
 def _wait_for_dns(options: Options, plan: Plan, expected: dict[str, str], runtime: Runtime) -> None:
@@ -93,8 +85,9 @@ def _wait_for_dns(options: Options, plan: Plan, expected: dict[str, str], runtim
 
 
 def _bring_back(
-    aws: Aws, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path, runtime: Runtime
-) -> Returned:
+    aws: Aws, dns: DnsMethod, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path,
+    runtime: Runtime,
+) -> Returned:  # fmt: skip
     """Tell those who had landed to come back, and look for everyone who was told to leave."""
     # What made the move fail may have silenced an API since: whom nobody can tell comes by itself.
     silent = survey.silent_regions(aws) | plan.gone
@@ -105,7 +98,7 @@ def _bring_back(
             if (home := homes.get(client.endpoint)) is not None:
                 back.add_returning(client, home, landed and client.target not in silent)
         back.commit()
-        _carry_out(_sweep(aws, options, journal, plan, back, silent, runtime), back)
+        _carry_out(_sweep(aws, dns, options, journal, plan, back, silent, runtime), back)
         for client in back.landed():
             roster.returned(client)
         for client, in_home, in_left in back.away():
@@ -139,12 +132,13 @@ def _carry_out(sweep: Sweep, back: Roster) -> None:
 
 
 def _sweep(
-    aws: Aws, options: Options, journal: Journal, plan: Plan, back: Roster, silent: Collection[str], runtime: Runtime
-) -> Sweep:
+    aws: Aws, dns: DnsMethod, options: Options, journal: Journal, plan: Plan, back: Roster, silent: Collection[str],
+    runtime: Runtime,
+) -> Sweep:  # fmt: skip
     way = WAYS[DEFAULT](aws, options.pace, plan.quotas, silent, runtime)
     ttl = float(options.dns.ttl)
     # One that goes to the region which failed once more is told again when no resolver knows that region any more.
     timeout = max(options.pace.landing_timeout, max(ttl, RESOLVER_CACHE) + TELL_AGAIN)
     # Whoever is where somebody else's records lead by now is left there.
-    guard = TableGuard(aws, options.inventory.hosted_zone_id, replace(plan, desired=plan.sources), "on the way back")
+    guard = TableGuard(dns, replace(plan, desired=plan.sources), "on the way back")
     return Sweep(back, way, journal, Limits(100.0, way.in_flight, timeout, ttl), guard, runtime)

@@ -10,6 +10,8 @@ from typing import Any
 
 from ..aws.clients import Aws
 from ..checks import approved_plan
+from ..dns import methods
+from ..dns.method import DnsMethod
 from ..fleet.roster import Roster
 from ..model import approval, findings, modes, outcome, waves
 from ..model.errors import NotConvergedError, RecordsChangedError, RefusedError, SwitchError, unforeseen
@@ -55,12 +57,13 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
     mode, desired, notes, expected = _desired(options, root)
     notes += [*folder.foreign(root), *options.passed_over()]
     aws = Aws(options.inventory.regions)
+    dns = methods.method(aws, options.inventory.hosted_zone_id, runtime.monotonic, runtime.sleep)
     if check_mode:
-        return _noting(notes, lambda: preview.preview(aws, options, mode, desired, expected, runtime))
+        return _noting(notes, lambda: preview.preview(aws, dns, options, mode, desired, expected, runtime))
     folder.claim(root)
     # Whatever signal comes while the report is written, it is written.
     with undisturbed():
-        with exclusive(root / ".lock", mode), _course(options, aws, mode, desired, notes, runtime) as course:
+        with exclusive(root / ".lock", mode), _course(options, aws, dns, mode, desired, notes, runtime) as course:
             diff = _carry_out(course, desired, expected)
         # The next run need not wait for it.
         if not course.paused:
@@ -70,7 +73,7 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
 
 @contextmanager
 def _course(
-    options: Options, aws: Aws, mode: str, desired: dict[str, str], notes: list[str], runtime: Runtime
+    options: Options, aws: Aws, dns: DnsMethod, mode: str, desired: dict[str, str], notes: list[str], runtime: Runtime
 ) -> Iterator[Course]:
     """A run that begins, or resumes behind its pause, with its files open."""
     root = Path(options.run.reports_directory)
@@ -88,7 +91,7 @@ def _course(
         Journal(directory / JOURNAL, reserve.release) as journal,
         Roster(directory / ROSTER, reserve.release) as roster,
     ):
-        course = Course(options, aws, journal, roster, summary, directory, runtime, earlier, wrote=bool(stored))
+        course = Course(options, aws, dns, journal, roster, summary, directory, runtime, earlier, wrote=bool(stored))
         course.ttl = max(float(options.dns.ttl), stored.get("ttl", 0.0))
         course.before, course.notes = stored.get("before", {}), [*stored.get("notes", []), *notes]
         course.make_room = reserve.release
@@ -231,7 +234,7 @@ def _resume(course: Course, desired: dict[str, str]) -> None:
 def _read(course: Course, desired: dict[str, str], expected: history.Previous | None) -> Plan:
     with course.summary.phase("plan"):
         course.roster.resume()
-        plan = survey.read(course.aws, course.options, desired, course.roster)
+        plan = survey.read(course.aws, course.dns, course.options, desired, course.roster)
     course.summary.moves = plan.moves
     course.hosts, course.homes = plan.targets, plan.sources
     if expected:
@@ -254,7 +257,7 @@ def _refuse(course: Course, plan: Plan) -> None:
     """Stop here when a finding blocks the plan, or nobody has approved it."""
     waived = course.options.checks.waive
     with course.summary.phase("preflight"):
-        course.findings = plan_checks.check(course.aws, course.options, plan, course.roster)
+        course.findings = plan_checks.check(course.aws, course.dns, course.options, plan, course.roster)
     course.journal.write("preflight", findings=findings.as_dicts(course.findings), waived=sorted(waived))
     findings.refuse(course.findings, waived)
     if course.options.approval.require_approval and (plan.needed or course.roster.waiting()):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..aws.clients import Aws, AwsClient, describe_data_endpoint
-from ..dns import route53
+from ..dns.method import DnsMethod
 from ..fleet import sources
 from ..fleet.stream import stream
 from ..model.cname import Record
@@ -90,7 +90,7 @@ class Status:
         return asdict(self)
 
 
-def read(aws: Aws, table: Modes, zone: str, attribute: str, reports: Path) -> Status:
+def read(aws: Aws, dns: DnsMethod, table: Modes, attribute: str, reports: Path) -> Status:
     """Read everything, each region for itself.
 
     Args:
@@ -102,10 +102,10 @@ def read(aws: Aws, table: Modes, zone: str, attribute: str, reports: Path) -> St
         SwitchError: the records cannot be read.
     """
     endpoints = list(next(iter(table.values())))
-    # Made here: boto3 makes clients in one thread only.
-    zones, probing, _ = aws.route53, aws.probing, aws.iot
+    # Made once, before the threads ask for them.
+    probing, _ = aws.probing, aws.iot
     with ThreadPoolExecutor(max_workers=len(aws.regions) + 1) as pool:
-        reading = pool.submit(_records, zones, zone, endpoints)
+        reading = pool.submit(_records, dns, endpoints)
         asked = pool.map(lambda region: _region(aws, probing[region], attribute), aws.regions)
         answers = dict(zip(aws.regions, asked, strict=True))
         records, odd = reading.result()
@@ -119,13 +119,13 @@ def read(aws: Aws, table: Modes, zone: str, attribute: str, reports: Path) -> St
     return Status(mode, places, odd, regions, misplaced(regions, clear), running, last, notes)
 
 
-def _records(client: AwsClient, zone: str, names: Sequence[str]) -> tuple[dict[str, Record | None], dict[str, str]]:
+def _records(dns: DnsMethod, names: Sequence[str]) -> tuple[dict[str, Record | None], dict[str, str]]:
     """The record of each name, and of those that are no simple CNAME what they are; one of these hides no other."""
     records: dict[str, Record | None] = {}
     odd: dict[str, str] = {}
     for name in names:
         try:
-            records |= route53.read_records(client, zone, [name])
+            records |= dns.read([name])
         except RefusedError as error:
             records[name], odd[name] = None, str(error)
         except AwsError as error:

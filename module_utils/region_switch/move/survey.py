@@ -10,8 +10,8 @@ from typing import Any
 from ..aws import quotas
 from ..aws.clients import Aws, AwsClient, describe_data_endpoint
 from ..aws.quotas import Quotas
-from ..dns import gate, hosted_zone, route53
-from ..dns.hosted_zone import Zone
+from ..dns import gate
+from ..dns.method import DnsMethod, Zone
 from ..fleet import sources
 from ..fleet.roster import Roster
 from ..fleet.source import Connection, FleetSource
@@ -45,7 +45,8 @@ class Plan:
         servers: whose answers are waited for.
         evidence: who could be looked for.
         gone: those of the dead regions that the operator has named.
-        zone: the hosted zone that the records are in.
+        zone: the zone that the records are in.
+        room: how many records one change takes.
     """
 
     desired: dict[str, str]
@@ -59,6 +60,7 @@ class Plan:
     evidence: Evidence = field(default_factory=Evidence)
     gone: frozenset[str] = frozenset()
     zone: Zone | None = None
+    room: int = 0
 
     @property
     def needed(self) -> list[Move]:
@@ -70,8 +72,8 @@ class Plan:
 
     @property
     def carried(self) -> list[Record]:
-        """Those that stay, as many as there is room for in a batch beside those that move."""
-        return self.staying[: max(0, route53.MOST_REPLACED - len(self.needed))]
+        """Those that stay, as many as there is room for beside those that move."""
+        return self.staying[: max(0, self.room - len(self.needed))]
 
     @property
     def sources(self) -> dict[str, str]:
@@ -92,7 +94,7 @@ def source_of(options: Options) -> FleetSource:
     return sources.chosen(options.fleet, default, endpoints)
 
 
-def read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
+def read(aws: Aws, dns: DnsMethod, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
     """Read what is and compare it with what shall be; put the clients into the roster. Writes nothing at AWS.
 
     A roster that has clients already is that of an interrupted run, which knows whom it has told to leave. Everybody is
@@ -103,7 +105,7 @@ def read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) ->
         AwsError: AWS refuses to be read, or no region answers.
     """
     try:
-        return _read(aws, options, desired, roster)
+        return _read(aws, dns, options, desired, roster)
     except AwsError as error:
         if may_leave(error, options, desired):
             raise RefusedError(f"{error}; or, to leave {error.region} without asking it, {NAME_IT}") from error
@@ -117,7 +119,7 @@ def may_leave(error: AwsError, options: Options, desired: Mapping[str, str]) -> 
     return error.region in options.inventory.regions and error.region not in desired.values()
 
 
-def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
+def _read(aws: Aws, dns: DnsMethod, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
     gone = frozenset(options.scope.source_gone)
     with ThreadPoolExecutor(max_workers=len(options.inventory.regions) + 2) as pool:
         asking = {region: iot for region, iot in aws.probing.items() if region not in gone}
@@ -125,9 +127,8 @@ def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -
         order = sorted(asking, key=lambda region: region not in desired.values())
         asked = {region: pool.submit(describe_data_endpoint, asking[region]) for region in order}
         # A run that goes on has switched its records.
-        read_records = route53.read_patiently if options.run.run_id else route53.read_records
-        reading = pool.submit(read_records, aws.route53, options.inventory.hosted_zone_id, list(desired))
-        locating = pool.submit(_dns_servers, aws, options, list(desired))
+        reading = pool.submit(dns.read, desired, patiently=bool(options.run.run_id))
+        locating = pool.submit(_dns_servers, dns, options, desired)
         found = reading.result()
         told = {region: _answer(answer.result) for region, answer in asked.items()} | dict.fromkeys(gone, GONE)
         targets, dead = _endpoints({region: told[region] for region in options.inventory.regions}, found)
@@ -143,7 +144,7 @@ def _read(aws: Aws, options: Options, desired: dict[str, str], roster: Roster) -
     ids = (client_id for client_id, _ in source_of(options).listed())
     listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
     evidence = replace(evidence, listed=listed, absent=absent, names=names)
-    return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone, zone)
+    return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone, zone, dns.room)
 
 
 def silent_regions(aws: Aws) -> set[str]:
@@ -211,9 +212,9 @@ def _expect_clients(
     return Evidence(known=known, unclaimed=unclaimed)
 
 
-def _dns_servers(aws: Aws, options: Options, endpoints: Iterable[str]) -> tuple[Zone, list[Server]]:
+def _dns_servers(dns: DnsMethod, options: Options, endpoints: Iterable[str]) -> tuple[Zone, list[Server]]:
     """The zone and the servers to ask. Found out before anything is switched: one that is not found stops the move."""
-    zone = hosted_zone.read(aws.route53, options.inventory.hosted_zone_id, endpoints)
+    zone = dns.zone(endpoints)
     return zone, gate.servers(options.dns.name_servers or zone.name_servers, options.dns.resolvers)
 
 

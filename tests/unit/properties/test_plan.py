@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible.module_utils.region_switch.dns.route53 import record_set
+from ansible.module_utils.region_switch.dns.route53_cname import record_set
 from ansible.module_utils.region_switch.model.cname import Record
 from ansible.module_utils.region_switch.model.errors import RefusedError
 from ansible.module_utils.region_switch.model.plan import build_moves

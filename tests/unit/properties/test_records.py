@@ -7,22 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.dns.route53 import (
-    compare_and_swap,
-    create,
-    name_servers,
-    read_records,
-    record_set,
-    setup_changes,
-    submit,
-    wait_insync,
-)
+from ansible.module_utils.region_switch.dns.method import Change
+from ansible.module_utils.region_switch.dns.route53_cname import Route53Cname, record_set
 from ansible.module_utils.region_switch.model.errors import AwsError, RecordsChangedError, RefusedError, SwitchError
 from ansible.module_utils.region_switch.model.names import plain
+from ansible.module_utils.region_switch.setup.records import setup_changes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ..region_switch.fakes import Clock, FakeAws, aws_error
+from ..region_switch.fakes import REFUSALS, FakeAws, Route53, cnames
 from .anything import ANYTHING, ENDPOINTS, HOSTS, TEXT, assert_one_line, refused_at_most
 
 NAME, OTHER_NAME = ENDPOINTS
@@ -60,7 +53,7 @@ def answering(answer: Any) -> FakeAws:
 @given(st.lists(entries() | ANYTHING, max_size=3) | ANYTHING)
 def test_any_answer_is_a_simple_cname_or_nothing_or_refused(found: object) -> None:
     with refused_at_most():
-        record = read_records(answering({"ResourceRecordSets": found}), "Z1", [NAME])[NAME]
+        record = cnames(answering({"ResourceRecordSets": found})).read([NAME])[NAME]
 
         if record is None:
             assert not [entry for entry in found if plain(entry["Name"]) == NAME]
@@ -86,72 +79,46 @@ def test_any_answer_is_a_simple_cname_or_nothing_or_refused(found: object) -> No
 )
 def test_record_that_is_more_than_a_simple_cname_is_refused(more: dict[str, Any]) -> None:
     with pytest.raises(RefusedError, match="expected one simple CNAME"):
-        read_records(answering({"ResourceRecordSets": [{**record_set(NAME, OLD, 0), **more}]}), "Z1", [NAME])
+        cnames(answering({"ResourceRecordSets": [{**record_set(NAME, OLD, 0), **more}]})).read([NAME])
 
 
 @given(ANYTHING)
 def test_answers_of_other_shapes_are_said_in_one_line(answer: object) -> None:
     shaped = answer if isinstance(answer, dict) else {"ResourceRecordSets": answer}
-    clock = Clock()
+    dns = cnames(answering(shaped))
     with refused_at_most():
-        read_records(answering(shaped), "Z1", [NAME])
+        dns.read([NAME])
     with refused_at_most():
-        assert all(isinstance(name, str) for name in name_servers(answering(shaped), "Z1"))
+        assert all(isinstance(name, str) for name in dns.zone([]).name_servers)
     with refused_at_most():
-        wait_insync(answering(shaped), "C1", 1, clock, clock.sleep)
+        dns.wait("C1", 1)
     with refused_at_most():
-        submit(answering(shaped), "Z1", create(NAME, NEW, 0), {NAME: None}, {NAME: NEW}, "test", clock.sleep)
+        dns.swap([Change(None, dns.record(NAME, NEW, 0))], "test")
 
 
-class Zone:
-    """Route 53's side of a zone: a batch is all or none, DELETE takes exact matches only, CREATE nothing that exists.
+class Zone(Route53):
+    """A Route 53 where somebody else may write before each request, and where nothing is overwritten but what was read.
 
-    Before each request somebody else may write, and an answer may be lost after the request was carried out.
+    Args:
+        others: what they write, None for nothing.
     """
 
     def __init__(self, records: dict[str, dict[str, Any]], others: list[Any], fates: list[str]) -> None:
-        self.records, self._read = copy.deepcopy(records), copy.deepcopy(records)
-        self._others, self._fates = list(others), list(fates)
-        self.applied = False
+        super().__init__(records, fates)
+        self._read = copy.deepcopy(records)
+        self._others = list(others)
 
     def __call__(self, operation: str, **parameters: Any) -> Any:
         theirs = self._others.pop(0) if self._others else None
         if theirs:
             name, entry = theirs
             self.records.pop(name, None) if entry is None else self.records.update({name: copy.deepcopy(entry)})
-        if operation == "ListResourceRecordSets":
-            return {"ResourceRecordSets": copy.deepcopy(list(self.records.values()))}
-        fate = self._fates.pop(0) if self._fates else "answered"
-        if fate in REFUSALS:
-            return REFUSALS[fate]
-        answer = self._change(parameters["ChangeBatch"]["Changes"])
-        return aws_error("NoAnswer", 0) if fate == "answer lost" else answer
+        return super().__call__(operation, **parameters)
 
-    def _change(self, changes: list[dict[str, Any]]) -> Any:
-        after = dict(self.records)
-        for change in changes:
-            entry = change["ResourceRecordSet"]
-            name = plain(entry["Name"])
-            if change["Action"] == "DELETE" and after.get(name) != entry:
-                return aws_error("InvalidChangeBatch", 400)
-            if change["Action"] == "CREATE" and name in after:
-                return aws_error("InvalidChangeBatch", 400)
-            assert self.records.get(name) == self._read.get(name), "overwrites what it has not read"
-            after.pop(name, None)
-            if change["Action"] != "DELETE":
-                after[name] = entry
-        self.records, self.applied = after, True
-        return {"ChangeInfo": {"Id": "C1"}}
+    def writes(self, name: str) -> None:
+        assert self.records.get(name) == self._read.get(name), "overwrites what it has not read"
 
 
-REFUSALS = {
-    "busy": aws_error("PriorRequestNotComplete", 400),
-    "throttled": aws_error("Throttling", 400),
-    "request lost": aws_error("NoAnswer", 0),
-    "failed": aws_error("InternalFailure", 500),
-    "denied": aws_error("AccessDenied", 403),
-    "invalid": aws_error("InvalidChangeBatch", 400),
-}
 TTLS = st.sampled_from([0, 60])
 RECORDS = st.fixed_dictionaries(
     {name: st.builds(record_set, st.just(name), st.sampled_from([OLD, NEW]), TTLS) for name in ENDPOINTS}
@@ -165,9 +132,9 @@ OTHERS = st.lists(st.none() | WRITE, max_size=6)
 FATES = st.lists(st.sampled_from([*REFUSALS, "answer lost", "answered"]), max_size=6)
 
 
-def attempt(zone: Zone, act: Callable[[FakeAws], object]) -> SwitchError | None:
+def attempt(zone: Zone, act: Callable[[Route53Cname], object]) -> SwitchError | None:
     try:
-        act(FakeAws(zone))
+        act(cnames(FakeAws(zone)))
     except SwitchError as error:
         assert_one_line(str(error))
         return error
@@ -178,14 +145,12 @@ def attempt(zone: Zone, act: Callable[[FakeAws], object]) -> SwitchError | None:
 def test_switch_ends_with_the_records_wanted_or_overwrites_nothing(
     records: dict[str, dict[str, Any]], others: list[Any], fates: list[str], ttl: int
 ) -> None:
-    zone = Zone(records, [], [])
-    before = read_records(FakeAws(zone), "Z1", ENDPOINTS)
+    dns = cnames(FakeAws(Zone(records, [], [])))
+    before = dns.read(ENDPOINTS)
     zone = Zone(records, others, fates)
-    changes = [change for name in ENDPOINTS for change in compare_and_swap(before[name], NEW, ttl)]
+    changes = [Change(before[name], dns.record(name, NEW, ttl, before[name])) for name in ENDPOINTS]
 
-    error = attempt(
-        zone, lambda aws: submit(aws, "Z1", changes, before, dict.fromkeys(ENDPOINTS, NEW), "test", Clock().sleep)
-    )
+    error = attempt(zone, lambda dns: dns.swap(changes, "test"))
 
     if isinstance(error, RecordsChangedError):
         assert not zone.applied or any(others)
@@ -201,13 +166,12 @@ def test_setup_ends_with_the_records_wanted_or_overwrites_nothing(
     records: dict[str, dict[str, Any]], missing: set[str], others: list[Any], fates: list[str], ttl: int
 ) -> None:
     records = {name: entry for name, entry in records.items() if name not in missing}
-    before = read_records(FakeAws(Zone(records, [], [])), "Z1", ENDPOINTS)
-    changes, after = setup_changes(before, dict.fromkeys(ENDPOINTS, OLD), [NEW], ttl)
+    dns = cnames(FakeAws(Zone(records, [], [])))
+    before = dns.read(ENDPOINTS)
+    changes, after = setup_changes(dns, before, dict.fromkeys(ENDPOINTS, OLD), [NEW], ttl)
     zone = Zone(records, others, fates)
 
-    error = attempt(
-        zone, lambda aws: changes and submit(aws, "Z1", changes, before, after, "test", Clock().sleep, True)
-    )
+    error = attempt(zone, lambda dns: changes and dns.swap(changes, "test", or_others=True))
 
     if error is None and not any(others):
         assert zone.records == {name: record_set(name, after[name], ttl) for name in ENDPOINTS}
@@ -218,18 +182,18 @@ def test_setup_ends_with_the_records_wanted_or_overwrites_nothing(
 def test_batch_that_only_changes_a_ttl_and_is_refused_is_an_error() -> None:
     """The values are as wanted before and after: they say nothing about whether it was carried out."""
     records = {NAME: record_set(NAME, OLD, 60)}
-    before = read_records(FakeAws(Zone(records, [], [])), "Z1", [NAME])
-    changes, after = setup_changes(before, {NAME: OLD}, [], 0)
+    dns = cnames(FakeAws(Zone(records, [], ["invalid"])))
+    changes, _ = setup_changes(dns, dns.read([NAME]), {NAME: OLD}, [], 0)
 
     with pytest.raises(AwsError, match="InvalidChangeBatch"):
-        submit(FakeAws(Zone(records, [], ["invalid"])), "Z1", changes, before, after, "test")
+        dns.swap(changes, "test")
 
 
 @given(GOOD, TEXT, st.lists(TEXT, max_size=3), st.integers(0, 300))
 def test_setup_never_moves_a_record(entry: dict[str, Any], value: str, kept: list[str], ttl: int) -> None:
-    before = read_records(answering({"ResourceRecordSets": [entry]}), "Z1", [NAME])
+    dns = cnames(answering({"ResourceRecordSets": [entry]}))
     try:
-        _, after = setup_changes(before, {NAME: value}, kept, ttl)
+        _, after = setup_changes(dns, dns.read([NAME]), {NAME: value}, kept, ttl)
     except RefusedError as error:
         assert_one_line(str(error))
         return

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.checks import probe
 from ansible.module_utils.region_switch.checks.probe import ProbeError
-from ansible.module_utils.region_switch.dns.route53 import record_set
+from ansible.module_utils.region_switch.dns.route53_cname import Route53Cname, record_set
 from ansible.module_utils.region_switch.model.errors import AwsError, RecordsChangedError
 from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.move.guard import OwnWayError, RecordsGuard, TableGuard, TargetLostError
 from ansible.module_utils.region_switch.move.runtime import Runtime
 from ansible.module_utils.region_switch.move.survey import Plan
 
-from .fakes import Clock, FakeAws, aws_error
+from .fakes import Clock, FakeAws, aws_error, cnames
 
 NAME, OLD, NEW = "mqtt1.example.com", "us-east-1", "ap-northeast-1"
 HOSTS = {region: f"a1b2c3-ats.iot.{region}.amazonaws.com" for region in (OLD, NEW)}
@@ -42,12 +41,12 @@ class Watched:
         self.guard = self.watch(self.plan)
 
     @property
-    def aws(self) -> Any:
-        return SimpleNamespace(route53=FakeAws(self._list))
+    def dns(self) -> Route53Cname:
+        return cnames(FakeAws(self._list))
 
     def watch(self, plan: Plan) -> RecordsGuard:
         runtime = Runtime(monotonic=self.clock, sleep=self._sleep)
-        self.guard = RecordsGuard(self.aws, self.options, plan, {NEW}, runtime)
+        self.guard = RecordsGuard(self.dns, self.options, plan, {NEW}, runtime)
         return self.guard
 
     def look(self) -> None:
@@ -97,7 +96,7 @@ def test_a_record_that_somebody_else_moves_is_found(watched: Watched, value: str
 
 
 def test_on_the_way_back_the_records_alone_are_watched(watched: Watched) -> None:
-    guard = TableGuard(watched.aws, "Z1", watched.plan, "on the way back")
+    guard = TableGuard(watched.dns, watched.plan, "on the way back")
     guard.look(watched)
 
     watched.route53 = [record_set(NAME, HOSTS[OLD], 0)]

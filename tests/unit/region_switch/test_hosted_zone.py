@@ -11,13 +11,13 @@ import dns.rrset
 import pytest
 from ansible.module_utils.region_switch.dns import gate, hosted_zone
 from ansible.module_utils.region_switch.dns.gate import Answer, Policy
-from ansible.module_utils.region_switch.dns.hosted_zone import Zone
-from ansible.module_utils.region_switch.dns.route53 import read_records
+from ansible.module_utils.region_switch.dns.method import Zone
+from ansible.module_utils.region_switch.dns.route53 import ALIAS_TARGET
 from ansible.module_utils.region_switch.model.dns_server import Server
 from ansible.module_utils.region_switch.model.errors import RefusedError
 from ansible.module_utils.region_switch.model.findings import Finding
 
-from .fakes import FakeAws
+from .fakes import FakeAws, cnames
 
 ZONE, OWN = "example.com", ["ns-1.awsdns-1.com", "ns-2.awsdns-2.net"]
 OTHERS = ["ns-3.awsdns-3.com", "ns-4.awsdns-4.net"]
@@ -72,9 +72,8 @@ def zone_with(*guardrails: str, status: str = "ENABLED", aliases: dict[str, str]
 def test_alias_of_a_record_that_is_replaced_is_a_reason_where_a_guardrail_keeps_it() -> None:
     endpoints = [f"mqtt{number}.{ZONE}" for number in (1, 2, 3)]
     aliases = {f"a.{ZONE}": endpoints[0], f"b.{ZONE}": endpoints[1], f"c.{ZONE}": f"www.{ZONE}"}
-    for guardrails, named in (({"NS_FORMAT_CHECK"}, []), ({hosted_zone.ALIAS_TARGET}, endpoints[:2])):
-        zone = hosted_zone.read(zone_with(*guardrails, aliases=aliases), "Z1", endpoints)  # type: ignore[arg-type]
-        found = hosted_zone.guardrails(zone)
+    for guardrails, named in (({"NS_FORMAT_CHECK"}, []), ({ALIAS_TARGET}, endpoints[:2])):
+        found = cnames(zone_with(*guardrails, aliases=aliases)).zone(endpoints).obstacles
         assert [(each.check, each.blocking, each.endpoint) for each in found] == [
             ("change_guardrail", True, name) for name in named
         ]
@@ -86,8 +85,7 @@ def test_alias_of_a_record_that_is_replaced_is_a_reason_where_a_guardrail_keeps_
 )
 def test_guardrail_that_may_refuse_is_told(status: str, told: list[str]) -> None:
     on = ("NS_FORMAT_CHECK", "OF_NEXT_YEAR", "ACTIVE_RECORD_CHECK", "NS_OCCLUSION_CHECK")
-    zone = hosted_zone.read(zone_with(*on, status=status), "Z1", [f"mqtt1.{ZONE}"])  # type: ignore[arg-type]
-    found = hosted_zone.guardrails(zone)
+    found = cnames(zone_with(*on, status=status)).zone([f"mqtt1.{ZONE}"]).obstacles
     assert [each.found for each in found] == told
     assert not any(each.blocking for each in found)
 
@@ -196,7 +194,7 @@ def test_an_endpoint_below_a_delegation_is_found_with_its_name(resolvers: Resolv
     client = answering(sets, DelegationSet={"NameServers": OWN}, **details)
     endpoints = ["a.b.iot.example.com", "mqtt1.example.com", "iot.example.com", "x.other.org"]
 
-    zone = hosted_zone.read(client, "Z1", endpoints)
+    zone = cnames(client).zone(endpoints)
 
     assert zone == Zone("Z1", ZONE, False, OWN, {"a.b.iot.example.com": "iot.example.com"})
     (finding,) = check(zone)
@@ -210,7 +208,7 @@ def test_an_endpoint_below_a_delegation_is_found_with_its_name(resolvers: Resolv
 def test_a_private_zone_is_read() -> None:
     client = answering([], HostedZone={"Name": "example.com.", "Config": {"PrivateZone": True}})
 
-    assert hosted_zone.read(client, "Z1", ["a.example.com"]) == Zone("Z1", ZONE, True, [])
+    assert cnames(client).zone(["a.example.com"]) == Zone("Z1", ZONE, True, [])
 
 
 @pytest.mark.parametrize(
@@ -223,7 +221,7 @@ def test_a_private_zone_is_read() -> None:
 )
 def test_other_records_of_a_name_are_not_all_replaced_by_hand(kinds: tuple[str, ...], found: str, advice: str) -> None:
     with pytest.raises(RefusedError) as refused:
-        read_records(answering(records_of("mqtt.example.com", *kinds)), "Z1", ["mqtt.example.com"])
+        cnames(answering(records_of("mqtt.example.com", *kinds))).read(["mqtt.example.com"])
 
     assert f"found {found}, expected one simple CNAME: {advice}" in str(refused.value)
     assert "by hand" not in str(refused.value)

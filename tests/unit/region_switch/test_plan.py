@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.region_switch.dns.route53 import MOST_REPLACED, as_read, compare_and_swap, setup_changes
+from ansible.module_utils.region_switch.dns.method import Change
+from ansible.module_utils.region_switch.dns.route53_cname import Route53Cname
 from ansible.module_utils.region_switch.model.cname import Record
 from ansible.module_utils.region_switch.model.errors import RefusedError
 from ansible.module_utils.region_switch.model.plan import Move, build_moves
 from ansible.module_utils.region_switch.move.plan_notes import not_carried
 from ansible.module_utils.region_switch.move.survey import Plan
+from ansible.module_utils.region_switch.setup.records import setup_changes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from .fakes import FakeAws, batch_of, cnames
+
 REGIONS = ["us-east-1", "ap-northeast-1", "eu-west-1"]
 TARGETS = {region: f"a-ats.iot.{region}.amazonaws.com" for region in REGIONS}
+NOBODY = cnames(FakeAws(lambda *_, **__: None))
 TABLE = st.dictionaries(st.from_regex(r"mqtt[0-9]{1,2}\.example\.com", fullmatch=True), st.sampled_from(REGIONS))
 
 
@@ -47,7 +52,8 @@ def test_move_to_the_same_region_is_not_needed() -> None:
 def test_compare_and_swap_repeats_exactly_what_was_read() -> None:
     found = record("mqtt1.example.com", TARGETS["us-east-1"], ttl=60)
 
-    delete, create = compare_and_swap(found, TARGETS["eu-west-1"], ttl=0)
+    wanted = NOBODY.record(found.name, TARGETS["eu-west-1"], 0, found)
+    delete, create = batch_of(Change(found, wanted))
 
     assert delete == {"Action": "DELETE", "ResourceRecordSet": found.raw}
     assert create["Action"] == "CREATE"
@@ -60,9 +66,9 @@ def test_setup_creates_what_is_missing_and_moves_nothing() -> None:
     wanted = {"mqtt1.example.com": TARGETS["us-east-1"], "mqtt2.example.com": TARGETS["us-east-1"]}
     found = {"mqtt1.example.com": elsewhere, "mqtt2.example.com": None}
 
-    changes, after = setup_changes(found, wanted, [TARGETS["eu-west-1"]], ttl=0)
+    changes, after = setup_changes(NOBODY, found, wanted, [TARGETS["eu-west-1"]], ttl=0)
 
-    assert [(change["Action"], change["ResourceRecordSet"]["Name"]) for change in changes] == [
+    assert [(change["Action"], change["ResourceRecordSet"]["Name"]) for change in batch_of(*changes)] == [
         ("CREATE", "mqtt2.example.com.")
     ]
     assert after == {"mqtt1.example.com": TARGETS["eu-west-1"], "mqtt2.example.com": TARGETS["us-east-1"]}
@@ -78,13 +84,14 @@ def test_records_that_stay_are_carried_as_far_as_a_batch_has_room_and_the_plan_s
     moves += [Move(f"s{number}.example.com", REGIONS[0], REGIONS[0]) for number in range(staying)]
     host = f"{'a' * 14}-ats.iot.ap-northeast-1.amazonaws.com"
     records = {move.endpoint: record(move.endpoint, host) for move in moves}
-    plan = Plan({}, TARGETS, records, moves, {}, {}, 0, [])
+    plan = Plan({}, TARGETS, records, moves, {}, {}, 0, [], room=Route53Cname.room)
 
     assert len(plan.carried) == carried
     said = not_carried(plan)
     assert [line.split(" ")[0] for line in said] == ([str(staying - carried)] if moving and staying > carried else [])
     # https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html: 1,000 values, 32,000 characters.
-    changes = as_read([*plan.carried, *(records[move.endpoint] for move in plan.needed[:MOST_REPLACED])])
+    sent = [*plan.carried, *(records[move.endpoint] for move in plan.needed[: plan.room])]
+    changes = batch_of(*(Change(each, each) for each in sent))
     values = [each["Value"] for change in changes for each in change["ResourceRecordSet"]["ResourceRecords"]]
     assert len(values) <= 1000
     assert sum(map(len, values)) <= 32_000

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.dns.route53 import POLL_INTERVAL, record_set, wait_insync
+from ansible.module_utils.region_switch.dns.route53 import POLL_INTERVAL
+from ansible.module_utils.region_switch.dns.route53_cname import record_set
 from ansible.module_utils.region_switch.model.errors import AwsError, NotConvergedError, RecordsChangedError
 from ansible.module_utils.region_switch.move.records_watch import RecordsWatch
 
-from .fakes import Clock, FakeAws, aws_error, on
+from .fakes import Clock, FakeAws, aws_error, cnames, on
 
 ONE, TWO = "mqtt1.example.com", "mqtt2.example.com"
 OURS, OTHER = "a1-ats.iot.ap-northeast-1.amazonaws.com", "a1-ats.iot.us-east-1.amazonaws.com"
@@ -25,9 +25,8 @@ class Zone:
         self.trouble: AwsError | None = None
         self.extra: list[Any] = []
         self.asked: list[tuple[float, str]] = []
-        self.route53: Any = FakeAws(self._answer)
-        aws: Any = SimpleNamespace(route53=self.route53)
-        self.watch = RecordsWatch(aws, "Z1", dict.fromkeys(self.values, f"{OURS}."), on(self.clock))
+        self.dns = cnames(FakeAws(self._answer), self.clock)
+        self.watch = RecordsWatch(self.dns, dict.fromkeys(self.values, f"{OURS}."), on(self.clock))
 
     def _answer(self, operation: str, StartRecordName: str = "", **_: Any) -> Any:  # noqa: N803
         if operation == "GetChange":
@@ -37,7 +36,7 @@ class Zone:
         return self.trouble or {"ResourceRecordSets": [*self.extra, *sets]}
 
     def wait(self, seconds: float) -> None:
-        wait_insync(self.route53, "C1", seconds, self.clock, self.clock.sleep, self.watch.look)
+        self.dns.wait("C1", seconds, self.watch.look)
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.aws import quotas
-from ansible.module_utils.region_switch.dns import route53
 from ansible.module_utils.region_switch.dns.gate import Answer
-from ansible.module_utils.region_switch.dns.route53 import record_set, simple_cname
+from ansible.module_utils.region_switch.dns.route53_cname import Route53Cname, record_set
 from ansible.module_utils.region_switch.fleet.roster import NO_WAVE, Roster, TrackedClient
 from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.dns_server import Server
@@ -104,23 +103,20 @@ class World:
         }  # fmt: skip
 
     def restore(self) -> Returned:
-        before = {
-            ONE: simple_cname(record_set(ONE, HOSTS[OLD], 20)),
-            TWO: simple_cname(record_set(TWO, HOSTS[OLD], 30)),
-            STAYS: simple_cname(record_set(STAYS, HOSTS[OLD], 20)),
-        }
-        moves = [Move(ONE, OLD, NEW), Move(TWO, OLD, OTHER), Move(STAYS, OLD, OLD)]
-        desired = {ONE: NEW, TWO: OTHER, STAYS: OLD}
-        plan = Plan(desired, HOSTS, before, moves, {}, self.quotas, 0, [NAME_SERVER])  # type: ignore[arg-type]
+        clock = self.clock
         aws: Any = SimpleNamespace(
             route53=FakeAws(self._route53), route53_writer=FakeAws(self._write),
             data={region: region for region in HOSTS},
             probing={region: FakeAws(self._probe(region), region) for region in HOSTS},
         )  # fmt: skip
-        clock = self.clock
+        dns = Route53Cname(aws, "Z1", clock, clock.sleep)
+        before = {name: dns.record(name, HOSTS[OLD], ttl) for name, ttl in ((ONE, 20), (TWO, 30), (STAYS, 20))}
+        moves = [Move(ONE, OLD, NEW), Move(TWO, OLD, OTHER), Move(STAYS, OLD, OLD)]
+        desired = {ONE: NEW, TWO: OTHER, STAYS: OLD}
+        plan = Plan(desired, HOSTS, before, moves, {}, self.quotas, 0, [NAME_SERVER], room=dns.room)
         runtime = Runtime(monotonic=clock, now=clock, sleep=clock.sleep, ask=self._ask)
         return restore.restore(
-            aws, Options.of(self.chosen), self.journal, plan, self.roster, self.folder, runtime, self._is_restored
+            aws, dns, Options.of(self.chosen), self.journal, plan, self.roster, self.folder, runtime, self._is_restored
         )
 
     def _is_restored(self) -> None:
@@ -192,7 +188,7 @@ def test_records_are_put_back_in_one_batch_as_they_were_and_those_that_stayed_as
 def test_a_record_that_stayed_is_left_out_where_the_batch_has_no_room_for_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route53, "MOST_REPLACED", 2)
+    monkeypatch.setattr(Route53Cname, "room", 2)
 
     world.restore()
 

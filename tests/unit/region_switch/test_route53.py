@@ -5,16 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.region_switch.dns.route53 import (
-    READ_ATTEMPTS,
-    compare_and_swap,
-    read_patiently,
-    read_records,
-    record_set,
-    submit,
-    wait_insync,
-)
-from ansible.module_utils.region_switch.model.cname import Record
+from ansible.module_utils.region_switch.dns.method import Change
+from ansible.module_utils.region_switch.dns.route53_cname import READ_ATTEMPTS, record_set
 from ansible.module_utils.region_switch.model.errors import (
     AwsError,
     NotConvergedError,
@@ -22,7 +14,7 @@ from ansible.module_utils.region_switch.model.errors import (
     RefusedError,
 )
 
-from .fakes import Clock, FakeAws, aws_error
+from .fakes import Clock, FakeAws, aws_error, batch_of, cnames
 
 NAME, OLD, NEW, OTHER = "mqtt1.example.com", "old.example.net", "new.example.net", "other.example.net"
 
@@ -37,9 +29,9 @@ def route53(refusal: AwsError | None, now: dict[str, Any] | None) -> FakeAws:
 
 
 def send(aws: FakeAws, **options: Any) -> str | None:
-    clock = Clock()
-    read = {NAME: Record(NAME, OLD, 0, record_set(NAME, OLD, 0))}
-    found: str | None = submit(aws, "Z1", [], read, {NAME: NEW}, "test", sleep=clock.sleep, **options)
+    dns = cnames(aws)
+    read = dns.record(NAME, OLD, 0)
+    found: str | None = dns.swap([Change(read, dns.record(NAME, NEW, 0, read))], "test", **options)
     return found
 
 
@@ -89,7 +81,7 @@ def test_busy_zone_is_tried_again_but_not_for_ever() -> None:
 )
 def test_record_that_is_no_simple_cname_is_refused(entry: dict[str, Any]) -> None:
     with pytest.raises(RefusedError, match="expected one simple CNAME"):
-        read_records(route53(None, entry), "Z1", [NAME])
+        cnames(route53(None, entry)).read([NAME])
 
 
 def test_change_that_stays_pending_is_bounded() -> None:
@@ -97,14 +89,14 @@ def test_change_that_stays_pending_is_bounded() -> None:
     aws = FakeAws(lambda *_, **__: {"ChangeInfo": {"Status": "PENDING"}})
 
     with pytest.raises(NotConvergedError, match="found PENDING after 30 s, expected INSYNC"):
-        wait_insync(aws, "C1", 30, clock, clock.sleep)
+        cnames(aws, clock).wait("C1", 30)
 
 
 @pytest.mark.parametrize(("code", "status"), [("Throttling", 400), ("ServiceUnavailable", 503), ("NoAnswer", 0)])
 def test_poll_that_fails_for_a_moment_is_repeated(code: str, status: int) -> None:
     clock = Clock()
     answers: list[Any] = [{"ChangeInfo": {"Status": "INSYNC"}}, *[aws_error(code, status)] * 20]
-    wait_insync(FakeAws(lambda *_, **__: answers.pop()), "C1", 300, clock, clock.sleep)
+    cnames(FakeAws(lambda *_, **__: answers.pop()), clock).wait("C1", 300)
     assert not answers
 
 
@@ -112,14 +104,14 @@ def test_polls_that_fail_to_the_end_are_an_error() -> None:
     clock = Clock()
     begun = clock()
     with pytest.raises(AwsError, match="Throttling"):
-        wait_insync(FakeAws(lambda *_, **__: aws_error("Throttling", 400)), "C1", 300, clock, clock.sleep)
+        cnames(FakeAws(lambda *_, **__: aws_error("Throttling", 400)), clock).wait("C1", 300)
     assert clock() - begun >= 300
 
 
 def test_poll_that_is_forbidden_is_an_error_at_once() -> None:
     answers = [aws_error("AccessDenied", 403)]
     with pytest.raises(AwsError, match="IAM"):
-        wait_insync(FakeAws(lambda *_, **__: answers.pop()), "C1", 300, Clock(), Clock().sleep)
+        cnames(FakeAws(lambda *_, **__: answers.pop())).wait("C1", 300)
 
 
 @pytest.mark.parametrize("failures", [1, READ_ATTEMPTS - 1])
@@ -136,22 +128,25 @@ def test_records_are_read_again_where_a_batch_had_no_answer(failures: int) -> No
 
 
 def test_reading_again_ends_when_it_is_forbidden_or_fails_every_time() -> None:
-    clock = Clock()
-    for error, most in ((aws_error("AccessDenied", 403), 1), (aws_error("NoAnswer", 0), READ_ATTEMPTS)):
+    impatient = (aws_error("NoAnswer", 0), False, 1)
+    forbidden = (aws_error("AccessDenied", 403), True, 1)
+    for error, patiently, most in (impatient, forbidden, (aws_error("NoAnswer", 0), True, READ_ATTEMPTS)):
         answers = [error] * 9
 
         def answer(*_: Any, answers: list[AwsError] = answers, **__: Any) -> Any:
             return answers.pop()
 
         with pytest.raises(AwsError, match=error.code):
-            read_patiently(FakeAws(answer), "Z1", [NAME], clock.sleep)
+            cnames(FakeAws(answer)).read([NAME], patiently)
         assert len(answers) == 9 - most
 
 
 def test_swap_keeps_what_else_the_record_has() -> None:
     read = {**record_set(NAME, OLD, 60), "HealthCheckId": "abcdef11-2222-3333-4444-555555fedcba"}
+    dns = cnames(route53(None, read))
+    record = dns.read([NAME])[NAME]
 
-    delete, create = compare_and_swap(Record(NAME, OLD, 60, read), NEW, 0)
+    delete, create = batch_of(Change(record, dns.record(NAME, NEW, 0, record)))
 
     assert delete["ResourceRecordSet"] == read
     assert create["ResourceRecordSet"] == {**record_set(NAME, NEW, 0), "HealthCheckId": read["HealthCheckId"]}
@@ -162,13 +157,13 @@ def test_neighbours_of_a_name_are_not_the_name() -> None:
     listed = [record_set(f"\\052.{NAME}", OTHER, 0), record_set(f"x.{NAME}", OTHER, 0)]
     aws = FakeAws(lambda *_, **__: {"ResourceRecordSets": listed})
 
-    assert read_records(aws, "Z1", [NAME]) == {NAME: None}
+    assert cnames(aws).read([NAME]) == {NAME: None}
 
 
 def test_name_is_the_same_in_any_case_and_with_a_dot() -> None:
     aws = FakeAws(lambda *_, **__: {"ResourceRecordSets": [record_set(NAME, f"{NEW.upper()}.", 60)]})
 
-    found = read_records(aws, "Z1", [NAME.upper()])[NAME.upper()]
+    found = cnames(aws).read([NAME.upper()])[NAME.upper()]
 
     assert found is not None
     assert (found.name, found.value, found.ttl) == (NAME, NEW, 60)

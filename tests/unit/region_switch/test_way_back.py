@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.aws import quotas
-from ansible.module_utils.region_switch.dns.route53 import record_set, simple_cname
+from ansible.module_utils.region_switch.dns.route53_cname import Route53Cname, record_set
 from ansible.module_utils.region_switch.fleet.roster import Roster
 from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.options import Options
@@ -55,14 +55,15 @@ class Moved:
 
     def restore(self) -> Returned:
         quota = {region: quotas.defaults(region) for region in (OLD, NEW)}
-        before = {NAME: simple_cname(record_set(NAME, HOSTS[OLD], 0))}
-        plan = Plan({NAME: NEW}, HOSTS, before, [Move(NAME, OLD, NEW)], {}, quota, 0, [])  # type: ignore[arg-type]
         endpoint = {"DescribeEndpoint": {"endpointAddress": "a.example.com"}}
         aws: Any = SimpleNamespace(
             route53=FakeAws(self._route53), route53_writer=FakeAws(self._route53), data=self.fleet.data(),
             probing={region: FakeAws(lambda operation, **_: endpoint[operation], region) for region in (OLD, NEW)},
         )  # fmt: skip
-        return restore.restore(aws, Options.of(CHOSEN), self.journal, plan, self.roster, self.folder)
+        dns = Route53Cname(aws, "Z1")
+        before = {NAME: dns.record(NAME, HOSTS[OLD], 0)}
+        plan = Plan({NAME: NEW}, HOSTS, before, [Move(NAME, OLD, NEW)], {}, quota, 0, [])
+        return restore.restore(aws, dns, Options.of(CHOSEN), self.journal, plan, self.roster, self.folder)
 
     def _route53(self, operation: str, **parameters: Any) -> Any:
         if operation == "ListResourceRecordSets":
