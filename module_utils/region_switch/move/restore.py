@@ -104,7 +104,7 @@ def _bring_back(
         for client, in_home, in_left in back.away():
             roster.still_away(client, in_home, in_left)
         roster.commit()
-        found = Returned(back.count(), back.count("state = 'landed'"))
+        found = Returned(back.count(), back.count_landed())
     journal.write("returned", told=found.told, back=found.back)
     return found
 

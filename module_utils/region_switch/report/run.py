@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..fleet.roster import AT_HOME, NO_WAVE, VERDICT, count_clients, records_are
+from ..fleet.roster_reading import Clients, read_clients
 from ..record.folder import MOST_BYTES
 from ..record.journal import MOST_OF_LINE, VERSION
 from ..record.summary import SUMMARY, Summary
@@ -24,7 +23,6 @@ from .messages import MOST_ROWS, Messages
 
 # What comes once per client or by the clock is read from the roster, if at all.
 _MANY = re.compile(rb'\{"at": "([^"]{1,40})", "step": "(?:delete_connection|landed|progress)"')
-BUCKETS = 240
 MOST_MARKS = 14
 
 Entry = dict[str, Any]
@@ -47,40 +45,6 @@ class Span:
     start: float
     end: float | None
     text: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A client of the roster; times in seconds since the run began, None where that did not happen."""
-
-    client_id: str
-    endpoint: str
-    source: str
-    target: str
-    state: str
-    wave: int | None
-    told: float | None
-    landed: float | None
-    seconds: float | None
-    kicks: int
-    bounces: int
-    note: str
-
-
-@dataclass(frozen=True)
-class Clients:
-    """The clients of a run.
-
-    Attributes:
-        total: rows of the roster; `rows` has MOST_ROWS of them at most, those that went wrong first.
-        told, landed: how many were told to leave or seen landed, per bucket of `width` seconds from the run's start on.
-    """
-
-    total: int = 0
-    rows: list[Row] = field(default_factory=list)
-    width: float = 1.0
-    told: dict[int, int] = field(default_factory=dict)
-    landed: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -156,10 +120,10 @@ def read(directory: Path) -> Run:
     began = times[0] if times else 0.0
     steps = _Steps(entries, began)
     messages = Messages.read(directory, notes)
-    clients, counts = _clients(directory / "clients.sqlite", began, steps.homes(), notes)
+    clients = _clients(directory / "clients.sqlite", began, steps.homes(), notes)
     end = steps.last("end")
     run = Run(
-        summary=_summary(directory, steps, counts, notes),
+        summary=_summary(directory, steps, clients, notes),
         ended=bool(end),
         error=str(end.get("error") or ""),
         began=began,
@@ -425,7 +389,7 @@ def _many(count: object, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def _summary(directory: Path, steps: _Steps, counts: dict[str, int], notes: list[str]) -> dict[str, Any]:
+def _summary(directory: Path, steps: _Steps, clients: Clients, notes: list[str]) -> dict[str, Any]:
     start, plan = steps.first("start"), steps.last("plan")
     version = start.get("version", VERSION)
     if version != VERSION:
@@ -444,7 +408,7 @@ def _summary(directory: Path, steps: _Steps, counts: dict[str, int], notes: list
         "run_id": start.get("run_id", directory.name), "mode": start.get("mode", "?"), "outcome": outcome,
         "started_at": start.get("at"), "finished_at": None, "plan": plan.get("plan") or {},
         "phases": steps.phases(),
-        "clients": counts, "sweep": {"calls": counts.pop("calls", 0), "rate": None, "throttled": None, "passes": None},
+        "clients": clients.counts, "sweep": {"calls": clients.calls, "rate": None, "throttled": None, "passes": None},
         "messages": None, "gap_seconds": None, "by": start.get("by"),
     }  # fmt: skip
 
@@ -460,60 +424,13 @@ def _phases(found: list[dict[str, Any]], steps: _Steps) -> list[Span]:
     return spans
 
 
-def _clients(path: Path, began: float, homes: Mapping[str, str], notes: list[str]) -> tuple[Clients, dict[str, int]]:
-    """The roster's clients, and the counts of summary.json with `calls`."""
+def _clients(path: Path, began: float, homes: dict[str, str], notes: list[str]) -> Clients:
     if not path.exists():
         notes.append("There is no roster (clients.sqlite): the run ended before it looked for clients.")
-        return Clients(), dict.fromkeys(("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions"), 0)
+        counts = ("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions")
+        return Clients(counts=dict.fromkeys(counts, 0))
     try:
-        # Without a write-ahead log nobody has it open, and reading it leaves nothing behind.
-        alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
-        uri = f"{path.resolve().as_uri()}?mode=ro{alone}"
-        with closing(sqlite3.connect(uri, uri=True, timeout=5)) as database:
-            records_are(database, homes)
-            counts = count_clients(database)
-            counts.pop("dark")
-            counts["calls"] = int(database.execute("SELECT ifnull(sum(kicks), 0) FROM client").fetchone()[0])
-            return _read_clients(database, began), counts
+        return read_clients(path, began, homes, MOST_ROWS)
     except sqlite3.Error as error:
         notes.append(f"The roster (clients.sqlite) cannot be read: {error}.")
-        return Clients(), {}
-
-
-_COLUMNS = (
-    f"client_id, endpoint, region, target, {VERDICT} AS verdict, wave, kicked_at, landed_at, kicks, bounces, note"
-)
-# A client that has landed may have been found again, where it belongs now.
-_SHOWN = (
-    "FROM client WHERE (state != 'placed' OR note = 'returned' OR NOT EXISTS (SELECT 1 FROM client AS other "
-    "WHERE other.client_id = client.client_id AND (other.state != 'placed' OR other.note = 'returned')))"
-)
-
-
-def _read_clients(database: sqlite3.Connection, began: float) -> Clients:
-    query = f"SELECT count(*), max(max(kicked_at), max(landed_at)) {_SHOWN}"
-    total, latest = database.execute(query).fetchone()
-    width = max(0.05, ((latest or began) - began) / BUCKETS)
-    order = f"verdict NOT IN {AT_HOME} DESC, bounces > 0 DESC, kicks DESC, client_id, region"
-    query = f"SELECT {_COLUMNS} {_SHOWN} ORDER BY {order} LIMIT ?"
-    rows = [_row(found, began) for found in database.execute(query, (MOST_ROWS,))]
-    rows.sort(key=lambda row: (row.client_id, row.source))
-    told, landed = (_buckets(database, column, began, width) for column in ("kicked_at", "landed_at"))
-    return Clients(total, rows, width, told, landed)
-
-
-def _buckets(database: sqlite3.Connection, column: str, began: float, width: float) -> dict[int, int]:
-    query = f"SELECT CAST(({column} - ?) / ? AS INTEGER), count(*) FROM client WHERE {column} > ? GROUP BY 1"  # noqa: S608
-    return {max(0, bucket): count for bucket, count in database.execute(query, (began, width, began))}
-
-
-def _row(found: tuple[Any, ...], began: float) -> Row:
-    client_id, endpoint, source, target, state, wave, kicked, landed, kicks, bounces, note = found
-    return Row(
-        client_id, endpoint, source, target, state,
-        wave if 0 < wave < NO_WAVE else None,
-        round(kicked - began, 3) if kicked else None,
-        round(landed - began, 3) if landed else None,
-        round(max(0.0, landed - kicked), 3) if kicked and landed else None,
-        kicks, bounces, note,
-    )  # fmt: skip
+        return Clients()
