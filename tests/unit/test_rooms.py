@@ -99,3 +99,15 @@ def test_nobody_outside_the_fleet_writes_sql_on_the_roster() -> None:
     found = {name for name in engine for text in texts(name) if SQL.search(text)}
 
     assert found == {"region_switch.fleet.roster", "region_switch.fleet.roster_reading"}
+
+
+def test_what_runs_beside_the_ledger_needs_nothing_of_the_engine() -> None:
+    """The live view alone, which runs from a checkout, reads the engine's journals."""
+    names = ("monitor", "ledger", "config")
+    script = f"import sys; {'; '.join(f'import mqtt_monitor.{name}' for name in names)}; print(sorted(sys.modules))"
+    environment = {"PYTHONPATH": str(REPOSITORY / "clients"), "PATH": ""}
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+    assert ended.stderr == ""
+    assert "mqtt_monitor.config" in ended.stdout
+    assert not re.search(r"region_switch|mqtt_device|mqtt_monitor\.watch", ended.stdout)

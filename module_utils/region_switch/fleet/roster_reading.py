@@ -39,9 +39,9 @@ class Clients:
 
     Attributes:
         total: rows of the roster; `rows` has a limited number of them, those that went wrong first.
-        calls: how often clients were told to leave.
+        calls: how often clients were disconnected.
         counts: those of summary.json, see `Roster.counts`.
-        told, landed: how many were told to leave or seen landed, per bucket of `width` seconds from the run's start on.
+        told, landed: how many were disconnected or seen landed, per bucket of `width` seconds from the run's start on.
     """
 
     total: int = 0
