@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sqlite3
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+# The view runs from a checkout, where the engine that writes the journals is beside it.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "module_utils"))
+
+from region_switch.record import events
+from region_switch.record.events import Entry
 
 # Seconds of arrivals that are read at the start, and that a region's rate is drawn over.
 PAST = 60
@@ -184,29 +189,30 @@ def _subscriptions(database: sqlite3.Connection) -> dict[str, bool]:
 
 
 STAGES = ("plan", "preflight", "switch", "DNS", "sweep", "landing")
-_STAGE_BY_STEP = {
-    "start": "plan",
-    "plan": "preflight",
-    "switch": "switch",
-    "switched": "switch",
-    "insync": "DNS",
-    "dns_waiting": "DNS",
-    "sweep": "sweep",
-    "sweep_again": "landing",
-    "landing": "landing",
+_STAGE_BY_STEP: dict[type, str] = {
+    events.Start: "plan",
+    events.Plan: "preflight",
+    events.Switch: "switch",
+    events.Switched: "switch",
+    events.Insync: "DNS",
+    events.DnsWaiting: "DNS",
+    events.Sweep: "sweep",
+    events.SweepAgain: "landing",
+    events.Landing: "landing",
+    events.Restore: "restore",
+    events.Restored: "restore",
 }
 # The note of a stage until the journal says more.
-_NOTES = {
-    "plan": "checking the target region",
-    "switch": "changing the records",
-    "switched": "waiting until Route 53's servers have them",
-    "insync": "waiting until every name server and resolver answers the new region",
-    "paused": "paused behind the switch",
-    "restore": "restoring the records",
-    "restored": "records restored, sending clients back",
+_NOTES: dict[type, str] = {
+    events.Plan: "checking the target region",
+    events.Switch: "changing the records",
+    events.Switched: "waiting until Route 53's servers have them",
+    events.Insync: "waiting until every name server and resolver answers the new region",
+    events.Paused: "paused behind the switch",
+    events.Restore: "restoring the records",
+    events.Restored: "records restored, sending clients back",
+    **dict.fromkeys((events.Dns, events.Sweep, events.SweepAgain, events.Landing, events.Progress, events.End), ""),
 }
-# Of a million clients each has such a line.
-_PER_CLIENT = re.compile(rb'.{0,60}"step": "(?:delete_connection|landed)"')
 
 
 @dataclass
@@ -235,43 +241,38 @@ class Move:
     outcome: str = ""
     error: str = ""
 
-    def apply(self, entry: dict[str, Any]) -> None:
-        """Apply an entry of the journal; what this version does not know is ignored."""
-        step = str(entry.get("step"))
+    def apply(self, entry: Entry) -> None:
+        """Apply an entry of the journal; what this version does not know is ignored.
+
+        Raises:
+            ValueError: it is damaged, or of a version that this one does not know.
+        """
+        event = events.read(entry)
         self.last_at = _epoch(entry.get("at"), self.last_at)
-        if step == "start":
-            self.mode, self.started_at, self.outcome = str(entry.get("mode", "")), self.last_at, ""
-        elif step == "plan":
-            moves = entry.get("plan", {}).items()
-            self.routes = [(name, move["from"], move["to"]) for name, move in moves if move["from"] != move["to"]]
-            self.total = int(entry.get("misplaced", 0))
-        elif step == "progress":
-            self._count(entry)
-        elif step == "end":
-            self.outcome, self.error = str(entry.get("outcome")), str(entry.get("error") or "")
-        self.stage = _STAGE_BY_STEP.get(step, "restore" if step.startswith("restore") else self.stage)
-        self.note = _note(step, entry, self.note)
-
-    def _count(self, entry: dict[str, Any]) -> None:
-        self.stage = "sweep" if entry.get("phase") == "sweep" else "landing"
-        self.done, self.total = int(entry["done"]), int(entry["total"])
-        self.landed, self.stragglers = int(entry["landed"]), int(entry["stragglers"])
-        self.rate, self.eta = float(entry.get("rate") or 0.0), entry.get("eta")
+        if isinstance(event, events.Start):
+            self.mode, self.started_at, self.outcome = event.mode, self.last_at, ""
+        elif isinstance(event, events.Plan):
+            self.routes = [(move.endpoint, move.source, move.target) for move in event.moves if move.needed]
+            self.total = event.misplaced
+        elif isinstance(event, events.Progress):
+            self.stage = "sweep" if event.phase == "sweep" else "landing"
+            self.done, self.total, self.rate, self.eta = event.done, event.total, event.rate, event.eta
+            self.landed, self.stragglers = event.landed, event.stragglers
+        elif isinstance(event, events.End):
+            self.outcome, self.error = event.outcome, event.error or ""
+        self.stage = _STAGE_BY_STEP.get(type(event), self.stage)
+        self.note = _note(event, self.note)
 
 
-def _note(step: str, entry: dict[str, Any], before: str) -> str:
-    if step == "dns_waiting":
-        stale = sorted({str(each["server"]) for each in entry["stale"]})
-        return (
-            f"{', '.join(stale[:3]) or 'the old TTL'} keeps the old region; {float(entry['left']):.0f} s left at most"
-        )
-    if step == "interrupted":
-        return f"interrupted: {entry.get('reason')}"
-    if step == "skipped":
-        return f"{entry.get('region')} does not answer and is skipped"
-    if step in ("dns", "sweep", "landing", "progress", "end", "sweep_again"):
-        return ""
-    return _NOTES.get(step, before)
+def _note(event: events.Event | None, before: str) -> str:
+    if isinstance(event, events.DnsWaiting):
+        stale = sorted({each["server"] for each in event.stale})
+        return f"{', '.join(stale[:3]) or 'the old TTL'} keeps the old region; {event.left:.0f} s left at most"
+    if isinstance(event, events.Interrupted):
+        return f"interrupted: {event.reason}"
+    if isinstance(event, events.Skipped):
+        return f"{event.region} does not answer and is skipped"
+    return _NOTES.get(type(event), before)
 
 
 def _epoch(text: object, otherwise: float) -> float:
@@ -300,7 +301,8 @@ class JournalFollower:
             self._journal, self._offset, self.move = newest, 0, Move()
         assert self.move is not None  # noqa: S101 - for the type checker
         try:
-            for entry in self._entries(newest):
+            for entry, offset in events.new_entries(newest, self._offset):
+                self._offset = offset
                 self._apply(entry)
         except OSError:
             # Taken away while it was read.
@@ -314,28 +316,10 @@ class JournalFollower:
         journals = [path for path in self._reports.glob("*/journal.jsonl") if not path.parent.is_symlink()]
         return max(journals, key=lambda path: path.parent.name, default=None)
 
-    def _entries(self, journal: Path) -> Iterator[dict[str, Any]]:
-        with journal.open("rb") as lines:
-            lines.seek(self._offset)
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    return
-                self._offset += len(line)
-                if not _PER_CLIENT.match(line):
-                    yield _parsed(line)
-
-    def _apply(self, entry: dict[str, Any]) -> None:
+    def _apply(self, entry: Entry) -> None:
         try:
             if self.move is not None:
                 self.move.apply(entry)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except ValueError:
             # Damaged, or of another version: less is shown.
             return
-
-
-def _parsed(line: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -5,21 +5,27 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import re
 import sys
 import threading
 import time
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+import ansible.module_utils
 from ansible import constants as C  # noqa: N812 - as Ansible's own plugins name it
 from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
+
+# Ansible adds a project's module_utils to those that modules import, and not to those that its plugins do.
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[2] / "module_utils"))
+
+from ansible.module_utils.region_switch.model.errors import printable  # noqa: E402
+from ansible.module_utils.region_switch.record import events  # noqa: E402
+from ansible.module_utils.region_switch.record.events import Entry, new_entries  # noqa: E402
 
 DOCUMENTATION = r"""
 name: move_progress
@@ -43,12 +49,6 @@ SERVERS_SHOWN = 4
 RECORDED = "awx_display"
 # Standard output of these callbacks is lines of text.
 FOR_PEOPLE = {RECORDED, "debug", "default", "dense", "diy", "minimal", "oneline", "selective", "unixy", "yaml"}
-# Of a million clients each has such a line; nothing is made of them.
-_PER_CLIENT = re.compile(rb'.{0,60}"step": "(?:delete_connection|landed)"')
-
-_UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-
-Entry = dict[str, Any]
 
 
 @dataclass
@@ -61,6 +61,7 @@ class Progress:
         done, total: clients disconnected or landed, of those of this wave; total 0 where nothing is counted.
         began: epoch seconds at which the phase was seen to begin.
         back: whether the move is being taken back.
+        outcome: of the run, empty while it goes on.
     """
 
     doing: str = "reading what is"
@@ -69,27 +70,35 @@ class Progress:
     total: int = 0
     began: float = field(default_factory=time.time)
     back: bool = False
+    outcome: str = ""
 
     def apply(self, entry: Entry, now: float) -> str | None:
-        """Take one entry of the journal in; return the line that it is worth, if any."""
-        step = str(entry.get("step"))
-        self.back = self.back or step == "restored"
-        if self.back and step in _BACK:
-            self._enter(_WAY_BACK, now)
-            return _BACK[step](entry)
-        if step == "dns_waiting":
-            self.detail = _stale(entry)
-        elif step == "progress":
-            self._count(entry, now)
-        elif step in _DOING:
-            self._enter(_DOING[step], now)
-        return _LINES[step](entry) if step in _LINES else None
+        """Take one entry of the journal in; return the line that it is worth, if any.
 
-    def _count(self, entry: Entry, now: float) -> None:
-        doing = _WAY_BACK if self.back else _PHASES[entry["phase"]]
+        Raises:
+            ValueError: it is damaged, or of a version that this one does not know.
+        """
+        event = events.read(entry)
+        kind = type(event)
+        self.back = self.back or kind is events.Restored
+        if self.back and kind in _BACK:
+            self._enter(_WAY_BACK, now)
+            return _BACK[kind](event)
+        if isinstance(event, events.DnsWaiting):
+            self.detail = _stale(event)
+        elif isinstance(event, events.Progress):
+            self._count(event, now)
+        elif isinstance(event, events.End):
+            self.outcome = event.outcome
+        elif kind in _DOING:
+            self._enter(_DOING[kind], now)
+        return _LINES[kind](event) if kind in _LINES else None
+
+    def _count(self, event: events.Progress, now: float) -> None:
+        doing = _WAY_BACK if self.back else _PHASES.get(event.phase, _PHASES["landing"])
         if doing != self.doing:
             self._enter(doing, now)
-        self.done, self.total, self.detail = int(entry["done"]), int(entry["total"]), _counts(entry)
+        self.done, self.total, self.detail = event.done, event.total, _counts(event)
 
     def _enter(self, doing: str, now: float) -> None:
         self.doing, self.began, self.detail, self.done, self.total = doing, now, "", 0, 0
@@ -99,29 +108,17 @@ class Progress:
         return f"{self.doing}: {self.detail}" if self.detail else f"{self.doing}, for {now - self.began:.0f} s"
 
 
-def printable(text: str) -> str:
-    r"""The text of a line, in which what would steer a terminal is an escape such as `\x1b`.
-
-    As region_switch.model.errors has it: Ansible loads no module_utils for a plugin.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        each.encode("unicode_escape").decode() if unicodedata.category(each) in _UNPRINTABLE else each for each in text
-    )
+def _counts(event: events.Progress) -> str:
+    parts = [f"{event.done} of {event.total}"]
+    if event.phase == "sweep":
+        parts.append(f"{event.rate:.0f} per second")
+        parts += [f"{event.eta:.0f} s left"] if event.eta is not None else []
+    return f"{', '.join(parts)}; {event.landed} landed, {event.stragglers} stragglers"
 
 
-def _counts(entry: Entry) -> str:
-    parts = [f"{entry['done']} of {entry['total']}"]
-    if entry["phase"] == "sweep":
-        parts.append(f"{entry['rate']:.0f} per second")
-        parts += [f"{entry['eta']:.0f} s left"] if entry.get("eta") is not None else []
-    return f"{', '.join(parts)}; {entry['landed']} landed, {entry['stragglers']} stragglers"
-
-
-def _stale(entry: Entry) -> str:
+def _stale(event: events.DnsWaiting) -> str:
     servers: dict[str, float | None] = {}
-    for each in entry["stale"]:
+    for each in event.stale:
         known = servers.get(each["server"])
         seconds = each.get("seconds")
         servers[each["server"]] = seconds if known is None else max(known, seconds or 0)
@@ -130,100 +127,72 @@ def _stale(entry: Entry) -> str:
         for server, seconds in list(servers.items())[:SERVERS_SHOWN]
     ]
     more = [f"{len(servers) - SERVERS_SHOWN} more"] if len(servers) > SERVERS_SHOWN else []
-    return f"{', '.join(shown + more) or 'not proven yet'}; {entry['left']:.0f} s left at most"
+    return f"{', '.join(shown + more) or 'not proven yet'}; {event.left:.0f} s left at most"
 
 
-def _plan_line(entry: Entry) -> str:
-    moves = [
-        f"{name} {move['from']} -> {move['to']}" for name, move in entry["plan"].items() if move["from"] != move["to"]
-    ]
-    return f"plan: {', '.join(moves) or 'no name moves'}; {entry['misplaced']} clients are elsewhere"
+def _plan_line(event: events.Plan) -> str:
+    moves = [f"{move.endpoint} {move.source} -> {move.target}" for move in event.moves if move.needed]
+    return f"plan: {', '.join(moves) or 'no name moves'}; {event.misplaced} clients are elsewhere"
 
 
-def _sweep_line(entry: Entry) -> str:
-    waves = entry.get("waves", 1)
-    wave = f" (wave {entry['wave']} of {waves})" if waves > 1 else ""
-    return f"sweep: {entry['clients']} clients{wave}"
+def _sweep_line(event: events.Sweep) -> str:
+    wave = f" (wave {event.wave} of {event.waves})" if event.waves > 1 else ""
+    return f"sweep: {event.clients} clients{wave}"
 
 
-def _dns_line(entry: Entry) -> str:
-    given_up = sorted({each["server"] for each in entry["stale"]})
-    right = [server for server in entry["servers"] if server not in given_up]
+def _dns_line(event: events.Dns) -> str:
+    given_up = sorted({each["server"] for each in event.stale})
+    right = [server for server in event.servers if server not in given_up]
     never = f"; never on {', '.join(given_up)}, and the move goes on all the same" if given_up else ""
     return f"DNS: as wanted on {', '.join(right) or 'no server'}{never}"
 
 
-def _findings_line(entry: Entry) -> str:
-    waived = entry.get("waived", [])
-    blocking = sum(bool(each["blocking"] and each["check"] not in waived) for each in entry["findings"])
-    return f"preflight: {len(entry['findings'])} findings, {blocking} of them against the move"
+def _findings_line(event: events.Preflight) -> str:
+    blocking = sum(each["blocking"] and each["check"] not in event.waived for each in event.findings)
+    return f"preflight: {len(event.findings)} findings, {blocking} of them against the move"
 
 
-def _skipped_line(entry: Entry) -> str:
-    if entry.get("gone"):
-        return f"skipped: {entry['region']} is not asked"
+def _skipped_line(event: events.Skipped) -> str:
+    if event.gone:
+        return f"skipped: {event.region} is not asked"
     # Behind it is what a move that could not do without the region would have expected.
-    reason = str(entry.get("reason") or "").partition(", expected")[0]
-    return f"skipped: {entry['region']} does not answer" + (f": {reason}" if reason else "")
+    reason = event.reason.partition(", expected")[0]
+    return f"skipped: {event.region} does not answer" + (f": {reason}" if reason else "")
 
 
 _PHASES = {"sweep": "disconnecting clients", "landing": "waiting until every client is seen where it belongs"}
 _WAY_BACK = "sending clients back"
-_DOING = {
-    "plan": "checking the target",
-    "switch": "changing the records",
-    "switched": "waiting until Route 53's servers have the change",
-    "insync": "waiting until every name server and resolver answers the new region",
-    "sweep": _PHASES["sweep"],
-    "landing": "looking for clients that came late",
-    "restore": "restoring the records",
-    "restored": _WAY_BACK,
-    "interrupted": "stopping",
+_DOING: dict[type, str] = {
+    events.Plan: "checking the target",
+    events.Switch: "changing the records",
+    events.Switched: "waiting until Route 53's servers have the change",
+    events.Insync: "waiting until every name server and resolver answers the new region",
+    events.Sweep: _PHASES["sweep"],
+    events.Landing: "looking for clients that came late",
+    events.Restore: "restoring the records",
+    events.Restored: _WAY_BACK,
+    events.Interrupted: "stopping",
 }
-_LINES: dict[str, Callable[[Entry], str]] = {
-    "skipped": _skipped_line,
-    "plan": _plan_line,
-    "preflight": _findings_line,
-    "insync": lambda _: "records: changed and INSYNC",
-    "dns": _dns_line,
-    "sweep": _sweep_line,
-    "landing": lambda entry: f"landing: {entry['landed']} landed, {entry['late']} late",
-    "restore": lambda _: "restore: the records go back",
-    "restored": lambda _: "restore: the records are as they were",
-    "returned": lambda entry: f"restore: {entry['back']} of {entry['told']} clients were seen back",
-    "interrupted": lambda entry: f"interrupted: {entry['reason']}",
+_LINES: dict[type, Callable[[Any], str]] = {
+    events.Skipped: _skipped_line,
+    events.Plan: _plan_line,
+    events.Preflight: _findings_line,
+    events.Insync: lambda _: "records: changed and INSYNC",
+    events.Dns: _dns_line,
+    events.Sweep: _sweep_line,
+    events.Landing: lambda event: f"landing: {event.landed} landed, {event.late} late",
+    events.Restore: lambda _: "restore: the records go back",
+    events.Restored: lambda _: "restore: the records are as they were",
+    events.Returned: lambda event: f"restore: {event.back} of {event.told} clients were seen back",
+    events.Interrupted: lambda event: f"interrupted: {event.reason}",
 }
 
 
 # The way back has waves, too.
-_BACK: dict[str, Callable[[Entry], str]] = {
-    "sweep": lambda entry: f"way back: {entry['clients']} clients",
-    "landing": lambda entry: f"way back: {entry['landed']} of those who were told are back, {entry['late']} not yet",
+_BACK: dict[type, Callable[[Any], str]] = {
+    events.Sweep: lambda event: f"way back: {event.clients} clients",
+    events.Landing: lambda event: f"way back: {event.landed} of those who were told are back, {event.late} not yet",
 }
-
-
-def new_entries(journal: Path, offset: int) -> Iterator[tuple[Entry, int]]:
-    """Yield the entries behind an offset, each with the offset behind it; a line being written waits.
-
-    Lines of single clients, and what is no entry, are passed over.
-    """
-    with journal.open("rb") as stream:
-        stream.seek(offset)
-        for line in stream:
-            if not line.endswith(b"\n"):
-                return
-            offset += len(line)
-            yield _parsed(line), offset
-
-
-def _parsed(line: bytes) -> Entry:
-    if _PER_CLIENT.match(line):
-        return {}
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return {}
-    return entry if isinstance(entry, dict) else {}
 
 
 class Terminal:
@@ -320,7 +289,6 @@ class Watcher:
         self._journal: Path | None = reports / run_id / "journal.jsonl" if run_id else None
         self._offset = _size(self._journal) if self._journal else 0
         self._over = threading.Event()
-        self._end: Entry = {}
         self._progress = Progress()
         self._said = time.monotonic()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -341,11 +309,11 @@ class Watcher:
         folder = self._journal.parent
         deadline = time.monotonic() + timeout
         # The summary is written behind the journal's end.
-        while not (self._end and (folder / "summary.json").exists()) and time.monotonic() < deadline:
+        while not (self._progress.outcome and (folder / "summary.json").exists()) and time.monotonic() < deadline:
             time.sleep(POLL)
         self.stop()
-        if self._end:
-            self._print(f"outcome: {self._end.get('outcome')}")
+        if self._progress.outcome:
+            self._print(f"outcome: {self._progress.outcome}")
             self._print(f"report: {folder}")
         else:
             self._print(f"no report after {timeout:.0f} s; the journal is in {folder}: run the same mode again")
@@ -385,13 +353,11 @@ class Watcher:
     def _take(self, entry: Entry) -> None:
         try:
             line = self._progress.apply(entry, time.time())
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError):
             # A journal of another version: less is said.
             return
         if line:
             self._print(line)
-        if entry.get("step") == "end":
-            self._end = entry
 
     def _print(self, line: str) -> None:
         self._say(f"    {printable(line)}")

@@ -42,11 +42,11 @@ def main() -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "tmpfs", str(reports)], check=True)
     append, release, count = Journal._append, Reserve.release, [0]
 
-    def filling(journal: Journal, step: str, details: dict[str, Any], sync: bool) -> None:
-        count[0] += step == "delete_connection"
-        if step == "delete_connection" and count[0] == told:
+    def filling(journal: Journal, event: Any, sync: bool) -> None:
+        count[0] += event.step == "delete_connection"
+        if event.step == "delete_connection" and count[0] == told:
             fill(reports)
-        append(journal, step, details, sync)
+        append(journal, event, sync)
 
     def released(reserve: Reserve) -> None:
         release(reserve)

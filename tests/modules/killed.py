@@ -51,13 +51,13 @@ def _move(options: dict[str, Any], entry: int | str, moment: str, environment: d
     os.environ.update(environment)
     append, written = Journal._append, [0]
 
-    def killing(journal: Journal, step: str, details: dict[str, Any], sync: bool) -> None:
-        counts = step not in BY_THE_CLOCK
-        here = counts and entry in (written[0], step)
+    def killing(journal: Journal, event: Any, sync: bool) -> None:
+        counts = event.step not in BY_THE_CLOCK
+        here = counts and entry in (written[0], event.step)
         written[0] += counts
         if here and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        append(journal, step, details, sync)
+        append(journal, event, sync)
         if here:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -77,3 +78,36 @@ def test_the_model_loads_no_sdk(name: str) -> None:
     environment = {"PYTHONPATH": str(ENGINE.parent), "PATH": ""}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (ended.stdout, ended.stderr) == ("[]\n", "")
+
+
+# A statement on the roster's table, or a condition on its columns.
+SQL = re.compile(
+    r"\b(?:FROM|INTO|JOIN|UPDATE)\s+client\b"
+    r"|\b(?:state|wave|attempts|looks|kicks|late|found|bounces|note|in_target|in_source)"
+    r"\s*(?:=|!=|<|>|(?:NOT )?IN\b)\s*[?'(\d]"
+)
+
+
+def texts(name: str) -> list[str]:
+    """The strings in a module, also the pieces of those that are put together."""
+    nodes = ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8")))
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def test_nobody_outside_the_fleet_writes_sql_on_the_roster() -> None:
+    engine = [name for name in MODULES if name.startswith("region_switch.")]
+    found = {name for name in engine for text in texts(name) if SQL.search(text)}
+
+    assert found == {"region_switch.fleet.roster", "region_switch.fleet.roster_reading"}
+
+
+def test_what_runs_beside_the_ledger_needs_nothing_of_the_engine() -> None:
+    """The live view alone, which runs from a checkout, reads the engine's journals."""
+    names = ("monitor", "ledger", "config")
+    script = f"import sys; {'; '.join(f'import mqtt_monitor.{name}' for name in names)}; print(sorted(sys.modules))"
+    environment = {"PYTHONPATH": str(REPOSITORY / "clients"), "PATH": ""}
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+    assert ended.stderr == ""
+    assert "mqtt_monitor.config" in ended.stdout
+    assert not re.search(r"region_switch|mqtt_device|mqtt_monitor\.watch", ended.stdout)

@@ -412,7 +412,7 @@ class Roster:
         late = "state = 'told' OR (state = 'waiting' AND wave < ?)"
         self._db.execute(f"UPDATE client SET wave = ? WHERE {late}", (ANY_WAVE, NO_WAVE))  # noqa: S608
         self.commit()
-        return self.count("wave = ? AND state IN ('told', 'waiting')", ANY_WAVE)
+        return self._count("wave = ? AND state IN ('told', 'waiting')", ANY_WAVE)
 
     def reverse(self) -> Iterator[tuple[TrackedClient, bool]]:
         """Who was told to leave, or may have been, and whether it has landed: those whom a restored record sends back.
@@ -511,8 +511,23 @@ class Roster:
             (state, *columns.values(), *client.key),
         )
 
-    def count(self, where: str = "1", *values: object) -> int:
-        """How many rows fulfil a condition on the table's columns."""
+    def count(self) -> int:
+        """How many clients there are, one for each region that a client was found in."""
+        return self._count("1")
+
+    def count_landed(self) -> int:
+        """How many have landed after they were told to leave or were looked for."""
+        return self._count("state = 'landed'")
+
+    def outstanding(self) -> int:
+        """How many were found in a wrong region, or are looked for, and have not landed."""
+        return self._count("state NOT IN ('placed', 'landed')")
+
+    def told_again(self) -> int:
+        """How many were told to leave more than once."""
+        return self._count("kicks > 1")
+
+    def _count(self, where: str, *values: object) -> int:
         query = f"SELECT count(*) FROM client WHERE {where}"  # noqa: S608 - conditions of this package
         return int(self._db.execute(query, values).fetchone()[0])
 
@@ -523,11 +538,11 @@ class Roster:
         """
         told = f"wave = ? AND kicks > 0 AND state NOT IN ('placed', 'landed') AND NOT ifnull({_ABSENT}, 0)"
         unseen = "(in_target IS NULL OR (in_target = 1 AND in_source IS NULL))"
-        return self.count(f"{told} AND NOT {unseen}", wave), self.count(f"{told} AND {unseen}", wave)
+        return self._count(f"{told} AND NOT {unseen}", wave), self._count(f"{told} AND {unseen}", wave)
 
     def absent(self, wave: int) -> int:
         """How many of a wave had gone before they were told to leave, and are nowhere since."""
-        return self.count(f"wave = ? AND state NOT IN ('placed', 'landed') AND {_ABSENT}", wave)
+        return self._count(f"wave = ? AND state NOT IN ('placed', 'landed') AND {_ABSENT}", wave)
 
     def late_of(self, wave: int, limit: int) -> list[str]:
         """The first client IDs of a wave that have not landed."""
@@ -536,11 +551,11 @@ class Roster:
 
     def not_looked_for(self, wave: int) -> bool:
         """Whether somebody of a wave was told and has not been looked for since."""
-        return bool(self.count("wave = ? AND kicks > 0 AND looks = 0 AND state IN ('told', 'looking')", wave))
+        return bool(self._count("wave = ? AND kicks > 0 AND looks = 0 AND state IN ('told', 'looking')", wave))
 
     def waiting(self) -> int:
         """How many have to go and are in no wave yet."""
-        return self.count("state = 'waiting' AND wave = ?", NO_WAVE)
+        return self._count("state = 'waiting' AND wave = ?", NO_WAVE)
 
     def per_route(self) -> dict[tuple[str, str], int]:
         """`{(region, target): how many clients have to go}`."""

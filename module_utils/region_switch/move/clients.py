@@ -28,7 +28,7 @@ def move(course: Course, plan: Plan) -> None:
         SwitchError: of `Sweep.run`, and of those who came too late to be moved without asking.
     """
     # Where records were switched, clients may have come to the old region since the plan was made.
-    if not course.switched and not course.roster.count("state NOT IN ('placed', 'landed')"):
+    if not course.switched and not course.roster.outstanding():
         return
     # Of a run that goes on, clients may have come since it paused.
     _refuse_late(course, plan)
@@ -113,7 +113,7 @@ def _count_sweep(course: Course, sweep: Sweep) -> None:
     counts = course.summary.sweep
     # Also those whom an interrupted run had disconnected, and who came back.
     course.wrote = course.wrote or bool(sweep.mover.calls)
-    again = course.roster.count("kicks > 1")
+    again = course.roster.told_again()
     counts["calls"], counts["throttled"] = sweep.mover.calls, sweep.mover.throttled
     counts["passes"] += bool(again)
     if sweep.forbidden:

@@ -12,7 +12,7 @@ from .. import report
 from ..model import evidence, findings
 from ..model.errors import StorageError, listed, one_line
 from ..module import FailedResultError, Result
-from ..record import ledger, ledger_state
+from ..record import events, ledger, ledger_state
 from ..record import summary as summaries
 from ..record.journal import timestamp
 from ..report import messages
@@ -39,10 +39,10 @@ def conclude(course: Course) -> None:
     with on_disk(course):
         if course.paused:
             paused.store(course)
-            course.journal.write("paused")
+            course.journal.write(events.Paused())
         else:
             outcome, error = course.summary.outcome, course.summary.error
-            course.journal.write("end", outcome=outcome, error=error, records=course.homes)
+            course.journal.write(events.End(outcome=outcome, error=error, records=course.homes))
     with on_disk(course):
         summaries.write(course.directory, course.summary.as_dict())
 

@@ -12,6 +12,7 @@ from ..aws.refusals import FEWEST
 from ..aws.token_bucket import TokenBucket
 from ..fleet.roster import TrackedClient
 from ..model.errors import AwsError
+from ..record import events
 from .runtime import MACHINE, Runtime
 from .way import Attempt
 
@@ -54,13 +55,13 @@ class Disconnector:
     runtime: Runtime = MACHINE
     calls: int = 0
     throttled: int = 0
-    attempted: str = "delete_connection"
-    failed: str = "delete_connection_failed"
     _buckets: dict[tuple[str, str], TokenBucket] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     retry_delay = staticmethod(retry_delay)
+    attempted = events.DeleteConnection
+    failed = events.DeleteConnectionFailed
 
     def stop(self) -> None:
         """Send nothing any more, neither for those who wait for their turn."""

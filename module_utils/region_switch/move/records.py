@@ -18,6 +18,7 @@ from ..model.errors import (
     SwitchError,
     UnfinishedError,
 )
+from ..record import events
 from . import restore
 from .course import Course
 from .guard import look_at_records
@@ -33,14 +34,14 @@ def switch(course: Course, plan: Plan) -> None:
     changes = [Change(read[name], dns.record(name, host, ttl, read[name])) for name, host in expected.items()]
     changes += [Change(record, record) for record in plan.carried]
     course.before = {name: dict(read[name].raw) for name in expected}
-    course.journal.write("switch", records=expected, before=course.before)
+    course.journal.write(events.Switch(records=expected, before=course.before))
     change_id = dns.swap(changes, f"Move to mode {course.summary.mode}")
     course.wrote = course.switched = True
     course.homes = dict(plan.desired)
-    course.journal.write("switched", change_id=change_id)
+    course.journal.write(events.Switched(change_id=change_id))
     if change_id:
         dns.wait(change_id, course.options.dns_wait.dns_timeout, _watch(course, plan).look)
-        course.journal.write("insync", change_id=change_id)
+        course.journal.write(events.Insync(change_id=change_id))
     # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
     # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
     old = max(read[name].ttl for name in expected)
@@ -77,7 +78,7 @@ def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
         watch.look_at_all()
     given_up = sorted({each.server for each in stale})
     right = [server.name for server in plan.servers if server.name not in given_up]
-    course.journal.write("dns", servers=right, stale=[vars(each) for each in stale])
+    course.journal.write(events.Dns(servers=right, stale=[vars(each) for each in stale]))
     course.notes += [f"DNS: {each.server} still answers {each.name} = {each.answer}" for each in stale]
     return {"stale": given_up} if given_up else {}
 
@@ -97,11 +98,11 @@ def _wait_out(course: Course, seconds: float, watch: RecordsWatch) -> None:
 
 
 def _waiting_for_dns(course: Course, stale: Iterable[Stale], left: float) -> None:
-    course.journal.note("dns_waiting", stale=[vars(each) for each in stale], left=round(left, 1))
+    course.journal.note(events.DnsWaiting(stale=[vars(each) for each in stale], left=round(left, 1)))
 
 
 def _dns_settled(course: Course, server: Server) -> None:
-    course.journal.note("dns_settled", server=server.name, resolver=server.recursive)
+    course.journal.note(events.DnsSettled(server=server.name, resolver=server.recursive))
 
 
 def look_again(course: Course, plan: Plan) -> None:

@@ -12,6 +12,7 @@ from ..dns.method import Change, DnsMethod
 from ..fleet.roster import Roster
 from ..model.errors import NotConvergedError, RecordsChangedError, SwitchError
 from ..model.options import Options
+from ..record import events
 from ..record.journal import Journal
 from . import survey
 from .guard import TableGuard
@@ -62,10 +63,10 @@ def restore(
         if move.endpoint in before or record.name in carried:
             changes.append(Change(record, before.get(move.endpoint, record)))
     values = {name: record.value for name, record in before.items()}
-    journal.write("restore", records=values)
+    journal.write(events.Restore(records=values))
     change_id = dns.swap(changes, "Restore after a move that did not land")
     restored()
-    journal.write("restored", change_id=change_id)
+    journal.write(events.Restored(change_id=change_id))
     if change_id:
         dns.wait(change_id, options.dns_wait.dns_timeout)
     _wait_for_dns(options, plan, values, runtime)
@@ -104,8 +105,8 @@ def _bring_back(
         for client, in_home, in_left in back.away():
             roster.still_away(client, in_home, in_left)
         roster.commit()
-        found = Returned(back.count(), back.count("state = 'landed'"))
-    journal.write("returned", told=found.told, back=found.back)
+        found = Returned(back.count(), back.count_landed())
+    journal.write(events.Returned(told=found.told, back=found.back))
     return found
 
 

@@ -18,10 +18,10 @@ from ..model.errors import NotConvergedError, RecordsChangedError, RefusedError,
 from ..model.names import plain
 from ..model.options import Options
 from ..module import FailedResultError, Result
-from ..record import environment, folder, history, storage, who
+from ..record import environment, events, folder, history, storage, who
 from ..record import summary as summaries
 from ..record.folder import UntrustedError
-from ..record.journal import VERSION, Journal
+from ..record.journal import Journal
 from ..record.storage import Reserve
 from ..record.summary import Summary
 from . import clients, conclusion, paused, plan_checks, plan_notes, preview, records, survey
@@ -181,7 +181,7 @@ def _judge(course: Course, error: BaseException | None) -> None:
     if isinstance(error, SwitchError):
         with conclusion.on_disk(course):
             if course.interrupted:
-                course.journal.write("interrupted", reason=str(error))
+                course.journal.write(events.Interrupted(reason=str(error)))
         restored = "; the records had been restored, and not everybody was seen back"
         summary.error = f"{error}{restored if course.interrupted and course.restored else ''}"
     elif isinstance(error, Exception):
@@ -194,10 +194,10 @@ def _unforeseen(course: Course, error: Exception) -> None:
     course.summary.error = unforeseen(error)
     frames = traceback.extract_tb(error.__traceback__)
     with conclusion.on_disk(course):
-        course.journal.write(
-            "unforeseen", error=f"{type(error).__name__}: {error}",
+        course.journal.write(events.Unforeseen(
+            error=f"{type(error).__name__}: {error}",
             frames=[f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _begin(course: Course, desired: dict[str, str], expected: history.Previous | None) -> dict[str, Any]:
@@ -205,11 +205,11 @@ def _begin(course: Course, desired: dict[str, str], expected: history.Previous |
     options, summary = course.options, course.summary
     root = course.directory.parent
     summary.by = who.here(options.run.operator, course.runtime.caller(options.asked)).as_dict()
-    course.journal.write(
-        "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired,
-        number=history.next_number(root), rollback=options.scope.rollback, by=summary.by,
-        environment=environment.versions(root), options=environment.chosen(options),
-    )  # fmt: skip
+    course.journal.write(events.Start(
+        run_id=summary.run_id, mode=summary.mode, desired=desired, number=history.next_number(root),
+        rollback=options.scope.rollback, by=summary.by, environment=environment.versions(root),
+        options=environment.chosen(options),
+    ))  # fmt: skip
     plan = _read(course, desired, expected)
     diff = preview.diff(plan, course.roster, options)
     _refuse(course, plan)
@@ -220,9 +220,7 @@ def _begin(course: Course, desired: dict[str, str], expected: history.Previous |
 def _resume(course: Course, desired: dict[str, str]) -> None:
     """A run from behind its pause."""
     summary = course.summary
-    course.journal.write(
-        "start", version=VERSION, run_id=summary.run_id, mode=summary.mode, desired=desired, goes_on=True
-    )
+    course.journal.write(events.Start(run_id=summary.run_id, mode=summary.mode, desired=desired, goes_on=True))
     plan = paused.resume(course, desired)
     stale = course.options.run.stale_devices
     if stale and course.options.dns_wait.dns_policy != "proceed":
@@ -240,15 +238,15 @@ def _read(course: Course, desired: dict[str, str], expected: history.Previous | 
     if expected:
         expected.expect(plan.sources)
     for region, reason in plan.dead.items():
-        course.journal.write("skipped", region=region, reason=reason, gone=region in plan.gone)
+        course.journal.write(events.Skipped(region=region, reason=reason, gone=region in plan.gone))
     routes = course.roster.per_route()
     survey.refuse_dead_targets(plan, routes)
     pace = paces.pace(plan.quotas, course.options.pace)
-    course.journal.write(
-        "plan", plan=summaries.plan_dict(plan.moves), misplaced=sum(routes.values()), unmapped=plan.unmapped,
+    course.journal.write(events.Plan(
+        plan=summaries.plan_dict(plan.moves), misplaced=sum(routes.values()), unmapped=plan.unmapped,
         seconds=round(pace.seconds(routes), 3), pace=vars(pace), targets=plan.targets,
         token=plan_checks.token(course.options, plan, course.roster, course.summary.mode),
-    )  # fmt: skip
+    ))  # fmt: skip
     course.notes += [*plan_notes.not_carried(plan), *plan_notes.left_out(plan, course.options)]
     return plan
 
@@ -258,7 +256,7 @@ def _refuse(course: Course, plan: Plan) -> None:
     waived = course.options.checks.waive
     with course.summary.phase("preflight"):
         course.findings = plan_checks.check(course.aws, course.dns, course.options, plan, course.roster)
-    course.journal.write("preflight", findings=findings.as_dicts(course.findings), waived=sorted(waived))
+    course.journal.write(events.Preflight(findings=findings.as_dicts(course.findings), waived=sorted(waived)))
     findings.refuse(course.findings, waived)
     if course.options.approval.require_approval and (plan.needed or course.roster.waiting()):
         _approve(course, plan_checks.token(course.options, plan, course.roster, course.summary.mode))
@@ -272,7 +270,7 @@ def _approve(course: Course, found: str) -> None:
         differs = approved_plan.differences(root, approved, course.roster)
     lines = approval.check(approved, found, drift, differs)
     planned = approved_plan.maker(root, approved or "")
-    course.journal.write("approved", token=approved, differences=lines, planned_by=planned)
+    course.journal.write(events.Approved(token=approved or "", differences=lines, planned_by=planned))
     summary.by = {**(summary.by or {}), "approved": {"token": approved, "planned_by": planned}}
     course.notes += lines
 

@@ -15,6 +15,7 @@ from ..aws.refusals import Refusals
 from ..fleet.roster import ANY_WAVE, NO_WAVE, Roster, TrackedClient
 from ..model import waves
 from ..model.errors import AwsError, SwitchError, listed
+from ..record import events
 from ..record.journal import Journal
 from .landing import FIRST_LOOK, next_look, tell_again_at, went_back
 from .runtime import MACHINE, Runtime
@@ -226,12 +227,11 @@ class Sweep:
 
     def _wave(self, number: int, last: int, size: int, moved: int) -> bool:
         """Whether the wave proved anything: it did not where all its clients had gone before they were told."""
-        self.journal.write("sweep", wave=number, waves=last, clients=size)
+        self.journal.write(events.Sweep(wave=number, waves=last, clients=size))
         wave = Wave(number, size, size, size, self._clock(), unassigned=size)
         self._work(wave)
         absent = self.roster.absent(number) if wave.left else 0
-        details = {"absent": absent} if absent else {}
-        self.journal.write("landing", wave=number, landed=size - wave.left, late=wave.left, **details)
+        self.journal.write(events.Landing(wave=number, landed=size - wave.left, late=wave.left, absent=absent))
         if wave.left - absent > (moved + size) * self.limits.max_stragglers / 100:
             raise self._verdict(wave, wave.left - absent, moved)
         return absent < size
@@ -356,7 +356,7 @@ class Sweep:
             self._in_flight.add(client.key)
         else:
             self._absent[client.key] = client.wave
-        self.journal.note(self.mover.attempted, client_id=client.client_id, region=client.region, found=told.found)
+        self.journal.note(self.mover.attempted(client_id=client.client_id, region=client.region, found=told.found))
         self._count_told(client)
         self.roster.update(
             client, "told", due=told.at + FIRST_LOOK, kicked_at=told.epoch, told_at=told.at,
@@ -388,7 +388,7 @@ class Sweep:
         if delay is not None:
             if error.forbidden:
                 self.forbidden += 1
-                self.journal.note(self.mover.failed, client_id=client.client_id, error=str(error))
+                self.journal.note(self.mover.failed(client_id=client.client_id, error=str(error)))
             self.roster.update(client, "waiting", due=told.at + delay, attempts=attempts)
             return
         # Whatever AWS said, the client may yet move by itself: it is looked for like the others.
@@ -410,7 +410,7 @@ class Sweep:
         return self._clock() - self._failing > SILENCE
 
     def _fail(self, client: TrackedClient, error: SwitchError, attempts: int) -> None:
-        self.journal.write(self.mover.failed, client_id=client.client_id, error=str(error))
+        self.journal.write(self.mover.failed(client_id=client.client_id, error=str(error)))
         self.roster.update(client, "waiting", attempts=attempts, note=str(error))
 
     def _was_seen(self, client: TrackedClient, seen: Sighting, seconds: float) -> None:
@@ -447,7 +447,7 @@ class Sweep:
         # 0 where AWS does not say since when.
         at = seen.target_since or 0.0
         seconds = round(max(0.0, at - client.kicked_at), 3) if client.kicks and at else None
-        self.journal.note("landed", client_id=client.client_id, region=client.target, seconds=seconds)
+        self.journal.note(events.Landed(client_id=client.client_id, region=client.target, seconds=seconds))
         self.roster.update(
             client, "landed", landed_at=at, in_target=1, in_source=None if seen.skipped else 0,
             looks=client.looks + 1,
@@ -456,7 +456,7 @@ class Sweep:
     def _tell_again(self, client: TrackedClient, seen: Sighting, at: float, back: bool) -> None:
         self._in_flight.discard(client.key)
         wait = max(0.0, at - self._clock())
-        self.journal.write("sweep_again", clients=[client.client_id], seconds=round(wait, 3))
+        self.journal.write(events.SweepAgain(clients=[client.client_id], seconds=round(wait, 3)))
         # One that was only looked for is in no wave, where nobody would tell it.
         wave = ANY_WAVE if client.wave == NO_WAVE else client.wave
         self.roster.update(
@@ -509,10 +509,10 @@ class Sweep:
         self._rate = rate if not self._rate else 0.7 * self._rate + 0.3 * rate
         sweeping = bool(wave.unsent)
         left = self.total - self.told
-        self.journal.note(
-            "progress", phase="sweep" if sweeping else "landing", done=self.told if sweeping else self.landed,
+        self.journal.note(events.Progress(
+            phase="sweep" if sweeping else "landing", done=self.told if sweeping else self.landed,
             total=max(self.total, self.landed), rate=round(self._rate, 1), landed=self.landed,
             in_flight=len(self._in_flight),
             eta=round(left / self._rate, 1) if sweeping and self._rate > 0 else None,
             stragglers=max(0, self.told - self.landed),
-        )  # fmt: skip
+        ))  # fmt: skip

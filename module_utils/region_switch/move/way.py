@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ..fleet.roster import TrackedClient
 from ..model.errors import AwsError
+from ..record.events import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +64,17 @@ class Mover(Protocol):
     """Makes clients leave, at the pace that both regions' quotas allow; used by many threads at once.
 
     Attributes:
-        attempted, failed: the journal's steps for a client that was asked to leave, and for one that could not be.
         calls, throttled: requests so far, and how many of them AWS throttled.
     """
 
-    attempted: str
-    failed: str
     calls: int
     throttled: int
+
+    def attempted(self, *, client_id: str, region: str, found: bool) -> Event:
+        """What the journal says of a client that was asked to leave."""
+
+    def failed(self, *, client_id: str, error: str) -> Event:
+        """What the journal says of a client that could not be asked."""
 
     def move(self, client: TrackedClient) -> Attempt:
         """Send one request for a client, when it is its turn."""

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ..model.errors import RefusedError, SwitchError
-from . import folder
+from . import events, folder
+from .events import DamagedError, Entry, Event
 from .folder import UntrustedError
-from .journal import VERSION, lines
+from .journal import lines
 
 JOURNAL = "journal.jsonl"
-# Steps that come once per client or per second: told by their bytes, since a journal may have a million of them.
-_MANY = re.compile(rb'\{"at": "[^"]{1,40}", "step": "(?:delete_connection|landed|progress|dns_waiting)"')
 
-Entry = dict[str, Any]
+Kind = TypeVar("Kind", bound=Event)
 
 
 class JournalError(SwitchError):
@@ -33,21 +30,20 @@ class _Earlier:
     """A run that has begun.
 
     Attributes:
-        start: the first entry of its journal, empty where that cannot be read.
+        start: of its journal; says nothing where that cannot be read.
         began: epoch seconds; where its journal does not say it, by its folder's name, or its folder's time.
         damage: why it cannot be read, None where it can.
     """
 
     folder: Path
-    start: Entry
+    start: events.Start
     began: float
     damage: JournalError | None = None
 
     @property
     def number(self) -> int:
         """Runs of a folder are numbered, whatever the clock said when they began; 0 of a release that did not."""
-        found = self.start.get("number")
-        return found if isinstance(found, int) and not isinstance(found, bool) else 0
+        return self.start.number or 0
 
 
 def read_journal(path: Path) -> list[Entry]:
@@ -63,7 +59,7 @@ def _entries(path: Path, everything: bool) -> Iterator[Entry]:
     try:
         for number, line in enumerate(lines(path), 1):
             # Without its end, the line was being written when the run was killed.
-            if line.endswith(b"\n") and (everything or not _MANY.match(line)):
+            if line.endswith(b"\n") and (everything or not events.EVERY_CLIENT.match(line)):
                 yield _entry(line, f"journal {path} line {number}")
     except UntrustedError as error:
         raise JournalError(f"journal {error}") from error
@@ -80,11 +76,11 @@ def _entry(line: bytes, where: str) -> Entry:
         found = None
     if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in ("at", "step")):
         raise _damaged(where, "no entry")
-    version = found.get("version", VERSION)
-    if found["step"] == "start" and version != VERSION:
+    version = found.get("version", events.VERSION)
+    if found["step"] == events.Start.step and version != events.VERSION:
         raise JournalError(
-            f"{where}: found version {json.dumps(version)[:40]}, expected {VERSION}: use the release that wrote it, or "
-            "choose a mode with failover.yml"
+            f"{where}: found version {json.dumps(version)[:40]}, expected {events.VERSION}: use the release that wrote "
+            "it, or choose a mode with failover.yml"
         )
     return found
 
@@ -96,12 +92,11 @@ def _damaged(where: str, found: str) -> JournalError:
     )
 
 
-def _texts(entry: Entry, key: str, where: str) -> dict[str, str]:
-    """A mapping of names to names in an entry."""
-    found = entry.get(key)
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise _damaged(where, f"no {key} in the step {entry['step'][:40]}")
-    return found
+def _read(kind: type[Kind], entry: Entry, where: str) -> Kind:
+    try:
+        return kind.read(entry)
+    except DamagedError as error:
+        raise _damaged(where, str(error)) from error
 
 
 def _earlier(run: Path) -> _Earlier | None:
@@ -109,19 +104,20 @@ def _earlier(run: Path) -> _Earlier | None:
     journal = run / JOURNAL
     try:
         folder.check_run(run)
-        start = next(islice(_entries(journal, everything=True), 1), None)
-        return _Earlier(run, start, _began(start, f"journal {journal} line 1")) if start else None
+        first = next(_entries(journal, everything=True), None)
+        return _Earlier(run, *_beginning(first, f"journal {journal} line 1")) if first else None
     except UntrustedError as error:
-        return _Earlier(run, {}, _began_at_most(run), JournalError(str(error)))
+        return _Earlier(run, events.Start(), _began_at_most(run), JournalError(str(error)))
     except JournalError as error:
-        return _Earlier(run, {}, _began_at_most(run), error)
+        return _Earlier(run, events.Start(), _began_at_most(run), error)
 
 
-def _began(start: Entry, where: str) -> float:
-    if start["step"] != "start":
-        raise _damaged(where, f"the step {start['step'][:40]}")
+def _beginning(first: Entry, where: str) -> tuple[events.Start, float]:
+    """The start of a run, and when that was in epoch seconds."""
+    if first["step"] != events.Start.step:
+        raise _damaged(where, f"the step {first['step'][:40]}")
     try:
-        return datetime.fromisoformat(start["at"]).timestamp()
+        return _read(events.Start, first, where), datetime.fromisoformat(first["at"]).timestamp()
     except (ValueError, OverflowError) as error:
         raise _damaged(where, "no time") from error
 
@@ -179,13 +175,13 @@ def interrupted(root: Path, desired: dict[str, str], since: float, until: float 
         since, until: epoch seconds; a run that began before is too old, one that began later did so by another clock.
     """
     newest = next(iter(_newest_first(root)), None)
-    if newest is None or not since <= newest.began <= until or newest.start.get("desired") != desired:
+    if newest is None or not since <= newest.began <= until or newest.start.desired != desired:
         return None
     try:
         steps = {entry["step"] for entry in _entries(newest.folder / JOURNAL, everything=False)}
     except JournalError:
         return None
-    return newest.folder if "plan" in steps and "end" not in steps else None
+    return newest.folder if events.Plan.step in steps and events.End.step not in steps else None
 
 
 @dataclass(frozen=True)
@@ -235,7 +231,7 @@ def previous_records(root: Path) -> Previous:
     for number, run in enumerate(earlier):
         if run.damage is not None:
             raise run.damage
-        if run.start.get("rollback") is True:
+        if run.start.rollback:
             continue
         records = _records_of(run.folder / JOURNAL)
         if records is not None:
@@ -251,13 +247,13 @@ def previous_records(root: Path) -> Previous:
 def _records_of(journal: Path) -> tuple[dict[str, str], dict[str, str]] | None:
     """`{endpoint: region}` before a run and as it wanted them, None where it switched nothing."""
     last = {entry["step"]: entry for entry in _entries(journal, everything=False)}
-    if "switch" not in last or last.get("end", {}).get("outcome") == "refused":
+    if events.Switch.step not in last:
         return None
     where = f"journal {journal}"
-    moves = last.get("plan", {}).get("plan")
-    if not isinstance(moves, dict) or not moves or not all(isinstance(move, dict) for move in moves.values()):
+    end, plan = last.get(events.End.step), last.get(events.Plan.step)
+    if end and _read(events.End, end, where).outcome == "refused":
+        return None
+    moves = _read(events.Plan, plan, where).moves if plan else []
+    if not moves:
         raise _damaged(where, "records switched without a plan")
-    entry: Entry = {
-        "step": "plan", **{key: {name: move.get(key) for name, move in moves.items()} for key in ("from", "to")}
-    }  # fmt: skip
-    return dict(_texts(entry, "from", where)), dict(_texts(entry, "to", where))
+    return {each.endpoint: each.source for each in moves}, {each.endpoint: each.target for each in moves}

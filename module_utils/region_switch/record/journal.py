@@ -12,20 +12,20 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
+from .events import Event
 from .folder import open_file
 from .storage import failed
 
-VERSION = 1
 SYNC_SECONDS = 0.5
 # The longest is the list of findings, each of which is a line: far below.
 MOST_OF_LINE = 16 * 2**20
 
 
-def timestamp() -> str:
-    """Now, as ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def timestamp(at: float | None = None) -> str:
+    """Epoch seconds, or now, as ISO 8601 in UTC."""
+    found = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def no_room() -> None:
@@ -62,19 +62,19 @@ class Journal:
     ) -> None:
         os.close(self._descriptor)
 
-    def write(self, step: str, **details: Any) -> None:
+    def write(self, event: Event) -> None:
         """Append a decision or its result; it is on disk when this returns."""
-        self._append(step, details, sync=True)
+        self._append(event, sync=True)
 
-    def note(self, step: str, **details: Any) -> None:
+    def note(self, event: Event) -> None:
         """Append what is one of many, such as the answer for one client.
 
         It outlives this process at once, and the machine within SYNC_SECONDS: what is lost of it is found out again.
         """
-        self._append(step, details, sync=time.monotonic() - self._synced >= SYNC_SECONDS)
+        self._append(event, sync=time.monotonic() - self._synced >= SYNC_SECONDS)
 
-    def _append(self, step: str, details: dict[str, Any], sync: bool) -> None:
-        text = json.dumps({"at": timestamp(), "step": step, **details}, ensure_ascii=False)
+    def _append(self, event: Event, sync: bool) -> None:
+        text = json.dumps({"at": timestamp(), "step": event.step, **event.details()}, ensure_ascii=False)
         # Half of a UTF-16 pair, which JSON can hold and UTF-8 cannot, becomes JSON's own escape of it.
         line = f"{text}\n".encode(errors="backslashreplace")
         with self._lock:

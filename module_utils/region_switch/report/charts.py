@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..record.ledger import percentiles
 from .figures import Charts, Mark, gap_values, gaps_by_client
-from .run import Clients, Run, Span
+from .run import Run, Span
 
 # Placeholders for the page's colours, which differ between light and dark mode.
 TEXT, MUTED, GRID, PAPER = "#00000a", "#00000b", "#00000c", "#00000d"
@@ -254,7 +254,7 @@ def apart(places: Sequence[float], distance: float, room: float) -> list[float]:
 
 def _clients(run: Run) -> Figure | None:
     """Clients disconnected and landed over time, with the planned pace."""
-    clients: Clients = run.clients
+    clients = run.clients
     if sum(clients.told.values()) <= LANES:
         return None
     figure = Figure((HALF, 2.9), layout="constrained")

@@ -11,11 +11,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, UndefinedError
 
 from ..fleet.roster import STATES
+from ..fleet.roster_reading import Row
 from ..model.errors import duration
 from ..record import who
 from .figures import Charts, gap_values
 from .outcomes import meaning
-from .run import Row, Run
+from .run import Run
 from .script import SCRIPT
 from .style import STYLE
 from .template import TEMPLATE

@@ -9,25 +9,26 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..fleet.roster import AT_HOME, NO_WAVE, VERDICT, count_clients, records_are
+from ..fleet.roster_reading import Clients, read_clients
+from ..record import events
+from ..record.events import DamagedError, Entry
 from ..record.folder import MOST_BYTES
-from ..record.journal import MOST_OF_LINE, VERSION
+from ..record.journal import MOST_OF_LINE, timestamp
 from ..record.summary import SUMMARY, Summary
 from .messages import MOST_ROWS, Messages
 
-# What comes once per client or by the clock is read from the roster, if at all.
-_MANY = re.compile(rb'\{"at": "([^"]{1,40})", "step": "(?:delete_connection|landed|progress)"')
-BUCKETS = 240
 MOST_MARKS = 14
 
-Entry = dict[str, Any]
+# When an entry was written in epoch seconds, and its event; None of a step that is read from the roster, or not known.
+Moment = tuple[float, events.Event | None]
+Kind = TypeVar("Kind", bound=events.Event)
 
 
 @dataclass(frozen=True)
@@ -47,40 +48,6 @@ class Span:
     start: float
     end: float | None
     text: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A client of the roster; times in seconds since the run began, None where that did not happen."""
-
-    client_id: str
-    endpoint: str
-    source: str
-    target: str
-    state: str
-    wave: int | None
-    told: float | None
-    landed: float | None
-    seconds: float | None
-    kicks: int
-    bounces: int
-    note: str
-
-
-@dataclass(frozen=True)
-class Clients:
-    """The clients of a run.
-
-    Attributes:
-        total: rows of the roster; `rows` has MOST_ROWS of them at most, those that went wrong first.
-        told, landed: how many were told to leave or seen landed, per bucket of `width` seconds from the run's start on.
-    """
-
-    total: int = 0
-    rows: list[Row] = field(default_factory=list)
-    width: float = 1.0
-    told: dict[int, int] = field(default_factory=dict)
-    landed: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -149,33 +116,33 @@ def read(directory: Path) -> Run:
 
     Raises:
         OSError: there is no journal that can be read.
+        DamagedError: its plan is damaged; without that it would be another move.
     """
     notes: list[str] = []
-    entries = list(_entries(directory / "journal.jsonl", notes))
-    times = [moment(entry["at"]) for entry in entries]
-    began = times[0] if times else 0.0
-    steps = _Steps(entries, began)
+    moments = list(_moments(directory / "journal.jsonl", notes))
+    began = moments[0][0] if moments else 0.0
+    steps = _Steps([(round(at - began, 3), event) for at, event in moments])
+    start, plan, end = steps.first(events.Start), steps.last(events.Plan), steps.last(events.End)
     messages = Messages.read(directory, notes)
-    clients, counts = _clients(directory / "clients.sqlite", began, steps.homes(), notes)
-    end = steps.last("end")
+    clients = _clients(directory / "clients.sqlite", began, steps.homes(), notes)
     run = Run(
-        summary=_summary(directory, steps, counts, notes),
-        ended=bool(end),
-        error=str(end.get("error") or ""),
+        summary=_summary(directory, steps, began, clients, notes),
+        ended=end is not None,
+        error=end.error or "" if end else "",
         began=began,
-        seconds=round(max(times, default=0.0) - began, 3),
-        events=steps.events(),
+        seconds=steps.seconds(),
+        events=steps.timeline(),
         phases=[],
         servers=steps.servers(),
         waves=steps.waves(),
         switch=steps.switch(),
         stale=steps.stale(),
         findings=steps.findings(),
-        skipped={str(each.get("region")): str(each.get("reason", "")) for each in steps.all("skipped")},
-        plan=steps.last("plan"),
-        start=steps.first("start"),
-        checked=bool(steps.first("preflight")),
-        restored=bool(steps.first("restored")),
+        skipped={each.region: each.reason for _, each in steps.all(events.Skipped)},
+        plan=plan.details() if plan else {},
+        start=start.details() if start else {},
+        checked=steps.first(events.Preflight) is not None,
+        restored=steps.first(events.Restored) is not None,
         clients=clients,
         messages=messages,
         notes=notes,
@@ -189,263 +156,250 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _entries(path: Path, notes: list[str]) -> Iterator[Entry]:
-    """The entries of a journal but for those of single clients; what is no entry is passed over and counted."""
+def _moments(path: Path, notes: list[str]) -> Iterator[Moment]:
+    """The entries of a journal but for those of single clients; what is no entry is passed over and counted.
+
+    Raises:
+        OSError, DamagedError: see `read`.
+    """
     damaged = cut = 0
     many: re.Match[bytes] | None = None
     with path.open("rb") as stream:
         while line := stream.readline(MOST_OF_LINE):
-            if found := _MANY.match(line):
+            if found := events.EVERY_CLIENT.match(line):
                 many = found
                 continue
             if not line.endswith(b"\n"):
                 cut = 1
-            elif entry := _entry(line):
-                yield entry
-            else:
+                continue
+            try:
+                yield _moment(line)
+            except (ValueError, RecursionError, TypeError, KeyError, OverflowError) as error:
+                if isinstance(error, DamagedError) and error.step == events.Plan.step:
+                    raise
                 damaged += 1
-    if many and (entry := _entry(b'{"at": "%b", "step": "last"}' % many[1])):
+    if many:
         # Of a run that was killed they are the last that it did.
-        yield entry
+        with suppress(ValueError, OverflowError):
+            yield moment(many[1].decode()), None
     if cut:
         notes.append("The journal's last line was cut off: the run was killed while it wrote it.")
     if damaged:
         notes.append(f"{damaged} lines of the journal are damaged and left out.")
 
 
-def _entry(line: bytes) -> Entry | None:
-    try:
-        found = json.loads(line)
-        moment(found["at"])
-    except (ValueError, RecursionError, TypeError, KeyError, OverflowError):
-        return None
-    return found if isinstance(found.get("step"), str) else None
+def _moment(line: bytes) -> Moment:
+    found = json.loads(line)
+    if not isinstance(found["step"], str):
+        raise TypeError
+    return moment(found["at"]), events.read(found)
 
 
 class _Steps:
-    """A journal's entries, asked for what they add up to."""
+    """A journal's events, each with its seconds since the run began, asked for what they add up to."""
 
-    def __init__(self, entries: list[Entry], began: float) -> None:
-        self._entries = entries
-        self._began = began
+    def __init__(self, steps: list[Moment]) -> None:
+        self._steps = steps
 
-    def all(self, step: str) -> list[Entry]:
-        return [entry for entry in self._entries if entry["step"] == step]
+    def all(self, kind: type[Kind]) -> list[tuple[float, Kind]]:
+        return [(at, event) for at, event in self._steps if isinstance(event, kind)]
 
-    def first(self, step: str) -> Entry:
-        return next(iter(self.all(step)), {})
+    def first(self, kind: type[Kind]) -> Kind | None:
+        return next((event for _, event in self.all(kind)), None)
 
-    def last(self, step: str) -> Entry:
-        return next(reversed(self.all(step)), {})
+    def last(self, kind: type[Kind]) -> Kind | None:
+        return next((event for _, event in reversed(self.all(kind))), None)
 
-    def at(self, entry: Entry) -> float:
-        return round(moment(entry["at"]) - self._began, 3)
+    def at_first(self, kind: type[events.Event]) -> float | None:
+        return next((at for at, _ in self.all(kind)), None)
 
-    def at_last(self, step: str) -> float | None:
-        entry = self.last(step)
-        return self.at(entry) if entry else None
+    def at_last(self, kind: type[events.Event]) -> float | None:
+        return next((at for at, _ in reversed(self.all(kind))), None)
 
-    def events(self) -> list[Event]:
+    def seconds(self) -> float:
+        return max((at for at, _ in self._steps), default=0.0)
+
+    def timeline(self) -> list[Event]:
         found, counted, back = [], set(), False
-        for entry in self._entries:
-            step = entry["step"]
-            back = back or step == "restored"
-            if back and step in _BACK:
-                found.append(Event(self.at(entry), _BACK[step].format_map(_Blank(entry))))
-            elif step in _COUNTED:
-                if step not in counted:
-                    counted.add(step)
-                    found.append(Event(self.at(entry), _COUNTED[step].format(self._clients_of(step))))
-            elif text := _text(entry):
-                found.append(Event(self.at(entry), text, step not in _PREPARING))
+        for at, event in self._steps:
+            kind = type(event)
+            back = back or kind is events.Restored
+            if back and kind in _BACK:
+                found.append(Event(at, _BACK[kind].format_map(vars(event))))
+            elif kind in _COUNTED:
+                if kind not in counted:
+                    counted.add(kind)
+                    found.append(Event(at, _COUNTED[kind].format(self._clients_of(kind))))
+            elif text := _text(event):
+                found.append(Event(at, text, kind not in _PREPARING))
         return found
 
-    def _clients_of(self, step: str) -> int:
-        return sum(len(entry.get("clients") or [0]) for entry in self.all(step))
+    def _clients_of(self, kind: type) -> int:
+        found = [event for _, event in self._steps if type(event) is kind]
+        return sum(len(event.clients) if isinstance(event, events.SweepAgain) else 1 for event in found)
 
     def switch(self) -> Span | None:
         """From sending the batch until all of Route 53's servers had it."""
-        entry = self.first("switch")
-        if not entry:
+        at = self.at_first(events.Switch)
+        if at is None:
             return None
-        end = self.at_last("insync")
-        return Span("Route 53", self.at(entry), end if end is not None else self.at_last("switched"))
+        end = self.at_last(events.Insync)
+        return Span("Route 53", at, end if end is not None else self.at_last(events.Switched))
 
     def servers(self) -> list[Span]:
         """Each DNS server from the switch until it was right."""
-        switch = self.first("switched") or self.first("preflight") or self.first("start")
-        start = self.at(switch) if switch else 0.0
-        ends = {_name(each, "server"): self.at(each) for each in self.all("dns_settled")}
-        kinds = {_name(each, "server"): bool(each.get("resolver")) for each in self.all("dns_settled")}
-        late = {_name(each, "server") for each in self.stale()}
-        if not self.last("dns"):
-            late -= set(ends)
+        starts = map(self.at_first, (events.Switched, events.Preflight, events.Start))
+        start = next((at for at in starts if at is not None), 0.0)
+        settled = {event.server: (at, event) for at, event in self.all(events.DnsSettled)}
+        late = {each["server"] for each in self.stale()}
+        if not self.last(events.Dns):
+            late -= set(settled)
         found = [
-            Span(name, start, end, "resolver" if kinds[name] else "name server")
-            for name, end in ends.items()
+            Span(name, start, end, "resolver" if event.resolver else "name server")
+            for name, (end, event) in settled.items()
             if name not in late
         ]
         return found + [Span(name, start, None, "stale") for name in sorted(late)]
 
-    def stale(self) -> list[dict[str, Any]]:
+    def stale(self) -> list[Entry]:
         """What was last said of stale servers, in the end or while they were waited for."""
-        said = self.last("dns") or self.last("dns_waiting")
-        return [each for each in said.get("stale") or [] if isinstance(each, dict)]
+        said = self.last(events.Dns) or self.last(events.DnsWaiting)
+        return said.stale if said else []
 
     def waves(self) -> list[Span]:
-        back = self._entries.index(entry) if (entry := self.first("restored")) else len(self._entries)
-        there, again = self._entries[:back], self._entries[back:]
-        return [*self._waves(there, "wave {}"), *self._waves(again, "rollback")]
+        back = next((index for index, (_, event) in enumerate(self._steps) if isinstance(event, events.Restored)), None)
+        there, again = _Steps(self._steps[:back]), _Steps([] if back is None else self._steps[back:])
+        return [*there._waves("wave {}"), *again._waves("rollback")]
 
-    def _waves(self, entries: list[Entry], name: str) -> list[Span]:
-        ends = {entry.get("wave"): entry for entry in entries if entry["step"] == "landing"}
+    def _waves(self, name: str) -> list[Span]:
+        ends = {event.wave: (at, event) for at, event in self.all(events.Landing)}
         found = []
-        for entry in entries:
-            if entry["step"] != "sweep":
-                continue
-            end = ends.get(entry.get("wave"), {})
-            text = f"{_many(entry.get('clients'), 'client')}"
-            text += f", {end.get('landed')} landed, {end.get('late')} late" if end else ", not ended"
-            span = Span(name.format(entry.get("wave")), self.at(entry), self.at(end) if end else None, text)
-            found.append(span)
+        for start, event in self.all(events.Sweep):
+            end, landing = ends.get(event.wave, (None, None))
+            text = f"{_many(event.clients, 'client')}"
+            text += f", {landing.landed} landed, {landing.late} late" if landing else ", not ended"
+            found.append(Span(name.format(event.wave), start, end, text))
         return found
 
-    def findings(self) -> list[dict[str, Any]]:
-        entry = self.last("preflight")
-        waived = entry.get("waived") or []
-        found = [dict(each) for each in entry.get("findings") or [] if isinstance(each, dict)]
+    def findings(self) -> list[Entry]:
+        checks = self.last(events.Preflight) or events.Preflight()
+        found = [dict(each) for each in checks.findings]
         for each in found:
             each["kind"] = "note"
-            if each.get("blocking"):
-                each["kind"] = "waived" if each.get("check") in waived else "refused"
+            if each["blocking"]:
+                each["kind"] = "waived" if each["check"] in checks.waived else "refused"
         order = ("refused", "waived", "note")
         return sorted(found, key=lambda each: order.index(each["kind"]))
 
-    def phases(self) -> list[dict[str, Any]]:
+    def phases(self) -> list[Entry]:
         """The phases of a run that was killed, by when its steps came; the last lasted until the last entry."""
-        found: list[dict[str, Any]] = []
-        before = self.at(self._entries[0]) if self._entries else 0.0
-        for name, steps in _PHASES.items():
-            ends = [at for step in steps if (at := self.at_last(step)) is not None]
+        found: list[Entry] = []
+        before = 0.0
+        for name, kinds in _PHASES.items():
+            ends = [at for kind in kinds if (at := self.at_last(kind)) is not None]
             if ends and ends[-1] >= before:
                 found.append({"name": name, "seconds": round(ends[-1] - before, 3)})
                 before = ends[-1]
-        if found and (rest := self.at(self._entries[-1]) - before) > 0:
+        if found and (rest := self._steps[-1][0] - before) > 0:
             found[-1]["seconds"] = round(found[-1]["seconds"] + rest, 3)
         return found
 
     def homes(self) -> dict[str, str]:
         """Where the records point in the end: `{endpoint: region}`, as far as the run knew or did it."""
-        known = self.last("end").get("records")
-        if isinstance(known, dict):
-            return {str(endpoint): str(region) for endpoint, region in known.items()}
-        plan = self.first("plan").get("plan")
-        if not isinstance(plan, dict):
-            return {}
+        end, plan = self.last(events.End), self.first(events.Plan)
+        if end and end.records is not None:
+            return end.records
         # Where it was killed while it changed them, nobody can tell whether they are changed.
-        there = (
-            bool(self.first("switch")) and not self.first("restore") and self.last("end").get("outcome") != "refused"
-        )
-        return {endpoint: move["to" if there else "from"] for endpoint, move in plan.items()}
+        there = self.first(events.Switch) and not self.first(events.Restore) and not (end and end.outcome == "refused")
+        return {move.endpoint: move.target if there else move.source for move in (plan.moves if plan else ())}
 
     def starts(self) -> list[float]:
-        return [self.at(entry) for entry in self.all("start")]
+        return [at for at, _ in self.all(events.Start)]
 
 
 # What summaries of an earlier release do not have.
 _LATER = {"by"}
-_PHASES = {
-    "plan": ("plan",),
-    "preflight": ("preflight",),
-    "switch": ("switch", "switched", "insync"),
-    "dns": ("dns_waiting", "dns_settled", "dns"),
-    "sweep": ("sweep", "sweep_again", "landing"),
-    "restore": ("restore", "restored", "returned"),
+_PHASES: dict[str, tuple[type[events.Event], ...]] = {
+    "plan": (events.Plan,),
+    "preflight": (events.Preflight,),
+    "switch": (events.Switch, events.Switched, events.Insync),
+    "dns": (events.DnsWaiting, events.DnsSettled, events.Dns),
+    "sweep": (events.Sweep, events.SweepAgain, events.Landing),
+    "restore": (events.Restore, events.Restored, events.Returned),
 }
-_COUNTED = {
-    "sweep_again": "Disconnected again, because they went back or stayed: {}",
-    "delete_connection_failed": "AWS did not disconnect: {}",
+_COUNTED: dict[type, str] = {
+    events.SweepAgain: "Disconnected again, because they went back or stayed: {}",
+    events.DeleteConnectionFailed: "AWS did not disconnect: {}",
 }
 # A rollback has waves, too.
-_BACK = {
-    "sweep": "Rollback; clients to disconnect: {clients}",
-    "landing": "Rollback; of the disconnected clients {landed} are back, {late} are not yet",
+_BACK: dict[type, str] = {
+    events.Sweep: "Rollback; clients to disconnect: {clients}",
+    events.Landing: "Rollback; of the disconnected clients {landed} are back, {late} are not yet",
 }
-_TEXTS = {
-    "plan": "Plan made; misplaced clients: {misplaced}",
-    "switch": "Records sent to Route 53, in one batch",
-    "switched": "Records switched: Route 53 accepted the batch",
-    "insync": "INSYNC: all of Route 53's servers have the records",
-    "paused": "Paused while devices are asked about DNS",
-    "sweep": "Wave {wave} of {waves} begins; clients to disconnect: {clients}",
-    "landing": "Wave {wave} ends: {landed} landed, {late} late",
-    "skipped": "{region} is skipped: its API does not answer",
-    "restore": "Rolling back: restoring the records",
-    "restored": "Records restored",
-    "returned": "Seen back: {back} of {told} clients that had been disconnected",
-    "interrupted": "Stopped: {reason}",
-    "unforeseen": "Unexpected error: {error}",
+_TEXTS: dict[type, str] = {
+    events.Plan: "Plan made; misplaced clients: {misplaced}",
+    events.Switch: "Records sent to Route 53, in one batch",
+    events.Switched: "Records switched: Route 53 accepted the batch",
+    events.Insync: "INSYNC: all of Route 53's servers have the records",
+    events.Paused: "Paused while devices are asked about DNS",
+    events.Sweep: "Wave {wave} of {waves} begins; clients to disconnect: {clients}",
+    events.Landing: "Wave {wave} ends: {landed} landed, {late} late",
+    events.Skipped: "{region} is skipped: its API does not answer",
+    events.Restore: "Rolling back: restoring the records",
+    events.Restored: "Records restored",
+    events.Returned: "Seen back: {back} of {told} clients that had been disconnected",
+    events.Interrupted: "Stopped: {reason}",
+    events.Unforeseen: "Unexpected error: {error}",
 }
 
 
-def _text(entry: Entry) -> str:
+def _text(event: events.Event | None) -> str:
     """What an event is called; empty where it is none."""
-    step = entry["step"]
-    if step == "start":
-        return "Resumed: devices have been asked" if entry.get("goes_on") else ""
-    if step == "preflight":
-        return f"Checks made: {_many(len(entry.get('findings') or []), 'finding')}"
-    if step == "dns":
-        stale = {_name(each, "server") for each in entry.get("stale") or []}
+    if isinstance(event, events.Start):
+        return "Resumed: devices have been asked" if event.goes_on else ""
+    if isinstance(event, events.Preflight):
+        return f"Checks made: {_many(len(event.findings), 'finding')}"
+    if isinstance(event, events.Dns):
+        stale = {each["server"] for each in event.stale}
         result = f"{_many(len(stale), 'server')} given up" if stale else "every server answers the new region"
         return f"DNS gate passed: {result}"
-    if step == "landing" and entry.get("absent"):
-        return f"{_TEXTS[step].format_map(_Blank(entry))}; {entry['absent']} were gone before they were disconnected"
-    if step == "end":
-        return f"End: {_OUTCOME_WORDS.get(str(entry.get('outcome')), entry.get('outcome'))}"
-    return _TEXTS[step].format_map(_Blank(entry)) if step in _TEXTS else ""
+    if isinstance(event, events.End):
+        return f"End: {_OUTCOME_WORDS.get(event.outcome, event.outcome)}"
+    text = _TEXTS.get(type(event), "").format_map(vars(event)) if event else ""
+    if isinstance(event, events.Landing) and event.absent:
+        return f"{text}; {event.absent} were gone before they were disconnected"
+    return text
 
 
-_PREPARING = {"plan", "preflight", "switch"}
+_PREPARING = {events.Plan, events.Preflight, events.Switch}
 _OUTCOME_WORDS = {"rolled_back": "rolled back"}
 
 
-class _Blank(dict[str, Any]):
-    """An entry in which what is missing is a question mark."""
-
-    def __missing__(self, key: str) -> str:
-        return "?"
-
-
-def _name(each: Any, key: str) -> str:
-    return str(each.get(key)) if isinstance(each, dict) else str(each)
-
-
-def _many(count: object, thing: str) -> str:
+def _many(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def _summary(directory: Path, steps: _Steps, counts: dict[str, int], notes: list[str]) -> dict[str, Any]:
-    start, plan = steps.first("start"), steps.last("plan")
-    version = start.get("version", VERSION)
-    if version != VERSION:
-        notes.append(f"The journal is of another version ({version}): what this release does not know is left out.")
+def _summary(directory: Path, steps: _Steps, began: float, clients: Clients, notes: list[str]) -> Entry:
+    start, plan, end = steps.first(events.Start) or events.Start(), steps.last(events.Plan), steps.last(events.End)
+    if start.version != events.VERSION:
+        notes.append(
+            f"The journal is of another version ({start.version}): what this release does not know is left out."
+        )
     try:
         with (directory / SUMMARY).open("rb") as stream:
-            found: dict[str, Any] = json.loads(stream.read(MOST_BYTES))
-        if not set(Summary("", "").as_dict()) - _LATER <= set(found) or not steps.last("end"):
+            found: Entry = json.loads(stream.read(MOST_BYTES))
+        if not set(Summary("", "").as_dict()) - _LATER <= set(found) or not end:
             raise ValueError
         return found
     except (OSError, ValueError, TypeError, RecursionError):
-        outcome = str(steps.last("end").get("outcome") or "killed")
-        if outcome == "killed":
+        if not end:
             notes.append("The run was killed, or is still running: the figures come from its journal and roster.")
     return {
-        "run_id": start.get("run_id", directory.name), "mode": start.get("mode", "?"), "outcome": outcome,
-        "started_at": start.get("at"), "finished_at": None, "plan": plan.get("plan") or {},
-        "phases": steps.phases(),
-        "clients": counts, "sweep": {"calls": counts.pop("calls", 0), "rate": None, "throttled": None, "passes": None},
-        "messages": None, "gap_seconds": None, "by": start.get("by"),
+        "run_id": start.run_id or directory.name, "mode": start.mode, "outcome": end.outcome if end else "killed",
+        "started_at": timestamp(began) if steps.starts() else None, "finished_at": None,
+        "plan": plan.plan if plan else {}, "phases": steps.phases(), "clients": clients.counts,
+        "sweep": {"calls": clients.calls, "rate": None, "throttled": None, "passes": None},
+        "messages": None, "gap_seconds": None, "by": start.by,
     }  # fmt: skip
 
 
@@ -460,60 +414,13 @@ def _phases(found: list[dict[str, Any]], steps: _Steps) -> list[Span]:
     return spans
 
 
-def _clients(path: Path, began: float, homes: Mapping[str, str], notes: list[str]) -> tuple[Clients, dict[str, int]]:
-    """The roster's clients, and the counts of summary.json with `calls`."""
+def _clients(path: Path, began: float, homes: dict[str, str], notes: list[str]) -> Clients:
     if not path.exists():
         notes.append("There is no roster (clients.sqlite): the run ended before it looked for clients.")
-        return Clients(), dict.fromkeys(("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions"), 0)
+        counts = ("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions")
+        return Clients(counts=dict.fromkeys(counts, 0))
     try:
-        # Without a write-ahead log nobody has it open, and reading it leaves nothing behind.
-        alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
-        uri = f"{path.resolve().as_uri()}?mode=ro{alone}"
-        with closing(sqlite3.connect(uri, uri=True, timeout=5)) as database:
-            records_are(database, homes)
-            counts = count_clients(database)
-            counts.pop("dark")
-            counts["calls"] = int(database.execute("SELECT ifnull(sum(kicks), 0) FROM client").fetchone()[0])
-            return _read_clients(database, began), counts
+        return read_clients(path, began, homes, MOST_ROWS)
     except sqlite3.Error as error:
         notes.append(f"The roster (clients.sqlite) cannot be read: {error}.")
-        return Clients(), {}
-
-
-_COLUMNS = (
-    f"client_id, endpoint, region, target, {VERDICT} AS verdict, wave, kicked_at, landed_at, kicks, bounces, note"
-)
-# A client that has landed may have been found again, where it belongs now.
-_SHOWN = (
-    "FROM client WHERE (state != 'placed' OR note = 'returned' OR NOT EXISTS (SELECT 1 FROM client AS other "
-    "WHERE other.client_id = client.client_id AND (other.state != 'placed' OR other.note = 'returned')))"
-)
-
-
-def _read_clients(database: sqlite3.Connection, began: float) -> Clients:
-    query = f"SELECT count(*), max(max(kicked_at), max(landed_at)) {_SHOWN}"
-    total, latest = database.execute(query).fetchone()
-    width = max(0.05, ((latest or began) - began) / BUCKETS)
-    order = f"verdict NOT IN {AT_HOME} DESC, bounces > 0 DESC, kicks DESC, client_id, region"
-    query = f"SELECT {_COLUMNS} {_SHOWN} ORDER BY {order} LIMIT ?"
-    rows = [_row(found, began) for found in database.execute(query, (MOST_ROWS,))]
-    rows.sort(key=lambda row: (row.client_id, row.source))
-    told, landed = (_buckets(database, column, began, width) for column in ("kicked_at", "landed_at"))
-    return Clients(total, rows, width, told, landed)
-
-
-def _buckets(database: sqlite3.Connection, column: str, began: float, width: float) -> dict[int, int]:
-    query = f"SELECT CAST(({column} - ?) / ? AS INTEGER), count(*) FROM client WHERE {column} > ? GROUP BY 1"  # noqa: S608
-    return {max(0, bucket): count for bucket, count in database.execute(query, (began, width, began))}
-
-
-def _row(found: tuple[Any, ...], began: float) -> Row:
-    client_id, endpoint, source, target, state, wave, kicked, landed, kicks, bounces, note = found
-    return Row(
-        client_id, endpoint, source, target, state,
-        wave if 0 < wave < NO_WAVE else None,
-        round(kicked - began, 3) if kicked else None,
-        round(landed - began, 3) if landed else None,
-        round(max(0.0, landed - kicked), 3) if kicked and landed else None,
-        kicks, bounces, note,
-    )  # fmt: skip
+        return Clients()

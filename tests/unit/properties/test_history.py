@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region_switch.model.errors import RefusedError, SwitchError
+from region_switch.record import events
 from region_switch.record.history import (
     JournalError,
     Previous,
@@ -149,8 +150,8 @@ def test_line_that_is_no_entry_is_named(line: bytes) -> None:
 
 def test_what_the_journal_writes_is_read_back(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
-        journal.write("start", desired={"ü": "#/+"})
-        journal.note("delete_connection", client_id="🚜\u2028")
+        journal.write(events.Start(desired={"ü": "#/+"}))
+        journal.note(events.DeleteConnection(client_id="🚜\u2028", region=OLD, found=True))
 
     start, told = read_journal(tmp_path / "journal.jsonl")
 

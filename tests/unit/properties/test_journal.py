@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.region_switch.record import events
+from ansible.module_utils.region_switch.record.events import VERSION
 from ansible.module_utils.region_switch.record.history import (
     Previous,
     interrupted,
     previous_records,
     read_journal,
 )
-from ansible.module_utils.region_switch.record.journal import VERSION, Journal
+from ansible.module_utils.region_switch.record.journal import Journal
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +37,17 @@ DETAILS = st.dictionaries(
 FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@dataclass(frozen=True)
+class Step(events.Event):
+    """A step of which nobody has heard."""
+
+    step: str = "step"  # type: ignore[misc]
+    found: dict[str, Any] = field(default_factory=dict)
+
+    def details(self) -> dict[str, Any]:
+        return self.found
+
+
 def fresh(folder: Path) -> Path:
     path = folder / "journal.jsonl"
     path.unlink(missing_ok=True)
@@ -48,7 +62,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, written: list[dict[str, A
 
     with Journal(path) as journal:
         for details in written:
-            journal.note("step", **details)
+            journal.note(Step(found=details))
 
     found = read_journal(path)
     assert [{key: value for key, value in line.items() if key not in ("at", "step")} for line in found] == written
@@ -62,14 +76,14 @@ def test_a_line_that_was_cut_off_spoils_no_other(
 ) -> None:
     path = fresh(tmp_path)
     with Journal(path) as journal:
-        journal.note("whole")
-        journal.note("cut", **first)
+        journal.note(Step("whole"))
+        journal.note(Step("cut", first))
     content = path.read_bytes()
     start = content.index(b"\n") + 1
     path.write_bytes(content[: data.draw(st.integers(start, len(content)))])
 
     with Journal(path) as journal:
-        journal.note("after", **second)
+        journal.note(Step("after", second))
 
     found = read_journal(path)
     assert [found[0]["step"], found[-1]["step"]] == ["whole", "after"]
@@ -114,9 +128,9 @@ def test_run_that_was_killed_after_its_switch_is_known_by_its_records(tmp_path: 
     folder = tmp_path / "20261124T030000Z-3"
     folder.mkdir()
     with Journal(folder / "journal.jsonl") as journal:
-        journal.write("start", run_id=folder.name, mode="3", desired=DESIRED, version=VERSION)
-        journal.write("plan", plan={ENDPOINTS[0]: {"from": REGIONS[0], "to": REGIONS[1]}})
-        journal.write("switch", records={})
+        journal.write(events.Start(run_id=folder.name, mode="3", desired=DESIRED))
+        journal.write(events.Plan(plan={ENDPOINTS[0]: {"from": REGIONS[0], "to": REGIONS[1]}}))
+        journal.write(events.Switch(records={}))
 
     there, here = ({ENDPOINTS[0]: region} for region in REGIONS[:2])
     assert previous_records(tmp_path) == Previous(folder.name, there, here, [])

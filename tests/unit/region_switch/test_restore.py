@@ -291,7 +291,7 @@ def test_those_who_had_landed_are_told_and_the_others_looked_for(world: World) -
 
     (sweep,) = Sweep.made
     assert sweep.calls == [("run", [2]), ("watch", 2)]
-    assert world.roster.count("state = 'placed' AND note = 'returned'") == 3
+    assert world.roster._count("state = 'placed' AND note = 'returned'") == 3
     assert world.steps()[-1] == {"step": "returned", "told": 4, "back": 3}
     # Who has to come back is on disk before anyone is told, and both rosters when it returns.
     assert sweep.on_disk == 4
@@ -299,7 +299,7 @@ def test_those_who_had_landed_are_told_and_the_others_looked_for(world: World) -
         Roster.copy(world.folder / name, world.folder / f"copy of {name}")
         with Roster(world.folder / f"copy of {name}") as copied:
             assert copied.count() == 4
-            assert copied.count("state IN ('placed', 'landed') AND (note = 'returned' OR region != 'us-east-1')") == 3
+            assert copied._count("state IN ('placed', 'landed') AND (note = 'returned' OR region != 'us-east-1')") == 3
 
 
 def test_nobody_is_told_to_leave_a_region_whose_api_is_silent(world: World) -> None:

@@ -193,8 +193,8 @@ def test_whom_only_the_killed_run_has_seen_is_known_where_it_was_told_to_leave(
     roster.add([client("b")], DESIRED)
     roster.forget_unseen([OLD, NEW])
     assert not roster._db.in_transaction
-    assert roster.count("client_id = 'a'") == kept
-    assert roster.count("client_id = 'b'") == 1
+    assert roster._count("client_id = 'a'") == kept
+    assert roster._count("client_id = 'b'") == 1
 
 
 def test_whom_a_run_has_seen_again_or_cannot_ask_for_is_not_forgotten(resumed: Callable[[str], Roster]) -> None:
@@ -519,7 +519,7 @@ def test_one_that_came_back_is_placed_again(roster: Roster) -> None:
     roster.returned(TrackedClient("b", NEW, ENDPOINT, OLD, 0.0))
     assert states(roster)["b"][0] == "placed"
     assert states(roster)["c"][0] == "looking"
-    assert roster.count("note = 'returned'") == 1
+    assert roster._count("note = 'returned'") == 1
     assert [each.client_id for each in roster.landed()] == [taken["d"].client_id]
 
 

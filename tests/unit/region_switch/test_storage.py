@@ -15,7 +15,7 @@ import pytest
 from ansible.module_utils.region_switch.fleet.roster import Roster
 from ansible.module_utils.region_switch.fleet.source import Connection
 from ansible.module_utils.region_switch.model.errors import StorageError
-from ansible.module_utils.region_switch.record import folder, storage
+from ansible.module_utils.region_switch.record import events, folder, storage
 from ansible.module_utils.region_switch.record.folder import UntrustedError
 from ansible.module_utils.region_switch.record.journal import Journal
 from ansible.module_utils.region_switch.record.storage import Reserve
@@ -114,13 +114,13 @@ def test_journal_says_the_first_entry_that_fails_and_keeps_it_where_there_is_roo
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     with Journal(path, make_room) as journal:
-        journal.write("start")
+        journal.write(events.Start())
         before = path.read_bytes()
         with at_most(len(before) + 20), pytest.raises(StorageError, match=f"{path}: found File too large"):
-            journal.note("landed", client_id="a")
+            journal.note(events.Landed(client_id="a", region="us-east-1", seconds=None))
         # Nothing is left of the half that fitted.
         assert made == [before]
-        journal.write("end")
+        journal.write(events.End(outcome="failed"))
 
     assert entries(path) == ["start", "landed", "end"]
 
@@ -128,10 +128,10 @@ def test_journal_says_the_first_entry_that_fails_and_keeps_it_where_there_is_roo
 def test_entry_that_never_fits_leaves_no_half_of_it(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
-        journal.write("start")
+        journal.write(events.Start())
         with at_most(path.stat().st_size + 20), pytest.raises(StorageError):
-            journal.write("plan")
-        journal.write("end")
+            journal.write(events.Plan(plan={}))
+        journal.write(events.End(outcome="failed"))
 
     assert entries(path) == ["start", "end"]
 
@@ -143,7 +143,7 @@ def test_journal_that_is_not_synced_is_an_error(tmp_path: Path, monkeypatch: pyt
     with Journal(tmp_path / "journal.jsonl") as journal:
         monkeypatch.setattr("ansible.module_utils.region_switch.record.journal.os.fsync", failing)
         with pytest.raises(StorageError, match="found Input/output error"):
-            journal.write("start")
+            journal.write(events.Start())
 
 
 def test_journal_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -290,8 +290,8 @@ def test_what_was_told_when_it_was_interrupted_is_noted(move: Move) -> None:
     move.clients(*(f"c{number}" for number in range(50)))
     with pytest.raises(SwitchError, match="stop"):
         move.run()
-    assert move.roster.count("kicks = 1") == move.fleet.calls["DeleteConnection"]
-    assert move.roster.count("state IN ('sending', 'looking')") == 0
+    assert move.roster._count("kicks = 1") == move.fleet.calls["DeleteConnection"]
+    assert move.roster._count("state IN ('sending', 'looking')") == 0
 
 
 def test_what_is_being_told_while_it_is_interrupted_is_waited_for_and_noted(
@@ -311,7 +311,7 @@ def test_what_is_being_told_while_it_is_interrupted_is_waited_for_and_noted(
     move.clients("a")
     with pytest.raises(SwitchError, match="stop"):
         move.run()
-    assert move.roster.count("kicks = 1 AND state = 'told'") == 1
+    assert move.roster._count("kicks = 1 AND state = 'told'") == 1
 
 
 def test_a_look_that_did_not_begin_before_a_wave_had_ended_does_not_end_the_next(
@@ -452,9 +452,9 @@ def test_whoever_waits_for_its_turn_when_it_ends_is_not_told(move: Move) -> None
     with pytest.raises(SwitchError, match="stop"):
         move.run(rate=0.01)
     told = move.fleet.calls["DeleteConnection"]
-    assert told == move.sweep.mover.calls == move.roster.count("kicks = 1")
+    assert told == move.sweep.mover.calls == move.roster._count("kicks = 1")
     assert told <= 2
-    assert move.roster.count("state = 'waiting'") == 50 - told
+    assert move.roster._count("state = 'waiting'") == 50 - told
 
 
 def test_a_request_of_which_nobody_knows_whether_it_was_carried_out_may_have_been(move: Move) -> None:

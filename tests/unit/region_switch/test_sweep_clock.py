@@ -26,6 +26,7 @@ from ansible.module_utils.region_switch.move.sweep import (
 )
 from ansible.module_utils.region_switch.move.way import Attempt, Sighting
 from ansible.module_utils.region_switch.move.ways import usual_in_flight
+from ansible.module_utils.region_switch.record.events import End
 
 from .fakes import aws_error
 from .scripted import ENDPOINT, EPOCH, NEW, OLD, SINCE, World
@@ -1079,7 +1080,7 @@ def said(world: World, seconds: float, told: int, landed: int, unsent: int) -> l
     sweep.total, sweep.told, sweep.landed = 100, told, landed
     world.clock.now = 1000.0 + seconds
     sweep._say(Wave(1, 100, unsent, 100 - landed, 1000.0))
-    sweep.journal.write("end")
+    sweep.journal.write(End(outcome="moved"))
     return [{key: step[key] for key in ("done", "rate", "eta", "stragglers")} for step in progress(world)]
 
 

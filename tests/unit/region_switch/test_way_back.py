@@ -92,7 +92,7 @@ def test_everyone_who_was_told_to_leave_is_brought_back_whether_it_had_been_seen
     assert moved.restore() == Returned(told=30, back=30)
     assert moved.records[0]["ResourceRecords"] == [{"Value": HOSTS[OLD]}]
     assert (len(moved.fleet.connected[OLD]), len(moved.fleet.connected[NEW])) == (30, 0)
-    assert moved.roster.count("state = 'placed' AND note = 'returned'") == 30
+    assert moved.roster._count("state = 'placed' AND note = 'returned'") == 30
 
 
 def test_those_who_go_to_the_region_that_failed_once_more_are_told_again(moved: Moved) -> None:

@@ -259,11 +259,11 @@ def _interrupted(root: Path, desired: dict[str, str], _since: float) -> Path | N
 
 def _all_missing(roster: Roster, wave: int) -> tuple[int, int]:
     told = "wave = ? AND kicks > 0 AND state NOT IN ('placed', 'landed')"
-    return roster.count(told, wave), 0
+    return roster._count(told, wave), 0
 
 
 def _untold_missing(roster: Roster, wave: int) -> tuple[int, int]:
-    return roster.count("wave = ? AND state NOT IN ('placed', 'landed')", wave), 0
+    return roster._count("wave = ? AND state NOT IN ('placed', 'landed')", wave), 0
 
 
 def _digest_of_names(roster: Roster) -> str:

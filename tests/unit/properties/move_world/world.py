@@ -262,12 +262,12 @@ class World:
         clock = SimpleNamespace(monotonic=lambda: scheduler.time, time=self._wall, sleep=scheduler.sleep)
         append = journal.Journal._append
 
-        def appending(this: Any, step: str, *rest: Any, **named: Any) -> None:
+        def appending(this: Any, event: Any, sync: bool) -> None:
             process = scheduler.current.process
-            self._point(process, f"journal {step}")
-            append(this, step, *rest, **named)
-            self._journalled(process, step, rest[0])
-            self._point(process, f"journal {step} done")
+            self._point(process, f"journal {event.step}")
+            append(this, event, sync)
+            self._journalled(process, event.step, event.details())
+            self._point(process, f"journal {event.step} done")
 
         places: list[tuple[object, dict[str, Any]]] = [
             (run, {"Aws": partial(WorldAws, self.account), "stoppable": self._stoppable,
