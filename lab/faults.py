@@ -133,7 +133,7 @@ FAULTS = (
         "the target region is gone when the second device is to be disconnected",
         sabotage.target_dies_in_the_sweep,
         "rolled_back",
-        r"the records were restored, and 2 of 2 clients that had been told to leave were seen back",
+        r"the records were restored, and 2 of 2 disconnected clients were seen back",
         ("source", "source"),
         then=("moved",),
     ),

@@ -1356,7 +1356,7 @@ def test_a_region_that_only_parts_of_a_move_may_not_ask_names_the_way_out(
 
 def test_a_region_that_is_named_as_gone_cannot_be_moved_to(options: dict[str, Any]) -> None:
     error = error_of("iot_region_switch", {**options, "mode": "3", "source_gone": [NEW]})
-    assert f"region {NEW}: found no answer of its API (named in failover_source_gone)" in error
+    assert f"region {NEW}: its API does not answer (named in failover_source_gone)" in error
     assert "take it out of that list" in error
     assert error_of("iot_region_switch", {**options, "mode": "3", "source_gone": ["eu-west-1"]}).startswith(
         "source_gone"

@@ -1,1 +1,1 @@
-"""The move itself: from what is found to the proof that every client has landed."""
+"""The move: from the current state to the proof that every client has landed."""

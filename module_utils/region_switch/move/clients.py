@@ -1,4 +1,4 @@
-"""The clients of a move: disconnected wave by wave, and again whoever came to a region that was left meanwhile."""
+"""The clients of a move: disconnected wave by wave, and again those that connected to a region being left meanwhile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .survey import Plan
 from .sweep import Limits, Sweep
 from .ways import DEFAULT, WAYS
 
-# Clients that come to the old region while others are moved away from it are moved, too; not for ever.
+# Clients that connect to the old region during the move are moved, too, but not for ever.
 ROUNDS = 5
 # Fleet indexing follows connections typically within a second
 # (https://docs.aws.amazon.com/iot/latest/developerguide/device-connectivity-status.html): that nobody is left in the
@@ -22,15 +22,15 @@ READ_AGAIN_SECONDS = 2.0
 
 
 def move(course: Course, plan: Plan) -> None:
-    """Move everyone, again for whoever came to the old region after the plan was read.
+    """Move all misplaced clients, and those that connect to the old region after the plan was made.
 
     Raises:
-        SwitchError: of `Sweep.run`, and of those who came too late to be moved without asking.
+        SwitchError: of `Sweep.run`, and of `_refuse_late`.
     """
     # Where records were switched, clients may have come to the old region since the plan was made.
     if not course.switched and not course.roster.outstanding():
         return
-    # Of a run that goes on, clients may have come since it paused.
+    # Clients may have connected while the run was paused.
     _refuse_late(course, plan)
     sweep = _sweep(course, plan)
     left = {region for region, _ in course.roster.per_route()} | {move.source for move in plan.needed}
@@ -40,7 +40,7 @@ def move(course: Course, plan: Plan) -> None:
         for turn in range(ROUNDS):
             course.wrote = course.wrote or bool(sizes)
             course.summary.sweep["passes"] += bool(sizes)
-            # Whoever came since is judged with the fleet that has moved, which nobody sends back for it.
+            # Late clients are judged together with the fleet that has moved: they are no reason to send it back.
             moved = course.roster.counts()["misplaced"] - sum(sizes) if turn else 0
             number = sweep.run(sizes, number, moved)
             sweep.watch()
@@ -52,8 +52,8 @@ def move(course: Course, plan: Plan) -> None:
 
 
 def _came_since(course: Course, plan: Plan, left: set[str]) -> list[int]:
-    """Look who has come to a region that was left, and return the waves that they are moved in: none where nobody
-    has, which one reading of an index that lags does not say.
+    """Find clients that have since connected to a region being left, and return the waves to move them in; empty where
+    there are none. A source that lags is read twice before that is believed.
 
     Raises:
         SwitchError: of `_refuse_late`.
@@ -71,10 +71,10 @@ def _came_since(course: Course, plan: Plan, left: set[str]) -> list[int]:
 
 
 def _refuse_late(course: Course, plan: Plan) -> None:
-    """Stop before clients that the plan did not know are disconnected beyond what was approved, or the limits.
+    """Stop before clients that are not in the plan are disconnected beyond the approval or the limits.
 
     Raises:
-        SwitchError: they are too many.
+        SwitchError: there are too many of them.
     """
     if not (late := course.roster.late()):
         return
@@ -93,7 +93,7 @@ def _refuse_late(course: Course, plan: Plan) -> None:
     if reasons:
         raise UnfinishedError(
             f"clients: found {sum(late.values())} that came to a region after the plan was made, and they were not "
-            f"disconnected: {'; '.join(reasons)}: read the plan again, then run again"
+            f"disconnected: {'; '.join(reasons)}: review the plan, then run again"
         )
 
 
@@ -102,7 +102,7 @@ def _sweep(course: Course, plan: Plan) -> Sweep:
     way = WAYS[DEFAULT](course.aws, options.pace, plan.quotas, plan.dead, course.runtime)
     in_flight = options.pace.max_in_flight or way.in_flight
     limits = Limits(options.pace.max_stragglers, in_flight, options.pace.landing_timeout, course.ttl)
-    # Where the operator lets nobody look at the MQTT endpoints beforehand, nobody looks during the sweep.
+    # An operator who turns the check of the MQTT endpoints off turns it off during the sweep, too.
     looking = options.scope.preflight and "server_certificate" not in options.checks.waive
     targets = {target for _, target in course.roster.per_route()} if looking else set()
     guard = RecordsGuard(course.dns, options, plan, targets, course.runtime)
@@ -111,12 +111,12 @@ def _sweep(course: Course, plan: Plan) -> Sweep:
 
 def _count_sweep(course: Course, sweep: Sweep) -> None:
     counts = course.summary.sweep
-    # Also those whom an interrupted run had disconnected, and who came back.
+    # Includes clients that an interrupted run had disconnected, and that went back.
     course.wrote = course.wrote or bool(sweep.mover.calls)
     again = course.roster.told_again()
     counts["calls"], counts["throttled"] = sweep.mover.calls, sweep.mover.throttled
     counts["passes"] += bool(again)
     if sweep.forbidden:
         course.notes.append(f"{sweep.forbidden} DeleteConnection requests were refused (403) and tried again")
-    # Two clients that were disconnected within 10 ms are no 200 per second, which would look like a broken quota.
-    counts["rate"] = round(sweep.told / max(1.0, sweep.seconds), 1)
+    # Two clients disconnected within 10 ms would show as 200 per second, which looks like a broken quota.
+    counts["rate"] = round(sweep.asked / max(1.0, sweep.seconds), 1)

@@ -25,7 +25,7 @@ NAMES_SHOWN = 10
 
 
 def conclude(course: Course) -> None:
-    """Write what is known. What the disk does not take is said, and what the module returns has the rest."""
+    """Write the report. What cannot be written to disk becomes a note; the module's result has the rest."""
     with on_disk(course):
         course.roster.settle()
     with on_disk(course):
@@ -49,7 +49,7 @@ def conclude(course: Course) -> None:
 
 @contextmanager
 def on_disk(course: Course) -> Iterator[None]:
-    """What the disk does not take in this block is said in the lines, and is the run's error where it has none."""
+    """Turn a failed write in the block into a note, and into the run's error where it has none."""
     try:
         yield
     except (StorageError, sqlite3.Error) as error:
@@ -58,7 +58,7 @@ def on_disk(course: Course) -> Iterator[None]:
 
 
 def _count(course: Course) -> None:
-    """Count the clients against the records as they are in the end."""
+    """Count the clients against the final records."""
     course.roster.records_are(course.homes)
     counts = course.roster.counts()
     dark = counts.pop("dark")
@@ -68,7 +68,7 @@ def _count(course: Course) -> None:
 
 
 def count_messages(course: Course, patience: float) -> None:
-    """Read the ledger until nothing is missing any more, for so many seconds at most."""
+    """Read the ledger until no message is missing, or for `patience` seconds."""
     course.counted = True
     if not course.options.run.ledger:
         return
@@ -90,7 +90,7 @@ def count_messages(course: Course, patience: float) -> None:
 
 
 def stragglers(course: Course) -> str | None:
-    """Who has not landed, in one line; None where everybody has."""
+    """The error that names the stragglers; None where all clients have landed."""
     if course.options.scope.sweep == "none":
         return None
     counts = course.roster.counts()
@@ -119,10 +119,10 @@ def write_page(course: Course) -> None:
 
 
 def result(course: Course, diff: dict[str, Any]) -> Result:
-    """What the module returns.
+    """The module's result.
 
     Raises:
-        FailedResultError: the move did not end as it should; carries the same.
+        FailedResultError: the move failed; carries the same result.
     """
     found = course.summary.as_dict()
     said = {**found, "outcome": _in_words(course)}

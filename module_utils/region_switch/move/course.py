@@ -1,4 +1,4 @@
-"""What a run works with, and what it has done so far."""
+"""A run's tools, and what it has done so far."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .runtime import MACHINE, Runtime
 
 @dataclass
 class Course:
-    """A run, from its beginning to its end; each step of the move adds what it did.
+    """The state of a run; each step of the move adds to it.
 
     Attributes:
         directory: the run's folder; earlier: that of the killed run which it resumes.
-        make_room: gives back what is kept for the end of a run whose disk is full.
+        make_room: frees the disk space reserved for the end of the run.
         wrote: whether anything was changed at AWS, or may have been.
         switched: whether records were; restored: whether they were put back.
         moved: whether every wave has landed; counted: whether the messages are.
         before: the records that were switched, as they were: `{endpoint: Record.raw}`.
-        ttl: seconds that resolvers may keep an answer of before.
+        ttl: seconds for which resolvers may keep an old answer.
         homes: where the records point, as far as this run has read or changed them: `{endpoint: region}`.
         hosts: `{region: host name}`.
-        notes: lines for the operator; findings: what was found of the plan.
+        notes: lines for the operator; findings: of the plan.
         gaps: `{client ID: seconds without messages}`; page: the page that was written.
     """
 

@@ -16,16 +16,16 @@ from ..record import events
 from .runtime import MACHINE, Runtime
 from .way import Attempt
 
-# Of one client, where others may be disconnected: it may be one that the caller's permission leaves out. With the
-# pauses between, where there is only this one, as many as stop a move (see `refusals`).
+# For one client: the caller's policy may exclude it and allow others. With the pauses between, where there is only this
+# one, as many as stop a move (see `refusals`).
 FORBIDDEN_ATTEMPTS = FEWEST
 
 
 def retry_delay(error: AwsError, attempts: int) -> float | None:
-    """Seconds until the same request may be tried again, None where that is no use.
+    """Seconds until the same request may be retried, None where retrying is of no use.
 
-    Throttling is not the client's fault and is waited out; other failures are tried ATTEMPTS times, what AWS
-    forbids FORBIDDEN_ATTEMPTS times (see `refusals`). One client ID takes one request per second.
+    Throttling is waited out; other failures are retried up to ATTEMPTS times, a 403 up to FORBIDDEN_ATTEMPTS times (see
+    `refusals`). One client ID takes one request per second.
 
     Args:
         attempts: failed requests so far, with this one.
@@ -43,8 +43,8 @@ class Disconnector:
 
     Args:
         data: `iot-data` clients by region, without retries of their own.
-        leaving: DeleteConnection requests per second, by the region that is left.
-        arriving: clients per second, by the region that has to take them in.
+        leaving: DeleteConnection requests per second, by source region.
+        arriving: clients per second, by target region.
     """
 
     data: Mapping[str, AwsClient]
@@ -64,7 +64,7 @@ class Disconnector:
     failed = events.DeleteConnectionFailed
 
     def stop(self) -> None:
-        """Send nothing any more, neither for those who wait for their turn."""
+        """Send no more requests, not even for clients that already wait for their turn."""
         self._stopped.set()
 
     def start(self) -> None:
@@ -74,14 +74,14 @@ class Disconnector:
     def move(self, client: TrackedClient) -> Attempt:
         """Disconnect a client, when it is its turn; one request.
 
-        404 means that it had gone: what was wanted
+        A 404 means that it was already gone, which is as good
         (https://docs.aws.amazon.com/iot/latest/developerguide/mqtt.html#mqtt-client-disconnect).
         """
         out = self._bucket("out", client.region, self.leaving)
         self._bucket("in", client.target, self.arriving).acquire()
         out.acquire()
         at, epoch = self.runtime.monotonic(), self.runtime.now()
-        # Looked at behind the wait, which may have been a long one.
+        # Checked after the wait, which may be long.
         if self._stopped.is_set():
             return Attempt(at, epoch, 0.0, sent=False)
         self._count(calls=1)
@@ -99,7 +99,7 @@ class Disconnector:
         return Attempt(at, epoch, self.runtime.monotonic() - at, found=answer is not None)
 
     def rate(self) -> float:
-        """Requests per second that all regions together are sent at present, as far as any was sent."""
+        """The current request rate of all regions together, per second."""
         return sum(bucket.rate for (way, _), bucket in self._buckets.items() if way == "out")
 
     def _bucket(self, way: str, region: str, limits: Mapping[str, float]) -> TokenBucket:
@@ -110,7 +110,7 @@ class Disconnector:
             return bucket
 
     def _pause(self, seconds: float) -> None:
-        """Sleep, but for no longer than until the sweep is stopped."""
+        """Sleep until the time is over or the sweep is stopped."""
         self.runtime.wait(self._stopped, seconds)
 
     def _count(self, calls: int = 0, throttled: int = 0) -> None:

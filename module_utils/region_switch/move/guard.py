@@ -1,4 +1,4 @@
-"""Watching over a sweep: the records stay as they were switched, and the regions clients are sent to answer."""
+"""Checks during a sweep: the records stay as switched, and the target regions answer."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from .runtime import MACHINE, Runtime
 from .survey import Plan
 from .sweep import Guard, Witness
 
-# A region whose endpoint fails is given up when nobody was seen to land in it for so long.
+# A region whose endpoint fails is given up when no client has landed there for so long.
 LOST_SECONDS = 30.0
 PAUSE = 1.0
 
 
 class TargetLostError(SwitchError):
-    """The region that clients are sent to does not answer any more."""
+    """A target region no longer answers."""
 
 
-class OwnWayError(SwitchError):
-    """This machine does not reach the MQTT endpoints, which says nothing about the devices' way."""
+class LocalNetworkError(SwitchError):
+    """This machine cannot reach the MQTT endpoints, which says nothing about the devices."""
 
 
 def look_at_records(dns: DnsMethod, plan: Plan, when: str) -> None:
-    """Look whether the records are as the mode says.
+    """Check that the records are as the mode says.
 
     Args:
-        when: as the error says it.
+        when: for the error's text.
 
     Raises:
         RecordsChangedError: somebody else has changed them since they were read or switched.
@@ -46,17 +46,17 @@ def look_at_records(dns: DnsMethod, plan: Plan, when: str) -> None:
 
 
 class TableGuard(Guard):
-    """Looks at the records alone.
+    """Checks only the records.
 
     Args:
-        when: as its error says it.
+        when: for the error's text.
     """
 
     def __init__(self, dns: DnsMethod, plan: Plan, when: str) -> None:
         self._dns, self._plan, self._when = dns, plan, when
 
     def look(self, _witness: Witness) -> None:
-        """Look once.
+        """Check once.
 
         Raises:
             RecordsChangedError: somebody else moves the records.
@@ -65,10 +65,10 @@ class TableGuard(Guard):
 
 
 class RecordsGuard(Guard):
-    """Looks at the records and at the MQTT endpoint of each region that takes clients in.
+    """Checks the records and the MQTT endpoint of each target region.
 
     Args:
-        targets: the regions that clients are sent to.
+        targets: the target regions.
     """
 
     def __init__(
@@ -87,18 +87,18 @@ class RecordsGuard(Guard):
         self._runtime = runtime
 
     def look(self, witness: Witness) -> None:
-        """Look once at everything.
+        """Check everything once.
 
         Raises:
             RecordsChangedError: somebody else moves the records.
-            TargetLostError: a region that clients are sent to does not answer, and nobody lands there.
-            OwnWayError: this machine reaches no endpoint, or none where clients are.
+            TargetLostError: a target region does not answer, and no client lands there.
+            LocalNetworkError: this machine reaches no endpoint, or not one that clients are connected to.
         """
         look_at_records(self._dns, self._plan, "during the sweep")
         for region in self._targets:
             self._look_at_target(region, witness)
 
-    def _knock(self, region: str, endpoint: str) -> None:
+    def _probe(self, region: str, endpoint: str) -> None:
         checks = self._checks
         host = probe.locate(self._plan.targets[region], self._resolvers)
         own = (checks.probe_certificate, checks.probe_private_key)
@@ -108,45 +108,46 @@ class RecordsGuard(Guard):
                 probe.handshake(host, port, endpoint, checks.ca_file, *own)
             except ProbeError as error:
                 problems.append(error)
-        # A region that answers on one of them is not lost; who does not land is seen.
+        # A region that answers on one port is not lost; clients that do not land are seen anyway.
         if len(problems) == len(checks.mqtt_ports):
             raise problems[0]
 
     def _look_at_target(self, region: str, witness: Witness) -> None:
-        """Ask a region's endpoint; while it does not answer and nobody lands there, nobody else is sent there."""
+        """Probe a region's endpoint; hold the sweep while it does not answer and no client lands there."""
         endpoint = next(name for name, target in self._plan.desired.items() if target == region)
         arrived, since = witness.arrived(region), self._runtime.monotonic()
         try:
             while (problem := self._problem(region, endpoint)) is not None:
-                # Whoever lands has found the way: it is this machine's that is broken.
+                # Clients land, so it is this machine's route that is broken.
                 if witness.arrived(region) > arrived or self.over:
                     return
                 self.holding = True
                 if self._runtime.monotonic() - since >= LOST_SECONDS:
-                    raise self._whose_way(region, endpoint, problem, witness)
+                    raise self._lost_or_unreachable(region, endpoint, problem, witness)
                 self._runtime.sleep(PAUSE)
         finally:
             self.holding = False
 
     def _problem(self, region: str, endpoint: str) -> ProbeError | None:
         try:
-            self._knock(region, endpoint)
+            self._probe(region, endpoint)
         except ProbeError as error:
             return error
         return None
 
-    def _whose_way(self, region: str, endpoint: str, problem: ProbeError, witness: Witness) -> SwitchError:
-        """What a region that did not answer for LOST_SECONDS is: lost, or out of this machine's reach alone."""
-        found = f"found no answer of its MQTT endpoint for {LOST_SECONDS:.0f} s ({problem.problem})"
+    def _lost_or_unreachable(self, region: str, endpoint: str, problem: ProbeError, witness: Witness) -> SwitchError:
+        """Decide whether a region that did not answer for LOST_SECONDS is lost, or only unreachable from this
+        machine."""
+        found = f"its MQTT endpoint has not answered for {LOST_SECONDS:.0f} s ({problem.problem})"
         if witness.still_there(region):
-            return OwnWayError(
-                f"region {region}: {found}, while AWS says that clients are connected there: see to this machine's "
-                "way to it"
+            return LocalNetworkError(
+                f"region {region}: {found}, while AWS says that clients are connected there: check this machine's "
+                "route to it"
             )
         others = [other for other in self._plan.living if other != region]
         if others and all(self._problem(other, endpoint) for other in others):
-            return OwnWayError(
-                f"region {region}: {found}, nor of any other region's: see to this machine's way to port "
+            return LocalNetworkError(
+                f"region {region}: {found}, nor has any other region's: check this machine's route to port "
                 f"{' and '.join(map(str, self._checks.mqtt_ports))}"
             )
-        return TargetLostError(f"region {region}: {found} during the sweep, and nobody landed there meanwhile")
+        return TargetLostError(f"region {region}: {found} during the sweep, and no client landed there meanwhile")

@@ -1,4 +1,4 @@
-"""A run that is told to stop, or whose ansible-playbook is gone, ends with its report.
+"""A run that is interrupted, or whose ansible-playbook has died, still writes its report.
 
 What reaches a module (ansible-core 2.19, `executor/process/worker.py` and `executor/task_queue_manager.py`): a worker
 makes a session of its own (`setsid`), so that Ctrl-C at the terminal reaches ansible-playbook alone. That passes SIGINT
@@ -28,11 +28,11 @@ HANDLED = (*SIGNALS, ORPHANED)
 POLL_SECONDS = 0.5
 # Ansible ships a module as an archive, from which it is imported.
 _SHIPPED = not Path(__file__).exists()
-_ADVICE = "expected the run to end by itself: run the same mode again to go on, or playbooks/rollback.yml to go back"
+_ADVICE = "expected the run to end by itself: run the same mode again to resume, or playbooks/rollback.yml to go back"
 
 
 class Interrupted(UnfinishedError):  # noqa: N818 - what happened is no error of anybody's
-    """The run was told to stop, or nobody waits for it any more."""
+    """The run was interrupted, or nobody waits for it any more."""
 
 
 @dataclass(frozen=True)

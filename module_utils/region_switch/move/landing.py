@@ -16,25 +16,25 @@ from ..model.errors import UNREADABLE, AwsError, one_line
 from .runtime import MACHINE, Runtime
 from .way import Sighting
 
-# A fleet that takes its time is looked at less often, so that the quota lasts for those who arrive.
+# Slow clients are looked at less often, so that the quota is left for those that arrive.
 LONGEST_INTERVAL = 8.0
 BACKOFF = 1.4
-# Of the quota of GetConnection: others look at connections, too.
+# Share of the GetConnection quota: other callers use it, too.
 HEADROOM = 0.95
 # Looking earlier than clients usually come back would cost them a whole CLIENT_INTERVAL.
 FIRST_LOOK = 0.3
 # The AWS IoT SDK keeps a resolved address this long whatever the record's TTL: a client that went back
 # and is disconnected earlier would go back again.
 RESOLVER_CACHE = 30.0
-# A connection that outlives its deletion for so long is told again.
-TELL_AGAIN = 10.0
+# A connection that survives its deletion for so long is deleted again.
+ASK_AGAIN = 10.0
 
 
 def went_back(seen: Sighting, client: TrackedClient) -> bool:
-    """Whether the connection in the old region is a later one than that which the client was told to leave.
+    """Whether the connection in the old region is newer than the one that was disconnected.
 
-    Both times are that region's own: what this machine's clock says does not count. Where nobody knows when the
-    connection began that was to end, the one that is there is taken for it.
+    Both times are AWS's: this machine's clock does not matter. If the time of the disconnected connection is unknown,
+    the present one is taken for it.
     """
     if seen.source_since is None or seen.source_since < 0 or not client.kicks:
         return False
@@ -43,14 +43,14 @@ def went_back(seen: Sighting, client: TrackedClient) -> bool:
 
 
 def next_look(looks: int) -> float:
-    """Seconds until a client is looked for again that has been looked for so often."""
+    """Seconds until a client is looked at again, by the number of looks so far."""
     return min(LONGEST_INTERVAL, CLIENT_INTERVAL * BACKOFF ** max(0, looks - 1))
 
 
-def tell_again_at(seen: Sighting, client: TrackedClient, ttl: float, now: float) -> float | None:
-    """When a client that is in the old region is to be told again (monotonic seconds), None when it is not.
+def ask_again_at(seen: Sighting, client: TrackedClient, ttl: float, now: float) -> float | None:
+    """When a client in the old region is to be disconnected again (monotonic seconds); None if it is not.
 
-    One that went back has to wait until no resolver can give it the old address any more.
+    One that went back waits until no resolver can return the old address any more.
 
     Args:
         now: monotonic seconds at which it was seen.
@@ -59,7 +59,7 @@ def tell_again_at(seen: Sighting, client: TrackedClient, ttl: float, now: float)
         return None
     if went_back(seen, client):
         return now + max(ttl, RESOLVER_CACHE)
-    return client.told_at + TELL_AGAIN
+    return client.told_at + ASK_AGAIN
 
 
 @dataclass

@@ -14,7 +14,7 @@ ARRIVAL_HEADROOM = 0.9
 
 @dataclass(frozen=True)
 class Pace:
-    """Clients per second, by the region that is left and by the one that takes them in."""
+    """Clients per second, by source region and by target region."""
 
     leaving: dict[str, float]
     arriving: dict[str, float]
@@ -36,7 +36,7 @@ class Pace:
 
 
 def pace(found: Mapping[str, Quotas], options: PaceOptions) -> Pace:
-    """The pace that both regions' quotas allow, or less where the operator wants less."""
+    """The pace that both regions' quotas allow, or less if the operator wants less."""
     leaving = {region: options.delete_connection_rate or quota.delete_connection for region, quota in found.items()}
     per_client = options.subscriptions_per_client
     arriving = {

@@ -20,7 +20,7 @@ _OF_SUMMARY = ("run_id", "mode", "started_at", "phases", "by")
 
 
 def store(course: Course) -> None:
-    """Store what reading AWS again does not tell: the records before the switch, and how long they may be kept."""
+    """Store what cannot be read from AWS again: the records before the switch, and their TTL."""
     found = {
         "summary": {name: getattr(course.summary, name) for name in _OF_SUMMARY},
         "moves": [[move.endpoint, move.source, move.target] for move in course.summary.moves],
@@ -33,7 +33,7 @@ def store(course: Course) -> None:
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """What a run has stored in its folder, which is then forgotten: it resumes once.
+    """Read what a run has stored, and delete it: a run resumes once.
 
     Raises:
         RefusedError: it did not pause, or has resumed since.

@@ -21,7 +21,7 @@ from .survey import Plan
 
 
 def check(aws: Aws, dns: DnsMethod, options: Options, plan: Plan, roster: Roster) -> list[Finding]:
-    """Everything that speaks against a plan; where nothing is to be done, against saying so."""
+    """Findings that block a plan, or, if there is nothing to do, the statement that all is well."""
     counts = roster.counts()
     found = _nobody(options, plan, roster)
     if not plan.needed and not counts["misplaced"]:
@@ -54,7 +54,7 @@ def _nobody(options: Options, plan: Plan, roster: Roster) -> list[Finding]:
 
 
 def _naming_way_out(finding: Finding, options: Options, plan: Plan) -> Finding:
-    """A region that refuses what a move asks may be left without asking it."""
+    """Name the option for leaving a region whose API refuses the caller."""
     left = finding.region in options.inventory.regions and finding.region not in plan.desired.values()
     if finding.check != "permission" or not left:
         return finding
@@ -70,7 +70,7 @@ def _settings(options: Options) -> preflight.Settings:
 
 
 def _question(plan: Plan, roster: Roster) -> preflight.Question:
-    """What is to be asked about: where records move to, and where clients go."""
+    """The preflight's question: where records move to, and where clients go."""
     routes = roster.per_route()
     busy = {target for _, target in routes}
     pairs = [(move.endpoint, move.target) for move in plan.moves if move.needed or move.target in busy]

@@ -1,4 +1,4 @@
-"""What is said of a plan: who is left out of it, and what it cannot prove."""
+"""Notes on a plan: clients that it leaves out, and what it cannot prove."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .survey import Plan, source_of
 
 
 def left_out(plan: Plan, options: Options) -> list[str]:
-    """Who is left out of a move."""
+    """Clients that are left out of a move."""
     left_alone = _left_alone(plan.unmapped, options)
     return [*left_alone, *evidence.notes(plan.evidence), *_skipped(plan)]
 
@@ -37,7 +37,7 @@ def unproven(plan: Plan, options: Options) -> str | None:
 
 
 def not_carried(plan: Plan) -> list[str]:
-    """What a batch has no room for is said: it is what keeps two controllers apart."""
+    """Name the records that do not fit into the batch: it is what keeps two controllers apart."""
     left_out = len(plan.staying) - len(plan.carried)
     if not plan.needed or not left_out:
         return []

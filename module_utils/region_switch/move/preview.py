@@ -30,7 +30,7 @@ def preview(
     aws: Aws, dns: DnsMethod, options: Options, mode: str, desired: dict[str, str],
     expected: history.Previous | None, runtime: Runtime,
 ) -> Result:  # fmt: skip
-    """What a run would do, and what speaks against it."""
+    """What a run would do, and the findings that block it."""
     with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / "clients.sqlite") as roster:
         plan = survey.read(aws, dns, options, desired, roster)
         if expected:
@@ -55,7 +55,7 @@ def preview(
 
 
 def _keep(options: Options, token: str, roster: Roster) -> list[str]:
-    """Keep the clients of a plan that may be carried out with others; say so where that fails."""
+    """Store the clients of a plan, of which some may differ when it is carried out; return a note if that fails."""
     if not options.approval.require_approval or not options.approval.approval_drift:
         return []
     try:
@@ -66,7 +66,7 @@ def _keep(options: Options, token: str, roster: Roster) -> list[str]:
 
 
 def _sign(options: Options, token: str, runtime: Runtime) -> None:
-    """Note who made a plan that waits for approval, where that can be kept."""
+    """Store who made a plan that waits for approval, if possible."""
     if options.approval.require_approval:
         with suppress(SwitchError):
             maker = who.here(options.run.operator, runtime.caller(options.asked))
@@ -103,9 +103,9 @@ def _preview_lines(
 
 
 def diff(plan: Plan, roster: Roster, options: Options) -> dict[str, Any]:
-    """Records and clients before and after, as `--diff` shows them; of many clients the first.
+    """Records and clients before and after, for `--diff`; of many clients only the first.
 
-    `to_disconnect` is what the move does, and so stands on its side alone: how many, from where, for where.
+    `to_disconnect`, by route, is an action and has no counterpart before the move.
     """
     sweeping = options.scope.sweep == "misplaced"
     shown = list(roster.misplaced(CLIENTS_SHOWN)) if sweeping else []

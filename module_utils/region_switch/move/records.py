@@ -1,4 +1,4 @@
-"""The records of a move: switched by compare-and-swap, waited for, looked at again, and restored where it fails."""
+"""The records of a move: switched by compare-and-swap, waited for, checked again, and restored on failure."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def switch(course: Course, plan: Plan) -> None:
     if change_id:
         dns.wait(change_id, course.options.dns_wait.dns_timeout, _watch(course, plan).look)
         course.journal.write(events.Insync(change_id=change_id))
-    # Resolvers nobody can ask may keep the old answer for the TTL that it was served with. Clients that
-    # still get it after dns_timeout go back, and are disconnected again when that TTL has passed.
+    # Resolvers that cannot be asked may keep the old answer for its TTL. Clients that still get it after dns_timeout go
+    # back, and are disconnected again when that TTL has expired.
     old = max(read[name].ttl for name in expected)
     course.ttl = max(course.ttl, old)
     _wait_out(course, min(course.options.dns_wait.dns_timeout, old), _watch(course, plan))
 
 
 def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
-    """Wait for DNS; return what the summary says of it: the servers that were given up, where there are some."""
+    """Wait for DNS; return the servers that were given up, for the summary."""
     expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
     watch = _watch(course, plan)
 
@@ -71,7 +71,7 @@ def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
     try:
         stale = dns.wait(plan.servers, expected)
     except NotConvergedError:
-        # Servers that answer what somebody else has written are right.
+        # The servers may be right: somebody else may have changed the records.
         watch.look_at_all()
         raise
     if stale:
@@ -89,7 +89,7 @@ def _watch(course: Course, plan: Plan) -> RecordsWatch:
 
 
 def _wait_out(course: Course, seconds: float, watch: RecordsWatch) -> None:
-    """Wait for a TTL to pass, and say so."""
+    """Wait for a TTL to expire, and show it."""
     deadline = course.runtime.monotonic() + seconds
     while (left := deadline - course.runtime.monotonic()) > 0:
         watch.look()
@@ -106,7 +106,7 @@ def _dns_settled(course: Course, server: Server) -> None:
 
 
 def look_again(course: Course, plan: Plan) -> None:
-    """Look whether the records are in the end what this run says of them.
+    """Check that the records are still as this run says.
 
     Raises:
         RecordsChangedError: somebody else moves them.
@@ -115,10 +115,10 @@ def look_again(course: Course, plan: Plan) -> None:
 
 
 def give_up(course: Course, plan: Plan, error: SwitchError) -> NoReturn:
-    """End a move that does not land where that is worse than going back; restore the records where one can.
+    """End a move that cannot go on; restore the records if possible.
 
     Raises:
-        SwitchError: always; says why, and where the records are now.
+        SwitchError: always: RolledBackError, UnfinishedError, or `error` itself.
     """
     stale = isinstance(error, NotConvergedError)
     if stale and course.options.dns_wait.dns_policy != "abort":
@@ -133,13 +133,13 @@ def give_up(course: Course, plan: Plan, error: SwitchError) -> NoReturn:
         )  # fmt: skip
     since = _changed_since_restored(course, plan)
     raise RolledBackError(
-        f"{error}: the records were restored, and {returned.back} of {returned.told} clients that had been told to "
-        f"leave were seen back; {since or _after(returned)}"
+        f"{error}: the records were restored, and {returned.back} of {returned.told} disconnected clients were "
+        f"seen back; {since or _after(returned)}"
     ) from error
 
 
 def _changed_since_restored(course: Course, plan: Plan) -> str:
-    """What is to be said of records that somebody else has changed since they were restored; empty of none."""
+    """A note on records that somebody else has changed since they were restored; empty if none were."""
     try:
         look_at_records(course.dns, replace(plan, desired=plan.sources), "since they were restored")
     except RecordsChangedError as error:
@@ -159,7 +159,7 @@ def stays(error: SwitchError) -> SwitchError:
 def _after(returned: restore.Returned) -> str:
     if returned.back == returned.told:
         return "see why, then run again"
-    return "move to the mode of before for the others, and see why"
+    return "see why, and move the others back with the previous mode"
 
 
 def _are_restored(course: Course, plan: Plan) -> None:
@@ -173,6 +173,6 @@ def devices_stale(stale: Sequence[str], seconds: float) -> NotConvergedError:
         stale: a line for each.
     """
     return NotConvergedError(
-        f"DNS on devices after {seconds:g} s: found {'; '.join(stale)}: nobody was disconnected, see to the resolvers "
-        "of these devices and run again"
+        f"DNS on devices after {seconds:g} s: found {'; '.join(stale)}: nobody was disconnected; correct the "
+        "resolvers of these devices, then run again"
     )

@@ -1,4 +1,4 @@
-"""Looking at one's own records while a move waits for DNS: who else changes them is to blame, and no name server."""
+"""Checks a run's own records while it waits for DNS: if somebody else changes them, no name server is to blame."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def _changed(found: str) -> str:
 
 
 class RecordsWatch:
-    """Reads one record after the other, seldom.
+    """Reads one record at a time, every PAUSE seconds.
 
     Args:
-        expected: `{name: host name}`, what this run has switched them to, or found.
+        expected: `{name: host name}`, as this run has switched or found them.
     """
 
     def __init__(self, dns: DnsMethod, expected: Mapping[str, str], runtime: Runtime = MACHINE) -> None:
@@ -38,10 +38,10 @@ class RecordsWatch:
         self._due = runtime.monotonic() + PAUSE
 
     def look(self) -> None:
-        """Read one record where it is time for that.
+        """Read one record if it is due.
 
         Raises:
-            RecordsChangedError: it is not what it should be; names all that are not.
+            RecordsChangedError: it is wrong; names all records that are.
             AwsError: Route 53 refuses to be read.
         """
         if self._runtime.monotonic() < self._due:

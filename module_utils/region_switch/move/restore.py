@@ -1,4 +1,4 @@
-"""Going back from a move that does not land: records by compare-and-swap, and the clients that had left."""
+"""Rolling back a move that does not land: records by compare-and-swap, then the clients that had left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..record.journal import Journal
 from . import survey
 from .guard import TableGuard
 from .interrupt import Interrupted
-from .landing import RESOLVER_CACHE, TELL_AGAIN
+from .landing import ASK_AGAIN, RESOLVER_CACHE
 from .runtime import MACHINE, Runtime
 from .survey import Plan
 from .sweep import Limits, Sweep
@@ -28,7 +28,7 @@ ROSTER = "restored.sqlite"
 
 @dataclass(frozen=True)
 class Returned:
-    """The clients of a move that was taken back: how many had been told to leave, and were seen back since."""
+    """Clients of a rolled-back move: how many had been disconnected, and how many of them were seen back."""
 
     told: int
     back: int
@@ -38,10 +38,10 @@ def restore(
     aws: Aws, dns: DnsMethod, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path,
     runtime: Runtime = MACHINE, restored: Callable[[], None] = lambda: None,
 ) -> Returned:  # fmt: skip
-    """Put the records back that this run has switched, and see the clients return. Notes in the roster who did.
+    """Restore the records that this run has switched, and bring the clients back; the roster says which returned.
 
     Args:
-        restored: called when the records are as they were.
+        restored: called when the records are restored.
 
     Raises:
         RecordsChangedError: somebody else has changed them since; nothing was overwritten.
@@ -51,7 +51,7 @@ def restore(
     found = dns.read([move.endpoint for move in plan.moves], patiently=True)
     changes: list[Change] = []
     carried = {record.name for record in plan.carried}
-    # With those that stayed: somebody else may have moved one of them, and what is written is the whole table.
+    # Includes those that stayed: somebody else may have moved one, and the batch writes the whole table.
     for move in plan.moves:
         record = found[move.endpoint]
         if record is None or record.value != plan.targets[move.target]:
@@ -74,7 +74,7 @@ def restore(
 
 
 def _wait_for_dns(options: Options, plan: Plan, expected: dict[str, str], runtime: Runtime) -> None:
-    """Wait for DNS, but not at any price: devices need an answer now."""
+    """Wait for DNS, but do not fail on it: devices need an answer now."""
     gate = Gate(
         options.dns_wait.dns_consecutive, options.dns_wait.dns_timeout, "proceed",
         ask=runtime.ask, clock=runtime.monotonic, sleep=runtime.sleep,
@@ -89,13 +89,13 @@ def _bring_back(
     aws: Aws, dns: DnsMethod, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path,
     runtime: Runtime,
 ) -> Returned:  # fmt: skip
-    """Tell those who had landed to come back, and look for everyone who was told to leave."""
-    # What made the move fail may have silenced an API since: whom nobody can tell comes by itself.
+    """Disconnect the clients that had landed, and look for all that had been disconnected before."""
+    # The failure may have silenced an API since: clients there cannot be disconnected, and return by themselves.
     silent = survey.silent_regions(aws) | plan.gone
     homes = {move.endpoint: move.source for move in plan.needed}
     with Roster(directory / ROSTER) as back:
         for client, landed in roster.reverse():
-            # Whose record did not move is where it belongs, as before.
+            # Clients whose record did not move are where they belong.
             if (home := homes.get(client.endpoint)) is not None:
                 back.add_returning(client, home, landed and client.target not in silent)
         back.commit()
@@ -111,7 +111,7 @@ def _bring_back(
 
 
 def _carry_out(sweep: Sweep, back: Roster) -> None:
-    """Tell and look; what goes wrong with that does not end the way back, unless it is told to stop.
+    """Carry out the way back; only an interruption ends it early.
 
     Raises:
         Interrupted: it was.
@@ -122,7 +122,7 @@ def _carry_out(sweep: Sweep, back: Roster) -> None:
     except Interrupted:
         raise
     except SwitchError:
-        # A region that failed may not answer its API either: who came back is still looked for.
+        # The API of a failed region may be down, too: clients that returned are still looked for.
         back.tell_nobody()
         try:
             sweep.watch()
@@ -138,8 +138,8 @@ def _sweep(
 ) -> Sweep:  # fmt: skip
     way = WAYS[DEFAULT](aws, options.pace, plan.quotas, silent, runtime)
     ttl = float(options.dns.ttl)
-    # One that goes to the region which failed once more is told again when no resolver knows that region any more.
-    timeout = max(options.pace.landing_timeout, max(ttl, RESOLVER_CACHE) + TELL_AGAIN)
-    # Whoever is where somebody else's records lead by now is left there.
+    # A client that goes to the failed region again is disconnected again when no resolver knows it any more.
+    timeout = max(options.pace.landing_timeout, max(ttl, RESOLVER_CACHE) + ASK_AGAIN)
+    # If somebody else has moved the records meanwhile, clients are left where those point.
     guard = TableGuard(dns, replace(plan, desired=plan.sources), "on the way back")
     return Sweep(back, way, journal, Limits(100.0, way.in_flight, timeout, ttl), guard, runtime)

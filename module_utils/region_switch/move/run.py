@@ -1,4 +1,4 @@
-"""The move: from what is to what a mode says, in the order that loses nobody."""
+"""The move, from the current state to that of a mode, in the order that loses no client."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from ..record.summary import Summary
 from . import clients, conclusion, paused, plan_checks, plan_notes, preview, records, survey
 from . import pace as paces
 from .course import Course
-from .guard import OwnWayError, TargetLostError
+from .guard import LocalNetworkError, TargetLostError
 from .interrupt import Interrupted, stoppable, undisturbed
 from .lock import exclusive
 from .runtime import MACHINE, Runtime
 from .survey import Plan
 from .sweep import LateError, UnprovenError, WaveError
 
-# An interrupted run that is older has little to say about who is where.
+# The client list of an older interrupted run is out of date.
 RESUME_SECONDS = 24 * 3600.0
 ROSTER = "clients.sqlite"
 JOURNAL = "journal.jsonl"
 
 
 def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Result:
-    """Move the fleet to the mode's regions, or say in check mode what would be done.
+    """Move the fleet to the mode's regions, or show in check mode what would be done.
 
     Returns:
         `run_id`, `report`, `outcome`, `plan`, `summary` (summary.json), `lines`, `diff`, `changed`.
 
     Raises:
         RefusedError: bad input; no run was begun.
-        FailedResultError: the move did not end as it should; carries the same return values.
+        FailedResultError: the move failed; carries the same return values.
     """
     options.check()
     waves.parse(options.pace.waves)
@@ -61,11 +61,11 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
     if check_mode:
         return _noting(notes, lambda: preview.preview(aws, dns, options, mode, desired, expected, runtime))
     folder.claim(root)
-    # Whatever signal comes while the report is written, it is written.
+    # Signals do not interrupt the writing of the report.
     with undisturbed():
         with exclusive(root / ".lock", mode), _course(options, aws, dns, mode, desired, notes, runtime) as course:
             diff = _carry_out(course, desired, expected)
-        # The next run need not wait for it.
+        # The next run need not wait for this.
         if not course.paused:
             conclusion.write_page(course)
         return conclusion.result(course, diff)
@@ -75,7 +75,7 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
 def _course(
     options: Options, aws: Aws, dns: DnsMethod, mode: str, desired: dict[str, str], notes: list[str], runtime: Runtime
 ) -> Iterator[Course]:
-    """A run that begins, or resumes behind its pause, with its files open."""
+    """A new run, or one that resumes after its pause, with its files open."""
     root = Path(options.run.reports_directory)
     earlier, stored = None, dict[str, Any]()
     if options.run.run_id:
@@ -99,7 +99,7 @@ def _course(
 
 
 def _noting(notes: list[str], act: Callable[[], Result]) -> Result:
-    """What it returns, also with an error, and behind its lines these."""
+    """Add notes to the lines of a result, also of one that an error carries."""
     try:
         result = act()
         result["lines"] += notes
@@ -110,10 +110,10 @@ def _noting(notes: list[str], act: Callable[[], Result]) -> Result:
 
 
 def _prepare(root: Path, directory: Path, desired: dict[str, str], notes: list[str], now: float) -> Path | None:
-    """Make a run's folder; with the clients of a run that was interrupted on the same way, if there is one.
+    """Make a run's folder, with the clients of an interrupted run that had the same target.
 
     Returns:
-        That run's folder.
+        The folder of that run; None if there is none.
     """
     earlier = history.interrupted(root, desired, now - RESUME_SECONDS, now + RESUME_SECONDS)
     try:
@@ -131,10 +131,10 @@ def _prepare(root: Path, directory: Path, desired: dict[str, str], notes: list[s
 
 
 def _desired(options: Options, root: Path) -> tuple[str, dict[str, str], list[str], history.Previous | None]:
-    """The mode's name and what it wants; for a rollback what the records were before the last run that moved them.
+    """The mode's name and its table; for a rollback, the records before the last run that switched them.
 
     Returns:
-        Also what is to be said of how that was found, and what a rollback expects of the records as they are.
+        Also notes, and what a rollback expects of the current records.
     """
     table = modes.normalise(options.inventory.modes, options.inventory.endpoints, options.inventory.regions)
     if not options.scope.rollback:
@@ -173,7 +173,7 @@ def _carry_out(course: Course, desired: dict[str, str], expected: history.Previo
 
 
 def _judge(course: Course, error: BaseException | None) -> None:
-    """Note in the summary what the run came to, and why."""
+    """Write outcome and error into the summary."""
     summary = course.summary
     course.interrupted = isinstance(error, Interrupted)
     if isinstance(error, RecordsChangedError):
@@ -190,7 +190,7 @@ def _judge(course: Course, error: BaseException | None) -> None:
 
 
 def _unforeseen(course: Course, error: Exception) -> None:
-    """Have the report say what nobody has thought of, such as a program for credentials that prints a sentence."""
+    """Report an unexpected error, such as a credential process that prints plain text."""
     course.summary.error = unforeseen(error)
     frames = traceback.extract_tb(error.__traceback__)
     with conclusion.on_disk(course):
@@ -201,7 +201,7 @@ def _unforeseen(course: Course, error: Exception) -> None:
 
 
 def _begin(course: Course, desired: dict[str, str], expected: history.Previous | None) -> dict[str, Any]:
-    """A run from its start; returns the diff."""
+    """Begin a run; return the diff."""
     options, summary = course.options, course.summary
     root = course.directory.parent
     summary.by = who.here(options.run.operator, course.runtime.caller(options.asked)).as_dict()
@@ -218,7 +218,7 @@ def _begin(course: Course, desired: dict[str, str], expected: history.Previous |
 
 
 def _resume(course: Course, desired: dict[str, str]) -> None:
-    """A run from behind its pause."""
+    """Resume a run after its pause."""
     summary = course.summary
     course.journal.write(events.Start(run_id=summary.run_id, mode=summary.mode, desired=desired, goes_on=True))
     plan = paused.resume(course, desired)
@@ -252,7 +252,7 @@ def _read(course: Course, desired: dict[str, str], expected: history.Previous | 
 
 
 def _refuse(course: Course, plan: Plan) -> None:
-    """Stop here when a finding blocks the plan, or nobody has approved it."""
+    """Stop if a finding blocks the plan, or it is not approved."""
     waived = course.options.checks.waive
     with course.summary.phase("preflight"):
         course.findings = plan_checks.check(course.aws, course.dns, course.options, plan, course.roster)
@@ -276,7 +276,7 @@ def _approve(course: Course, found: str) -> None:
 
 
 def _move(course: Course, plan: Plan) -> None:
-    """Switch and wait for DNS; then let the clients land, unless the caller wants to look at DNS first."""
+    """Switch, wait for DNS, then move the clients, unless the caller checks DNS on devices first."""
     if plan.needed:
         with course.summary.phase("switch"):
             records.switch(course, plan)
@@ -293,17 +293,17 @@ def _move(course: Course, plan: Plan) -> None:
 
 
 def _land(course: Course, plan: Plan) -> None:
-    """Disconnect and prove. Notes in the summary what is wrong at the end, in one line."""
+    """Move the clients and prove it; the summary's error names what is wrong in the end."""
     try:
         if course.options.scope.sweep == "misplaced":
             with course.summary.phase("sweep"):
                 clients.move(course, plan)
-    except (WaveError, TargetLostError, LateError, UnprovenError, OwnWayError) as error:
-        # Clients follow the records: who has changed these is why they are elsewhere.
+    except (WaveError, TargetLostError, LateError, UnprovenError, LocalNetworkError) as error:
+        # If somebody else has changed the records, that is why clients are elsewhere.
         records.look_again(course, plan)
         if isinstance(error, WaveError | TargetLostError) and not course.moved:
             records.give_up(course, plan, error)
-        # Whoever has moved may well be where it belongs: going back would be the harm.
+        # Clients that have moved may be where they belong: rolling back would do harm.
         raise records.stays(error) from error
     with course.summary.phase("messages"):
         conclusion.count_messages(course, conclusion.LEDGER_TIMEOUT)

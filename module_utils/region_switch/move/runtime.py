@@ -1,4 +1,4 @@
-"""What a move takes from the machine it runs on: clocks, sleep, threads, DNS queries. A test brings its own."""
+"""What a move uses of its machine: clocks, sleep, threads, DNS queries. Tests replace it."""
 
 from __future__ import annotations
 

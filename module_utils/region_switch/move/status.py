@@ -1,4 +1,4 @@
-"""Where everything is now. Reads only, and a region that does not answer is something to show."""
+"""The current state of records, regions and runs. Reads only; a region that does not answer is shown as such."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ class Status:
         mode: the mode that the records are as, None where they are as none.
         misplaced: connected clients of the endpoints in another region than their record's; only of regions that say
             who is connected there.
-        running: the run that goes on, in words, also where nobody can tell.
+        running: the run in progress, in words; also if that is not known.
         odd: why it is not known where an endpoint's record points, by the endpoint: it is no simple CNAME, or Route 53
             does not answer. Such an endpoint has a place without region and host.
-        notes: what is not relied on in the folder of reports, and why.
+        notes: what is ignored in the folder of reports, and why.
     """
 
     mode: str | None
@@ -120,7 +120,7 @@ def read(aws: Aws, dns: DnsMethod, table: Modes, attribute: str, reports: Path) 
 
 
 def _records(dns: DnsMethod, names: Sequence[str]) -> tuple[dict[str, Record | None], dict[str, str]]:
-    """The record of each name, and of those that are no simple CNAME what they are; one of these hides no other."""
+    """The record of each name, and what those are that are no simple CNAME."""
     records: dict[str, Record | None] = {}
     odd: dict[str, str] = {}
     for name in names:
@@ -131,7 +131,7 @@ def _records(dns: DnsMethod, names: Sequence[str]) -> tuple[dict[str, Record | N
         except AwsError as error:
             if not error.temporary:
                 raise
-            # Nor will it for the others.
+            # It will not answer for the others either.
             return dict.fromkeys(names), dict.fromkeys(names, str(error))
     return records, odd
 
@@ -159,7 +159,7 @@ def _place(record: Record | None, hosts: Mapping[str, str], regions: Sequence[st
 
 
 def misplaced(regions: Mapping[str, Region], now: Mapping[str, str | None]) -> int:
-    """How many clients of the endpoints are connected elsewhere than where the records point."""
+    """How many clients of the endpoints are connected in another region than their record's."""
     return sum(
         count
         for region, found in regions.items()
@@ -169,7 +169,7 @@ def misplaced(regions: Mapping[str, Region], now: Mapping[str, str | None]) -> i
 
 
 def _runs(reports: Path) -> tuple[str | None, Last | None, list[str]]:
-    """The run that goes on, the last one that has ended, and what is not relied on."""
+    """The run in progress, the last one that ended, and what is ignored."""
     try:
         folder.check(reports)
         notes = folder.foreign(reports)
@@ -200,7 +200,7 @@ def _last(reports: Path) -> Last | None:
 
 
 def lines(status: Status) -> list[str]:
-    """The status for people: a table of endpoints and regions, then what goes on and what went on."""
+    """The status as text: a table of endpoints and regions, then the run in progress and the last one."""
     rows = [("endpoint", "record points at", *status.regions)]
     for name, place in status.endpoints.items():
         where = place.region or (f"{place.host} (no region)" if place.host else "no record")

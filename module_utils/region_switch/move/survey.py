@@ -1,4 +1,4 @@
-"""Reading what is, before anything is changed: regions, records, clients, quotas. A region may be dead."""
+"""Read the current state before anything is changed: regions, records, clients, quotas. A region may be dead."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from ..model.names import region_of
 from ..model.options import Options, RunOptions
 from ..model.plan import Move, build_moves
 
-# Of the clients of a list that were not found.
+# Clients of a list that were not found.
 NAMES_SHOWN = 5
 NAME_IT = "name it in failover_source_gone"
-# What stands in the place of the answer of a region that is named there.
+# Takes the place of the answer of a region that is named there.
 GONE = SwitchError("named in failover_source_gone")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run found and what it will do; who has to move is in the roster.
+    """The current state and what a run will do; the clients are in the roster.
 
     Attributes:
         desired: `{endpoint: region}`.
@@ -41,10 +41,10 @@ class Plan:
         records: the endpoints' CNAMEs as read.
         dead: `{region: why its API is taken for dead}`.
         quotas: of the living regions.
-        unmapped: how many connections there are of clients that no endpoint claims.
+        unmapped: how many connected clients belong to none of the endpoints.
         servers: whose answers are waited for.
         evidence: who could be looked for.
-        gone: those of the dead regions that the operator has named.
+        gone: dead regions that the operator has named.
         zone: the zone that the records are in.
         room: how many records one change takes.
     """
@@ -89,16 +89,16 @@ def source_of(options: Options) -> FleetSource:
     """Where the clients are looked for."""
     unmapped = options.scope.unmapped_clients
     default = "" if unmapped in ("ignore", "refuse") else unmapped
-    # Who counts the clients of no endpoint has to see those of every endpoint.
+    # To count clients without an endpoint, all have to be read.
     endpoints = [] if unmapped == "refuse" else options.inventory.endpoints
     return sources.chosen(options.fleet, default, endpoints)
 
 
 def read(aws: Aws, dns: DnsMethod, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
-    """Read what is and compare it with what shall be; put the clients into the roster. Writes nothing at AWS.
+    """Read the current state, compare it with the desired one, and fill the roster. Writes nothing at AWS.
 
-    A roster that has clients already is that of an interrupted run, which knows whom it has told to leave. Everybody is
-    found again: what a device's endpoint and region were hours ago is no reason to disconnect it.
+    A roster that already has clients is that of an interrupted run, and knows which were disconnected. All clients are
+    read again: the endpoint and region that a device had hours ago are no reason to disconnect it.
 
     Raises:
         RefusedError: a move that would go wrong.
@@ -113,7 +113,7 @@ def read(aws: Aws, dns: DnsMethod, options: Options, desired: dict[str, str], ro
 
 
 def may_leave(error: AwsError, options: Options, desired: Mapping[str, str]) -> bool:
-    """Whether a refusal comes from a region that nothing moves to, so that it could be taken for gone."""
+    """Whether a refusal comes from a region that nothing moves to, so that it can be left without asking."""
     if error.throttled or error.temporary or error.operation in ROUTE53:
         return False
     return error.region in options.inventory.regions and error.region not in desired.values()
@@ -123,10 +123,10 @@ def _read(aws: Aws, dns: DnsMethod, options: Options, desired: dict[str, str], r
     gone = frozenset(options.scope.source_gone)
     with ThreadPoolExecutor(max_workers=len(options.inventory.regions) + 2) as pool:
         asking = {region: iot for region, iot in aws.probing.items() if region not in gone}
-        # Where those that devices are to go to refuse as well, it is no region's own trouble.
+        # If target regions refuse as well, the trouble is not one region's.
         order = sorted(asking, key=lambda region: region not in desired.values())
         asked = {region: pool.submit(describe_data_endpoint, asking[region]) for region in order}
-        # A run that goes on has switched its records.
+        # A run that resumes has switched its records.
         reading = pool.submit(dns.read, desired, patiently=bool(options.run.run_id))
         locating = pool.submit(_dns_servers, dns, options, desired)
         found = reading.result()
@@ -182,7 +182,7 @@ def find_clients(
 def _silent_sources(moves: Iterable[Move], dead: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """`{target: {endpoint: region that cannot be asked, where its clients may be}}`.
 
-    Of an endpoint whose record has moved nobody knows from where: its clients may be in any region that is dead.
+    The clients of an endpoint whose record has moved already may be in any dead region.
     """
     found: dict[str, dict[str, str]] = {}
     for move in moves:
@@ -196,7 +196,7 @@ def _expect_clients(
     aws: Aws, options: Options, desired: Mapping[str, str], moves: Iterable[Move], dead: Mapping[str, str],
     roster: Roster,
 ) -> Evidence:  # fmt: skip
-    """Put those into the roster whom nobody can ask for: the devices that may be in a dead region."""
+    """Add devices that may be in a dead region to the roster."""
     known: dict[str, int] = {}
     unclaimed = 0
     for target, silent in _silent_sources(moves, dead).items():
@@ -213,7 +213,7 @@ def _expect_clients(
 
 
 def _dns_servers(dns: DnsMethod, options: Options, endpoints: Iterable[str]) -> tuple[Zone, list[Server]]:
-    """The zone and the servers to ask. Found out before anything is switched: one that is not found stops the move."""
+    """The zone and the DNS servers to ask, before anything is switched: one that is not found stops the move."""
     zone = dns.zone(endpoints)
     return zone, gate.servers(options.dns.name_servers or zone.name_servers, options.dns.resolvers)
 
@@ -263,14 +263,14 @@ def refuse_dead_targets(plan: Plan, routes: Iterable[tuple[str, str]]) -> None:
     targets = {move.target for move in plan.needed} | {target for _, target in routes}
     for region in sorted(targets & plan.dead.keys()):
         raise RefusedError(
-            f"region {region}: found no answer of its API ({plan.dead[region]}), expected one before anything moves "
+            f"region {region}: its API does not answer ({plan.dead[region]}), and nothing moves "
             f"there: {'take it out of that list' if region in plan.gone else 'choose another mode, or wait'}"
         )
 
 
 def basis(plan: Plan, options: Options, mode: str) -> dict[str, Any]:
-    """Everything that a plan was computed from, but for the clients."""
-    # What a run is called, where it is written and who begins it changes nothing of what it does.
+    """Everything that a plan was computed from, except the clients."""
+    # A run's name, folder and operator do not change what it does.
     left_out = {"approve", "mode", "modes", *RunOptions.__dataclass_fields__}
     return {
         "mode": mode,

@@ -17,30 +17,30 @@ from ..model import waves
 from ..model.errors import AwsError, SwitchError, listed
 from ..record import events
 from ..record.journal import Journal
-from .landing import FIRST_LOOK, next_look, tell_again_at, went_back
+from .landing import FIRST_LOOK, ask_again_at, next_look, went_back
 from .runtime import MACHINE, Runtime
 from .way import Attempt, Sighting, Way
 
 # Requests under way at most, by kind; how many are needed follows from the latency that is measured.
 MOST_WORKERS = 128
 FEWEST_WORKERS = 16
-# Given to a wave at once: a million would hold everything else up for half a minute.
+# Assigned to a wave at once: a million would block everything else for half a minute.
 PIECE = 2000
 TICK = 0.05
 PROGRESS_SECONDS = 1.0
 GUARD_SECONDS = 2.0
-# Time that clients who had left before they were told to get to show up anywhere.
+# Time for clients that were already gone to show up anywhere.
 VANISHED_GRACE = 15.0
 NAMES_SHOWN = 10
-# An API that fulfils nothing for so long, while it is asked, is down.
+# An API that answers nothing for so long is down.
 SILENCE = 30.0
-# Beyond the time that clients get to land: what looking once for each who was told takes.
+# Added to the landing timeout: time for one look at each client.
 LOOK_SECONDS = 10.0
-# A refusal that is no use to try again ends it, where so many clients met it and not one request was fulfilled.
+# So many permanent refusals, without one success, end the sweep.
 REFUSALS = 20
-# Clients that landed last in a region: whether they are still there says whether it is.
+# The last clients that landed in a region: if they are still connected, it is alive.
 WITNESSES = 5
-# So few may all have gone by themselves since they were found; of more, it is the list that is wrong.
+# So few may all have left by themselves; if more are gone, the list is wrong.
 HANDFUL = 5
 
 
@@ -49,11 +49,11 @@ class WaveError(SwitchError):
 
 
 class LateError(SwitchError):
-    """Too many of the clients that came after the fleet had moved did not land: no reason to send the others back."""
+    """Too many of the clients that came after the fleet had moved did not land: no reason to roll back the others."""
 
 
 class UnprovenError(SwitchError):
-    """Too many clients of a wave could not be looked at, or not be told: whether they land is not known."""
+    """Too many clients of a wave could not be looked at, or not be disconnected: whether they landed is unknown."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Limits:
 
     Attributes:
         max_stragglers: percent of a wave that may be missing when the next one begins.
-        max_in_flight: clients told to leave and not landed, at most.
-        landing_timeout: seconds that the clients of a wave may take after the last of them was told.
+        max_in_flight: clients disconnected and not landed, at most.
+        landing_timeout: seconds that clients of a wave may take to land after the last one was disconnected.
         ttl: seconds that resolvers may keep the old answer.
     """
 
@@ -74,28 +74,28 @@ class Limits:
 
 
 class Witness(Protocol):
-    """What a sweep has seen of the regions that clients are sent to."""
+    """What a sweep has seen of the target regions."""
 
     def arrived(self, region: str) -> int:
         """How many clients were seen to land there so far."""
 
     def still_there(self, region: str) -> bool:
-        """Whether AWS says that one of those who landed there last is connected there now."""
+        """Whether one of the clients that landed there last is still connected, as AWS says."""
 
 
 class Guard:
-    """Watches over a sweep; this one finds nothing.
+    """Checks during a sweep; this one finds nothing.
 
     Attributes:
-        holding: while true, nobody else is told to leave.
-        over: the sweep has ended, and nobody waits for what a look finds.
+        holding: while true, no more clients are disconnected.
+        over: the sweep has ended, and nobody waits for the result of a check.
     """
 
     holding = False
     over = False
 
     def look(self, witness: Witness) -> None:
-        """Look once; what is raised ends the sweep."""
+        """Check once; an error ends the sweep."""
 
 
 @dataclass
@@ -103,9 +103,9 @@ class Wave:
     """A wave under way.
 
     Attributes:
-        unsent: clients that were not told yet; left: those that have not landed.
-        complete: monotonic seconds at which the last client was told, None before.
-        unassigned: clients of its size that the roster has not yet given to it.
+        unsent: clients not yet disconnected; left: not yet landed.
+        complete: monotonic seconds when the last client was disconnected, None before.
+        unassigned: clients that the roster has not yet assigned to it.
     """
 
     number: int
@@ -118,10 +118,10 @@ class Wave:
 
 
 class Sweep:
-    """Works a roster off.
+    """Moves the clients of a roster.
 
     Args:
-        guard: looks every few seconds, beside the work, whether it may go on.
+        guard: checks every few seconds whether the sweep may continue.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Sweep:
         self.limits = limits
         self.seconds = 0.0
         self.total = 0
-        self.told = 0
+        self.asked = 0
         self.landed = 0
         self._guard = guard
         self._runtime = runtime
@@ -157,10 +157,10 @@ class Sweep:
         self._in_flight: set[tuple[str, str]] = set()
         self._latency = {"move": 0.1, "look": 0.2}
         self._found_any = False
-        self._first_told: float | None = None
-        # When more than a handful had been told.
-        self._many_told: float | None = None
-        # Who had gone when it was told, and was nowhere since, with its wave.
+        self._first_asked: float | None = None
+        # When more than a handful had been disconnected.
+        self._many_asked: float | None = None
+        # Clients that were already gone and have not been seen since, with their wave.
         self._absent: dict[tuple[str, str], int] = {}
         self._heard = self._said = self._guarded = self._clock()
         self._failing: float | None = None
@@ -169,17 +169,17 @@ class Sweep:
         self._counted = (self._clock(), 0)
 
     def run(self, sizes: list[int], first: int = 1, moved: int = 0) -> int:
-        """Evacuate the clients that wait, in waves of these sizes, numbered from `first`; return the next number.
+        """Move the waiting clients in waves of these sizes, numbered from `first`; return the next number.
 
         Args:
-            moved: how many clients a move had that is over; whoever comes late is judged together with them.
+            moved: clients that have moved before; late ones are judged together with them.
 
         Raises:
-            WaveError: too many clients of a wave did not land in time; nobody else was told to leave.
+            WaveError: too many clients of a wave did not land in time; no more were disconnected.
             LateError: the same of clients that came late.
-            UnprovenError: too many of them could not be looked at, or not be told.
-            AwsError: AWS refuses, or does not fulfil anything any more.
-            SwitchError: AWS knew none of the clients, and none shows up where it belongs.
+            UnprovenError: too many could not be looked at, or not be disconnected.
+            AwsError: AWS refuses, or answers nothing any more.
+            SwitchError: AWS knew none of the clients, and none lands.
         """
         self.total += sum(sizes)
         number, rest = first, [size for size in sizes if size]
@@ -192,7 +192,7 @@ class Sweep:
         return number
 
     def watch(self) -> None:
-        """Look for everyone who is on the way and has not landed, until all have or the time is over."""
+        """Look for all clients that have not landed, until they have or the time is over."""
         count = self.roster.gather_late()
         self._absent = dict.fromkeys(self._absent, ANY_WAVE)
         wave = Wave(ANY_WAVE, count, 0, count, self._clock(), self._clock())
@@ -210,7 +210,7 @@ class Sweep:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        """Threads that tell and look; in the end nothing is sent any more, and what was sent is noted."""
+        """Run the worker threads; at the end stop sending, and record what was sent."""
         self.mover.start()
         self._guard.over = False
         with self._runtime.pool(MOST_WORKERS + MOST_WORKERS) as self._pool:
@@ -220,13 +220,13 @@ class Sweep:
                 self.mover.stop()
                 self._guard.over = True
                 self._pool.shutdown(cancel_futures=True)
-                # A look that did not begin has no result for those who work on.
+                # A check that did not begin has no result.
                 if self._guarding is not None and self._guarding.cancelled():
                     self._guarding = None
                 self._note_rest()
 
     def _wave(self, number: int, last: int, size: int, moved: int) -> bool:
-        """Whether the wave proved anything: it did not where all its clients had gone before they were told."""
+        """Whether the wave proved anything: not if all its clients were gone before they were disconnected."""
         self.journal.write(events.Sweep(wave=number, waves=last, clients=size))
         wave = Wave(number, size, size, size, self._clock(), unassigned=size)
         self._work(wave)
@@ -237,20 +237,22 @@ class Sweep:
         return absent < size
 
     def _verdict(self, wave: Wave, late: int, moved: int) -> SwitchError:
-        """What is wrong with a wave that did not land: only who was looked for and not found is known not to have."""
+        """The error of a wave that did not land: only clients that were looked for and not found count as missing."""
         place = "clients that came late" if moved else f"wave {wave.number}"
         allowed = f"{self.limits.max_stragglers:g} % {f'of {moved + wave.size} ' if moved else ''}at most"
         missing, unseen = self.roster.not_landed(wave.number)
-        not_told = late - missing - unseen
+        not_asked = late - missing - unseen
         if missing > (moved + wave.size) * self.limits.max_stragglers / 100:
             names = listed(self.roster.late_of(wave.number, NAMES_SHOWN + 1), NAMES_SHOWN)
             return (LateError if moved else WaveError)(
                 f"{place}: found {wave.left} of {wave.size} clients not landed within "
                 f"{self.limits.landing_timeout:.0f} s ({names}), expected {allowed}"
             )
-        if not_told > unseen:
+        if not_asked > unseen:
             why = f" ({self._refusal})" if self._refusal else ""
-            return UnprovenError(f"{place}: found {not_told} of {wave.size} clients not told{why}, expected {allowed}")
+            return UnprovenError(
+                f"{place}: found {not_asked} of {wave.size} clients not disconnected{why}, expected {allowed}"
+            )
         why = f" ({self.proof.trouble})" if self.proof.trouble else ""
         return UnprovenError(
             f"{place}: found {unseen} of {wave.size} clients of whom AWS does not say where they are{why}, expected "
@@ -268,17 +270,17 @@ class Sweep:
             self.roster.tick()
 
     def _over(self, wave: Wave) -> bool:
-        """Whether a wave's time is up: counted from its last client, or from when anything was last heard."""
+        """Whether a wave's time is over: counted from its last client, or from the last answer."""
         now, timeout = self._clock(), self.limits.landing_timeout
         if self._is_empty(wave) and now - (wave.complete or now) > VANISHED_GRACE:
-            # The fleet need not wait for who is not there; the last look is for these, too.
+            # The fleet need not wait for clients that are gone; `watch` looks for them once more.
             return not self.roster.not_looked_for(wave.number)
         late = now - (self._heard if wave.complete is None else wave.complete) - timeout
-        # Nobody is judged who has not been looked for.
+        # Clients that have not been looked for are not judged.
         return late > LOOK_SECONDS or (late > 0 and not self.roster.not_looked_for(wave.number))
 
     def _is_empty(self, wave: Wave) -> bool:
-        """Whether a wave of a handful, such as a canary, has nobody who was there when it was told."""
+        """Whether all clients of a small wave, such as a canary, were already gone."""
         return wave.left == wave.size <= HANDFUL and wave.left == sum(
             each == wave.number for each in self._absent.values()
         )
@@ -293,14 +295,14 @@ class Sweep:
             self._submit(self._look, client)
 
     def _room(self) -> int:
-        """How many more clients may be told to leave now."""
+        """How many more clients may be disconnected now."""
         if self._guard.holding:
             return 0
         flying = len(self._in_flight) + self._sending
         return max(0, min(self._workers("move") - self._sending, self.limits.max_in_flight - flying))
 
     def _next(self, wave: Wave, now: float, limit: int) -> list[TrackedClient]:
-        """Who is to be told to leave now."""
+        """Clients to disconnect now."""
         found = self.roster.take_waiting(wave.number, now, limit)
         if len(found) < limit and wave.unassigned:
             piece = min(wave.unassigned, PIECE)
@@ -310,7 +312,7 @@ class Sweep:
         return found
 
     def _workers(self, kind: str) -> int:
-        """By Little's law, and as much again."""
+        """Little's law, doubled."""
         needed = math.ceil(2 * max(self.mover.rate(), 1.0) * self._latency[kind])
         return max(FEWEST_WORKERS, min(MOST_WORKERS, needed))
 
@@ -323,7 +325,7 @@ class Sweep:
         future.add_done_callback(lambda done: self._done.put((client, done)))
 
     def _collect(self) -> None:
-        """Take in what has been done; wait a moment when that is nothing."""
+        """Process finished requests; wait a moment if there are none."""
         first = self._runtime.take(self._done, TICK)
         if first is not None:
             self._take_in(*first)
@@ -334,50 +336,50 @@ class Sweep:
         found = done.result()
         if isinstance(found, Attempt):
             self._sending -= 1
-            self._was_told(client, found)
+            self._was_asked(client, found)
         else:
             self._looking -= 1
             self._was_seen(client, *found)
 
-    def _was_told(self, client: TrackedClient, told: Attempt) -> None:
-        if not told.sent:
+    def _was_asked(self, client: TrackedClient, attempt: Attempt) -> None:
+        if not attempt.sent:
             self.roster.update(client, "waiting")
             return
-        self._latency["move"] += 0.05 * (told.seconds - self._latency["move"])
-        if told.error is not None:
-            self._was_not_told(client, told)
+        self._latency["move"] += 0.05 * (attempt.seconds - self._latency["move"])
+        if attempt.error is not None:
+            self._was_not_asked(client, attempt)
             return
         self._heard = self._clock()
         self._failing = None
         self._forbidden_in(client.region).fulfilled()
-        self._first_told = self._first_told or self._heard
-        self._found_any = self._found_any or told.found
-        if told.found:
+        self._first_asked = self._first_asked or self._heard
+        self._found_any = self._found_any or attempt.found
+        if attempt.found:
             self._in_flight.add(client.key)
         else:
             self._absent[client.key] = client.wave
-        self.journal.note(self.mover.attempted(client_id=client.client_id, region=client.region, found=told.found))
-        self._count_told(client)
+        self.journal.note(self.mover.attempted(client_id=client.client_id, region=client.region, found=attempt.found))
+        self._count_asked(client)
         self.roster.update(
-            client, "told", due=told.at + FIRST_LOOK, kicked_at=told.epoch, told_at=told.at,
-            found=int(told.found), kicks=client.kicks + 1, attempts=0, looks=0, note="", in_target=None,
+            client, "told", due=attempt.at + FIRST_LOOK, kicked_at=attempt.epoch, told_at=attempt.at,
+            found=int(attempt.found), kicks=client.kicks + 1, attempts=0, looks=0, note="", in_target=None,
             in_source=None,
         )  # fmt: skip
 
-    def _count_told(self, client: TrackedClient) -> None:
+    def _count_asked(self, client: TrackedClient) -> None:
         wave = self._wave_now
         if client.kicks or client.wave != wave.number or not wave.unsent:
             return
-        self.told += 1
-        if self._many_told is None and self.told > HANDFUL:
-            self._many_told = self._clock()
+        self.asked += 1
+        if self._many_asked is None and self.asked > HANDFUL:
+            self._many_asked = self._clock()
         wave.unsent -= 1
         if not wave.unsent:
             wave.complete = self._clock()
             self.seconds += wave.complete - wave.started
 
-    def _was_not_told(self, client: TrackedClient, told: Attempt) -> None:
-        error = told.error
+    def _was_not_asked(self, client: TrackedClient, attempt: Attempt) -> None:
+        error = attempt.error
         assert error is not None  # noqa: S101 - for the type checker
         attempts = client.attempts + (not error.throttled)
         delay = self.mover.retry_delay(error, attempts)
@@ -389,21 +391,21 @@ class Sweep:
             if error.forbidden:
                 self.forbidden += 1
                 self.journal.note(self.mover.failed(client_id=client.client_id, error=str(error)))
-            self.roster.update(client, "waiting", due=told.at + delay, attempts=attempts)
+            self.roster.update(client, "waiting", due=attempt.at + delay, attempts=attempts)
             return
-        # Whatever AWS said, the client may yet move by itself: it is looked for like the others.
+        # The client may still move by itself: it is looked for like the others.
         self._fail(client, error, attempts)
         self._refusals += 1
-        if self._first_told is None and self._refusals >= min(REFUSALS, self._wave_now.size):
+        if self._first_asked is None and self._refusals >= min(REFUSALS, self._wave_now.size):
             raise SwitchError(f"DeleteConnection: found none of {self._refusals} requests fulfilled: {error}")
-        self._count_told(client)
+        self._count_asked(client)
         self.roster.update(client, "told", due=self._clock(), attempts=attempts, looks=0, note=str(error))
 
     def _forbidden_in(self, region: str) -> Refusals:
         return self._forbidden.setdefault(region, Refusals(self._clock))
 
     def _silent(self, error: AwsError) -> bool:
-        """Whether AWS has fulfilled nothing for too long while it was asked."""
+        """Whether AWS has answered nothing for too long."""
         if not error.temporary:
             return False
         self._failing = self._failing or self._clock()
@@ -422,16 +424,16 @@ class Sweep:
         if seen.in_target or seen.in_source:
             self._absent.pop(client.key, None)
         now = self._clock()
-        again = tell_again_at(seen, client, self.limits.ttl, now)
-        # A client that AWS refused to disconnect is not told again; one that nobody has told yet is.
+        again = ask_again_at(seen, client, self.limits.ttl, now)
+        # A client that AWS refused to disconnect is not tried again; one that was never tried is.
         if again is not None and (client.kicks or not client.attempts):
             back = went_back(seen, client)
             if back or again <= now:
-                self._tell_again(client, seen, again, back)
+                self._ask_again(client, seen, again, back)
                 return
         looks = client.looks + 1
         if not client.connected_since and seen.in_source:
-            # From now on it is told from a later one.
+            # Lets a later connection be told apart.
             sighting["connected_since"] = seen.source_since
         self.roster.update(client, "told", due=now + next_look(looks), looks=looks, **sighting)
 
@@ -453,11 +455,11 @@ class Sweep:
             looks=client.looks + 1,
         )  # fmt: skip
 
-    def _tell_again(self, client: TrackedClient, seen: Sighting, at: float, back: bool) -> None:
+    def _ask_again(self, client: TrackedClient, seen: Sighting, at: float, back: bool) -> None:
         self._in_flight.discard(client.key)
         wait = max(0.0, at - self._clock())
         self.journal.write(events.SweepAgain(clients=[client.client_id], seconds=round(wait, 3)))
-        # One that was only looked for is in no wave, where nobody would tell it.
+        # A client that was only looked for is in no wave, and would not be disconnected.
         wave = ANY_WAVE if client.wave == NO_WAVE else client.wave
         self.roster.update(
             client, "waiting", due=at, bounces=client.bounces + back, looks=client.looks + 1, wave=wave,
@@ -465,20 +467,21 @@ class Sweep:
         )  # fmt: skip
 
     def _note_rest(self) -> None:
-        """Note what was still under way when the work ended: a client that was told, or may have been, is known."""
+        """Record requests that were under way at the end: a client that was, or may have been, disconnected is
+        known."""
         while not self._done.empty():
             client, done = self._done.get_nowait()
             if not done.cancelled() and done.exception() is None and isinstance(done.result(), Attempt):
-                told: Attempt = done.result()
-                if told.sent and told.error is None:
-                    self._was_told(client, told)
-                elif told.error is not None and told.error.uncertain:
+                attempt: Attempt = done.result()
+                if attempt.sent and attempt.error is None:
+                    self._was_asked(client, attempt)
+                elif attempt.error is not None and attempt.error.uncertain:
                     self.roster.update(client, "waiting", attempts=client.attempts + 1)
         self._sending = self._looking = 0
         self.roster.settle()
 
     def _watch_over(self) -> None:
-        """Look up from the work now and then; what is found wrong ends it."""
+        """Run the guard now and then; an error ends the sweep."""
         now = self._clock()
         if self._guarding is not None and self._guarding.done():
             guarding, self._guarding = self._guarding, None
@@ -488,15 +491,15 @@ class Sweep:
             self._guarding = self._pool.submit(self._guard.look, self)
         if self._all_vanished(now):
             raise SwitchError(
-                f"DeleteConnection: found 404 for all {self.told} clients and none of them in the region it "
+                f"DeleteConnection: found 404 for all {self.asked} clients and none of them in the region it "
                 "belongs to, expected connections: check account, region and the spelling of the client IDs"
             )
 
     def _all_vanished(self, now: float) -> bool:
-        """Whether AWS knew nobody that it was told to disconnect, and nobody shows up where they belong."""
-        if self._many_told is None or self._found_any or self.landed or self._sending:
+        """Whether AWS knew none of the clients, and none landed."""
+        if self._many_asked is None or self._found_any or self.landed or self._sending:
             return False
-        return now - self._many_told > VANISHED_GRACE
+        return now - self._many_asked > VANISHED_GRACE
 
     def _say(self, wave: Wave) -> None:
         now = self._clock()
@@ -504,15 +507,15 @@ class Sweep:
             return
         self._said = now
         since, before = self._counted
-        self._counted = (now, self.told)
-        rate = (self.told - before) / (now - since)
+        self._counted = (now, self.asked)
+        rate = (self.asked - before) / (now - since)
         self._rate = rate if not self._rate else 0.7 * self._rate + 0.3 * rate
         sweeping = bool(wave.unsent)
-        left = self.total - self.told
+        left = self.total - self.asked
         self.journal.note(events.Progress(
-            phase="sweep" if sweeping else "landing", done=self.told if sweeping else self.landed,
+            phase="sweep" if sweeping else "landing", done=self.asked if sweeping else self.landed,
             total=max(self.total, self.landed), rate=round(self._rate, 1), landed=self.landed,
             in_flight=len(self._in_flight),
             eta=round(left / self._rate, 1) if sweeping and self._rate > 0 else None,
-            stragglers=max(0, self.told - self.landed),
+            stragglers=max(0, self.asked - self.landed),
         ))  # fmt: skip

@@ -1,6 +1,6 @@
-"""The contract of a way of moving clients: how one is made to leave its region, and how one sees that it has landed.
+"""The contract of a way of moving clients: how a client leaves its region, and how its landing is proven.
 
-Ways are registered in `ways`. Every one has the same waves, guard, proof, restoring and report.
+Ways are registered in `ways`. Waves, guard, restore and report are the same for all.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ..record.events import Event
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What became of one request that moves a client.
+    """The result of one request that moves a client.
 
     Attributes:
         at: monotonic seconds just before the request.
         epoch: the same moment in epoch seconds, by this machine's clock.
-        found: False where AWS answered that the client had already gone.
-        error: why AWS did not do it; None where it did.
+        found: False if AWS answered that the client was already gone.
+        error: None if it succeeded.
         sent: False where the sweep was stopped before it was this client's turn.
     """
 
@@ -61,7 +61,7 @@ class Sighting:
 
 
 class Mover(Protocol):
-    """Makes clients leave, at the pace that both regions' quotas allow; used by many threads at once.
+    """Makes clients leave, at the pace of both regions' quotas; used by many threads at once.
 
     Attributes:
         calls, throttled: requests so far, and how many of them AWS throttled.
@@ -71,29 +71,29 @@ class Mover(Protocol):
     throttled: int
 
     def attempted(self, *, client_id: str, region: str, found: bool) -> Event:
-        """What the journal says of a client that was asked to leave."""
+        """The journal's event for a request that succeeded."""
 
     def failed(self, *, client_id: str, error: str) -> Event:
-        """What the journal says of a client that could not be asked."""
+        """The journal's event for a request that failed."""
 
     def move(self, client: TrackedClient) -> Attempt:
         """Send one request for a client, when it is its turn."""
 
     def retry_delay(self, error: AwsError, attempts: int) -> float | None:
-        """Seconds until the same request may be tried again, None where that is no use.
+        """Seconds until the same request may be retried, None where retrying is of no use.
 
         Args:
             attempts: failed requests so far, with this one.
         """
 
     def rate(self) -> float:
-        """Requests per second that all regions together are sent at present."""
+        """The current request rate of all regions together, per second."""
 
     def start(self) -> None:
-        """Send, again if it was stopped."""
+        """Send requests, also after a stop."""
 
     def stop(self) -> None:
-        """Send nothing any more, neither for those who wait for their turn."""
+        """Send no more requests, not even for clients that already wait for their turn."""
 
 
 class Proof(Protocol):

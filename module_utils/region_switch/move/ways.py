@@ -21,7 +21,7 @@ def usual_in_flight(leaving: Mapping[str, float]) -> int:
     """How many clients are on their way at most, unless the operator says otherwise.
 
     Args:
-        leaving: clients disconnected per second, by the region that they leave.
+        leaving: clients disconnected per second, by source region.
     """
     return int(FLIGHT_SECONDS * max(leaving.values()))
 
@@ -29,7 +29,7 @@ def usual_in_flight(leaving: Mapping[str, float]) -> int:
 def disconnect(
     aws: Aws, options: PaceOptions, quotas: Mapping[str, Quotas], dead: Collection[str], runtime: Runtime
 ) -> Way:
-    """DeleteConnection, after which a client connects anew where its endpoint's record leads; GetConnection proves it.
+    """DeleteConnection, after which a client connects to where its endpoint's record points; GetConnection proves it.
 
     Args:
         quotas: of the living regions.

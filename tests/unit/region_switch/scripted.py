@@ -40,7 +40,7 @@ class World:
             None for one that is not sent.
         travel: seconds from a request to the landing; None for clients that never land.
         sighting: says what is seen of a client instead.
-        told, looked: `(clock, client ID)` of each request; seen: the clients as the looks had them.
+        asked, looked: `(clock, client ID)` of each request; seen: the clients as the looks had them.
         most: the most requests of each kind under way at once; flying: the most clients told and not landed.
     """
 
@@ -57,7 +57,7 @@ class World:
         self.travel: Callable[[str], float | None] = lambda _: 1.0
         self.sighting: Callable[[TrackedClient, float], Sighting] = self._sighting
         self.sent: dict[str, float] = {}
-        self.told: list[tuple[float, str]] = []
+        self.asked: list[tuple[float, str]] = []
         self.looked: list[tuple[float, str]] = []
         self.seen: list[TrackedClient] = []
         self.most = {"move": 0, "look": 0}
@@ -113,7 +113,7 @@ class World:
 
     def move(self, client: TrackedClient) -> Attempt:
         now, name = self.clock(), client.client_id
-        self.told.append((now, name))
+        self.asked.append((now, name))
         answers = self.tells.get(name, [])
         answer = answers.pop(0) if answers else True
         if answer is None:

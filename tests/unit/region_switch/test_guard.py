@@ -11,7 +11,7 @@ from ansible.module_utils.region_switch.checks.probe import ProbeError
 from ansible.module_utils.region_switch.dns.route53_cname import Route53Cname, record_set
 from ansible.module_utils.region_switch.model.errors import AwsError, RecordsChangedError
 from ansible.module_utils.region_switch.model.options import Options
-from ansible.module_utils.region_switch.move.guard import OwnWayError, RecordsGuard, TableGuard, TargetLostError
+from ansible.module_utils.region_switch.move.guard import LocalNetworkError, RecordsGuard, TableGuard, TargetLostError
 from ansible.module_utils.region_switch.move.runtime import Runtime
 from ansible.module_utils.region_switch.move.survey import Plan
 
@@ -153,7 +153,7 @@ def test_a_look_does_not_outlast_the_evacuation(watched: Watched) -> None:
 def test_a_region_that_stays_silent_while_nobody_lands_there_is_given_up(watched: Watched) -> None:
     watched.silent = {HOSTS[NEW]}
 
-    with pytest.raises(TargetLostError, match=f"region {NEW}: found no answer of its MQTT endpoint for 30 s"):
+    with pytest.raises(TargetLostError, match=f"region {NEW}: its MQTT endpoint has not answered for 30 s"):
         watched.look()
 
     assert len(watched.held) == 30
@@ -176,7 +176,9 @@ def test_clients_that_are_there_are_not_taken_back_from_a_region_that_this_machi
 ) -> None:
     watched.silent, watched.there = {HOSTS[NEW]}, True
 
-    with pytest.raises(OwnWayError, match="while AWS says that clients are connected there: see to this machine's way"):
+    with pytest.raises(
+        LocalNetworkError, match="while AWS says that clients are connected there: check this machine's route"
+    ):
         watched.look()
 
 
@@ -198,12 +200,12 @@ def test_another_region_that_answers_or_none_to_compare_with_leaves_the_region_l
     watched.watch(Plan({NAME: NEW}, {**HOSTS, **third}, {}, [], dead, {}, 0, []))
     watched.silent = set(HOSTS.values())
 
-    with pytest.raises(TargetLostError, match="and nobody landed there meanwhile"):
+    with pytest.raises(TargetLostError, match="and no client landed there meanwhile"):
         watched.look()
 
 
 def test_a_machine_that_reaches_no_region_says_nothing_about_one(watched: Watched) -> None:
     watched.silent = set(HOSTS.values())
 
-    with pytest.raises(OwnWayError, match="nor of any other region's: see to this machine's way to port 8883"):
+    with pytest.raises(LocalNetworkError, match="nor has any other region's: check this machine's route to port 8883"):
         watched.look()

@@ -14,8 +14,8 @@ from ansible.module_utils.region_switch.model.errors import AwsError
 from ansible.module_utils.region_switch.move.landing import (
     Looker,
     Sighting,
+    ask_again_at,
     next_look,
-    tell_again_at,
     went_back,
 )
 
@@ -205,18 +205,18 @@ def test_one_that_nobody_has_told_did_not_go_back() -> None:
 
 def test_one_that_went_back_is_told_again_when_no_cache_has_the_old_address() -> None:
     back = Sighting(NOT_CONNECTED, 1005.0)
-    assert tell_again_at(back, TOLD, ttl=0, now=51.0) == 51.0 + 30.0
-    assert tell_again_at(back, TOLD, ttl=120, now=51.0) == 51.0 + 120
+    assert ask_again_at(back, TOLD, ttl=0, now=51.0) == 51.0 + 30.0
+    assert ask_again_at(back, TOLD, ttl=120, now=51.0) == 51.0 + 120
 
 
 def test_one_whose_connection_outlives_its_deletion_is_told_again_soon() -> None:
-    assert tell_again_at(Sighting(NOT_CONNECTED, 900.0), TOLD, ttl=120, now=51.0) == 50.0 + 10.0
-    assert tell_again_at(Sighting(NOT_CONNECTED, 0.0), TOLD, ttl=120, now=51.0) == 60.0
+    assert ask_again_at(Sighting(NOT_CONNECTED, 900.0), TOLD, ttl=120, now=51.0) == 50.0 + 10.0
+    assert ask_again_at(Sighting(NOT_CONNECTED, 0.0), TOLD, ttl=120, now=51.0) == 60.0
 
 
 @pytest.mark.parametrize("source", [None, NOT_CONNECTED])
 def test_one_that_is_not_in_the_old_region_is_not_told_again(source: float | None) -> None:
-    assert tell_again_at(Sighting(NOT_CONNECTED, source), TOLD, ttl=0, now=51.0) is None
+    assert ask_again_at(Sighting(NOT_CONNECTED, source), TOLD, ttl=0, now=51.0) is None
 
 
 def test_a_client_that_takes_its_time_is_looked_for_less_often_but_always_again() -> None:

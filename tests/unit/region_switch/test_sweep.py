@@ -47,7 +47,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "GUARD_SECONDS", 0.05)
     monkeypatch.setattr(landing, "CLIENT_INTERVAL", 0.02)
     monkeypatch.setattr(landing, "RESOLVER_CACHE", 0.1)
-    monkeypatch.setattr(landing, "TELL_AGAIN", 0.2)
+    monkeypatch.setattr(landing, "ASK_AGAIN", 0.2)
     monkeypatch.setattr("ansible.module_utils.region_switch.move.disconnect.CLIENT_INTERVAL", 0.01)
 
 
@@ -261,7 +261,7 @@ def test_nobody_else_is_told_while_the_guard_holds_the_sweep(move: Move) -> None
     move.limits = Limits(0.0, 1000, SHORT, 0.0)
     move.clients("a")
     move.guard.holding = True
-    with pytest.raises(UnprovenError, match="wave 1: found 1 of 1 clients not told, expected 0 % at most"):
+    with pytest.raises(UnprovenError, match="wave 1: found 1 of 1 clients not disconnected, expected 0 % at most"):
         move.run()
     assert "DeleteConnection" not in move.fleet.calls
 
@@ -422,7 +422,9 @@ def test_clients_that_could_not_be_told_are_no_reason_to_go_back(move: Move) -> 
         return aws_error("ThrottlingException", 429)
 
     move.fleet.refuse = refuse
-    with pytest.raises(UnprovenError, match=r"wave 1: found 1 of 2 clients not told \(.*InvalidRequestException"):
+    with pytest.raises(
+        UnprovenError, match=r"wave 1: found 1 of 2 clients not disconnected \(.*InvalidRequestException"
+    ):
         move.run()
 
 

@@ -83,7 +83,7 @@ def told(world: World, *found: bool, looked: bool = True) -> Wave:
     sweep = world.evacuate()
     wave = sweep._wave_now = Wave(1, len(found), len(found), len(found), 1000.0)
     for client, known in zip(world.roster.take_waiting(1, 1000.0, len(found)), found, strict=True):
-        sweep._was_told(client, Attempt(1000.0, EPOCH + 1000.0, 0.1, found=known))
+        sweep._was_asked(client, Attempt(1000.0, EPOCH + 1000.0, 0.1, found=known))
         world.roster.update(client, "told", looks=int(looked))
     return wave
 
@@ -104,17 +104,17 @@ def test_nobody_of_a_wave_is_told_before_the_one_before_has_landed_to_the_last_c
     world.travel = lambda name: 5.0 if name == "c0001" else 1.0
     world.clients(*names(12))
     world.run(4, 8)
-    assert world.told[3][0] == 1000.0
-    last_landed = max(float(world.row(name)["landed_at"]) - EPOCH for name in {name for _, name in world.told[:4]})
-    assert all(at > last_landed for at, _ in world.told[4:])
-    assert len(world.told) == 12
+    assert world.asked[3][0] == 1000.0
+    last_landed = max(float(world.row(name)["landed_at"]) - EPOCH for name in {name for _, name in world.asked[:4]})
+    assert all(at > last_landed for at, _ in world.asked[4:])
+    assert len(world.asked) == 12
 
 
 def test_what_was_told_and_landed_is_counted_and_timed(world: World) -> None:
     world.clients(*names(5))
     world.run(2, 3)
     sweep = world.sweep
-    assert (sweep.total, sweep.told, sweep.landed) == (5, 5, 5)
+    assert (sweep.total, sweep.asked, sweep.landed) == (5, 5, 5)
     # The time until the last client of each wave was told, not that until it landed.
     assert sweep.seconds == pytest.approx(0.2)
     assert sweep.arrived(NEW) == 5
@@ -127,7 +127,7 @@ def test_another_run_of_waves_adds_to_what_was_counted_and_has_its_own_time(worl
     world.clock.sleep(1000)
     world.clients("later")
     world.sweep.run([1], first=2)
-    assert (world.sweep.total, world.sweep.told, world.sweep.landed) == (4, 4, 4)
+    assert (world.sweep.total, world.sweep.asked, world.sweep.landed) == (4, 4, 4)
     assert world.roster.counts()["landed"] == 4
 
 
@@ -173,7 +173,7 @@ def test_only_who_was_looked_for_and_not_found_is_known_not_to_have_landed(world
     [
         (100, 3, 0, r"3 of 200 clients of whom AWS does not say where they are \(.*InternalFailure.*\), expected 50 %"),
         (97, 3, 3, r"3 of 200 clients of whom AWS does not say where they are \("),
-        (97, 2, 3, r"3 of 200 clients not told \(.*ThrottlingException.*\), expected 50 % at most"),
+        (97, 2, 3, r"3 of 200 clients not disconnected \(.*ThrottlingException.*\), expected 50 % at most"),
     ],
 )
 def test_a_wave_of_which_nothing_is_known_is_no_reason_to_go_back(
@@ -309,7 +309,7 @@ def test_when_the_rate_drops_no_request_is_begun_until_so_many_have_ended(world:
     setattr(world, f"{kind}_seconds", 5.0)
     setattr(world, kind, slower(world, getattr(world, kind)))
     world.clients(*names(300))
-    begun = world.told if kind == "move" else world.looked
+    begun = world.asked if kind == "move" else world.looked
     world.run()
     assert len([at for at, _ in begun if at < begun[0][0] + 4.0]) == 128
 
@@ -425,7 +425,7 @@ def test_clients_are_given_to_a_wave_when_the_piece_before_has_been_told(
 ) -> None:
     assign, before = world.roster.assign, []
     monkeypatch.setattr(engine, "PIECE", 10)
-    monkeypatch.setattr(world.roster, "assign", lambda *given: (before.append(len(world.told)), assign(*given)))
+    monkeypatch.setattr(world.roster, "assign", lambda *given: (before.append(len(world.asked)), assign(*given)))
     world.limits = Limits(0.0, 5, 20.0, 0.0)
     world.clients(*names(30))
     world.run()
@@ -447,7 +447,7 @@ def test_throttling_is_tried_again_after_its_interval_and_is_no_failed_attempt(w
     world.tells = {"a": [THROTTLED] * 10}
     world.clients("a")
     world.run()
-    gaps = [later - sooner for (sooner, _), (later, _) in pairwise(world.told)]
+    gaps = [later - sooner for (sooner, _), (later, _) in pairwise(world.asked)]
     assert len(gaps) == 10
     assert all(between(1.1, 1.1 + 2 * SLACK, gap) for gap in gaps)
     assert world.row("a")["attempts"] == 0
@@ -458,7 +458,7 @@ def test_failures_are_tried_again_later_each_time_and_forgotten_when_it_went_wel
     world.tells = {"a": [FAILED] * 5}
     world.clients("a", "b")
     world.run()
-    begun = [at for at, name in world.told if name == "a"]
+    begun = [at for at, name in world.asked if name == "a"]
     gaps = [later - sooner for sooner, later in pairwise(begun)]
     assert [round(gap / 1.1) for gap in gaps] == [1, 2, 3, 4, 5]
     assert (world.row("a")["state"], world.row("a")["attempts"], world.row("a")["note"]) == ("landed", 0, "")
@@ -469,14 +469,14 @@ def test_a_client_that_aws_does_not_disconnect_is_only_looked_for_from_then_on(w
     world.tells = {"broken": [REFUSED] * 9}
     world.clients("broken", "fine")
     world.run()
-    assert [name for _, name in world.told].count("broken") == 1
+    assert [name for _, name in world.asked].count("broken") == 1
     row = world.row("broken")
     assert (row["state"], row["attempts"], row["note"]) == ("told", 1, str(REFUSED))
     assert row["looks"] > 3
     assert [each.looks for each in world.seen if each.client_id == "broken"] == list(range(row["looks"]))
     assert world.steps("delete_connection_failed") == [{"client_id": "broken", "error": str(REFUSED)}]
     # It was told as far as it can be, so the wave's time began.
-    assert world.sweep.told == 2
+    assert world.sweep.asked == 2
 
 
 def test_one_that_aws_does_not_disconnect_may_move_by_itself(world: World) -> None:
@@ -530,7 +530,7 @@ def test_credentials_that_have_expired_end_it_with_the_first_answer(world: World
     with pytest.raises(AwsError) as ended:
         world.run()
     assert ended.value is expired
-    assert len(world.told) == 1
+    assert len(world.asked) == 1
 
 
 def test_single_refusals_are_tried_again_and_noted(world: World) -> None:
@@ -551,7 +551,7 @@ def test_a_client_that_the_permission_leaves_out_does_not_hold_up_the_others(wor
     world.interval = 0.1
     world.run(201)
     assert world.roster.counts()["landed"] == 200
-    assert sum(name == "strange" for _, name in world.told) == FORBIDDEN_ATTEMPTS
+    assert sum(name == "strange" for _, name in world.asked) == FORBIDDEN_ATTEMPTS
     assert world.row("strange")["note"] == str(DENIED)
 
 
@@ -562,7 +562,7 @@ def failing(world: World, fine: int, error: AwsError = FAILED, clients: int = 10
     tell = world.move
 
     def sometimes(client: TrackedClient) -> Any:
-        world.tells[client.client_id] = [] if len(world.told) % fine == 0 else [error]
+        world.tells[client.client_id] = [] if len(world.asked) % fine == 0 else [error]
         return tell(client)
 
     sometimes.__name__ = "move"
@@ -633,7 +633,7 @@ def test_a_handful_that_is_off_is_no_wrong_list(world: World) -> None:
         {"wave": 1, "landed": 0, "late": 5, "absent": 5}, {"wave": 2, "landed": 5, "late": 0}
     ]  # fmt: skip
     assert world.steps("sweep")[1] == {"wave": 2, "waves": 2, "clients": 5}
-    assert world.told[5][0] < 1000.0 + engine.VANISHED_GRACE + 1.0
+    assert world.asked[5][0] < 1000.0 + engine.VANISHED_GRACE + 1.0
 
 
 @pytest.mark.parametrize("shown_by", ["found", "landed"])
@@ -731,7 +731,7 @@ def test_those_that_are_off_are_not_on_their_way(world: World) -> None:
     world.tells = {name: [False] for name in names(3)[:2]}
     world.sighting = lambda each, now: NOWHERE if each.client_id != "c0002" else world._sighting(each, now)
     world.run()
-    assert {name for _, name in world.told} == set(names(3))
+    assert {name for _, name in world.asked} == set(names(3))
     assert world.roster.counts()["landed"] == 1
 
 
@@ -778,7 +778,7 @@ def test_one_that_went_back_is_told_again_when_resolvers_have_forgotten(world: W
     world.clients("a")
     world.limits = Limits(0.0, 1000, 60.0, 0.0)
     world.run()
-    first, second = (at for at, _ in world.told)
+    first, second = (at for at, _ in world.asked)
     seen = 1000.3 + 0.2
     assert between(seen + 30.0, seen + 30.0 + 3 * SLACK, second)
     assert first == 1000.0
@@ -787,7 +787,7 @@ def test_one_that_went_back_is_told_again_when_resolvers_have_forgotten(world: W
     assert world.steps("sweep_again") == [{"clients": ["a"], "seconds": 30.0}]
     assert [(each.looks, each.kicks) for each in world.seen][:2] == [(0, 1), (0, 2)]
     # Attempt once as far as the wave is concerned.
-    assert (world.sweep.told, world.sweep.landed) == (1, 1)
+    assert (world.sweep.asked, world.sweep.landed) == (1, 1)
 
 
 def test_one_whose_connection_stays_is_told_again_after_ten_seconds_and_did_not_go_back(world: World) -> None:
@@ -796,7 +796,7 @@ def test_one_whose_connection_stays_is_told_again_after_ten_seconds_and_did_not_
     world.sighting = lambda each, now: stays if each.kicks == 1 else sighting(each, now)
     world.clients("a")
     world.run()
-    (_, _), (second, _) = world.told
+    (_, _), (second, _) = world.asked
     assert between(1010.0, 1015.0, second)
     assert world.row("a")["bounces"] == 0
     assert world.steps("sweep_again") == [{"clients": ["a"], "seconds": 0.0}]
@@ -830,10 +830,10 @@ def test_one_that_is_told_again_counts_once_for_its_wave(world: World) -> None:
     world.limits = Limits(0.0, 1000, 60.0, 0.0)
     world.clients("a", "b")
     world.run()
-    at, name = world.told[-1]
+    at, name = world.asked[-1]
     assert name == "b"
-    assert len([1 for _, name in world.told if name == "a"]) == 2
-    assert world.sweep.told == 2
+    assert len([1 for _, name in world.asked if name == "a"]) == 2
+    assert world.sweep.asked == 2
     # The wave was complete when the last one was told, not when the first one was told again.
     assert world.sweep.seconds == pytest.approx(at + world.move_seconds - 1000.0, abs=SLACK)
 
@@ -887,7 +887,7 @@ def test_one_of_a_wave_that_is_over_does_not_count_for_the_next(world: World) ->
     world.run(2, 2)
     assert world.steps("landing") == [{"wave": 1, "landed": 1, "late": 1}, {"wave": 2, "landed": 2, "late": 0}]
     assert world.roster.counts()["landed"] == 4
-    assert (world.sweep.told, world.sweep.landed) == (3, 4)
+    assert (world.sweep.asked, world.sweep.landed) == (3, 4)
 
 
 def test_one_of_a_wave_that_is_over_is_not_taken_for_one_of_the_next(world: World) -> None:
@@ -899,10 +899,10 @@ def test_one_of_a_wave_that_is_over_is_not_taken_for_one_of_the_next(world: Worl
     world.tells = {late: [THROTTLED] * 22, one: [THROTTLED] * 10}
     world.run(2, 2)
     assert world.steps("landing") == [{"wave": 1, "landed": 1, "late": 1}, {"wave": 2, "landed": 2, "late": 0}]
-    order = [name for _, name in world.told]
+    order = [name for _, name in world.asked]
     assert order.index(two) < max(at for at, name in enumerate(order) if name == late) < order.index(one) + 11 + 22
     assert early in order
-    assert world.sweep.told == 3
+    assert world.sweep.asked == 3
 
 
 # Looking without telling.
@@ -917,7 +917,7 @@ def test_those_who_can_only_be_looked_for_are_given_the_time_of_a_wave(world: Wo
     seen = {"a": Sighting(EPOCH + 5.0, None, skipped=True)}
     world.sighting = lambda each, _: seen.get(each.client_id, NOWHERE)
     world.evacuate().watch()
-    assert (world.sweep.landed, world.told, world.sweep.told) == (1, [], 0)
+    assert (world.sweep.landed, world.asked, world.sweep.asked) == (1, [], 0)
     assert between(1020.0, 1020.0 + SLACK, world.clock())
     assert world.switched == ["start", "stop"]
     assert world.steps("landed") == [{"client_id": "a", "region": NEW, "seconds": None}]
@@ -933,17 +933,17 @@ def test_when_all_have_landed_the_watch_ends(world: World) -> None:
 def test_one_that_is_found_where_nobody_has_told_it_to_leave_is_told(world: World) -> None:
     expected(world, "a")
     world.evacuate().watch()
-    assert [name for _, name in world.told] == ["a"]
+    assert [name for _, name in world.asked] == ["a"]
     row = world.row("a")
     assert (row["state"], row["kicks"], row["bounces"]) == ("landed", 1, 0)
-    assert world.sweep.told == 0
+    assert world.sweep.asked == 0
 
 
 def test_one_that_waits_without_a_wave_is_told_once_it_was_looked_for(world: World) -> None:
     world.clients("a")
     client = world.roster.take_waiting(engine.NO_WAVE, 0.0, 1)[0]
     assert client.wave == engine.NO_WAVE
-    world.evacuate()._tell_again(client, Sighting(NOT_CONNECTED, SINCE), 1000.0, back=False)
+    world.evacuate()._ask_again(client, Sighting(NOT_CONNECTED, SINCE), 1000.0, back=False)
     assert world.row("a")["wave"] == engine.ANY_WAVE
 
 
@@ -952,13 +952,13 @@ def test_those_who_are_in_no_wave_are_not_told_while_others_are_looked_for(world
     world.clients("waits")
     world.sighting = lambda *_: NOWHERE
     world.evacuate().watch()
-    assert world.told == []
+    assert world.asked == []
 
 
 def test_how_long_it_waits_to_be_told_again_is_written_in_milliseconds(world: World) -> None:
     told(world, True)
     (client,) = world.roster.take_told(1001.0, 1)
-    world.sweep._tell_again(client, Sighting(NOT_CONNECTED, SINCE), 1029.98765, back=True)
+    world.sweep._ask_again(client, Sighting(NOT_CONNECTED, SINCE), 1029.98765, back=True)
     assert world.steps("sweep_again") == [{"clients": ["c0000"], "seconds": 29.988}]
 
 
@@ -1023,9 +1023,9 @@ def test_nobody_is_told_while_the_guard_holds(world: World) -> None:
     world.guard = Watching(world)
     world.guard.holding = True
     world.clients("a")
-    with pytest.raises(UnprovenError, match="found 1 of 1 clients not told, expected"):
+    with pytest.raises(UnprovenError, match="found 1 of 1 clients not disconnected, expected"):
         world.run()
-    assert world.told == []
+    assert world.asked == []
 
 
 def test_nobody_else_is_told_once_the_guard_holds(world: World) -> None:
@@ -1036,7 +1036,7 @@ def test_nobody_else_is_told_once_the_guard_holds(world: World) -> None:
     world.guard, world.limits, world.travel = Holding(), Limits(100.0, 1, 20.0, 0.0), lambda _: 5.0
     world.clients(*names(3))
     world.run()
-    assert (len(world.told), world.roster.counts()["landed"]) == (1, 1)
+    assert (len(world.asked), world.roster.counts()["landed"]) == (1, 1)
 
 
 def test_the_last_five_who_landed_say_whether_a_region_is_there(world: World) -> None:
@@ -1077,7 +1077,7 @@ def test_progress_of_the_sweep(world: World) -> None:
 def said(world: World, seconds: float, told: int, landed: int, unsent: int) -> list[dict[str, Any]]:
     """What is written of a hundred clients after so many seconds."""
     sweep = world.evacuate()
-    sweep.total, sweep.told, sweep.landed = 100, told, landed
+    sweep.total, sweep.asked, sweep.landed = 100, told, landed
     world.clock.now = 1000.0 + seconds
     sweep._say(Wave(1, 100, unsent, 100 - landed, 1000.0))
     sweep.journal.write(End(outcome="moved"))

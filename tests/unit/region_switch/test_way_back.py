@@ -38,9 +38,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "FIRST_LOOK", 0.0)
     monkeypatch.setattr(landing, "CLIENT_INTERVAL", 0.02)
     monkeypatch.setattr(landing, "RESOLVER_CACHE", 0.1)
-    monkeypatch.setattr(landing, "TELL_AGAIN", 0.1)
+    monkeypatch.setattr(landing, "ASK_AGAIN", 0.1)
     monkeypatch.setattr(restore, "RESOLVER_CACHE", 0.1)
-    monkeypatch.setattr(restore, "TELL_AGAIN", 0.1)
+    monkeypatch.setattr(restore, "ASK_AGAIN", 0.1)
 
 
 @dataclass

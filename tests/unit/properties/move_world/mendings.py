@@ -299,7 +299,7 @@ MENDINGS = {
         lambda: [(approval.Difference, "within", lambda each, drift: abs(each.came - each.gone) <= drift)],
         others_in_their_place,
     ),
-    "own_way_lost": Mending(lambda: [(RecordsGuard, "_whose_way", _lost)], own_way),
+    "own_way_lost": Mending(lambda: [(RecordsGuard, "_lost_or_unreachable", _lost)], own_way),
     "unseen_taken_for_missing": Mending(lambda: [(Roster, "not_landed", _all_missing)], nobody_seen),
     "untold_taken_for_missing": Mending(lambda: [(Roster, "not_landed", _untold_missing)], nobody_told),
     "unreadable_taken_for_empty": Mending(
