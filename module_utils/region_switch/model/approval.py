@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import RefusedError
 from .findings import Finding
+from .options import ApprovalOptions
 
 # Hex digits of SHA-256 that stand for the plan without its clients, and for the clients.
 _DIGITS = 32
@@ -157,17 +158,7 @@ def parts(text: str) -> tuple[str, str, int] | None:
     return (match[1], match[2], int(match[3])) if match else None
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """What a plan may come to; clients and endpoints at most, 0 for no limit; shares in percent."""
-
-    max_clients: int
-    max_endpoints: int
-    min_share: float
-    max_share: float
-
-
-def guard(clients: int, total: int, endpoints: int, bounds: Bounds) -> list[Finding]:
+def guard(clients: int, total: int, endpoints: int, bounds: ApprovalOptions) -> list[Finding]:
     """Return what is beyond the limits that an operator has set.
 
     Args:

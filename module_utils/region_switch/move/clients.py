@@ -7,7 +7,6 @@ from ..model.errors import UnfinishedError
 from . import survey
 from .course import Course
 from .guard import RecordsGuard
-from .plan_checks import bounds
 from .survey import Plan
 from .sweep import Limits, Sweep
 from .ways import DEFAULT, WAYS
@@ -59,11 +58,11 @@ def _came_since(course: Course, plan: Plan, left: set[str]) -> list[int]:
         SwitchError: of `_refuse_late`.
     """
     limits = plan.quotas
-    for reading in range(READS_AT_ZERO if survey.source_of(course.options).lags else 1):
+    for reading in range(READS_AT_ZERO if course.source.lags else 1):
         if reading:
             course.runtime.sleep(READ_AGAIN_SECONDS)
             limits = {region: quota for region, quota in plan.quotas.items() if region in left}
-        survey.find_clients(course.aws, course.options, plan.desired, limits, course.roster, late=True)
+        survey.find_clients(course.aws, course.source, plan.desired, limits, course.roster, late=True)
         _refuse_late(course, plan)
         if sizes := waves.sizes(course.roster.waiting(), waves.parse(course.options.pace.waves)):
             return sizes
@@ -79,7 +78,7 @@ def _refuse_late(course: Course, plan: Plan) -> None:
     if not (late := course.roster.late()):
         return
     counts = course.roster.counts()
-    found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), bounds(course.options))
+    found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), course.options.approval)
     reasons = [finding.line() for finding in findings.in_force(found, course.options.checks.waive)]
     if course.options.approval.require_approval:
         planned = course.roster.planned()

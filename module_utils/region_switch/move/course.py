@@ -8,19 +8,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..aws.clients import Aws
-from ..dns.method import DnsMethod
 from ..fleet.roster import Roster
 from ..model.errors import RecordsChangedError
 from ..model.findings import Finding
-from ..model.options import Options
 from ..record.journal import Journal, no_room
 from ..record.summary import Summary
-from .runtime import MACHINE, Runtime
+from .services import Services
 
 
 @dataclass
-class Course:
+class Course(Services):
     """The state of a run; each step of the move adds to it.
 
     Attributes:
@@ -37,14 +34,10 @@ class Course:
         gaps: `{client ID: seconds without messages}`; page: the page that was written.
     """
 
-    options: Options
-    aws: Aws
-    dns: DnsMethod
     journal: Journal
     roster: Roster
     summary: Summary
     directory: Path
-    runtime: Runtime = MACHINE
     earlier: Path | None = None
     make_room: Callable[[], None] = no_room
     wrote: bool = False

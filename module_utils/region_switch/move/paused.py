@@ -61,7 +61,7 @@ def resume(course: Course, desired: dict[str, str]) -> Plan:
     """
     with course.summary.phase("plan"):
         course.roster.resume()
-        plan = survey.read(course.aws, course.dns, course.options, desired, course.roster)
+        plan = survey.read(course, desired, course.roster)
     if plan.needed:
         raise RefusedError(
             f"run {course.summary.run_id}: found {', '.join(move.endpoint for move in plan.needed)} changed since, "

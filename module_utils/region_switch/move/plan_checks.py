@@ -5,29 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..aws.clients import Aws
 from ..checks import preflight
 from ..dns import gate, hosted_zone
-from ..dns.method import DnsMethod
 from ..fleet.roster import Roster
 from ..model import approval, evidence
-from ..model.approval import Bounds
 from ..model.findings import Finding
 from ..model.options import Options
 from ..record import ledger_state, storage
 from . import survey
 from .runtime import MACHINE
+from .services import Services
 from .survey import Plan
 
 
-def check(aws: Aws, dns: DnsMethod, options: Options, plan: Plan, roster: Roster) -> list[Finding]:
+def check(services: Services, plan: Plan, roster: Roster) -> list[Finding]:
     """Findings that block a plan, or, if there is nothing to do, the statement that all is well."""
+    options = services.options
     counts = roster.counts()
     found = _nobody(options, plan, roster)
     if not plan.needed and not counts["misplaced"]:
         return found
     found += storage.findings(Path(options.run.reports_directory), counts["total"])
-    found += approval.guard(counts["misplaced"], counts["total"], len(plan.needed), bounds(options))
+    found += approval.guard(counts["misplaced"], counts["total"], len(plan.needed), options.approval)
     if options.scope.unmapped_clients == "refuse" and plan.unmapped:
         found.append(
             Finding(
@@ -41,7 +40,8 @@ def check(aws: Aws, dns: DnsMethod, options: Options, plan: Plan, roster: Roster
     current = {name: record.value for name, record in plan.records.items()}
     found += gate.check(plan.servers, current, options.dns_wait.dns_policy)
     if options.scope.preflight:
-        found += preflight.check(aws, dns, _settings(options), _question(plan, roster))
+        settings = preflight.Settings(options.dns, options.checks, services.source)
+        found += preflight.check(services.aws, services.dns, settings, _question(plan, roster))
     found = [_naming_way_out(finding, options, plan) for finding in found]
     return found + ledger_state.unkept(options.run.ledger, MACHINE.now())
 
@@ -61,14 +61,6 @@ def _naming_way_out(finding: Finding, options: Options, plan: Plan) -> Finding:
     return replace(finding, advice=f"{finding.advice}; or, to leave {finding.region} without asking, {survey.NAME_IT}")
 
 
-def _settings(options: Options) -> preflight.Settings:
-    return preflight.Settings(
-        options.dns,
-        options.checks,
-        survey.source_of(options),
-    )
-
-
 def _question(plan: Plan, roster: Roster) -> preflight.Question:
     """The preflight's question: where records move to, and where clients go."""
     routes = roster.per_route()
@@ -84,15 +76,6 @@ def _question(plan: Plan, roster: Roster) -> preflight.Question:
         dead=plan.dead,
         records=plan.records,
         clients=coming,
-    )
-
-
-def bounds(options: Options) -> Bounds:
-    return Bounds(
-        options.approval.max_clients,
-        options.approval.max_endpoints,
-        options.approval.min_share,
-        options.approval.max_share,
     )
 
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from ..fleet.source import FleetSource
 from ..model import evidence
 from ..model.options import Options
-from .survey import Plan, source_of
+from .survey import Plan
 
 
-def left_out(plan: Plan, options: Options) -> list[str]:
+def left_out(plan: Plan, source: FleetSource) -> list[str]:
     """Clients that are left out of a move."""
-    left_alone = _left_alone(plan.unmapped, options)
-    return [*left_alone, *evidence.notes(plan.evidence), *_skipped(plan)]
-
-
-def _left_alone(unmapped: int, options: Options) -> list[str]:
-    if not unmapped:
-        return []
-    return [f"{unmapped} connected clients are left alone: {source_of(options).unmapped}"]
+    unmapped = f"{plan.unmapped} connected clients are left alone: {source.unmapped}"
+    return [*([unmapped] if plan.unmapped else []), *evidence.notes(plan.evidence), *_skipped(plan)]
 
 
 def _skipped(plan: Plan) -> list[str]:

@@ -7,9 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..aws.clients import Aws
 from ..checks import approved_plan
-from ..dns.method import DnsMethod
 from ..fleet.roster import Roster
 from ..model import findings
 from ..model.errors import RefusedError, SwitchError, duration
@@ -20,31 +18,32 @@ from ..record import history, who
 from ..record import summary as summaries
 from . import pace as paces
 from . import plan_checks, plan_notes, survey
-from .runtime import Runtime
+from .services import Services
 from .survey import Plan
 
 CLIENTS_SHOWN = 20
 
 
-def preview(
-    aws: Aws, dns: DnsMethod, options: Options, mode: str, desired: dict[str, str],
-    expected: history.Previous | None, runtime: Runtime,
-) -> Result:  # fmt: skip
+def preview(services: Services, mode: str, desired: dict[str, str], expected: history.Previous | None) -> Result:
     """What a run would do, and the findings that block it."""
+    options = services.options
     with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / "clients.sqlite") as roster:
-        plan = survey.read(aws, dns, options, desired, roster)
+        plan = survey.read(services, desired, roster)
         if expected:
             expected.expect(plan.sources)
         survey.refuse_dead_targets(plan, roster.per_route())
-        found = plan_checks.check(aws, dns, options, plan, roster)
+        found = plan_checks.check(services, plan, roster)
         token = plan_checks.token(options, plan, roster, mode)
-        _sign(options, token, runtime)
+        _sign(services, token)
         result: Result = {
             "changed": bool(plan.needed or (roster.waiting() and options.scope.sweep == "misplaced")),
             "plan": summaries.plan_dict(plan.moves),
             "token": token,
             "findings": findings.as_dicts(found),
-            "lines": [*_keep(options, token, roster), *_preview_lines(options, plan, roster, mode, found, token)],
+            "lines": [
+                *_keep(options, token, roster),
+                *_preview_lines(services, plan, roster, mode, found, token),
+            ],
             "diff": diff(plan, roster, options),
         }
     try:
@@ -65,17 +64,19 @@ def _keep(options: Options, token: str, roster: Roster) -> list[str]:
     return []
 
 
-def _sign(options: Options, token: str, runtime: Runtime) -> None:
+def _sign(services: Services, token: str) -> None:
     """Store who made a plan that waits for approval, if possible."""
+    options = services.options
     if options.approval.require_approval:
         with suppress(SwitchError):
-            maker = who.here(options.run.operator, runtime.caller(options.asked))
+            maker = who.here(options.run.operator, services.runtime.caller(options.asked))
             approved_plan.sign(Path(options.run.reports_directory), token, maker)
 
 
 def _preview_lines(
-    options: Options, plan: Plan, roster: Roster, mode: str, found: list[Finding], token: str
+    services: Services, plan: Plan, roster: Roster, mode: str, found: list[Finding], token: str
 ) -> list[str]:
+    options = services.options
     text = [f"mode {mode}: check mode, nothing is changed"]
     text += [f"{move.endpoint}: {move.source} -> {move.target}" for move in plan.needed]
     routes = roster.per_route() if options.scope.sweep == "misplaced" else {}
@@ -93,7 +94,7 @@ def _preview_lines(
         text.append(f"disconnecting everyone takes {duration(pace.seconds(routes))} at least")
     text += [
         *plan_notes.not_carried(plan),
-        *plan_notes.left_out(plan, options),
+        *plan_notes.left_out(plan, services.source),
         *filter(None, [plan_notes.unproven(plan, options)]),
     ]
     text += findings.table(found, options.checks.waive)

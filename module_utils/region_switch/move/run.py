@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..aws.clients import Aws
 from ..checks import approved_plan
-from ..dns import methods
-from ..dns.method import DnsMethod
 from ..fleet.roster import Roster
 from ..model import approval, findings, modes, outcome, waves
 from ..model.errors import NotConvergedError, RecordsChangedError, RefusedError, SwitchError, unforeseen
@@ -31,6 +28,7 @@ from .guard import LocalNetworkError, TargetLostError
 from .interrupt import Interrupted, stoppable, undisturbed
 from .lock import exclusive
 from .runtime import MACHINE, Runtime
+from .services import Services, connect
 from .survey import Plan
 from .sweep import LateError, UnprovenError, WaveError
 
@@ -56,14 +54,16 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
     folder.check(root)
     mode, desired, notes, expected = _desired(options, root)
     notes += [*folder.foreign(root), *options.passed_over()]
-    aws = Aws(options.inventory.regions)
-    dns = methods.method(aws, options.inventory.hosted_zone_id, runtime.monotonic, runtime.sleep)
+    services = connect(options, runtime)
     if check_mode:
-        return _noting(notes, lambda: preview.preview(aws, dns, options, mode, desired, expected, runtime))
+        return _noting(notes, lambda: preview.preview(services, mode, desired, expected))
     folder.claim(root)
     # Signals do not interrupt the writing of the report.
     with undisturbed():
-        with exclusive(root / ".lock", mode), _course(options, aws, dns, mode, desired, notes, runtime) as course:
+        with (
+            exclusive(root / ".lock", mode),
+            _course(services, mode, desired, notes) as course,
+        ):
             diff = _carry_out(course, desired, expected)
         # The next run need not wait for this.
         if not course.paused:
@@ -72,10 +72,9 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
 
 
 @contextmanager
-def _course(
-    options: Options, aws: Aws, dns: DnsMethod, mode: str, desired: dict[str, str], notes: list[str], runtime: Runtime
-) -> Iterator[Course]:
+def _course(services: Services, mode: str, desired: dict[str, str], notes: list[str]) -> Iterator[Course]:
     """A new run, or one that resumes after its pause, with its files open."""
+    options = services.options
     root = Path(options.run.reports_directory)
     earlier, stored = None, dict[str, Any]()
     if options.run.run_id:
@@ -85,16 +84,18 @@ def _course(
     else:
         summary = Summary(summaries.new_run_id(mode), mode)
         directory = root / summary.run_id
-        earlier = _prepare(root, directory, desired, notes, runtime.now())
+        earlier = _prepare(root, directory, desired, notes, services.runtime.now())
     with (
         Reserve(directory) as reserve,
         Journal(directory / JOURNAL, reserve.release) as journal,
         Roster(directory / ROSTER, reserve.release) as roster,
     ):
-        course = Course(options, aws, dns, journal, roster, summary, directory, runtime, earlier, wrote=bool(stored))
+        course = Course(
+            **vars(services), journal=journal, roster=roster, summary=summary, directory=directory, earlier=earlier,
+            make_room=reserve.release, wrote=bool(stored),
+        )  # fmt: skip
         course.ttl = max(float(options.dns.ttl), stored.get("ttl", 0.0))
         course.before, course.notes = stored.get("before", {}), [*stored.get("notes", []), *notes]
-        course.make_room = reserve.release
         yield course
 
 
@@ -232,7 +233,7 @@ def _resume(course: Course, desired: dict[str, str]) -> None:
 def _read(course: Course, desired: dict[str, str], expected: history.Previous | None) -> Plan:
     with course.summary.phase("plan"):
         course.roster.resume()
-        plan = survey.read(course.aws, course.dns, course.options, desired, course.roster)
+        plan = survey.read(course, desired, course.roster)
     course.summary.moves = plan.moves
     course.hosts, course.homes = plan.targets, plan.sources
     if expected:
@@ -247,7 +248,7 @@ def _read(course: Course, desired: dict[str, str], expected: history.Previous | 
         seconds=round(pace.seconds(routes), 3), pace=vars(pace), targets=plan.targets,
         token=plan_checks.token(course.options, plan, course.roster, course.summary.mode),
     ))  # fmt: skip
-    course.notes += [*plan_notes.not_carried(plan), *plan_notes.left_out(plan, course.options)]
+    course.notes += [*plan_notes.not_carried(plan), *plan_notes.left_out(plan, course.source)]
     return plan
 
 
@@ -255,7 +256,7 @@ def _refuse(course: Course, plan: Plan) -> None:
     """Stop if a finding blocks the plan, or it is not approved."""
     waived = course.options.checks.waive
     with course.summary.phase("preflight"):
-        course.findings = plan_checks.check(course.aws, course.dns, course.options, plan, course.roster)
+        course.findings = plan_checks.check(course, plan, course.roster)
     course.journal.write(events.Preflight(findings=findings.as_dicts(course.findings), waived=sorted(waived)))
     findings.refuse(course.findings, waived)
     if course.options.approval.require_approval and (plan.needed or course.roster.waiting()):

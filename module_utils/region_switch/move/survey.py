@@ -12,7 +12,6 @@ from ..aws.clients import Aws, AwsClient, describe_data_endpoint
 from ..aws.quotas import Quotas
 from ..dns import gate
 from ..dns.method import DnsMethod, Zone
-from ..fleet import sources
 from ..fleet.roster import Roster
 from ..fleet.source import Connection, FleetSource
 from ..fleet.stream import stream
@@ -23,6 +22,7 @@ from ..model.evidence import Evidence
 from ..model.names import region_of
 from ..model.options import Options, RunOptions
 from ..model.plan import Move, build_moves
+from .services import Services
 
 # Clients of a list that were not found.
 NAMES_SHOWN = 5
@@ -85,16 +85,7 @@ class Plan:
         return [region for region in self.targets if region not in self.dead]
 
 
-def source_of(options: Options) -> FleetSource:
-    """Where the clients are looked for."""
-    unmapped = options.scope.unmapped_clients
-    default = "" if unmapped in ("ignore", "refuse") else unmapped
-    # To count clients without an endpoint, all have to be read.
-    endpoints = [] if unmapped == "refuse" else options.inventory.endpoints
-    return sources.chosen(options.fleet, default, endpoints)
-
-
-def read(aws: Aws, dns: DnsMethod, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
+def read(services: Services, desired: dict[str, str], roster: Roster) -> Plan:
     """Read the current state, compare it with the desired one, and fill the roster. Writes nothing at AWS.
 
     A roster that already has clients is that of an interrupted run, and knows which were disconnected. All clients are
@@ -105,9 +96,9 @@ def read(aws: Aws, dns: DnsMethod, options: Options, desired: dict[str, str], ro
         AwsError: AWS refuses to be read, or no region answers.
     """
     try:
-        return _read(aws, dns, options, desired, roster)
+        return _read(services, desired, roster)
     except AwsError as error:
-        if may_leave(error, options, desired):
+        if may_leave(error, services.options, desired):
             raise RefusedError(f"{error}; or, to leave {error.region} without asking it, {NAME_IT}") from error
         raise
 
@@ -119,7 +110,8 @@ def may_leave(error: AwsError, options: Options, desired: Mapping[str, str]) -> 
     return error.region in options.inventory.regions and error.region not in desired.values()
 
 
-def _read(aws: Aws, dns: DnsMethod, options: Options, desired: dict[str, str], roster: Roster) -> Plan:
+def _read(services: Services, desired: dict[str, str], roster: Roster) -> Plan:
+    aws, dns, source, options = services.aws, services.dns, services.source, services.options
     gone = frozenset(options.scope.source_gone)
     with ThreadPoolExecutor(max_workers=len(options.inventory.regions) + 2) as pool:
         asking = {region: iot for region, iot in aws.probing.items() if region not in gone}
@@ -137,11 +129,11 @@ def _read(aws: Aws, dns: DnsMethod, options: Options, desired: dict[str, str], r
         limits = dict(zip(living, pool.map(lambda region: quotas.read(aws, region), living), strict=True))
     moves = build_moves(desired, found, targets)
     records = {name: record for name, record in found.items() if record}
-    unmapped = find_clients(aws, options, desired, limits, roster, late=bool(options.run.run_id))
+    unmapped = find_clients(aws, source, desired, limits, roster, late=bool(options.run.run_id))
     roster.forget_unseen(living)
     roster.only_look_for(dead)
-    evidence = _expect_clients(aws, options, desired, moves, dead, roster)
-    ids = (client_id for client_id, _ in source_of(options).listed())
+    evidence = _expect_clients(aws, source, desired, moves, dead, roster)
+    ids = (client_id for client_id, _ in source.listed())
     listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
     evidence = replace(evidence, listed=listed, absent=absent, names=names)
     return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone, zone, dns.room)
@@ -163,7 +155,7 @@ def silent_regions(aws: Aws) -> set[str]:
 
 
 def find_clients(
-    aws: Aws, options: Options, desired: Mapping[str, str], limits: Mapping[str, Quotas], roster: Roster,
+    aws: Aws, source: FleetSource, desired: Mapping[str, str], limits: Mapping[str, Quotas], roster: Roster,
     late: bool = False,
 ) -> int:  # fmt: skip
     """Put the connected clients of the regions of `limits` into the roster; return how many no endpoint claims.
@@ -172,7 +164,7 @@ def find_clients(
         late: whether the plan has been made without those that are found now.
     """
     unmapped = 0
-    for batch in stream(aws, list(limits), source_of(options), limits):
+    for batch in stream(aws, list(limits), source, limits):
         unmapped += sum(client.endpoint not in desired for client in batch)
         roster.add(batch, desired, late)
     roster.commit()
@@ -193,7 +185,7 @@ def _silent_sources(moves: Iterable[Move], dead: Mapping[str, str]) -> dict[str,
 
 
 def _expect_clients(
-    aws: Aws, options: Options, desired: Mapping[str, str], moves: Iterable[Move], dead: Mapping[str, str],
+    aws: Aws, source: FleetSource, desired: Mapping[str, str], moves: Iterable[Move], dead: Mapping[str, str],
     roster: Roster,
 ) -> Evidence:  # fmt: skip
     """Add devices that may be in a dead region to the roster."""
@@ -202,7 +194,7 @@ def _expect_clients(
     for target, silent in _silent_sources(moves, dead).items():
         known |= dict.fromkeys(silent, 0)
         strangers = 0
-        for client_id, endpoint in source_of(options).known(aws, target):
+        for client_id, endpoint in source.known(aws, target):
             strangers += endpoint not in desired
             if endpoint in silent:
                 known[endpoint] += 1

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.model.approval import (
-    Bounds,
     Difference,
     Leaving,
     check,
@@ -19,6 +18,7 @@ from ansible.module_utils.region_switch.model.approval import (
     token,
 )
 from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.model.options import ApprovalOptions
 
 OLD, ONE, OTHER = "us-east-1", "ap-northeast-1", "eu-west-1"
 BASIS = {"desired": {"mqtt1.example.com": ONE}, "records": {"mqtt1.example.com": {"TTL": 0}}}
@@ -133,27 +133,32 @@ def test_no_file_is_named_by_what_is_no_token(text: str) -> None:
     assert parts(text) is None
 
 
+def bounded(*limits: float) -> ApprovalOptions:
+    """Clients, endpoints, and the lowest and the highest share."""
+    return ApprovalOptions(**dict(zip(("max_clients", "max_endpoints", "min_share", "max_share"), limits, strict=True)))
+
+
 @pytest.mark.parametrize(
     ("bounds", "beyond"),
     [
-        (Bounds(0, 0, 0, 100), []),
-        (Bounds(40, 1, 40, 40), []),
-        (Bounds(39, 0, 0, 100), ["max_clients"]),
-        (Bounds(39, 0, 41, 100), ["max_clients", "share"]),
-        (Bounds(0, 0, 0, 39), ["share"]),
+        (bounded(0, 0, 0, 100), []),
+        (bounded(40, 1, 40, 40), []),
+        (bounded(39, 0, 0, 100), ["max_clients"]),
+        (bounded(39, 0, 41, 100), ["max_clients", "share"]),
+        (bounded(0, 0, 0, 39), ["share"]),
     ],
 )
-def test_a_plan_beyond_its_bounds_is_named(bounds: Bounds, beyond: list[str]) -> None:
+def test_a_plan_beyond_its_bounds_is_named(bounds: ApprovalOptions, beyond: list[str]) -> None:
     assert [finding.check for finding in guard(40, 100, 1, bounds)] == beyond
 
 
 def test_what_is_beyond_the_bounds_stops_the_move() -> None:
-    assert all(finding.blocking for finding in guard(40, 100, 2, Bounds(39, 1, 41, 100)))
+    assert all(finding.blocking for finding in guard(40, 100, 2, bounded(39, 1, 41, 100)))
 
 
 def test_of_nobody_no_share_is_moved() -> None:
-    assert guard(0, 0, 1, Bounds(0, 0, 0, 0.5)) == []
+    assert guard(0, 0, 1, bounded(0, 0, 0, 0.5)) == []
 
 
 def test_endpoints_are_counted_too() -> None:
-    assert [finding.check for finding in guard(0, 0, 2, Bounds(0, 1, 0, 100))] == ["max_endpoints"]
+    assert [finding.check for finding in guard(0, 0, 2, bounded(0, 1, 0, 100))] == ["max_endpoints"]
