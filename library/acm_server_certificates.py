@@ -3,34 +3,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: acm_server_certificates
-short_description: Bring the server certificates of a fleet's endpoints into ACM of one region
+short_description: Import the server certificates of a fleet's endpoints into ACM of one region
 description:
-  - Imports each endpoint's certificate where the region has none, and in the place of one that it imported before,
-    where that is older. A certificate that it did not import, or that is newer, is left as it is.
-  - A certificate is found by the domain configuration of its endpoint, else by its tag C(Name). The tag
+  - Imports each endpoint's certificate where the region has none, or over an older one that this module imported. A
+    certificate that it did not import, or that is newer, is not changed.
+  - It finds a certificate by the domain configuration of its endpoint, else by the tag C(Name). The tag
     C(mqtt-region-switch:origin) says who imported it.
 options:
-  directory:
-    description: Folder that M(server_certificates) wrote to.
-    type: path
-    required: true
-  endpoints:
-    description: The endpoints, DNS names.
-    type: list
-    elements: str
-    required: true
   server_certificate_arns:
-    description: "Certificates of the operator's own in ACM, which nothing is imported for: V({endpoint: ARN})."
+    description: "Certificates in ACM that the operator provides, so that none is imported: V({endpoint: ARN})."
     type: dict
-  ca_certificate:
-    description: PEM of a CA of the operator's own, which issued what is in O(directory).
-    type: str
-  ca_common_name:
-    description: Common name of the CA that M(server_certificates) makes.
-    type: str
-    required: true
-  foretold:
-    description: Endpoints that M(server_certificates) would issue a certificate for; only check mode heeds it.
+  planned:
+    description: In check mode, endpoints that M(server_certificates) would have issued a certificate for.
     type: list
     elements: str
     default: []
@@ -53,8 +37,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 certificates:
-  description: Per endpoint, the certificate's ARN (null for one that check mode would import), and whether it is one of
-    this module's.
+  description: Per endpoint, the certificate's ARN (null for one that check mode would import), and whether this module
+    imported it.
   returned: always
   type: list
   elements: dict
@@ -63,16 +47,12 @@ certificates:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.module import REGION_OPTION, SERVER_CERTIFICATES_OPTION, run_module
+from ansible.module_utils.region_switch.module import REGION_OPTION, SERVER_CERTIFICATES_SPEC, run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "directory": {"type": "path", "required": True},
-    "endpoints": {"type": "list", "elements": "str", "required": True},
-    "server_certificates": SERVER_CERTIFICATES_OPTION,
+    **SERVER_CERTIFICATES_SPEC,
     "server_certificate_arns": {"type": "dict"},
-    "ca_certificate": {"type": "str"},
-    "ca_common_name": {"type": "str", "required": True},
-    "foretold": {"type": "list", "elements": "str", "default": []},
+    "planned": {"type": "list", "elements": "str", "default": []},
     "region": REGION_OPTION,
 }
 

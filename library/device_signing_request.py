@@ -5,13 +5,13 @@ DOCUMENTATION = r"""
 module: device_signing_request
 short_description: Keep the signing request of a device
 description:
-  - Writes the request where the certificate is issued from it.
-  - A certificate of another key is moved to the folder C(superseded) beside it, where M(iot_clients) finds it when the
+  - Writes the request to the folder from which certificates are issued.
+  - A certificate for another key is moved to the folder C(superseded) beside it, where M(iot_clients) finds it when the
     device works with its new one.
-  - A private key of the device in that folder is removed, since the device now has one that never left it.
+  - A private key of the device in that folder is removed, since the device has its own, which never leaves it.
 options:
   directory:
-    description: Folder of the signing requests and certificates; it has to exist.
+    description: Folder of the signing requests and certificates, which has to exist.
     type: path
     required: true
   client_id:
@@ -39,7 +39,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 superseded:
-  description: Whether a certificate of another key was moved away.
+  description: Whether a certificate for another key was moved away.
   returned: always
   type: bool
 key_removed:

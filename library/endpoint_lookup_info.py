@@ -3,12 +3,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: endpoint_lookup_info
-short_description: Look endpoints up as this device does
+short_description: Look up endpoints as this device does
 description:
-  - Looks names up through the device's own resolver path (C(getaddrinfo), hence C(/etc/hosts), caches and all), and
-    compares where each endpoint leads with where it shall lead.
-  - Two names lead to the same place when they have the same canonical name, which is that at the end of the CNAMEs.
-  - Needs nothing on the device but Python.
+  - Resolves names through the device's own resolver (C(getaddrinfo), hence with C(/etc/hosts) and all caches), and
+    compares each endpoint with its target.
+  - Two names lead to the same place when they have the same canonical name, the one at the end of the CNAMEs.
+  - The device needs only Python.
 options:
   endpoints:
     description: The names to look up.
@@ -17,37 +17,34 @@ options:
     required: true
   targets:
     description:
-      - "Host names that the endpoints shall lead to: V({endpoint: host name}). They are looked up on the device, too."
+      - "Host names that the endpoints should lead to: V({endpoint: host name}). They are looked up on the device, too."
     type: dict
     default: {}
-  time_limit:
-    description: Seconds that the controller waits for the device's answer.
-    type: float
-    default: 300
   background:
     description:
-      - In a loop over devices, begins to ask this one and does not wait for it, so that all are asked at the same time.
-        All together take no longer than O(time_limit), but for those that are asked again until O(until).
+      - In a loop over devices, starts to ask this one without waiting, so that all are asked at the same time. All
+        together take at most O(time_limit), except those that are asked again until O(until).
     type: bool
     default: false
   collect:
     description:
-      - In the last item of such a loop, asks nobody, waits for the devices of the others and returns RV(answers).
+      - In the last item of such a loop, asks no device, but waits for those of the other items and returns RV(answers).
     type: bool
     default: false
   until:
     description:
-      - Until when a device in the background is asked again while an endpoint leads elsewhere, in seconds of the
-        controller's monotonic clock.
+      - How long a device in the background is asked again while an endpoint leads elsewhere, as a time of the
+        controller's monotonic clock in seconds.
     type: float
     default: 0
 extends_documentation_fragment:
   - region_switch.info
+  - region_switch.time_limit
 author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: Look an endpoint up on the device
+- name: Look up an endpoint on the device
   endpoint_lookup_info:
     endpoints: [mqtt1.example.com]
     targets:
@@ -57,7 +54,7 @@ EXAMPLES = r"""
   delay: 1
   retries: 60
 
-- name: Look an endpoint up on several devices at the same time
+- name: Look up an endpoint on several devices at the same time
   endpoint_lookup_info:
     endpoints: [mqtt1.example.com]
     background: "{{ item != 'localhost' }}"
@@ -76,7 +73,7 @@ answers:
   type: list
   elements: dict
 lookups:
-  description: What the device finds, by name; of the endpoints and of their targets.
+  description: The results by name, of the endpoints and of their targets.
   returned: always
   type: dict
   contains:
@@ -118,13 +115,13 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def look_up(name: str) -> dict[str, Any]:
-    """Return what the device finds for a name, as RETURN says."""
+    """Look up a name; return an entry of `lookups` as documented in RETURN."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return {"canonical": "", "addresses": [], "error": reason}
-    # Only the first entry carries it.
+    # Only the first entry has the canonical name.
     canonical = found[0][3].rstrip(".").lower()
     return {"canonical": canonical, "addresses": sorted({str(each[4][0]) for each in found}), "error": ""}
 
@@ -145,7 +142,7 @@ def main() -> None:
     targets = {endpoint: str(target) for endpoint, target in module.params["targets"].items()}
     unknown = sorted(set(targets) - set(endpoints))
     if unknown:
-        module.fail_json(msg=f"targets: found {', '.join(unknown)}, expected names of endpoints: add them to endpoints")
+        module.fail_json(msg=f"targets: {', '.join(unknown)} not among the endpoints: add them to endpoints")
     names = dict.fromkeys([*endpoints, *targets.values()])
     lookups = {name: look_up(name) for name in names}
     module.exit_json(changed=False, lookups=lookups, stale=stale_endpoints(lookups, targets))

@@ -5,24 +5,11 @@ DOCUMENTATION = r"""
 module: failover_inventory_info
 short_description: Check the inventory of a fleet
 description:
-  - Checks that every mode of the table sends every endpoint to a region that there is, and the settings of DNS.
-    Nothing is written anywhere. AWS is asked who is calling where O(caller_hint) is given, and whether zone, regions
-    and records are there where O(setup) is given.
+  - Checks that every mode of the table has an existing region for every endpoint, and the settings of DNS. Nothing is
+    written. With O(caller_hint), AWS is asked who is calling; with O(setup), also for zone, regions and records.
 options:
-  modes:
-    description: "The mode table: V({mode: {endpoint: AWS Region}}). Names of modes may be numbers."
-    type: raw
-    required: true
-  endpoints:
-    description: The endpoints of the inventory, a list of DNS names.
-    type: raw
-    required: true
-  regions:
-    description: The AWS Regions of the inventory, a list.
-    type: raw
-    required: true
   resolvers:
-    description: The recursive resolvers that a move asks, a list of addresses, each with a port or without.
+    description: The recursive resolvers that a move asks, a list of addresses, each with or without a port.
     type: raw
   record_ttl:
     description: TTL of the records in seconds.
@@ -32,19 +19,19 @@ options:
     type: raw
   setup:
     description:
-      - Where it is given, what setting up needs is checked as well, before it writes anything. Each endpoint has to be
-        in the hosted zone, to have a name of its own as domain configuration, and no record that is not ours; each
-        region has to be one and to admit the caller. One that does not answer for now is passed over.
-      - The hosted zone has to be one that O(resolvers) ask, as far as they tell. It is public, the name servers that
-        they know for it are its own, and no endpoint is below a delegation in it. Without O(resolvers) none is asked,
-        with an empty list the system's are.
-      - An endpoint that a region does not serve yet has to have a server certificate of a public CA there, or a public
-        certificate that proves whose the name is.
+      - If given, the requirements of set-up are checked as well, before it writes anything. Each endpoint has to be in
+        the hosted zone, with a unique name as domain configuration, and without a foreign record; each region has to
+        exist and to admit the caller. A region that does not answer is skipped.
+      - The hosted zone has to be the one that O(resolvers) use, as far as they show. It has to be public, its own name
+        servers are those that they know for it, and no endpoint is below a delegation in it. Without O(resolvers) this
+        is not checked; an empty list means those of the system.
+      - An endpoint that a region does not serve yet needs a server certificate of a public CA there, or a public
+        certificate that proves the ownership of its name.
       - O(hosted_zone_id) and O(record_ttl) are required with it.
     type: dict
     suboptions:
       initial_mode:
-        description: The mode whose regions names without a record are pointed at.
+        description: The mode whose regions are used for endpoints without a record.
         type: raw
         required: true
       issuing_region:
@@ -52,7 +39,7 @@ options:
         type: raw
         required: true
       regions:
-        description: The AWS Regions that are to be set up.
+        description: The AWS Regions to set up.
         type: list
         elements: str
         required: true
@@ -65,7 +52,7 @@ options:
         type: dict
         default: {}
       server_certificates:
-        description: Server certificates that are imported, as of M(server_certificates).
+        description: Server certificates to import, as for M(server_certificates).
         type: list
         elements: dict
         default: []
@@ -82,22 +69,23 @@ options:
             description: PEM of the chain.
             type: str
           private_key:
-            description: PEM of the private key, which is not looked at.
+            description: PEM of the private key, which is not used.
             type: str
             required: true
       waive:
-        description: V([hosted_zone]) takes a hosted zone that resolvers do not ask.
+        description: V([hosted_zone]) accepts a hosted zone that resolvers do not use.
         type: list
         elements: str
         default: []
   caller_hint:
     description:
-      - Where it is given, AWS is asked who is calling once the inventory is right, in one region after the other, 8
-        seconds each at most, until one answers. Unlike M(amazon.aws.aws_caller_info), it depends on no one region.
-      - What the error advises when no region answers.
+      - If given, AWS is asked who is calling once the inventory is correct, in one region after the other, at most 8
+        seconds each, until one answers. Unlike M(amazon.aws.aws_caller_info), this does not depend on one region.
+      - The text is the remedy in the error when no region answers.
     type: str
 extends_documentation_fragment:
   - region_switch.info
+  - region_switch.mode_table
 requirements: [boto3, cryptography, dnspython]
 author: The maintainers of this repository
 """
@@ -109,7 +97,7 @@ EXAMPLES = r"""
     endpoints: "{{ iot_endpoints }}"
     regions: "{{ groups['regions'] }}"
 
-- name: Check the settings of DNS besides
+- name: Check also the settings of DNS
   failover_inventory_info:
     modes: "{{ failover_modes }}"
     endpoints: "{{ iot_endpoints }}"
@@ -118,7 +106,7 @@ EXAMPLES = r"""
     record_ttl: 60
     caller_hint: Check the network and the credentials.
 
-- name: Check besides that the regions can be set up
+- name: Check also that the regions can be set up
   failover_inventory_info:
     modes: "{{ failover_modes }}"
     endpoints: "{{ iot_endpoints }}"
@@ -133,11 +121,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 modes:
-  description: The table, all names as strings.
+  description: The mode table with all names as strings.
   returned: always
   type: dict
 caller:
-  description: Who calls AWS, and the region that answered.
+  description: The caller of AWS, and the region that answered.
   returned: when O(caller_hint) is given
   type: dict
   sample: {account: "123456789012", arn: "arn:aws:iam::123456789012:user/operator", region: us-east-1}
@@ -148,12 +136,10 @@ from typing import Any
 
 from ansible.module_utils.region_switch.model.inventory import check, check_setup
 from ansible.module_utils.region_switch.model.modes import Modes
-from ansible.module_utils.region_switch.module import SERVER_CERTIFICATES_OPTION, run_module
+from ansible.module_utils.region_switch.module import MODE_TABLE_SPEC, SERVER_CERTIFICATES_OPTION, run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "modes": {"type": "raw", "required": True},
-    "endpoints": {"type": "raw", "required": True},
-    "regions": {"type": "raw", "required": True},
+    **MODE_TABLE_SPEC,
     "resolvers": {"type": "raw"},
     "record_ttl": {"type": "raw"},
     "hosted_zone_id": {"type": "raw"},

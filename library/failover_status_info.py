@@ -3,13 +3,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: failover_status_info
-short_description: Tell where endpoints and clients are now
+short_description: Report where endpoints and clients are
 description:
-  - Reads the endpoints' records, asks every region who is connected there, and looks for a run that goes on.
-  - A region that does not answer is shown as such, after some 10 seconds.
+  - Reads the endpoints' records, asks every region for its connected clients, and looks for a run in progress.
+  - A region that does not answer is reported as such, after some 10 seconds.
 options:
   endpoint_attribute:
-    description: Thing attribute that says which endpoint a client uses.
+    description: Thing attribute that names the endpoint of a client.
     type: str
     default: mqtt_endpoint
   reports_directory:
@@ -24,7 +24,7 @@ author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: See where everything is
+- name: Read the current state
   failover_status_info:
     modes: "{{ failover_modes }}"
     endpoints: "{{ iot_endpoints }}"
@@ -36,7 +36,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 mode:
-  description: The mode that the records are as, null where they are as none of the table.
+  description: The mode that the records match; null where they match none.
   returned: always
   type: str
   sample: "3"
@@ -46,12 +46,12 @@ endpoints:
   type: dict
   sample: {mqtt1.example.com: {region: us-east-1, host: a1b2c3d4e5f6g7-ats.iot.us-east-1.amazonaws.com}}
 odd:
-  description: Why it is not known where an endpoint's record points, for those that are no simple CNAME, and for all
-    where Route 53 does not answer.
+  description: Per endpoint, why the region of its record is not known, where it is no simple CNAME, or Route 53 does
+    not answer.
   returned: always
   type: dict
 regions:
-  description: For each region whether it answers, the error where something is not known, and the number of connected
+  description: For each region whether it answers, an error if something is not known, and the number of connected
     clients per endpoint; the endpoint is empty for clients whose thing names none.
   returned: always
   type: dict
@@ -61,16 +61,16 @@ misplaced:
   returned: always
   type: int
 running:
-  description: The run that goes on, or why nobody can tell; null where none does.
+  description: The run in progress, or why that is not known; null where there is none.
   returned: always
   type: str
 notes:
-  description: What is not relied on in O(reports_directory), and why.
+  description: What was ignored in O(reports_directory), and why.
   returned: always
   type: list
   elements: str
 last:
-  description: The newest run that has ended, null where none has.
+  description: The newest run that has ended; null where there is none.
   returned: always
   type: dict
   sample:
@@ -80,7 +80,7 @@ last:
     finished_at: "2026-11-23T20:45:09.120Z"
     report: /srv/fleet/reports/20261123T204500Z-mode3-0f3a
 lines:
-  description: All of it for people to read.
+  description: The state for people to read.
   returned: always
   type: list
   elements: str

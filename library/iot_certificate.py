@@ -11,9 +11,9 @@ description:
 options:
   certificate_path:
     description:
-      - File of the certificate (PEM or DER); those of its CAs may be in it, too.
-      - If it exists, that certificate is registered in the region unless it is known there. If not, one is
-        issued from O(csr_path) and written to it.
+      - File of the certificate (PEM or DER), which may also contain those of its CAs.
+      - If it exists, the certificate is registered in the region unless it is known there. Otherwise one is issued
+        from O(csr_path) and written to it.
     type: path
     required: true
   csr_path:
@@ -21,16 +21,16 @@ options:
     type: path
   status:
     description:
-      - Status of the certificate; only V(ACTIVE) ones may connect.
-      - Where it is not given, a certificate that the region knows keeps its status, and a new one is V(ACTIVE).
+      - Status of the certificate; devices can connect only with V(ACTIVE) ones.
+      - If not given, a known certificate keeps its status, and a new one is V(ACTIVE).
     type: str
     choices: [ACTIVE, INACTIVE, REVOKED]
   policies:
-    description: Names of the policies to attach. Others that are attached stay.
+    description: Names of the policies to attach. Other attached policies stay.
     type: list
     elements: str
   thing:
-    description: Name of the thing to attach. Others that are attached stay.
+    description: Name of the thing to attach. Other attached things stay.
     type: str
 extends_documentation_fragment:
   - region_switch
@@ -57,11 +57,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 certificate_id:
-  description: ID of the certificate; null in check mode where it is still to be made.
+  description: ID of the certificate; null in check mode if it does not exist yet.
   returned: always
   type: str
 certificate_arn:
-  description: ARN of the certificate; null in check mode where it is still to be made.
+  description: ARN of the certificate; null in check mode if it does not exist yet.
   returned: always
   type: str
 status:

@@ -3,15 +3,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iot_clients
-short_description: Make many MQTT clients known to AWS IoT in one region
+short_description: Register many MQTT clients with AWS IoT in one region
 description:
-  - Makes the thing of each client, registers its certificate and attaches the policy and the thing to it.
-  - A client whose certificate is still to be issued, and cannot be here, is named in RV(left_out) and holds up no
-    other.
+  - Creates the thing of each client, registers its certificate and attaches the policy and the thing to it.
+  - A client without a certificate that can be registered is named in RV(left_out); the others are registered.
   - What somebody turned off stays off. A certificate that is not ACTIVE, whose policy or thing was detached, or that
-    was deleted where it was issued is left as it is, no other is issued in its place, and RV(left_out) says so.
-  - Files of signing requests and certificates are parsed, and what is sent is encoded anew. One with a private key in
-    it, or with a CA's certificate alone, is refused.
+    was deleted where it was issued is not changed, no other is issued in its place, and RV(left_out) says so.
+  - Files of signing requests and certificates are parsed and encoded again. A file with a private key, or with a CA's
+    certificate alone, is refused.
   - Paced to AWS's default quotas, ten clients a second.
 options:
   clients:
@@ -27,13 +26,13 @@ options:
         type: raw
         required: true
       endpoint:
-        description: The endpoint that the client connects to. A client without one gets no thing.
+        description: The endpoint that the client connects to. Without it, the client gets no thing.
         type: str
       policy:
-        description: Name of the policy to attach, where it is not O(policy).
+        description: Name of the policy to attach instead of O(policy).
         type: str
       required:
-        description: Whether the module fails where this client cannot be made known.
+        description: Whether the module fails if this client cannot be registered.
         type: bool
         default: false
   directory:
@@ -44,33 +43,32 @@ options:
     description: Name of the policy to attach.
     type: str
   endpoint_attribute:
-    description: Thing attribute that says which endpoint a client uses.
+    description: Thing attribute that names the endpoint of a client.
     type: str
     default: mqtt_endpoint
   issue:
-    description: Whether certificates that do not exist yet are issued in this region.
+    description: Whether missing certificates are issued in this region.
     type: bool
     default: false
   issuing_region:
     description:
-      - The region in which certificates are issued, where that is not this one.
-      - It is asked for a certificate before that is registered here; one that it does not know, or that is not ACTIVE
-        there, is not.
+      - The region in which certificates are issued, if not this one.
+      - A certificate is registered here only if it is known and ACTIVE there.
     type: str
   restore:
     description:
-      - Client IDs of those that get back what somebody took from them (the status ACTIVE, the policy, the thing, or a
-        new certificate in the place of one that was turned off); V(*) stands for all.
+      - IDs of clients to admit again after somebody turned them off. They get back the status ACTIVE, the policy, the
+        thing, or a new certificate in place of one that was turned off. V(*) means all.
     type: list
     elements: str
     default: []
-  foretold:
-    description: Client IDs whose signing request a step before would have made anew. Read in check mode only.
+  planned:
+    description: In check mode, IDs of clients whose signing request an earlier task would have created.
     type: list
     elements: str
     default: []
   retire:
-    description: Client IDs whose certificates that have a successor become INACTIVE, in the place of all else.
+    description: IDs of clients whose superseded certificates become INACTIVE; nothing else is done.
     type: list
     elements: str
 extends_documentation_fragment:
@@ -81,7 +79,7 @@ author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: Issue certificates and make the clients known
+- name: Issue certificates and register the clients
   iot_clients:
     region: us-east-1
     directory: certs/clients
@@ -90,7 +88,7 @@ EXAMPLES = r"""
     clients:
       - {client_id: device-0001, endpoint: mqtt1.example.com}
 
-- name: Make a certificate that has a successor inactive
+- name: Make a superseded certificate inactive
   iot_clients:
     region: us-east-1
     directory: certs/clients
@@ -99,16 +97,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 region:
-  description: The AWS Region that the clients were made known in.
-  returned: when clients are made known
+  description: The AWS Region that the clients were registered in.
+  returned: when clients are registered
   type: str
 left_out:
-  description: Per client ID, why it could not be made known.
-  returned: when clients are made known
+  description: Per client ID, why the client could not be registered.
+  returned: when clients are registered
   type: dict
 awaiting:
-  description: Client IDs of those in RV(left_out) that only the issuing region holds up.
-  returned: when clients are made known
+  description: Client IDs in RV(left_out) that only wait for the issuing region.
+  returned: when clients are registered
   type: list
   elements: str
 retired:
@@ -140,7 +138,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "issue": {"type": "bool", "default": False},
     "issuing_region": {"type": "str"},
     "restore": {"type": "list", "elements": "str", "default": []},
-    "foretold": {"type": "list", "elements": "str", "default": []},
+    "planned": {"type": "list", "elements": "str", "default": []},
     "retire": {"type": "list", "elements": "str"},
     "region": REGION_OPTION,
 }

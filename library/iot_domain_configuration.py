@@ -6,10 +6,10 @@ module: iot_domain_configuration
 short_description: Manage a custom domain of AWS IoT
 description:
   - Creates, updates, enables, disables or deletes a domain configuration.
-  - AWS cannot change the server certificate or the domain name of an existing one; the module refuses that
-    instead of deleting what devices use.
-  - One that AWS has for O(domain_name) under another name is taken as it is, whatever O(name) says. What differs is
-    told, and not changed.
+  - AWS cannot change the server certificate or the domain name of an existing one; the module refuses such a change
+    rather than delete a configuration in use.
+  - A configuration that exists for O(domain_name) under another name than O(name) is used unchanged. Differences are
+    reported as warnings.
 options:
   name:
     description: Name of the domain configuration.
@@ -23,17 +23,17 @@ options:
     type: str
   validation_certificate_arn:
     description:
-      - ARN of a public ACM certificate that proves the ownership of the name.
+      - ARN of a public ACM certificate that proves the ownership of the domain name.
       - AWS requires it where the server certificate is from a private CA. Used at creation only.
     type: str
   status:
     description:
-      - Whether devices are served under the name.
-      - Where it is not given, one that exists keeps its status, and a new one is V(ENABLED).
+      - Whether the region serves devices under the domain name.
+      - If not given, an existing configuration keeps its status, and a new one is V(ENABLED).
     type: str
     choices: [ENABLED, DISABLED]
   update:
-    description: Whether one that exists is changed where it differs. Without, what differs is told.
+    description: Whether an existing configuration is changed; otherwise differences are reported as warnings.
     type: bool
     default: true
   tls_security_policy:
@@ -44,7 +44,7 @@ options:
     type: str
     choices: [CUSTOM_AUTH_X509, CUSTOM_AUTH, AWS_X509, AWS_SIGV4, DEFAULT]
   application_protocol:
-    description: Which protocol devices speak.
+    description: The protocol of devices.
     type: str
     choices: [SECURE_MQTT, MQTT_WSS, HTTPS, DEFAULT]
 extends_documentation_fragment:
@@ -67,7 +67,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 name:
-  description: Name of the domain configuration, also where it is another than O(name).
+  description: Name of the domain configuration, which may differ from O(name).
   returned: always
   type: str
 arn:
@@ -85,7 +85,7 @@ from typing import Any
 from ansible.module_utils.region_switch.module import REGION_OPTION, STATE_OPTION, run_module
 
 # AWS creates one domain configuration per second and region
-# (https://docs.aws.amazon.com/general/latest/gr/iot-core.html); a loop over endpoints asks for more.
+# (https://docs.aws.amazon.com/general/latest/gr/iot-core.html), fewer than a loop over endpoints requests.
 ATTEMPTS = 8
 
 ARGUMENT_SPEC: dict[str, Any] = {

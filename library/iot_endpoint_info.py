@@ -3,9 +3,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iot_endpoint_info
-short_description: Tell the host names of AWS Regions' MQTT endpoints
+short_description: Return the host names of AWS Regions' MQTT endpoints
 description:
-  - Tells the host name of each Region's C(iot:Data-ATS) endpoint, which answers wherever CNAMEs point.
+  - Returns the host name of each Region's C(iot:Data-ATS) endpoint, which does not depend on CNAMEs.
 options:
   regions:
     description: The AWS Regions to ask.
@@ -19,7 +19,7 @@ author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: See where the Regions' brokers are
+- name: Find the Regions' brokers
   iot_endpoint_info:
     regions: [us-east-1, ap-northeast-1]
   register: found

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iot_fleet_info
-short_description: Tell which MQTT clients are connected in which region
+short_description: Report which MQTT clients are connected in which region
 description:
-  - Tells where the connected clients are, by the fleet index of AWS IoT, by the things of the registry, or by
-    a list of client IDs.
-  - What is counted does not have to fit into memory.
+  - Finds the connected clients of each region by the fleet index of AWS IoT, by the things of the registry, or by a
+    list of client IDs.
+  - The fleet does not have to fit into memory.
 options:
   regions:
     description: The AWS Regions to ask.
@@ -15,7 +15,7 @@ options:
     elements: str
     required: true
   limit:
-    description: How many clients are listed at most; all are counted.
+    description: Maximum number of clients in RV(clients); all are counted.
     type: int
     default: 1000
 extends_documentation_fragment:
@@ -26,7 +26,7 @@ author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: See who is connected where
+- name: List the connected clients
   iot_fleet_info:
     regions: [us-east-1, ap-northeast-1]
   register: fleet
@@ -34,19 +34,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 clients:
-  description: The connected clients of each region, sorted by client ID; O(limit) of them at most.
+  description: The connected clients of each region, sorted by client ID, at most O(limit) of them.
   returned: always
   type: dict
   sample:
     us-east-1:
       - {client_id: client_01, endpoint: mqtt1.example.com, connected_since: 1795466700.12}
 counts:
-  description: How many clients are connected in each region.
+  description: Number of connected clients in each region.
   returned: always
   type: dict
   sample: {us-east-1: 1}
 endpoints:
-  description: How many clients of each endpoint are connected in each region; an empty name where nothing names one.
+  description: Number of connected clients per region and endpoint; the endpoint is empty for clients without one.
   returned: always
   type: dict
   sample: {us-east-1: {mqtt1.example.com: 1}}

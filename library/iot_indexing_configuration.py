@@ -5,12 +5,12 @@ DOCUMENTATION = r"""
 module: iot_indexing_configuration
 short_description: Manage the indexing of AWS IoT things
 description:
-  - Sets which data of things AWS IoT indexes. Who is connected where can be asked only with
+  - Sets which data of things AWS IoT indexes. The fleet index knows connected clients only with
     O(thing_connectivity_indexing_mode=STATUS).
-  - What is not given stays as it is. A change makes AWS rebuild the index.
+  - Options that are not given keep their values. A change makes AWS rebuild the index.
 options:
   thing_indexing_mode:
-    description: What of the registry is indexed. V(REGISTRY) leaves V(REGISTRY_AND_SHADOW), which includes it.
+    description: What is indexed of things. V(REGISTRY) does not replace V(REGISTRY_AND_SHADOW), which includes it.
     type: str
     choices: ["OFF", REGISTRY, REGISTRY_AND_SHADOW]
   thing_connectivity_indexing_mode:
@@ -25,7 +25,7 @@ author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: Index who is connected
+- name: Index connected clients
   iot_indexing_configuration:
     region: us-east-1
     thing_indexing_mode: REGISTRY

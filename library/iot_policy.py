@@ -6,8 +6,8 @@ module: iot_policy
 short_description: Manage an AWS IoT policy
 description:
   - Keeps the default version of an AWS IoT policy equal to a document.
-  - A document that differs becomes a new default version; at five versions (the limit of AWS) the oldest that is
-    not the default is deleted first.
+  - A different document becomes a new default version; at five versions (AWS's limit), the oldest one that is not the
+    default is deleted first.
 options:
   name:
     description: Name of the policy.
@@ -15,7 +15,7 @@ options:
     required: true
   document:
     description:
-      - The policy document, as a dictionary or as JSON text. Its ARNs carry the region.
+      - The policy document, as a dictionary or as JSON text. Its ARNs contain the region.
       - Required with O(state=present).
     type: raw
 extends_documentation_fragment:
@@ -27,7 +27,7 @@ author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: Let devices connect under the name of their thing
+- name: Let devices connect with the name of their thing as client ID
   iot_policy:
     region: us-east-1
     name: fleet-device

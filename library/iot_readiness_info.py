@@ -3,24 +3,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iot_readiness_info
-short_description: Tell whether every region could take every endpoint that some mode gives it
+short_description: Check whether every region is ready for its endpoints in every mode
 description:
-  - Does what a move does before it changes anything, for all modes at once, so that a region that would refuse devices
-    is known before it is needed.
-  - Nothing is changed. Whether the caller may disconnect clients and change records is learnt by asking for what AWS
-    has to refuse; those requests are in AWS's logs, with errors.
+  - Runs the checks of a move for all modes at once, so that a region that would refuse devices is known before it is
+    needed.
+  - Nothing is changed. The permissions to disconnect clients and to change records are checked by requests that AWS has
+    to refuse; they appear in AWS's logs, with errors.
 options:
   default_endpoint:
-    description: The endpoint of things that name none; without it they belong to no endpoint.
+    description: The endpoint of things that name none; if empty, they belong to no endpoint.
     type: str
     default: ""
   certificate_days:
-    description: A server certificate that ends within so many days is a reason not to move.
+    description: A server certificate that expires within so many days blocks a move.
     type: float
     default: 14
   ledger:
     description:
-      - SQLite ledger that the fleet's monitor writes. One that nobody keeps is told, and so is an empty path.
+      - SQLite ledger that the fleet's monitor writes. A note says so where no monitor keeps it, or the path is empty.
     type: path
 extends_documentation_fragment:
   - region_switch.info
@@ -33,7 +33,7 @@ author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: See whether both regions are ready
+- name: Check whether both regions are ready
   iot_readiness_info:
     modes:
       "1": {mqtt1.example.com: us-east-1}
@@ -47,11 +47,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ready:
-  description: Whether no finding speaks against a move, but for waived ones.
+  description: Whether no finding blocks a move, except waived ones.
   returned: always
   type: bool
 findings:
-  description: What is not as it should be.
+  description: The findings of all checks.
   returned: always
   type: list
   elements: dict
@@ -64,16 +64,16 @@ findings:
       expected: ENABLED
       advice: run setup.yml --limit ap-northeast-1, or enable it there
 lines:
-  description: The findings for people, what a move would be refused for first.
+  description: The findings for people, blocking ones first.
   returned: always
   type: list
   elements: str
 reasons:
-  description: How many of the findings a move would be refused for.
+  description: Number of findings that block a move.
   returned: always
   type: int
 checked_at:
-  description: When, ISO 8601 in UTC.
+  description: Time of the checks, ISO 8601 in UTC.
   returned: always
   type: str
 """

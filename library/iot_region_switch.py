@@ -5,12 +5,12 @@ DOCUMENTATION = r"""
 module: iot_region_switch
 short_description: Move an MQTT fleet between AWS IoT Core regions
 description:
-  - Moves the CNAMEs of endpoints to the regions that a mode says, waits until every DNS server answers so,
+  - Switches the CNAMEs of endpoints to their regions in a mode, waits until every DNS server answers the new targets,
     disconnects the clients that are still connected elsewhere, and proves for each that it landed.
-  - The move is convergence. What is already right stays untouched, a second identical run writes nothing, and
-    running it again is how one resumes.
-  - Records are switched by compare-and-swap, all in one batch. A record that somebody else changed meanwhile is
-    never overwritten.
+  - A move converges to the mode. What is already correct is not touched, a second identical run writes nothing, and the
+    same run again resumes an interrupted one.
+  - Records are switched by compare-and-swap, in one batch. A record that somebody else changed in the meantime is never
+    overwritten.
 extends_documentation_fragment:
   - region_switch
   - region_switch.inventory
@@ -53,20 +53,20 @@ outcome:
   returned: except in check mode
   type: str
 plan:
-  description: The region each endpoint was in and the one it belongs to.
+  description: The region that each endpoint was in, and the one that it belongs to.
   returned: always
   type: dict
   sample: {mqtt1.example.com: {from: us-east-1, to: ap-northeast-1}}
 paused:
-  description: Whether the run waits to be gone on with.
+  description: Whether the run waits to be resumed.
   returned: except in check mode
   type: bool
 token:
-  description: Names the plan, for O(approve).
+  description: Identifies the plan, for O(approve).
   returned: in check mode
   type: str
 findings:
-  description: What speaks against the move, each with C(check), C(blocking), C(region), C(endpoint), C(found),
+  description: The findings of the checks, each with C(check), C(blocking), C(region), C(endpoint), C(found),
     C(expected) and C(advice).
   returned: always
   type: list

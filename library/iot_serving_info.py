@@ -3,11 +3,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iot_serving_info
-short_description: Tell which custom domains of AWS IoT a region does not serve yet
+short_description: Report which custom domains of AWS IoT a region does not serve yet
 description:
-  - AWS takes up to 60 minutes until it serves the certificate of a domain configuration that was made. Until then a
-    device that asks for the name is shown another certificate.
-  - Asks the region's MQTT endpoint for each endpoint that was configured lately, as a device does. Nothing is changed.
+  - AWS takes up to 60 minutes to serve the certificate of a new domain configuration. Until then, a device that
+    connects to the domain name gets another certificate.
+  - Connects to the region's MQTT endpoint for each recently configured endpoint, as a device does. Nothing is changed.
 options:
   endpoints:
     description: The endpoints, DNS names.
@@ -15,25 +15,25 @@ options:
     elements: str
     required: true
   within:
-    description: Seconds; endpoints that were configured before are not asked for.
+    description: Seconds; endpoints that were configured earlier are not checked.
     type: int
     default: 4500
   mqtt_port:
-    description: Port of MQTT.
+    description: MQTT port.
     type: int
     default: 8883
   resolvers:
-    description: Addresses of the resolvers that know the region's MQTT endpoint; none for the system's.
+    description: Addresses of resolvers for the region's MQTT endpoint. An empty list means those of the system.
     type: list
     elements: str
     default: []
   probe_certificate:
     description:
-      - PEM file of a client's certificate, with which an endpoint that speaks TLS 1.2 goes on. One that is missing is
-        done without.
+      - PEM file of a client's certificate, which an endpoint with TLS 1.2 needs for the handshake. A missing file is
+        ignored.
     type: path
   probe_private_key:
-    description: PEM file of the key of O(probe_certificate).
+    description: PEM file of the private key of O(probe_certificate).
     type: path
 extends_documentation_fragment:
   - region_switch.info
@@ -60,7 +60,7 @@ pending:
   type: list
   elements: str
 msg:
-  description: The same for people, one line; empty where there is none.
+  description: The same for people, in one line; empty if there is none.
   returned: always
   type: str
   sample: "mqtt1.example.com in us-east-1: configured 12 minutes ago, and another certificate is served
@@ -91,7 +91,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     files = (parameters["probe_certificate"], parameters["probe_private_key"])
     pair = files if all(file and Path(file).is_file() for file in files) else (None, None)
     door = serving.Door(parameters["mqtt_port"], parameters["resolvers"], *pair)
-    # Each domain configuration is described, ten a second at most.
+    # DescribeDomainConfiguration is called for each one, at most ten times a second.
     iot = AwsClient("iot", parameters["region"], attempts=8)
     found = serving.look(iot, parameters["endpoints"], parameters["within"], door, time.time())
     return {

@@ -5,15 +5,15 @@ DOCUMENTATION = r"""
 module: iot_thing
 short_description: Manage an AWS IoT thing
 description:
-  - Creates a thing, sets attributes and the thing type, or deletes the thing.
-  - Attributes that are not given stay as they are.
+  - Creates a thing, sets its attributes and thing type, or deletes it.
+  - Attributes that are not given are not changed.
 options:
   name:
-    description: Name of the thing; fleet indexing sees a connection only where it equals the client ID.
+    description: Name of the thing; fleet indexing knows a client only if its client ID is the name of a thing.
     type: str
     required: true
   attributes:
-    description: Attributes to set, added to those the thing has. An empty one is removed.
+    description: Attributes to set, beside those that the thing has. An empty one is removed.
     type: dict
   thing_type:
     description: Name of the thing type.
@@ -27,7 +27,7 @@ author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: Say which endpoint the client uses
+- name: Set the endpoint of the client
   iot_thing:
     region: us-east-1
     name: client_01

@@ -5,7 +5,7 @@ DOCUMENTATION = r"""
 module: message_arrival_info
 short_description: Wait until a message of a client arrives in the monitor's ledger
 description:
-  - Waits for a message that arrives after the module began, in any region.
+  - Waits for a message that arrives after the module started, in any region.
 options:
   ledger:
     description: The ledger that the fleet's monitor writes.
@@ -33,7 +33,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 region:
-  description: The region that the message arrived in; null where nobody keeps the ledger.
+  description: The region that the message arrived in; null where no monitor keeps the ledger.
   returned: success
   type: str
 """

@@ -5,16 +5,16 @@ DOCUMENTATION = r"""
 module: mqtt_device_client
 short_description: Install, prove, roll back or remove the MQTT client of a device
 description:
-  - Installs a release, its configuration, certificates and unit as a whole, restarts the client where something
-    differs, and waits until it is connected with a message of its own acknowledged.
-  - A client that does not get there is gone again when the module ends, and what was installed before runs again.
-  - All of it happens on the device, so that it also goes back when it loses its way to the controller.
+  - Installs a release, its configuration, certificates and unit as a whole, restarts the client if something differs,
+    and waits until it is connected and one of its messages is acknowledged.
+  - If that fails, the previous installation is restored and runs again when the module ends.
+  - All of it happens on the device, which therefore rolls back even if it loses its connection to the controller.
 options:
   state:
     description:
       - V(present) installs.
-      - V(previous) returns to what was installed before the last change.
-      - V(absent) removes everything but messages that were not delivered.
+      - V(previous) returns to the installation before the last change.
+      - V(absent) removes everything except messages that were not delivered.
     type: str
     choices: [present, previous, absent]
     default: present
@@ -26,7 +26,7 @@ options:
     description: The CA that the endpoint's certificate is verified against, PEM.
     type: str
   certificate:
-    description: The client's certificate, PEM; empty in check mode where it is still to be issued.
+    description: The client's certificate, PEM; empty in check mode if it is not issued yet.
     type: str
   configuration:
     description: The client's configuration.
@@ -38,24 +38,24 @@ options:
     description: Name of the release.
     type: str
   archive:
-    description: The release's archive on the device, removed once it is installed. Not needed where it is.
+    description: The release's archive on the device, removed once installed. Not needed if the release is installed.
     type: path
   archive_digest:
-    description: SHA-256 of O(archive) as it was made, in hex. An archive with another one is not unpacked.
+    description: SHA-256 of O(archive) as it was built, in hex. An archive with another digest is not unpacked.
     type: str
   bundle:
     description: The archive on the controller, which is sent to the device and becomes O(archive).
     type: path
   timeout:
-    description: Seconds that the client is given to prove itself.
+    description: Seconds for the client to connect and have a message acknowledged.
     type: float
     default: 30
   needs_message:
-    description: Whether a message has to be acknowledged; V(false) where the client sends none of its own.
+    description: Whether a message has to be acknowledged; V(false) if the client sends none by itself.
     type: bool
     default: true
   group:
-    description: Group that may use the client's socket, made where it does not exist.
+    description: Group that may use the client's socket, created if it does not exist.
     type: str
     default: ''
   metrics_file:
@@ -66,15 +66,12 @@ options:
     description: Link to O(metrics_file) in the folder of node_exporter's textfile collector.
     type: path
   purge:
-    description: With O(state=absent), whether messages that were not delivered are removed as well.
+    description: With O(state=absent), whether undelivered messages are removed as well.
     type: bool
     default: false
-  time_limit:
-    description: Seconds that the controller waits for the device's answer.
-    type: float
-    default: 300
 extends_documentation_fragment:
   - region_switch
+  - region_switch.time_limit
 requirements: [openssl, systemd 247 or newer]
 author: The maintainers of this repository
 """
@@ -103,19 +100,19 @@ connected:
   returned: when state is not absent
   type: bool
 status:
-  description: The client's own words, as C(systemctl status) shows them.
+  description: The client's status text, as C(systemctl status) shows it.
   returned: when state is not absent
   type: str
 release:
-  description: Name of the release that is installed; null where there is none.
+  description: Name of the installed release; null if there is none.
   returned: when state is not absent
   type: str
 undelivered:
-  description: Messages that were not delivered; null where the outbox cannot be read.
+  description: Number of undelivered messages; null if the outbox cannot be read.
   returned: when state is absent
   type: int
 kept:
-  description: Folder of the outbox, where it was kept; else null.
+  description: Folder of the outbox if it was kept, else null.
   returned: when state is absent
   type: str
 """
@@ -180,7 +177,7 @@ def _act(parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _text(content: str) -> str:
-    """A file's text ends with one end of line, whatever a lookup left of it."""
+    """A file's text with exactly one line end; lookups strip it."""
     return f"{content.strip()}\n" if content and content.strip() else ""
 
 

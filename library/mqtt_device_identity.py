@@ -3,56 +3,53 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: mqtt_device_identity
-short_description: Make a device's private key and its signing request, on the device
+short_description: Create a device's private key and signing request on the device
 description:
-  - Makes the private key of the MQTT client on the device, readable for root only, and a signing request with it.
+  - Creates the private key of the MQTT client on the device, readable only for root, and a signing request with it.
   - The key never leaves the device; the signing request is returned.
-  - Says as well what the client's software is chosen by.
+  - Returns also the facts by which the client's software is chosen.
 options:
   client_id:
-    description: MQTT client ID, the common name in the request.
+    description: MQTT client ID, the common name of the signing request.
     type: str
     required: true
   key_type:
-    description: V(ECC) makes P-256 keys, V(RSA) keys of 2048 bits.
+    description: V(ECC) creates P-256 keys, V(RSA) keys of 2048 bits.
     type: str
     choices: [ECC, RSA]
     default: ECC
   renew:
-    description: Whether a new key is made beside the current one, to take its place with the next deployment.
+    description: Whether to create a new key, which the next deployment puts in place of the current one.
     type: bool
     default: false
-  time_limit:
-    description: Seconds that the controller waits for the device's answer.
-    type: float
-    default: 300
 extends_documentation_fragment:
   - region_switch
+  - region_switch.time_limit
 requirements: [openssl, systemd 247 or newer]
 author: The maintainers of this repository
 """
 
 EXAMPLES = r"""
-- name: Make the key
+- name: Create the key
   mqtt_device_identity:
     client_id: device-0001
 """
 
 RETURN = r"""
 csr:
-  description: The signing request, PEM; null in check mode where it is still to be made.
+  description: The signing request, PEM; null in check mode if it does not exist yet.
   returned: always
   type: str
 python:
-  description: The device's Python, such as 3.11.
+  description: The device's Python version, such as 3.11.
   returned: always
   type: str
 machine:
-  description: The device's machine, as C(uname -m) names it.
+  description: The device's machine type, as from C(uname -m).
   returned: always
   type: str
 releases:
-  description: Names of the client's releases that are installed.
+  description: Names of the installed releases of the client.
   returned: always
   type: list
   elements: str

@@ -5,32 +5,18 @@ DOCUMENTATION = r"""
 module: route53_endpoint_records
 short_description: Create the CNAMEs of endpoints
 description:
-  - Creates the CNAMEs that are missing and corrects the TTL of those that exist, in one batch that Route 53
-    carries out whole or not at all.
-  - A name that has no record is pointed at the region that it belongs to in O(mode). A record that points at one of
-    O(regions) keeps its target, so that setting up again never undoes a failover. A record that points elsewhere is
-    refused.
+  - Creates missing CNAMEs and corrects the TTL of existing ones, in one batch that Route 53 carries out as a whole or
+    not at all.
+  - A new record points at the endpoint's region in O(mode), at its C(iot:Data-ATS) endpoint. A record that points at
+    one of O(regions) keeps its target, so that setting up again never undoes a failover. A record that points elsewhere
+    is refused.
 options:
   hosted_zone_id:
     description: ID of the hosted zone.
     type: str
     required: true
   mode:
-    description: The mode whose regions names without a record are pointed at.
-    type: raw
-    required: true
-  modes:
-    description: "The mode table: V({mode: {endpoint: AWS Region}})."
-    type: raw
-    required: true
-  endpoints:
-    description: The endpoints of the inventory, a list of DNS names.
-    type: raw
-    required: true
-  regions:
-    description:
-      - The AWS Regions of the inventory, a list. Each is asked for its C(iot:Data-ATS) endpoint, which the CNAME of a
-        custom domain points at and which never changes.
+    description: The mode whose regions are used for endpoints without a record.
     type: raw
     required: true
   ttl:
@@ -39,12 +25,12 @@ options:
     default: 0
   resolvers:
     description:
-      - Recursive resolvers that are asked which name servers the zone has, so that no records are made in a zone that
-        nobody asks. An empty list means the system's; without the option nobody is asked.
+      - Recursive resolvers that are asked for the zone's name servers, so that no records are made in a zone that is
+        not in use. An empty list means those of the system; without the option, this is not checked.
     type: list
     elements: str
   waive:
-    description: V([hosted_zone]) writes records into a zone that resolvers do not ask.
+    description: V([hosted_zone]) writes records even to a zone that resolvers do not use.
     type: list
     elements: str
     default: []
@@ -54,6 +40,7 @@ options:
     default: 300
 extends_documentation_fragment:
   - region_switch
+  - region_switch.mode_table
 requirements: [boto3, dnspython]
 author: The maintainers of this repository
 """
@@ -72,21 +59,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 records:
-  description: The target of each name, as it is after the call.
+  description: The target of each name after the call.
   returned: always
   type: dict
 """
 
 from typing import Any
 
-from ansible.module_utils.region_switch.module import run_module
+from ansible.module_utils.region_switch.module import MODE_TABLE_SPEC, run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "hosted_zone_id": {"type": "str", "required": True},
     "mode": {"type": "raw", "required": True},
-    "modes": {"type": "raw", "required": True},
-    "endpoints": {"type": "raw", "required": True},
-    "regions": {"type": "raw", "required": True},
+    **MODE_TABLE_SPEC,
     "ttl": {"type": "int", "default": 0},
     "resolvers": {"type": "list", "elements": "str"},
     "waive": {"type": "list", "elements": "str", "default": []},

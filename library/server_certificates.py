@@ -5,21 +5,12 @@ DOCUMENTATION = r"""
 module: server_certificates
 short_description: Make the CA and the server certificates of a fleet's endpoints
 description:
-  - Looks at what each region serves for each endpoint, and at the folder. It then makes the CA, a private key, a
-    signing request and a certificate for each endpoint that has none, and renews a certificate, with its key, that is
-    about to end.
-  - Nothing is written over that it did not make, and no CA is made where a region serves a certificate already. All
-    that speaks against it is said before anything is written.
+  - Checks what each region serves for each endpoint, and the folder. It then makes the CA and, for each endpoint that
+    has none, a private key, a signing request and a certificate. A certificate that is about to expire is renewed with
+    its key.
+  - Files that it did not make are never overwritten, and no CA is made where a region already serves a certificate. All
+    problems are reported before anything is written.
 options:
-  directory:
-    description: Folder of C(ca.crt), C(ca.key), C(<endpoint>.crt), C(<endpoint>.key), C(<endpoint>.csr).
-    type: path
-    required: true
-  endpoints:
-    description: The endpoints, DNS names.
-    type: list
-    elements: str
-    required: true
   regions:
     description: The AWS Regions that serve them.
     type: list
@@ -31,36 +22,29 @@ options:
         type: str
         required: true
       server_certificate_arns:
-        description: "Certificates of the operator's own in ACM there: V({endpoint: ARN})."
+        description: "Certificates in ACM there that the operator provides: V({endpoint: ARN})."
         type: dict
-  ca_certificate:
-    description: PEM of a CA of the operator's own, followed by those above it; C(ca.crt) is written from it.
-    type: str
   ca_private_key:
-    description: PEM of that CA's private key. It is not written to O(directory).
+    description: PEM of the private key of O(ca_certificate). It is not written to O(directory).
     type: str
   ca_private_key_passphrase:
     description: Passphrase of the CA's private key.
     type: str
-  ca_common_name:
-    description: Common name of a CA that is made.
-    type: str
-    required: true
   key_type:
     description: V(ECC) makes P-256 keys, V(RSA) makes keys of 2048 bits.
     type: str
     choices: [ECC, RSA]
     default: ECC
   ca_not_after:
-    description: When a CA that is made ends, relative to now or as an ASN.1 time.
+    description: When a new CA expires, relative to now or as an ASN.1 time.
     type: str
     default: +3650d
   server_not_after:
-    description: When a server certificate that is made ends, no later than the CA.
+    description: When a new server certificate expires, at the latest with the CA.
     type: str
     default: +825d
   renew_days:
-    description: A server certificate that ends in fewer days is renewed.
+    description: A server certificate that expires in fewer days is renewed.
     type: float
     default: 60
 extends_documentation_fragment:
@@ -81,7 +65,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 issued:
-  description: Endpoints whose certificates were made, or renewed.
+  description: Endpoints whose certificates were made or renewed.
   returned: always
   type: list
   elements: str
@@ -89,22 +73,18 @@ issued:
 
 from typing import Any
 
-from ansible.module_utils.region_switch.module import SERVER_CERTIFICATES_OPTION, run_module
+from ansible.module_utils.region_switch.module import SERVER_CERTIFICATES_SPEC, run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "directory": {"type": "path", "required": True},
-    "endpoints": {"type": "list", "elements": "str", "required": True},
+    **SERVER_CERTIFICATES_SPEC,
     "regions": {
         "type": "list",
         "elements": "dict",
         "required": True,
         "options": {"name": {"type": "str", "required": True}, "server_certificate_arns": {"type": "dict"}},
     },
-    "server_certificates": SERVER_CERTIFICATES_OPTION,
-    "ca_certificate": {"type": "str"},
     "ca_private_key": {"type": "str", "no_log": True},
     "ca_private_key_passphrase": {"type": "str", "no_log": True},
-    "ca_common_name": {"type": "str", "required": True},
     "key_type": {"type": "str", "choices": ["ECC", "RSA"], "default": "ECC"},
     "ca_not_after": {"type": "str", "default": "+3650d"},
     "server_not_after": {"type": "str", "default": "+825d"},

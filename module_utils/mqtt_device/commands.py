@@ -1,4 +1,4 @@
-"""Programs of the device, and files that are there whole or not at all."""
+"""Running programs on the device, and reading and atomically writing files."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ TIMEOUT = 300.0
 
 
 class DeviceError(SwitchError):  # type: ignore[misc]
-    """A device that cannot be, or is not, as it should: what was found, what was expected, what to do."""
+    """A problem of a device and its remedy, in one line."""
 
 
 def run(command: Sequence[str], advice: str, text: str | None = None, lines: int = 1) -> str:
-    """Run a program and return what it printed.
+    """Run a program and return its standard output.
 
     Args:
-        advice: what to do when it fails.
+        advice: the remedy when it fails.
         text: its standard input.
-        lines: most of its last lines that are told when it fails.
+        lines: how many of its last lines the error quotes when it fails.
 
     Raises:
-        DeviceError: it is not there, failed, or took longer than `TIMEOUT`.
+        DeviceError: it is missing, failed, or took longer than `TIMEOUT`.
     """
     try:
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, timeout=TIMEOUT, check=False, errors="replace"
         )
     except FileNotFoundError as error:
-        raise DeviceError(f"{command[0]}: found no such program, expected it: {advice}") from error
+        raise DeviceError(f"{command[0]}: the program is missing: {advice}") from error
     except subprocess.TimeoutExpired as error:
-        raise DeviceError(f"{command[0]}: found no end within {TIMEOUT:.0f} s, expected one: {advice}") from error
+        raise DeviceError(f"{command[0]}: did not end within {TIMEOUT:.0f} s: {advice}") from error
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["nothing said"]
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no output"]
         raise DeviceError(
-            f"{command[0]}: found exit code {done.returncode} ({'; '.join(said[-lines:])}), expected 0: {advice}"
+            f"{command[0]}: failed with exit code {done.returncode} ({'; '.join(said[-lines:])}): {advice}"
         )
     return done.stdout
 
 
 def write(path: Path, content: str, mode: int) -> None:
-    """Write a file whole or not at all, on disk when this returns; never readable for more than `mode` says."""
+    """Write a file atomically and durably; its contents are never readable beyond `mode`."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), mode)
@@ -56,7 +56,7 @@ def write(path: Path, content: str, mode: int) -> None:
 
 
 def read(path: Path) -> str | None:
-    """The text of a file; None where there is none."""
+    """The text of a file; None where it does not exist."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

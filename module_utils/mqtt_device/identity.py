@@ -1,4 +1,4 @@
-"""A device's private key, which never leaves it, and the signing request made with it."""
+"""A device's private key, which never leaves the device, and the signing request made with it."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from typing import Any
 from .commands import DeviceError, read, run, write
 from .layout import Layout
 
-# LoadCredential= is of systemd 247 (https://www.freedesktop.org/software/systemd/man/systemd.exec.html).
+# LoadCredential= came with systemd 247 (https://www.freedesktop.org/software/systemd/man/systemd.exec.html).
 OLDEST_SYSTEMD = 247
 
-# P-256 and RSA of 2048 bits are what AWS IoT takes
+# P-256 and RSA of 2048 bits are kinds that AWS IoT accepts
 # (https://docs.aws.amazon.com/iot/latest/developerguide/x509-client-certs.html).
 GENERATE = {
     "ECC": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:named_curve"],
     "RSA": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
 }
 
-# The key in use, and one whose certificate is not installed yet.
+# Names of the key in use, and of one whose certificate is not installed yet.
 CURRENT, NEXT = "client", "next"
 
 
 def ensure_identity(layout: Layout, parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Make the private key and its signing request present, and say what the device is.
+    """Make the private key and its signing request present, and return facts of the device.
 
     Args:
-        parameters: `client_id`; `key_type`, a key of `GENERATE`; `renew`: whether a new key shall follow the current.
+        parameters: `client_id`; `key_type`, a key of `GENERATE`; `renew`: whether to make a new key beside the current.
 
     Returns:
-        `{"changed", "csr", "python", "machine", "releases"}`; `csr` is None in check mode where it is still to be made.
+        `{"changed", "csr", "python", "machine", "releases"}`; `csr` is None in check mode where it does not exist.
 
     Raises:
         DeviceError: systemd or openssl are missing or too old, or a key cannot be read.
     """
     refuse_old_systemd()
     if not shutil.which("openssl"):
-        raise DeviceError("openssl: found no such program, expected it to make the device's key: install it")
+        raise DeviceError("openssl: the program is missing, which makes the device's key: install it")
     name = _name(layout, bool(parameters["renew"]))
     key, request = layout.settings / f"{name}.key", layout.settings / f"{name}.csr"
     csr = _usable_request(key, request, parameters["client_id"])
@@ -56,10 +56,10 @@ def ensure_identity(layout: Layout, parameters: dict[str, Any], check_mode: bool
 
 
 def refuse_old_systemd() -> None:
-    """Refuse a device whose systemd knows no credentials.
+    """Refuse a device whose systemd has no credentials.
 
     Raises:
-        DeviceError: no systemd, or an older one.
+        DeviceError: systemd is missing or too old.
     """
     said = run(["systemctl", "--version"], "the client runs as a systemd service")
     found = re.match(r"systemd (\d+)", said)
@@ -86,7 +86,9 @@ def certificate_key(certificate: str) -> str:
         DeviceError: the text is no certificate.
     """
     command = ["openssl", "x509", "-noout", "-pubkey"]
-    return run(command, "the device's certificate on the controller is none: remove it to have one issued", certificate)
+    return run(
+        command, "the device's certificate on the controller is invalid: remove it to have one issued", certificate
+    )
 
 
 def _name(layout: Layout, renew: bool) -> str:
@@ -97,7 +99,7 @@ def _name(layout: Layout, renew: bool) -> str:
 
 
 def _usable_request(key: Path, request: Path, client_id: str) -> str | None:
-    """The signing request, where it is there and is of this key and client."""
+    """The signing request; None where it does not exist, or is of another key or client."""
     csr = read(request)
     if csr is None or not key.exists():
         return None
@@ -114,7 +116,7 @@ def _make(key: Path, request: Path, parameters: dict[str, Any]) -> str:
     if not key.exists():
         generated = run(["openssl", "genpkey", *GENERATE[parameters["key_type"]]], "see 'openssl version'")
         write(key, generated, 0o400)
-    # A configuration of its own: the system's may be missing, and is another in each distribution.
+    # The system's configuration may be missing, and differs between distributions.
     settings = "[req]\ndistinguished_name = name\n[name]\n"
     command = ["openssl", "req", "-new", "-sha256", "-config", "/dev/stdin", "-key", str(key)]
     csr = run([*command, "-subj", f"/CN={parameters['client_id']}"], "see 'openssl version'", settings)

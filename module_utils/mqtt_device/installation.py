@@ -1,6 +1,6 @@
-"""One client on a device: installed as a whole, proven by its own messages, or back as it was.
+"""Installs the client of a device as a whole, and rolls back unless its own messages prove that it works.
 
-It runs on the device, so that a device that loses its way to the controller in the middle of it goes back by itself.
+All of this runs on the device, so that it rolls back even if it loses its connection to the controller.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .service import Service, State, wait_until
 CONFIGURATION, CA, CERTIFICATE, KEY, UNIT = "client.json", "ca.crt", "client.crt", "client.key", "mqtt-client.service"
 SETTINGS = (CA, CERTIFICATE, KEY, CONFIGURATION)
 MODES = {UNIT: 0o644}
-# There while what is installed is not proven: what was before it is still the last that was.
+# This file exists while the installed client is unproven; `previous` then still holds the last proven one.
 UNPROVEN = "unproven"
-# What nobody starts again by itself: stopped, or ended by its configuration.
+# States that systemd does not restart from: stopped, or ended by its configuration.
 STOPPED = ("inactive", "failed")
 
 Files = dict[str, str]
@@ -31,19 +31,19 @@ Files = dict[str, str]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What shall be installed.
+    """The client to install.
 
     Attributes:
         client_id: names the client in errors.
         ca, certificate, configuration, unit: contents of the files.
         release: name of the release that the unit runs.
-        archive: its archive on the device, where it is not installed yet.
-        archive_digest: the archive's SHA-256 as the controller made it, in hex.
-        timeout: seconds that the client is given to be connected, with a message acknowledged.
-        needs_message: whether it sends messages of its own, one of which has to be acknowledged.
+        archive: the release's archive on the device; needed unless it is installed.
+        archive_digest: SHA-256 of the archive on the controller, in hex.
+        timeout: seconds for the client to connect and have a message acknowledged.
+        needs_message: whether it sends messages by itself, one of which has to be acknowledged.
         group: group that may use the client's socket; "": none.
-        metrics_link: where node_exporter looks for metrics; None: nowhere.
-        metrics_file: where the client writes them.
+        metrics_link: link to the metrics for node_exporter; None: no link.
+        metrics_file: where the client writes its metrics.
     """
 
     client_id: str
@@ -62,13 +62,13 @@ class Wanted:
 
 
 def deploy(layout: Layout, service: Service, wanted: Wanted, check_mode: bool) -> dict[str, Any]:
-    """Install what is wanted and prove it; a client that does not prove itself is gone again when this returns.
+    """Install the client and wait for its proof; without proof, roll back.
 
     Returns:
         `{"changed", "connected", "status", "release", "diff"}`. `connected` may be false where nothing was changed.
 
     Raises:
-        DeviceError: it cannot be installed, or did not prove itself: the line says what is installed now.
+        DeviceError: it cannot be installed, or did not prove itself; the line names the release installed now.
     """
     before = installed(layout)
     after = _after(layout, wanted, before, check_mode)
@@ -91,10 +91,10 @@ def deploy(layout: Layout, service: Service, wanted: Wanted, check_mode: bool) -
 
 
 def roll_back(layout: Layout, service: Service, timeout: float, check_mode: bool) -> dict[str, Any]:
-    """Return to what was installed before, if anything was.
+    """Return to the previously installed client, if there was one.
 
     Returns:
-        `{"changed", "connected", "status", "release"}`; `release` is None where nothing was.
+        `{"changed", "connected", "status", "release"}`; `release` is None where there was none.
     """
     files = _previous(layout)
     release = named_release(files.get(UNIT))
@@ -110,7 +110,7 @@ def roll_back(layout: Layout, service: Service, timeout: float, check_mode: bool
 
 
 def _set_key_aside(layout: Layout, files: Files) -> None:
-    """Keep a newer key for the next attempt: its certificate is issued."""
+    """Keep a newer key, whose certificate is issued, for the next attempt."""
     key, following = layout.settings / KEY, layout.settings / f"{NEXT}.key"
     content = read(key)
     if content is None or content == files.get(KEY) or following.exists():
@@ -120,7 +120,7 @@ def _set_key_aside(layout: Layout, files: Files) -> None:
 
 
 def installed(layout: Layout) -> Files:
-    """The files that are installed: name to content."""
+    """The installed files: `{name: content}`."""
     found = {name: read(layout.settings / name) for name in SETTINGS}
     found[UNIT] = read(layout.unit)
     return {name: content for name, content in found.items() if content is not None}
@@ -129,7 +129,7 @@ def installed(layout: Layout) -> Files:
 def _after(layout: Layout, wanted: Wanted, before: Files, check_mode: bool) -> Files:
     files = {CA: wanted.ca, CERTIFICATE: wanted.certificate, CONFIGURATION: wanted.configuration, UNIT: wanted.unit}
     if check_mode:
-        # The certificate, or the key that it is for, may be still to be made.
+        # Check mode may have no certificate or key yet.
         return {**before, **{name: content for name, content in files.items() if content}}
     return {**files, KEY: _key_of(layout, wanted)}
 
@@ -143,8 +143,8 @@ def _key_of(layout: Layout, wanted: Wanted) -> str:
         if content is not None and public_key(path) == expected:
             return content
     raise DeviceError(
-        f"{wanted.client_id}: found a certificate on the controller for another private key than the device's, "
-        "expected the device's: deploy again without --limit"
+        f"{wanted.client_id}: the certificate on the controller is for another private key than the device's: deploy "
+        "again without --limit"
     )
 
 
@@ -159,7 +159,7 @@ def _outside(wanted: Wanted) -> list[str]:
 
 
 def _prepare(layout: Layout, wanted: Wanted, after: Files) -> None:
-    """Everything that can be done, and can fail, while the installed client goes on."""
+    """Everything that can be done, and can fail, while the installed client keeps running."""
     install_release(layout, wanted.release, wanted.archive, wanted.archive_digest)
     staged = layout.settings / "staged"
     if staged.exists():
@@ -175,27 +175,27 @@ def _prepare(layout: Layout, wanted: Wanted, after: Files) -> None:
         shutil.rmtree(staged)
     missing = _outside(wanted)
     if "group" in missing:
-        run(["groupadd", "--system", wanted.group], "make the group, or name another")
+        run(["groupadd", "--system", wanted.group], "create the group, or name another")
     if wanted.metrics_link and "metrics" in missing:
         if wanted.metrics_link.exists() or not wanted.metrics_link.parent.is_dir():
             raise DeviceError(
-                f"{wanted.metrics_link}: found a file of somebody else, or no such folder, expected room for a link: "
-                "correct the folder of node_exporter's textfile collector"
+                f"{wanted.metrics_link}: another file is there, or its folder is missing: correct the folder of "
+                "node_exporter's textfile collector"
             )
         wanted.metrics_link.symlink_to(wanted.metrics_file)
 
 
 def _own_credentials(unit: str) -> list[tuple[str, Path]]:
-    """Credentials of the unit, as (name, file), that were on the device before.
+    """Credentials of the unit, as (name, file), that the device has to have already.
 
     Raises:
-        DeviceError: one is not there.
+        DeviceError: one is missing.
     """
     found = re.findall(r"^LoadCredential=([^:\n]+):(.+)$", unit, re.MULTILINE)
     own = [(name, Path(path)) for name, path in found if name not in SETTINGS]
     for name, path in own:
         if not path.is_file():
-            raise DeviceError(f"{name}: found no file {path} on the device, expected it there: put it there")
+            raise DeviceError(f"{name}: the file {path} is missing on the device: put it there")
     return own
 
 
@@ -205,23 +205,23 @@ def _replace(layout: Layout, service: Service, wanted: Wanted, after: Files) -> 
     _write_all(layout, after)
     state = _restart(service, wanted.timeout, wanted.needs_message)
     if not _proven(state, wanted.needs_message):
-        raise DeviceError(_gone_back(layout, service, wanted, state))
+        raise DeviceError(_rolled_back(layout, service, wanted, state))
     return state
 
 
 def _settle(layout: Layout) -> None:
-    """What is installed is proven: forget the doubt, and the key that has become the current one."""
+    """Mark the installed client as proven; its key is now the current one."""
     following = layout.settings / f"{NEXT}.key"
     if following.exists() and read(following) == read(layout.settings / KEY):
-        # Its signing request first: without its key it means nothing.
+        # The signing request first: one without its key is ignored.
         (layout.settings / f"{NEXT}.csr").replace(layout.settings / f"{CURRENT}.csr")
         following.unlink()
     if (layout.settings / UNPROVEN).exists():
         (layout.settings / UNPROVEN).unlink()
 
 
-def _gone_back(layout: Layout, service: Service, wanted: Wanted, state: State) -> str:
-    """Go back; return the line that says what was wrong and what is installed now."""
+def _rolled_back(layout: Layout, service: Service, wanted: Wanted, state: State) -> str:
+    """Roll back; return a line with the problem and the release that is installed now."""
     expected = "a connection and a message acknowledged" if wanted.needs_message else "a connection"
     found = f"{wanted.client_id}: release {wanted.release}: found {state.in_words()}, expected {expected} within " + (
         f"{wanted.timeout:.0f} s"
@@ -233,7 +233,7 @@ def _gone_back(layout: Layout, service: Service, wanted: Wanted, state: State) -
         return f"{found}: rolled back to release {back['release']}, which is connected: see 'journalctl -u mqtt-client'"
     return (
         f"{found}: rolled back to release {back['release']}, which is not connected either: "
-        "see to the endpoint and the device's network"
+        "check the endpoint and the device's network"
     )
 
 
@@ -243,7 +243,7 @@ def _restart(service: Service, timeout: float, needs_message: bool) -> State:
     service.restart()
     state = wait_until(service, lambda now: now.process not in (0, old) and _proven(now, needs_message), timeout)
     if state.process and state.process == old:
-        # What the old process says proves nothing of what is installed now.
+        # The status of the old process proves nothing about the installed client.
         return replace(state, status=f"not restarted, still process {old}")
     return state
 
@@ -253,7 +253,7 @@ def _proven(state: State, needs_message: bool) -> bool:
 
 
 def _keep(layout: Layout, files: Files) -> None:
-    """Keep what is installed, to go back to, unless it is unproven itself."""
+    """Keep the installed files for a rollback, unless they are unproven themselves."""
     if (layout.settings / UNPROVEN).exists():
         return
     if layout.previous.exists():
@@ -282,7 +282,7 @@ def _write_all(layout: Layout, files: Files) -> None:
 
 
 def _diff(before: Files, after: Files) -> list[dict[str, str]]:
-    """What changes, for Ansible to show; of the private key only that it does."""
+    """The changes, for Ansible to show; a private key is not shown."""
     diffs = []
     for name in sorted({*before, *after}):
         old, new = before.get(name, ""), after.get(name, "")

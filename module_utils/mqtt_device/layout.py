@@ -1,4 +1,4 @@
-"""Where the client is on a device."""
+"""The files of the client on a device."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ SERVICE = "mqtt-client.service"
 
 @dataclass(frozen=True)
 class Layout:
-    """The client's places.
+    """The client's paths.
 
     Attributes:
-        settings: configuration, certificates and private key, for root only.
-        units: where the administrator's units are.
+        settings: configuration, certificates and private key, readable only for root.
+        units: the administrator's systemd units.
         releases: a folder per release.
-        state: the outbox; a unit with a user of its own has it below `private`.
+        state: the outbox; in `private_state` where the unit has a dynamic user.
     """
 
     settings: Path = Path("/etc/mqtt-client")
@@ -35,9 +35,9 @@ class Layout:
 
     @property
     def previous(self) -> Path:
-        """What was installed before, to go back to."""
+        """The previously installed files, for a rollback."""
         return self.settings / "previous"
 
     def installed_releases(self) -> list[str]:
-        """Names of the releases that are complete."""
+        """Names of the completely installed releases."""
         return sorted(path.parent.name for path in self.releases.glob("*/installed"))

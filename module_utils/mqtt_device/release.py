@@ -14,7 +14,7 @@ from typing import BinaryIO
 from .commands import DeviceError, run, write
 from .layout import Layout
 
-# Neither the device's settings of pip nor an index have a say in what is installed: the archive has, and its lock.
+# Only the archive and its lock file decide what is installed, neither the device's settings of pip nor an index.
 PIP_INSTALL = ["-m", "pip", "--isolated", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
 PIP_INSTALL += ["--only-binary=:all:", "--require-hashes"]
 CHUNK = 1 << 20
@@ -25,16 +25,16 @@ def install_release(layout: Layout, name: str, archive: Path | None, archive_dig
     """Unpack an archive and install its wheels, unless the release is complete.
 
     Args:
-        archive_digest: SHA-256 of the archive as the controller made it, in hex.
+        archive_digest: SHA-256 of the archive on the controller, in hex.
 
     Raises:
-        DeviceError: there is no archive, it is not the controller's, or it cannot be installed.
+        DeviceError: the archive is missing, is not the controller's, or cannot be installed.
     """
     folder = layout.releases / name
     if (folder / "installed").exists():
         return
     if archive is None or not archive.exists():
-        raise DeviceError(f"release {name}: found neither it nor its archive, expected one: deploy again")
+        raise DeviceError(f"release {name}: neither it nor its archive is on the device: deploy again")
     with archive.open("rb") as file:
         _refuse_other(archive, file, archive_digest)
         if folder.exists():
@@ -51,24 +51,24 @@ def install_release(layout: Layout, name: str, archive: Path | None, archive_dig
 
 
 def _refuse_other(archive: Path, file: BinaryIO, expected: str | None) -> None:
-    """Refuse an archive that is not the controller's, and remove it; one that is can be read from its start."""
+    """Refuse and remove an archive that is not the controller's; otherwise rewind the file."""
     total = hashlib.sha256()
     while chunk := file.read(CHUNK):
         total.update(chunk)
     if total.hexdigest() != expected:
         archive.unlink()
         raise DeviceError(
-            f"{archive.name}: found SHA-256 {total.hexdigest()}, expected {expected} as the controller made it: "
+            f"{archive.name}: found SHA-256 {total.hexdigest()}, expected {expected} as on the controller: "
             "nothing was unpacked, deploy again"
         )
     file.seek(0)
 
 
 def _unpack(file: BinaryIO, folder: Path) -> None:
-    """Write an archive's files into a folder: their contents only, no owner, mode or link. Python 3.9 has no filters.
+    """Unpack the contents of files only, no owner, mode or link; Python 3.9 has no extraction filters.
 
     Raises:
-        DeviceError: it holds something else than files, or a name that leads out of the folder.
+        DeviceError: it has a member that is no file, or a path that leads out of the folder.
     """
     with tarfile.open(fileobj=file) as packed:
         for member in packed:
@@ -84,16 +84,16 @@ def _unpack(file: BinaryIO, folder: Path) -> None:
 
 
 def check_configuration(layout: Layout, name: str, staged: Path) -> None:
-    """Let a release check the configuration in a folder, with the files that it names.
+    """Have a release check the configuration in a folder, with the files that it names.
 
     Raises:
-        DeviceError: the client refuses it, in its own words.
+        DeviceError: the client refuses it; the error quotes the client.
     """
     folder = layout.releases / name
     environment = [f"PYTHONPATH={folder}", f"CREDENTIALS_DIRECTORY={staged}", f"STATE_DIRECTORY={staged}"]
     client = [str(folder / "venv/bin/python"), "-B", "-m", "mqtt_fleet.client"]
     check = ["--check-config", "--config", str(staged / "client.json")]
-    # A problem a line.
+    # The client prints one problem per line.
     run(
         ["env", *environment, f"RUNTIME_DIRECTORY={staged}", *client, *check],
         "nothing was changed",
@@ -102,7 +102,7 @@ def check_configuration(layout: Layout, name: str, staged: Path) -> None:
 
 
 def named_release(unit: str | None) -> str | None:
-    """The release that a unit runs; None where there is none."""
+    """The release that a unit runs; None where it names none."""
     found = re.search(r"^ExecStart=\S*/releases/([^/\s]+)/", unit or "", re.MULTILINE)
     return found[1] if found else None
 

@@ -1,4 +1,4 @@
-"""Taking the client from a device, but for messages that were not delivered."""
+"""Removing the client from a device, except messages that were not delivered."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def remove(
     """Stop the client and remove its unit, releases, configuration and credentials.
 
     Args:
-        purge: whether the outbox goes as well when it holds messages.
-        metrics_link: where node_exporter looked for metrics; None: nowhere.
+        purge: whether the outbox is removed even if it holds messages.
+        metrics_link: link to the metrics for node_exporter; None: no link.
 
     Returns:
-        `{"changed", "undelivered", "kept"}`: messages in the outbox (None: it cannot be read), and its folder where
-        it was kept.
+        `{"changed", "undelivered", "kept"}`: number of messages in the outbox (None: it cannot be read), and its
+        folder if it was kept.
     """
     links = [metrics_link] if metrics_link and metrics_link.is_symlink() else []
     there = [path for path in (layout.unit, layout.settings, layout.software, *links) if path.exists() or path in links]
@@ -49,7 +49,7 @@ def remove(
 
 
 def undelivered(state: Path) -> int | None:
-    """Messages in the outbox; None where it cannot be read, or another that could not was set aside beside it."""
+    """Messages in the outbox; None where it, or a damaged one that was set aside, cannot be read."""
     outbox = state / OUTBOX
     if any(state.glob(f"{OUTBOX}.damaged-*")):
         return None

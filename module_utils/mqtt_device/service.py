@@ -1,4 +1,4 @@
-"""The device's systemd, as far as the client needs it."""
+"""The client's systemd service."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .commands import run
 from .layout import SERVICE
 
 POLL = 0.1
-# A service that ended so often since it was told to start will not stay.
+# A service that ended so often since its start will not keep running.
 ENDED_TOO_OFTEN = 3
 ADVICE = f"see 'systemctl status {SERVICE}'"
 
 
 @dataclass(frozen=True)
 class State:
-    """What systemd says of the service.
+    """The service's state in systemd.
 
     Attributes:
         active: "active", "inactive", "failed", …
         enabled: whether it starts with the device.
         process: ID of its main process, 0: none.
-        restarts: how often it was started again by itself.
-        status: its own words, such as "connected to 192.0.2.1:8883 since …; backlog 0; acknowledged 7".
+        restarts: how often systemd restarted it.
+        status: the client's own, such as "connected to 192.0.2.1:8883 since …; backlog 0; acknowledged 7".
     """
 
     active: str
@@ -41,12 +41,12 @@ class State:
 
     @property
     def acknowledged(self) -> int:
-        """Messages that the broker acknowledged to this process."""
+        """Number of messages that the broker acknowledged to this process."""
         found = re.search(r"; acknowledged (\d+)", self.status)
         return int(found[1]) if found else 0
 
     def in_words(self) -> str:
-        """As an error shows it."""
+        """The state as an error shows it."""
         return f"{self.active}, {self.status or 'no status'}"
 
 
@@ -54,16 +54,16 @@ class Service(Protocol):
     """The client's service."""
 
     def state(self) -> State:
-        """What it is now."""
+        """The current state."""
 
     def reload(self) -> None:
-        """Read units anew."""
+        """Reload the units."""
 
     def restart(self) -> None:
-        """Start it, also with the device, or start it again; does not wait."""
+        """Enable and restart it, without waiting."""
 
     def remove(self) -> None:
-        """Stop it and keep it from starting; passes over a service that is not there."""
+        """Stop and disable it, if it exists."""
 
 
 class SystemdService:
@@ -99,7 +99,7 @@ class SystemdService:
 def wait_until(
     service: Service, proven: Callable[[State], bool], timeout: float, clock: Callable[[], float] = time.monotonic
 ) -> State:
-    """Look at the service until it is as wanted, has ended too often, or the time is over; return what it is then."""
+    """Poll the service until it is proven, has ended too often, or the time is over; return its last state."""
     deadline = clock() + timeout
     while True:
         state = service.state()

@@ -1,4 +1,4 @@
-"""What every module of this repository shares: its AWS option, and how it ends."""
+"""Shared by the modules in `library/`: common options, and how a module runs and returns its result."""
 
 from __future__ import annotations
 
@@ -24,6 +24,18 @@ SERVER_CERTIFICATES_OPTION: dict[str, Any] = {
         "private_key": {"type": "str", "required": True, "no_log": True},
     },
 }
+# For the modules server_certificates and acm_server_certificates.
+SERVER_CERTIFICATES_SPEC: dict[str, Any] = {
+    "directory": {"type": "path", "required": True},
+    "endpoints": {"type": "list", "elements": "str", "required": True},
+    "ca_certificate": {"type": "str"},
+    "ca_common_name": {"type": "str", "required": True},
+    "server_certificates": SERVER_CERTIFICATES_OPTION,
+}
+# Not converted by Ansible, so that values other than text are refused.
+MODE_TABLE_SPEC: dict[str, Any] = {
+    name: {"type": "raw", "required": True} for name in ("modes", "endpoints", "regions")
+}
 STATE_OPTION: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 
 # Packages of requirements.txt that the engine imports, each with the name that it is installed by.
@@ -36,7 +48,7 @@ PACKAGES = {
     "paho": "paho-mqtt",
 }
 
-# What a result holds for people to read; the rest is data, which stays as it is.
+# The keys of a result that people read; the rest is data and is returned unchanged.
 _FOR_PEOPLE = ("diff", "lines", "msg")
 
 Result = dict[str, Any]
@@ -82,13 +94,13 @@ def _missing_package(error: ModuleNotFoundError) -> str:
 
 
 def for_people(result: Mapping[str, Any]) -> Result:
-    """A module's result, in which what Ansible shows to people cannot steer their terminal."""
+    """A module's result; in the texts that Ansible shows to people, control characters are escaped."""
     return {key: _printable(value) if key in _FOR_PEOPLE else value for key, value in result.items()}
 
 
 def _printable(value: Any) -> Any:
     if isinstance(value, str):
-        # Ansible shows a text of several lines, such as a policy, as such.
+        # Ansible shows texts of several lines, such as a policy.
         return "\n".join(printable(line) for line in value.split("\n"))
     if isinstance(value, Mapping):
         return {_printable(key): _printable(each) for key, each in value.items()}
@@ -98,5 +110,5 @@ def _printable(value: Any) -> Any:
 
 
 def changes(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of `wanted` that differ from `current`; None in `wanted` means: leave as it is."""
+    """Return the entries of `wanted` that differ from `current`; None in `wanted` keeps the current value."""
     return {key: value for key, value in wanted.items() if value is not None and current.get(key) != value}

@@ -1,9 +1,9 @@
-"""Runs a module on a device: within a time limit, and with nothing of its answer but what the module documents.
+"""Runs a module on a device: within a time limit, and with nothing in its result except what the module documents.
 
-A device that is not what it should be answers what it likes. Ansible takes much from a module's result, facts that
-become variables above all, so each module that runs on devices has an action of this class, which makes the result
-anew: known keys, known types, bounded. A device that does not answer within the limit, or not in that form, counts as
-unreachable, with `reason` saying why.
+A compromised device may answer anything. Ansible uses much of a module's result, above all facts that become variables,
+so each module that runs on devices has an action of this class, which builds a new result: known keys, known types,
+bounded sizes. A device that does not answer within the limit, or not in that form, counts as unreachable, with the
+reason in `reason`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Any, NoReturn
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-# Seconds, where a task sets none.
+# Seconds, for a task without a limit.
 TIME_LIMIT = 300.0
-# Characters: the longest answer, of which most is what --diff shows, and the longest text of it that is one line.
+# Characters: the longest answer, mostly for --diff, and the longest one-line text in it.
 LONGEST_ANSWER, LONGEST_LINE = 1_000_000, 1000
-# Bytes that a task may take more than before it asked: a device may answer without end.
+# Bytes of memory that a task may allocate for an answer, which may be endless.
 MEMORY = 128 * 1024 * 1024
 TEMPORARY = re.compile(r"/[A-Za-z0-9._/-]{1,500}")
 
@@ -36,26 +36,26 @@ Answer = dict[str, Any]
 
 
 class UnreadableError(Exception):
-    """The device's answer is not one of the module's; the text says what is wrong with it."""
+    """The device's answer is not a valid one of the module; the text says why."""
 
 
 class NoAnswerError(BaseException):
-    """The time is over. What retries on exceptions must not do so on this one."""
+    """The time is over; no Exception, so that code which retries on exceptions does not retry on it."""
 
 
 def printable(text: str, kept: str = "") -> str:
-    """A text in which characters that a terminal would obey are escaped, but for those kept."""
+    """A text with control characters escaped, except those in `kept`."""
     return "".join(each if each.isprintable() or each in kept else ascii(each)[1:-1] for each in text)
 
 
 def one_line(text: str) -> str:
-    """A text as one printable line, cut where it is long."""
+    """A text as one printable line, cut if long."""
     line = printable(" ".join(text[: 4 * LONGEST_LINE].split()))
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
 
 
 def flag(value: Any) -> bool:
-    """True or false."""
+    """A boolean."""
     if not isinstance(value, bool):
         raise UnreadableError
     return value
@@ -69,7 +69,7 @@ def number(value: Any) -> int:
 
 
 def line(value: Any) -> str:
-    """A text for people, made one line."""
+    """A text for people, reduced to one line."""
     if not isinstance(value, str):
         raise UnreadableError
     return one_line(value)
@@ -82,26 +82,26 @@ def lines(value: Any) -> str:
     return printable(value, kept="\n\t")
 
 
-def like(pattern: str) -> Check:
-    """A text that a pattern matches as a whole."""
+def matching(pattern: str) -> Check:
+    """A text that a pattern matches completely."""
     compiled = re.compile(pattern)
 
     def check(value: Any) -> str:
         if not isinstance(value, str) or not compiled.fullmatch(value):
             raise UnreadableError
-        # Whatever Ansible had added to it.
+        # Without the tags that Ansible adds to texts.
         return str(value)
 
     return check
 
 
 def optional(check: Check) -> Check:
-    """The same, or null."""
+    """A value that passes the check, or null."""
     return lambda value: None if value is None else check(value)
 
 
 def listed(check: Check, most: int = 1000) -> Check:
-    """A list of the same."""
+    """A list of values that pass the check."""
 
     def each(value: Any) -> list[Any]:
         if not isinstance(value, list) or len(value) > most:
@@ -112,7 +112,7 @@ def listed(check: Check, most: int = 1000) -> Check:
 
 
 def mapped(checks: Mapping[str, Check]) -> Check:
-    """An object with these keys, and whatever else it has left out."""
+    """An object with these keys; any others are removed."""
 
     def each(value: Any) -> Answer:
         if not isinstance(value, dict):
@@ -131,13 +131,13 @@ def _at(key: str, check: Check, value: Any) -> Any:
         raise UnreadableError(f"{key} is {one_line(repr(value)[:200])}") from None
 
 
-NAME = like(r"[A-Za-z0-9_.-]{1,255}")
-PYTHON = like(r"3\.[0-9]{1,2}")
-# As `uname -m` says it.
-MACHINE = like(r"[A-Za-z0-9][A-Za-z0-9_]{0,31}")
+NAME = matching(r"[A-Za-z0-9_.-]{1,255}")
+PYTHON = matching(r"3\.[0-9]{1,2}")
+# As from `uname -m`.
+MACHINE = matching(r"[A-Za-z0-9][A-Za-z0-9_]{0,31}")
 # A request with an RSA key of 4096 bits has 1.6 KB.
-REQUEST = like(r"[A-Za-z0-9+/=\n -]{1,8192}")
-OUTBOX = like(r"/var/lib/(private/)?mqtt-client")
+REQUEST = matching(r"[A-Za-z0-9+/=\n -]{1,8192}")
+OUTBOX = matching(r"/var/lib/(private/)?mqtt-client")
 CHANGE = mapped({"before_header": line, "after_header": line, "before": lines, "after": lines})
 
 
@@ -155,16 +155,16 @@ def _lookups(arguments: Mapping[str, Any]) -> dict[str, Check]:
     endpoints = _texts(arguments.get("endpoints"))
     names = [*endpoints, *(str(each) for each in (arguments.get("targets") or {}).values())]
     found = mapped({"canonical": line, "addresses": listed(line), "error": line})
-    asked = like("|".join(map(re.escape, endpoints)))
+    asked = matching("|".join(map(re.escape, endpoints)))
     return {"lookups": mapped(dict.fromkeys(names, found)), "stale": listed(asked)}
 
 
 def _texts(value: Any) -> list[str]:
-    """A list as a module takes it."""
+    """A list in either form that Ansible accepts for an option."""
     return value.split(",") if isinstance(value, str) else [str(each) for each in value or []]
 
 
-# What each module answers, given what it is asked.
+# The keys of each module's answer, with their checks, by the task's arguments.
 ANSWERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Check]]] = {
     "endpoint_lookup_info": _lookups,
     "mqtt_device_client": _client,
@@ -173,10 +173,10 @@ ANSWERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Check]]] = {
 
 
 def checked(answer: Any, checks: Mapping[str, Check]) -> Answer:
-    """Return of an answer what it should have, and nothing else; of one that says that it failed, why.
+    """Return the documented part of an answer; of one that reports a failure, the message.
 
     Raises:
-        UnreadableError: something is missing, or is not what it should be.
+        UnreadableError: something is missing or invalid.
     """
     if not isinstance(answer, dict):
         raise UnreadableError(f"the answer is {one_line(repr(answer)[:200])}")
@@ -187,13 +187,13 @@ def checked(answer: Any, checks: Mapping[str, Check]) -> Answer:
 
 
 def parsed(printed: str, complaint: str) -> Any:
-    """Return the JSON object in what a module printed; a login may have printed lines around it.
+    """Return the JSON object in a module's output; a login may have printed lines around it.
 
     Args:
-        complaint: what came as standard error.
+        complaint: standard error.
 
     Raises:
-        UnreadableError: there is none, or it is too long.
+        UnreadableError: there is none, or the output is too long.
     """
     if len(printed) > LONGEST_ANSWER:
         raise UnreadableError(f"the answer has {len(printed)} characters")
@@ -209,8 +209,8 @@ def parsed(printed: str, complaint: str) -> Any:
 
 
 @contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise NoAnswerError when this takes longer; a shorter limit of Ansible's own ends it as well."""
+def time_limited(seconds: float) -> Iterator[None]:
+    """Raise NoAnswerError when the block takes longer; a shorter limit of Ansible's own also ends it."""
 
     def over(*_: object) -> NoReturn:
         raise NoAnswerError
@@ -228,8 +228,8 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def frugal(more: int) -> Iterator[None]:
-    """Let this process take so many bytes more at most, where the system says how many it has (Linux)."""
+def memory_limited(more: int) -> Iterator[None]:
+    """Limit the memory that this process may allocate in addition, where the system reports its size (Linux)."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
     except (OSError, IndexError, ValueError):
@@ -245,9 +245,9 @@ def frugal(more: int) -> Iterator[None]:
 
 
 def end_children() -> None:
-    """End what this task started, such as an ssh that would wait for the device as long as that likes.
+    """End the processes that this task started, such as an ssh that still waits for the device.
 
-    A connection that is kept for later tasks is in a session of its own.
+    A connection that is kept for later tasks has a session of its own.
     """
     if os.getpgrp() != os.getpid():
         return
@@ -263,7 +263,7 @@ def seconds(value: Any) -> float:
     """A time limit.
 
     Raises:
-        AnsibleActionFail: it is none.
+        AnsibleActionFail: it is invalid.
     """
     try:
         limit = float(value)
@@ -287,7 +287,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._checks = ANSWERS[self._task.action.rpartition(".")[2]](arguments)
         host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname"))
         try:
-            with limited(limit), frugal(MEMORY):
+            with time_limited(limit), memory_limited(MEMORY):
                 return checked(self._ask(arguments, task_vars), self._checks)
         except NoAnswerError:
             end_children()
@@ -302,7 +302,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except AnsibleError as error:
             raise AnsibleActionFail(one_line(str(error))) from None
         finally:
-            # Else Ansible would remove it now, however long the device makes that take.
+            # Otherwise Ansible would now remove it, however long the device delays that.
             self._connection._shell.tmpdir = None
 
     def _ask(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> Any:
@@ -314,12 +314,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 arguments["archive"] = self._send(str(bundle))
             return self._execute_module(module_args=arguments, task_vars=task_vars)
         finally:
-            # Not where the time is over.
+            # Not after the time limit.
             if not isinstance(sys.exception(), NoAnswerError):
                 self._remove_tmp_path(self._connection._shell.tmpdir)
 
     def _send(self, path: str) -> str:
-        """Send a file to the device's temporary folder; return where it is."""
+        """Send a file to the device's temporary folder; return its path there."""
         folder = self._connection._shell.tmpdir or self._make_tmp_path()
         sent: str = self._transfer_file(path, self._connection._shell.join_path(folder, "bundle"))
         self._fixup_perms2([folder, sent])
@@ -333,12 +333,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return path
 
     def _low_level_execute_command(self, cmd: str, sudoable: bool = True, **options: Any) -> Answer:
-        """What the device says comes through here: cleaned before Ansible shows it in a warning, or takes it apart."""
+        """All output of the device passes here, and is cleaned before Ansible shows or parses it."""
         said: Answer = super()._low_level_execute_command(cmd, sudoable=sudoable, **options)
         for name in ("stdout", "stderr"):
             text = str(said.get(name, ""))[: LONGEST_ANSWER + 1].replace("\r\n", "\n")
             said[name] = printable(text, kept="\n\t")
-        # Of all commands only the module itself may be run as another user.
+        # Only the module itself is run with `sudoable`.
         if sudoable:
             said["stdout"] = json.dumps(checked(parsed(said["stdout"], said["stderr"]), self._checks))
         for name in ("stdout", "stderr"):
@@ -347,5 +347,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 def _unanswered(host: str, reason: str) -> Answer:
-    message = f"{host}: found {reason}, expected its answer: see to the device and run again"
+    message = f"{host}: {reason}: check the device and run again"
     return {"unreachable": True, "changed": False, "reason": reason, "msg": message}

@@ -1,10 +1,10 @@
-"""`endpoint_lookup_info`, whose answer is a device's: nothing of it is taken unchecked.
+"""`endpoint_lookup_info` on devices, whose answers are validated.
 
-A loop over devices asks them at the same time: each item with `background` begins to ask its device and ends at once,
-and the item with `collect` behind them has all answers, each with its `host` and `endpoint`. All together take no
-longer than one of them may, but for those that answer the old target, which are asked again until `until`. So what
-waits for them, such as a move between its records and its clients, does not wait longer for more of them, and a device
-that cannot be asked is no failure of the task.
+A loop over devices asks them at the same time: each item with `background` starts to ask its device and returns at
+once, and the item with `collect` after them returns all answers, each with its `host` and `endpoint`. All together take
+no longer than one may, except those that answer the old target, which are asked again until `until`. So a move that
+waits for them between records and clients does not wait longer for more devices, and a device that cannot be asked is
+no failure of the task.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ seconds = sys.modules[DeviceAnswer.__module__].seconds
 
 Answer = dict[str, Any]
 
-# As the module documents it.
+# As documented by the module.
 TIME_LIMIT = 300.0
-# Devices that are asked at the same time, each by a process of its own.
+# Devices that are asked at the same time, each by its own process.
 PARALLEL = 32
-# Seconds between two questions to a device, and what a process may take to end behind its time.
+# Seconds between two questions to a device, and for a process to end after its time limit.
 AGAIN, GRACE = 1.0, 2.0
-# What Ansible says in front of ssh's own words.
+# Ansible's prefix of ssh's message.
 SSH = re.compile(r"^(Failed to connect to the host via ssh|Data could not be sent to .{1,300} over ssh): ")
 
 
@@ -44,8 +44,8 @@ class Asked:
     """A device, and the process that asks it.
 
     Attributes:
-        reader: what the process writes its answer to; -1 where that has ended.
-        said: what it has written so far.
+        reader: pipe with the process's answer; -1 once it has ended.
+        said: the answer so far.
     """
 
     host: str
@@ -55,7 +55,7 @@ class Asked:
     said: bytearray = field(default_factory=bytearray)
 
     def read(self) -> None:
-        """Take in what is there."""
+        """Read the available output."""
         part = os.read(self.reader, 65536)
         self.said += part
         if not part:
@@ -67,7 +67,7 @@ class Asked:
         os.waitpid(self.pid, 0)
 
     def end(self) -> None:
-        """End a process that has not done so in its time, with what it began."""
+        """Kill a process that exceeded its time, with its children."""
         with suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
         self.said.clear()
@@ -85,8 +85,8 @@ class Round:
     """The devices that one task asks.
 
     Attributes:
-        over: monotonic seconds at which whoever has not answered is given up; None before the first is asked.
-        until: until when those that answer the old target are asked again.
+        over: monotonic time at which devices without an answer are given up; None before the first is asked.
+        until: monotonic time until which those that answer the old target are asked again.
     """
 
     def __init__(self) -> None:
@@ -98,27 +98,27 @@ class Round:
         return [each for each in self.asked if each.reader >= 0]
 
     def wait(self, until: float, most: int) -> None:
-        """Take in answers until at most so many devices are still being asked, or the time is over."""
+        """Read answers until at most so many devices are still being asked, or the time is over."""
         while len(running := self.running()) > most and (left := until - time.monotonic()) > 0:
             readers = {each.reader: each for each in running}
             for reader in select.select(list(readers), [], [], left)[0]:
                 readers[reader].read()
 
     def answers(self, limit: float) -> list[Answer]:
-        """All answers, when there are, or their time is over."""
-        # The last question is sent at `until` at the latest.
+        """All answers, once they are complete or their time is over."""
+        # The last question is sent no later than `until`.
         self.wait(max(self.over or 0.0, self.until + limit) + GRACE, 0)
         for each in self.running():
             each.end()
         return [each.answer() for each in self.asked]
 
 
-# A loop's items are worked off one after the other, in a process of the task's own.
+# Ansible runs the items of a loop one after the other, in one process per task.
 ROUND = Round()
 
 
 class ActionModule(DeviceAnswer):  # type: ignore[misc, valid-type]
-    """Asks one device, or begins to, or tells what all of them answered."""
+    """Asks one device, starts to ask it, or returns the answers of all."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Answer:
         arguments = self._task.args
@@ -134,7 +134,7 @@ class ActionModule(DeviceAnswer):  # type: ignore[misc, valid-type]
         return {"changed": False}
 
     def _begin(self, task_vars: dict[str, Any] | None, limit: float, until: float) -> None:
-        """Let a process ask the device, when fewer than PARALLEL do."""
+        """Start a process that asks the device, once fewer than PARALLEL are running."""
         ROUND.over, ROUND.until = ROUND.over or time.monotonic() + limit, until
         ROUND.wait(ROUND.over, PARALLEL - 1)
         asked = Asked(str(self._task.delegate_to), ",".join(self._task.args.get("endpoints") or []))
@@ -147,7 +147,7 @@ class ActionModule(DeviceAnswer):  # type: ignore[misc, valid-type]
             os.close(writer)
             return
         try:
-            # What it begins, such as ssh, is ended with it.
+            # A process group, so that its children, such as ssh, are ended with it.
             os.setpgid(0, 0)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.close(asked.reader)
@@ -160,7 +160,7 @@ class ActionModule(DeviceAnswer):  # type: ignore[misc, valid-type]
     def _until_right(
         self, task_vars: dict[str, Any] | None, limit: float, over: float, until: float, parent: int
     ) -> Answer:
-        """Ask the device, and again while it answers the old target and somebody waits for it."""
+        """Ask the device, and again while it answers the old target and the task still waits for it."""
         found = self._asked(task_vars, over - time.monotonic())
         while found.get("stale") and time.monotonic() < until and os.getppid() == parent:
             time.sleep(AGAIN)
@@ -168,7 +168,7 @@ class ActionModule(DeviceAnswer):  # type: ignore[misc, valid-type]
         return found
 
     def _asked(self, task_vars: dict[str, Any] | None, limit: float) -> Answer:
-        """The device's lookups and which are stale, or the reason why it could not be asked."""
+        """The device's lookups and its stale endpoints, or the reason why it could not be asked."""
         self._task.args["time_limit"] = max(math.ceil(limit), 1)
         try:
             answer: Answer = super().run(None, task_vars)

@@ -1,4 +1,4 @@
-"""`mqtt_device_identity`, whose answer is a device's: nothing of it is taken unchecked."""
+"""`mqtt_device_identity` on devices, whose answers are validated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation of several modules has in common."""
+"""Documentation that several modules share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import ansible.module_utils
 import yaml
 
-# Ansible adds a project's module_utils to those that modules import, and not to those that its plugins do.
+# Ansible finds a project's module_utils for modules, but not for plugins.
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[2] / "module_utils"))
 
 from ansible.module_utils.region_switch.model import option, options  # noqa: E402
@@ -18,25 +18,25 @@ def _documented(room: type) -> str:
 
 
 class ModuleDocFragment:
-    """Named by modules as `region_switch` and `region_switch.<fragment>`."""
+    """Modules refer to it as `region_switch` and `region_switch.<fragment>`."""
 
     DOCUMENTATION = r"""
 attributes:
   check_mode:
-    description: Says what would change and changes nothing.
+    description: Reports what would change, and changes nothing.
     support: full
   diff_mode:
-    description: Shows what differs.
+    description: Shows the differences.
     support: full
 """
 
     INFO = r"""
 attributes:
   check_mode:
-    description: Changes nothing in any mode.
+    description: The module changes nothing in any mode.
     support: full
   diff_mode:
-    description: There is nothing that could differ.
+    description: The module changes nothing.
     support: none
 """
 
@@ -53,16 +53,56 @@ options:
 options:
   state:
     description:
-      - Whether it shall exist.
+      - Whether it should exist.
     type: str
     choices: [present, absent]
     default: present
 """
 
+    TIME_LIMIT = r"""
+options:
+  time_limit:
+    description: Seconds that the controller waits for the device's answer.
+    type: float
+    default: 300
+"""
+
+    MODE_TABLE = r"""
+options:
+  modes:
+    description: "The mode table: V({mode: {endpoint: AWS Region}}). Names of modes may be numbers."
+    type: raw
+    required: true
+  endpoints:
+    description: The endpoints of the inventory, a list of DNS names.
+    type: raw
+    required: true
+  regions:
+    description: The AWS Regions of the inventory, a list.
+    type: raw
+    required: true
+"""
+
     SERVER_CERTIFICATES = r"""
 options:
+  directory:
+    description: Folder of C(ca.crt), C(ca.key), C(<endpoint>.crt), C(<endpoint>.key), C(<endpoint>.csr).
+    type: path
+    required: true
+  endpoints:
+    description: The endpoints, DNS names.
+    type: list
+    elements: str
+    required: true
+  ca_certificate:
+    description: PEM of a CA that the operator provides, followed by those above it; it becomes C(ca.crt).
+    type: str
+  ca_common_name:
+    description: Common name of the CA that M(server_certificates) makes.
+    type: str
+    required: true
   server_certificates:
-    description: Server certificates of the operator's own, imported for their endpoints; none is made for these.
+    description: Server certificates that the operator provides, which are imported; none is made for their endpoints.
     type: list
     elements: dict
     suboptions:

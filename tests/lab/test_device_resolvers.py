@@ -56,7 +56,7 @@ def test_device_that_would_go_back_stops_the_move_before_anyone_is_disconnected(
     last = stand_in.last_request()
     bounded = {"failover_dns_timeout": 5, "failover_dns_policy": policy, "failover_require_approval": True}
     unapproved = run_playbook("failover.yml", "-e", "mode=3", "-e", json.dumps(bounded))
-    assert "approve: found nothing, expected the token of this plan" in unapproved.error
+    assert "approve: this plan needs approval" in unapproved.error
     assert stand_in.writes_since(last) == []
 
     with pinned_to_the_old_region():

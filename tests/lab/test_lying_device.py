@@ -167,7 +167,7 @@ def test_device_that_says_that_it_is_another_gets_nothing(configuration: dict[st
 
     assert run.returncode == 2, run.output
     assert run.error == (
-        f"edge2: signing request of {OWN}: found common name '{OTHER}', expected '{OWN}': see to the device"
+        f"edge2: signing request of {OWN}: found common name '{OTHER}', expected '{OWN}': correct the device"
     )
     assert re.search(r"^edge2 .* failed=1 ", run.output, re.MULTILINE)
     assert run.changed == 0

@@ -262,7 +262,7 @@ def test_quotas_that_cannot_be_read_are_the_defaults(account: Aws, server: Serve
 def test_caller_that_is_not_named_is_not_believed(server: Server) -> None:
     answers(server, HTML)
 
-    with pytest.raises(SwitchError, match=r"no region that answers GetCallerIdentity \(us-east-1: Unreadable"):
+    with pytest.raises(SwitchError, match=r"no region answered GetCallerIdentity \(us-east-1: Unreadable"):
         caller.identify([REGION], "look")
 
 

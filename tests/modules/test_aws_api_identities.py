@@ -157,7 +157,7 @@ def test_requests_that_the_engine_signs_itself_are_taken_and_looked_at(aws_api: 
     assert client.call("GetConnection", clientId=client_id)["clientId"] == client_id
     assert client._plane._patterns["GetConnection"] is not None
     identity(aws_api, secret="another")
-    with pytest.raises(AwsError, match="see whether this machine's clock is right, and the secret access key"):
+    with pytest.raises(AwsError, match="check this machine's clock and the secret access key"):
         client.call("GetConnection", clientId="other")
 
 

@@ -325,7 +325,9 @@ def test_proxy_that_trickles_ends(new_session: None, server: Server, monkeypatch
 
 
 def test_botocore_that_opens_connections_in_another_way_is_refused() -> None:
-    with pytest.raises(SwitchError, match=r"boto3: found .*, expected the version of requirements.txt"):
+    with pytest.raises(
+        SwitchError, match=r"boto3: version .* does not let answers be limited .*: install requirements.txt"
+    ):
         limit(SimpleNamespace(_endpoint=SimpleNamespace(http_session=object())), LimitedResponse)
 
 

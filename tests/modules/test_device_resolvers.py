@@ -239,4 +239,4 @@ def test_endpoint_is_right_when_it_leads_to_the_target_or_where_the_target_leads
 def test_module_refuses_targets_of_names_it_is_not_asked_for() -> None:
     error = error_of("endpoint_lookup_info", {"endpoints": [RIGHT], "targets": {WRONG: RIGHT}})
 
-    assert error == f"targets: found {WRONG}, expected names of endpoints: add them to endpoints"
+    assert error == f"targets: {WRONG} not among the endpoints: add them to endpoints"

@@ -59,9 +59,9 @@ def test_aws_that_answers_nowhere_is_said_in_one_line(aws_api: AwsApi, monkeypat
 
     error = error_of(MODULE, ASKING)
 
-    assert error.startswith("AWS API: found no region that answers GetCallerIdentity (us-east-1: AccessDenied (")
+    assert error.startswith("AWS API: no region answered GetCallerIdentity (us-east-1: AccessDenied (")
     assert "; ap-northeast-1: AccessDenied (" in error
-    assert error.endswith(", expected one: Log in again.")
+    assert error.endswith("): Log in again.")
 
 
 def test_credentials_that_have_expired_are_said_once_with_what_to_do(aws_api: AwsApi) -> None:
@@ -77,7 +77,7 @@ def test_credentials_that_have_expired_are_said_once_with_what_to_do(aws_api: Aw
 def test_address_of_aws_that_is_none_is_said_in_one_line(aws_api: AwsApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "stand-in")
 
-    assert "AWS API: found no region that answers" in error_of(MODULE, ASKING)
+    assert "AWS API: no region answered" in error_of(MODULE, ASKING)
 
 
 def test_good_inventory_is_taken() -> None:
@@ -88,8 +88,8 @@ def test_good_inventory_is_taken() -> None:
     ("name", "value", "found"),
     [
         ("endpoints", {"mqtt1.example.com": REGION}, "endpoints: found {'mqtt1.example.com': 'us-east-1'}, expected"),
-        ("regions", [], "regions: found none, expected at least one"),
-        ("resolvers", ["resolver.example.com"], "resolver resolver.example.com: found no IP address, expected"),
+        ("regions", [], "regions: there are none"),
+        ("resolvers", ["resolver.example.com"], "resolver resolver.example.com: not an IP address: correct"),
         ("record_ttl", -1, "dns_record_ttl: found -1, expected"),
     ],
 )
@@ -409,7 +409,7 @@ def test_calls_of_the_labs_inventory_go_past_a_proxy(aws_api: AwsApi, monkeypatc
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert "found no region that answers" in error_of(MODULE, ASKING)
+    assert "no region answered" in error_of(MODULE, ASKING)
 
     for name, value in variables["aws_environment"].items():
         monkeypatch.setenv(name, value)

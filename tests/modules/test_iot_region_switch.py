@@ -580,7 +580,7 @@ def test_fleet_info(aws_api: AwsApi, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("servers", "named"),
     [
-        ({"resolvers": ["resolver.example.com"]}, "resolver resolver.example.com: found no IP address"),
+        ({"resolvers": ["resolver.example.com"]}, "resolver resolver.example.com: not an IP address"),
         ({"name_servers": ["ns-404.example.com"]}, "name server ns-404.example.com: found no address"),
     ],
 )
@@ -964,7 +964,7 @@ def test_a_refused_run_that_touched_nobody_has_no_stragglers(aws_api: AwsApi, op
 def test_only_what_was_approved_is_done(aws_api: AwsApi, options: dict[str, Any]) -> None:
     wary = {**options, "mode": "3", "require_approval": True, "approval_drift": 0}
     start = last_request(aws_api)
-    assert "approve: found nothing" in error_of("iot_region_switch", wary)
+    assert "approve: this plan needs approval" in error_of("iot_region_switch", wary)
     token = run_ok("iot_region_switch", wary, check=True)["token"]
     aws_api.disconnect(OLD, "client_02")
     refused = run("iot_region_switch", {**wary, "approve": token})
@@ -1260,7 +1260,7 @@ def test_clients_that_all_name_no_endpoint_are_not_moved_by_moving_their_records
     found = run("iot_region_switch", {**options, "mode": "3", "endpoint_attribute": "MQTT_endpoint"})
 
     assert found["outcome"] == "refused"
-    assert "no_clients (mqtt1.example.com, mqtt2.example.com): found nobody, and 2 connected clients" in found["msg"]
+    assert "no_clients (mqtt1.example.com, mqtt2.example.com): found no client, and 2 connected clients" in found["msg"]
     assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
 
 
@@ -1447,8 +1447,8 @@ def test_a_rollback_from_records_that_another_controller_has_moved_since_is_refu
         ({"waves": [10, 5]}, "waves: found 5"),
         ({"max_stragglers": 101}, "max_stragglers: found 101"),
         ({"unmapped_clients": "mqtt9.example.com"}, "unmapped_clients: found mqtt9.example.com"),
-        ({"discovery": "clients"}, "discovery clients: found neither"),
-        ({"probe_certificate": "only.crt"}, "probe_certificate: found one"),
+        ({"discovery": "clients"}, "discovery clients: client_ids and client_ids_file are missing"),
+        ({"probe_certificate": "only.crt"}, "probe_certificate: set probe_certificate and probe_private_key"),
         ({"run_id": "20261123T204500Z-mode3-0f3a"}, "run 20261123T204500Z-mode3-0f3a: found no paused.json"),
         ({"delete_connection_rate": -1}, "delete_connection_rate: found -1"),
     ],

@@ -61,8 +61,8 @@ def test_region_alone_is_set_up_and_devices_that_are_left_out_are_named(aws_api:
     run = fleet.play("setup.yml", "--limit", REGION)
 
     assert run.errors == [
-        f"us-east-1: no certificate for device-0002, the first: found no {fleet.certificates}/clients/"
-        "device-0002.csr, expected the client's signing request: run again when its host is on, or put it there"
+        f"us-east-1: no certificate for device-0002, the first: its signing request {fleet.certificates}/clients/"
+        "device-0002.csr is missing: run again when its host is on, or put it there"
     ]
     assert run.returncode == 2
     assert {each["region"] for each in aws_api.requests() if each["write"]} == {REGION}
@@ -122,7 +122,7 @@ def wrong_device(fleet: Fleet) -> None:
         (
             MOVE,
             wrong(dns_resolvers=["resolver.example.com"]),
-            "resolver resolver.example.com: found no IP address, exp",
+            "resolver resolver.example.com: not an IP address: ",
         ),
         (
             MOVE,
@@ -133,12 +133,12 @@ def wrong_device(fleet: Fleet) -> None:
         (
             MOVE,
             no_regions,
-            "regions: found none, expected at least one: give the group 'regions' a host per AWS Region",
+            "regions: there are none: give the group 'regions' a host per AWS Region",
         ),
         (
             SETUP,
             no_regions,
-            "regions: found none, expected at least one: give the group 'regions' a host per AWS Region",
+            "regions: there are none: give the group 'regions' a host per AWS Region",
         ),
     ],
 )

@@ -128,7 +128,7 @@ def test_monitor_that_cannot_be_made_known_is_an_error(known: None, aws_api: Aws
 
     error = error_of("iot_clients", clients(tmp_path, "one", monitor="monitor", issue=True))
 
-    assert error.startswith(f"client monitor: found no {tmp_path / 'monitor.csr'}, expected the client's signing")
+    assert error.startswith(f"client monitor: its signing request {tmp_path / 'monitor.csr'} is missing")
     # The others are made known all the same.
     assert len(identifiers(REGION)) == 1
 
@@ -140,7 +140,7 @@ def test_client_without_a_request_holds_up_no_other(known: None, aws_api: AwsApi
     done = run_ok("iot_clients", clients(tmp_path, "one", "two", "three", issue=True))
 
     assert set(done["left_out"]) == {"two", "three"}
-    assert f"found no {tmp_path / 'two.csr'}, expected the client's signing request" in done["left_out"]["two"]
+    assert f"its signing request {tmp_path / 'two.csr'} is missing" in done["left_out"]["two"]
     assert "\n" not in "".join(done["left_out"].values())
     assert (tmp_path / "one.crt").exists()
     assert len(identifiers(REGION)) == 1
@@ -151,7 +151,7 @@ def test_client_that_is_not_issued_yet_is_named_elsewhere(known: None, aws_api: 
 
     done = run_ok("iot_clients", clients(tmp_path, "one", region=OTHER))
 
-    assert "expected the certificate that the issuing region made" in done["left_out"]["one"]
+    assert "see the message of the region that issues it" in done["left_out"]["one"]
 
 
 def test_check_foretells_clients_whose_request_or_certificate_is_still_to_be_made(
@@ -161,14 +161,14 @@ def test_check_foretells_clients_whose_request_or_certificate_is_still_to_be_mad
     before = last_request(aws_api)
     asked = clients(tmp_path, "one", "two", "three", region=OTHER, monitor="monitor")
 
-    foretold = run_ok("iot_clients", {**asked, "foretold": ["two", "monitor"]}, check=True)
+    foretold = run_ok("iot_clients", {**asked, "planned": ["two", "monitor"]}, check=True)
 
     assert foretold["changed"]
     # Another region is going to issue the first, and nothing is going to make the third's request.
     assert set(foretold["left_out"]) == {"three"}
     assert aws_api.writes(before) == []
     # A run believes files only.
-    assert "found no " in error_of("iot_clients", {**asked, "foretold": ["two", "monitor"]})
+    assert " is missing: " in error_of("iot_clients", {**asked, "planned": ["two", "monitor"]})
 
 
 def test_check_foretells_a_certificate_for_a_new_request(known: None, aws_api: AwsApi, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_check_foretells_a_certificate_for_a_new_request(known: None, aws_api: A
     run_ok("iot_clients", asked)
 
     assert not run_ok("iot_clients", asked, check=True)["changed"]
-    assert run_ok("iot_clients", {**asked, "foretold": ["one"]}, check=True)["changed"]
+    assert run_ok("iot_clients", {**asked, "planned": ["one"]}, check=True)["changed"]
 
 
 def test_second_run_of_many_reads_little(known: None, aws_api: AwsApi, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_new_key_makes_way_for_a_new_certificate_and_the_old_one_is_retired(
 def test_text_that_is_no_request_is_refused(tmp_path: Path) -> None:
     error = error_of("device_signing_request", {"directory": str(tmp_path), "client_id": "one", "csr": "no PEM"})
 
-    assert error.startswith("signing request of one: found no valid PEM")
+    assert error.startswith("signing request of one: not a valid certificate signing request in PEM")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -291,7 +291,7 @@ def hashed_with_sha1() -> str:
 WEAK: dict[str, Callable[[], tuple[str, str]]] = {
     "another's name": lambda: (
         request(ecc(ec.SECP256R1()), "two", hashed_with=hashes.SHA256()),
-        "found common name 'two', expected 'one': see to the device",
+        "found common name 'two', expected 'one': correct the device",
     ),
     "two names": lambda: (
         request(ecc(ec.SECP256R1()), "one", "two", hashed_with=hashes.SHA256()),
@@ -319,7 +319,7 @@ WEAK: dict[str, Callable[[], tuple[str, str]]] = {
     ),
     "SHA-1": lambda: (
         hashed_with_sha1(),
-        "found a signature with another hash than SHA-256, expected it",
+        "its signature does not use SHA-256",
     ),
     "20 MB": lambda: (
         request(ecc(ec.SECP256R1()), "one", hashed_with=hashes.SHA256()) + "\n" * 20_000_000,
@@ -361,4 +361,4 @@ def test_folder_that_is_still_to_be_made_is_named(tmp_path: Path) -> None:
 
     error = error_of("device_signing_request", keep(missing, "one", write_csr(tmp_path, "one")))
 
-    assert error == f"{missing}: found no such folder, expected it: run setup.yml first"
+    assert error == f"{missing}: the folder is missing: run setup.yml first"

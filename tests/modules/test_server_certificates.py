@@ -300,7 +300,7 @@ def test_file_of_the_operator_is_never_written_over(aws_api: AwsApi, checkout: M
     error = refused(own.set_up())
 
     assert error.startswith(f"{own.folder / name}: found ")
-    assert "not known to be of setup.yml's making, expected its own or none: name yours in pki_" in error
+    assert " that setup.yml did not make: name your own in pki_" in error
     assert files(own.folder) == state
     assert aws_api.writes() == []
 
@@ -317,7 +317,7 @@ def test_operators_whole_folder_stays_also_where_setup_had_made_another(aws_api:
 
     error = refused(own.set_up())
 
-    assert "ca.crt: found a certificate of CN=MQTT fleet CA, not known to be of setup.yml's making" in error
+    assert "ca.crt: found a certificate of CN=MQTT fleet CA that setup.yml did not make" in error
     assert (files(own.folder), account(aws_api)) == (state, before)
 
 
@@ -330,7 +330,7 @@ def test_second_checkout_makes_no_second_ca(aws_api: AwsApi, checkout: Make) -> 
     arn = configuration(FIRST)["serverCertificates"][0]["serverCertificateArn"]
     assert f"{FIRST} in {HOME} ({arn}), " in error
     assert f"found a certificate of CN=MQTT fleet CA, while {second.folder} has no CA" in error
-    assert "bring the certs folder it was set up with, or name its CA in pki_ca_certificate" in error
+    assert "provide the certs folder it was set up with, or name its CA in pki_ca_certificate" in error
     assert not second.folder.exists()
     assert account(aws_api) == state
     # Nor with --limit to a region, where role pki does not run.
@@ -622,12 +622,12 @@ def test_own_server_certificate_is_not_imported_over_setups(aws_api: AwsApi, che
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"private_key": key_pem(certificate("other"))}, "found a private key of another certificate"),
-        ({"private_key": "no key at all"}, "found no private key that can be read"),
-        ({"certificate": "no certificate"}, "found no valid PEM"),
-        ({"endpoint": "mqtt9.example.com"}, f"found an endpoint that is none, expected one of {FIRST}, {SECOND}"),
+        ({"private_key": key_pem(certificate("other"))}, "the private key does not belong to the certificate"),
+        ({"private_key": "no key at all"}, "not a readable private key"),
+        ({"certificate": "no certificate"}, "not a valid certificate in PEM"),
+        ({"endpoint": "mqtt9.example.com"}, f"not an endpoint of the inventory, expected one of {FIRST}, {SECOND}"),
         ({"endpoint": SECOND}, f"found a certificate for {FIRST}, expected one for {SECOND}"),
-        ({"chain": pem(certificate("other"))}, "chain: found a certificate of CN=other that did not issue that of"),
+        ({"chain": pem(certificate("other"))}, f"chain: found CN=other after CN={FIRST}, expected its issuer "),
     ],
 )
 def test_own_server_certificate_that_cannot_serve_is_said_first(
@@ -650,7 +650,7 @@ def test_own_server_certificate_that_begins_later_is_said_first(aws_api: AwsApi,
 
     error = refused(checkout(server_certificates=[entry]).set_up())
 
-    assert error.startswith(f"pki_server_certificates of {FIRST}: found a certificate that begins at ")
+    assert error.startswith(f"pki_server_certificates of {FIRST}: the certificate is valid from ")
     assert aws_api.requests() == []
 
 
@@ -704,7 +704,7 @@ def test_encrypted_key_of_a_ca_takes_its_passphrase(aws_api: AwsApi, checkout: M
     key = authority[1].private_bytes(PEM, serialization.PrivateFormat.PKCS8, locked).decode()
     own = checkout(ca_certificate=pem(authority), ca_private_key=key)
 
-    assert "pki_ca_private_key: found an encrypted private key, expected one that can be read" in refused(own.make())
+    assert "pki_ca_private_key: the private key is encrypted: give its passphrase" in refused(own.make())
     own.options["ca_private_key_passphrase"] = "once upon"
     assert own.make()["changed"]
 
@@ -718,9 +718,9 @@ def test_ca_kept_elsewhere_is_missed_only_where_it_is_needed(aws_api: AwsApi, ch
     own.options.update(server_not_after="+800d", renew_days=101)
     done = own.set_up()
     assert not done["changed"]
-    assert "is due for renewal: found no private key of the CA" in done["warnings"][0]
+    assert "is due for renewal: the CA's private key, ca.key or pki_ca_private_key, is missing" in done["warnings"][0]
     (own.folder / f"{FIRST}.crt").unlink()
-    assert f"{FIRST}.crt: found no private key of the CA to issue it with" in refused(own.make())
+    assert f"{FIRST}.crt: the CA's private key, ca.key or pki_ca_private_key, is missing" in refused(own.make())
 
 
 def test_lost_ca_is_not_made_again(aws_api: AwsApi, checkout: Make) -> None:
@@ -748,7 +748,7 @@ def test_no_ca_is_made_while_a_region_is_silent(aws_api: AwsApi, checkout: Make)
     aws_api.faults(silent)
     done = own.make()
     assert not done["changed"]
-    assert told(done)[0].startswith("ap-northeast-1 was not looked at: ")
+    assert told(done)[0].startswith("ap-northeast-1 was not checked: ")
 
 
 def test_run_that_was_killed_half_way_goes_on(aws_api: AwsApi, checkout: Make) -> None:

@@ -125,7 +125,7 @@ def test_thing_is_made_with_attributes(aws_api: AwsApi) -> None:
 @pytest.mark.parametrize(
     ("attributes", "says"),
     [
-        ({"a": "1", "b": "2", "c": "3", "d": "4"}, "found 4 attributes to be (a, b, c, d), expected 3 at most without"),
+        ({"a": "1", "b": "2", "c": "3", "d": "4"}, "found 4 attributes (a, b, c, d), expected 3 at most without"),
         ({"site": "Zürich"}, "found attribute 'site' = 'Zürich', expected a name of 1 to 128 and a value of up to 800"),
     ],
 )
@@ -145,7 +145,7 @@ def test_attribute_that_would_be_one_too_many_is_said_first(aws_api: AwsApi) -> 
     last = last_request(aws_api)
     thing = {"region": REGION, "name": "client_01", "attributes": {"mqtt_endpoint": "mqtt1.example.com"}}
 
-    assert "found 4 attributes to be (a, b, c, mqtt_endpoint), expected 3" in error_of("iot_thing", thing)
+    assert "found 4 attributes (a, b, c, mqtt_endpoint), expected 3" in error_of("iot_thing", thing)
     assert aws_api.writes(last) == []
     four_steps(aws_api, "iot_thing", {**thing, "attributes": {**thing["attributes"], "c": ""}})
 
@@ -222,14 +222,14 @@ def test_file_that_holds_no_certificate_is_refused(aws_api: AwsApi, tmp_path: Pa
 
     error = error_of("iot_certificate", {"region": REGION, "certificate_path": str(path)})
 
-    assert f"{path}: found no valid PEM" in error
+    assert f"{path}: not a valid certificate in PEM" in error
     assert aws_api.requests() == []
 
 
 def test_folder_in_the_place_of_a_certificate_is_refused(aws_api: AwsApi, tmp_path: Path) -> None:
     error = error_of("iot_certificate", {"region": REGION, "certificate_path": str(tmp_path)})
 
-    assert f"{tmp_path}: found no readable file" in error
+    assert f"{tmp_path}: cannot be read" in error
 
 
 def test_no_certificate_is_issued_that_cannot_be_kept(aws_api: AwsApi, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_no_certificate_is_issued_that_cannot_be_kept(aws_api: AwsApi, tmp_path:
 
     error = error_of("iot_certificate", {"region": REGION, "csr_path": str(csr), "certificate_path": str(nowhere)})
 
-    assert f"found no folder {nowhere.parent}" in error
+    assert f"its folder {nowhere.parent} is missing" in error
     assert aws_api.writes() == []
 
 

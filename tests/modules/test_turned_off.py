@@ -134,7 +134,7 @@ def test_what_was_detached_stays_detached(
 
     reason = left_as_it_is(aws_api, tmp_path, OTHER)
 
-    assert f"found certificate {certificate} in {OTHER} without {missing}, expected it attached" in reason
+    assert f"certificate {certificate} in {OTHER} is not attached to {missing}: left as it is" in reason
     assert set_up(tmp_path, OTHER, restore=("one",))["changed"]
     assert set_up(tmp_path, OTHER)["left_out"] == {}
 
@@ -170,9 +170,9 @@ def test_certificate_that_was_deleted_where_it_was_issued_is_not_registered_agai
     for region in (REGION, OTHER):
         delete(region, certificate)
 
-    for region in (REGION, OTHER):
+    for region, said in ((REGION, "where set-up had registered it"), (OTHER, "which has to register it first")):
         reason = left_as_it_is(aws_api, tmp_path, region)
-        assert reason.startswith(f"found certificate {certificate} unknown in {REGION}, expected it there")
+        assert reason.startswith(f"certificate {certificate} is unknown in {REGION}, {said}: ")
         assert identifiers(region) == []
     assert set_up(tmp_path, REGION, restore=("one",))["left_out"] == {}
     assert identifiers(REGION) == [certificate]
@@ -223,7 +223,7 @@ def test_certificate_of_another_thing_is_not_attached_to_this_one(
 
     done = set_up(tmp_path, REGION, "two")
 
-    assert f"found certificate {certificate} in {REGION} attached to thing one" in done["left_out"]["two"]
+    assert f"certificate {certificate} in {REGION} is attached to thing one" in done["left_out"]["two"]
     assert aws_api.writes(before) == []
 
 
@@ -235,8 +235,8 @@ def test_one_key_of_two_clients_is_told_of_both_and_holds_up_no_other(aws_api: A
     done = run_ok("iot_clients", clients(tmp_path, "one", "two", "three", issue=True))
 
     assert done["left_out"] == {
-        name: f"found the key of its files also in those of {other}, expected a key and a certificate for each client: "
-        f"put this client's own into {tmp_path}"
+        name: f"its files have the same key as those of {other}: give each client its own key and certificate, in "
+        f"{tmp_path}"
         for name, other in (("one", "two"), ("two", "one"))
     }
     assert len(identifiers(REGION)) == 1

@@ -12,7 +12,17 @@ from typing import Any
 import device_answer
 import pytest
 import yaml
-from device_answer import ANSWERS, UnreadableError, checked, frugal, limited, one_line, parsed, printable, seconds
+from device_answer import (
+    ANSWERS,
+    UnreadableError,
+    checked,
+    memory_limited,
+    one_line,
+    parsed,
+    printable,
+    seconds,
+    time_limited,
+)
 
 from .test_docs import documentation
 
@@ -179,7 +189,7 @@ def test_what_a_terminal_would_obey_is_escaped() -> None:
 def test_time_limit_ends_what_waits() -> None:
     before = signal.getsignal(signal.SIGALRM)
 
-    with pytest.raises(device_answer.NoAnswerError), limited(0.05), subprocess.Popen(["sleep", "60"]) as process:
+    with pytest.raises(device_answer.NoAnswerError), time_limited(0.05), subprocess.Popen(["sleep", "60"]) as process:
         try:
             process.wait()
         finally:
@@ -195,7 +205,7 @@ def test_limit_that_is_there_already_stays() -> None:
     before = signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, 300)
     try:
-        with limited(600):
+        with time_limited(600):
             assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 300
         assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 300
         assert signal.getsignal(signal.SIGALRM) is over
@@ -206,7 +216,7 @@ def test_limit_that_is_there_already_stays() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says how much a process has")
 def test_memory_is_limited_while_it_is_asked_for() -> None:
-    with pytest.raises(MemoryError), frugal(16 * 1024 * 1024):
+    with pytest.raises(MemoryError), memory_limited(16 * 1024 * 1024):
         bytes(64 * 1024 * 1024)
     assert len(bytes(64 * 1024 * 1024)) == 64 * 1024 * 1024
 

@@ -46,11 +46,11 @@ def test_every_region_that_has_a_reason_of_its_own_is_told() -> None:
 
 def test_region_that_waits_for_the_issuing_one_says_nothing_more() -> None:
     issuing = {"left_out": {"7": "found REVOKED in here"}, "awaiting": []}
-    waiting = {"left_out": {"7": "see its line"}, "awaiting": ["7"]}
+    waiting = {"left_out": {"7": "see the message of the region"}, "awaiting": ["7"]}
 
     assert left_out_of_setup(ON, [waiting, issuing], "7") == "found REVOKED in here"
     # With --limit, it is all there is.
-    assert left_out_of_setup(ON, [waiting], "7") == "see its line"
+    assert left_out_of_setup(ON, [waiting], "7") == "see the message of the region"
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""How AWS is asked: clients, credentials, quotas, the pace of requests, and what its answers are held against."""
+"""Calls of AWS: clients, credentials, quotas, the pace of requests, and the validation of responses."""

@@ -1,8 +1,8 @@
-"""What AWS answered, held against botocore's model of the operation: an answer that cannot be read is an error.
+"""Validates answers of AWS against botocore's model of the operation: an answer that cannot be read is an error.
 
-botocore takes an HTML page, an empty body and half a JSON text of status 200 for an answer without members, which in
-a list of clients would be an empty fleet. It leaves out members that are null, too. AWS IoT writes every member, as
-null where there is nothing (the recorded answers in
+botocore reads an HTML page, an empty body or half a JSON text of status 200 as an answer without members, which in a
+list of clients would be an empty fleet. It also leaves out members that are null. AWS IoT writes every member, as null
+where it has no value (the recorded answers in
 https://github.com/awsdocs/aws-doc-sdk-examples/tree/main/cpp/example_code/iot/tests/mock_input), so an answer with no
 member of its operation is not AWS's, while an empty list may be null.
 """
@@ -24,8 +24,7 @@ from ..model.errors import UNREADABLE, AwsError, one_line
 
 OK = 200
 ERRORS_FROM = 300
-# Members that are read as if they were always there, by the model's name of the structure; two services may have one
-# of the same name.
+# Members that are read without checking for them, by the model's name of the structure, which two services may share.
 _NEEDED = {
     "Certificate": ("certificateArn", "certificateId", "status"),
     "CertificateDescription": ("certificateArn", "certificateId", "status"),
@@ -43,18 +42,18 @@ _NEEDED = {
     "Statistics": ("count",),
 }
 _ELSEWHERE = ("header", "headers", "statusCode")
-# What botocore's parsers raise at an answer that is not as its model has it.
+# Errors of botocore's parsers for an answer that does not match its model.
 _FAILURES = (ResponseParserError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class UnreadableError(BotoCoreError):  # type: ignore[misc]
-    """An answer of status 200 that is not one of its operation; `problem` says what it is."""
+    """An answer of status 200 that does not match its operation; `problem` describes it."""
 
     fmt = "{problem}"
 
 
 class Parsers(ResponseParserFactory):  # type: ignore[misc]
-    """botocore's parsers, which refuse what cannot be read: the component `response_parser_factory` of a session."""
+    """botocore's parsers with validation: the component `response_parser_factory` of a session."""
 
     def create_parser(self, protocol_name: str) -> _Parser:
         return _Parser(super().create_parser(protocol_name), protocol_name)
@@ -66,10 +65,10 @@ class _Parser:
         self._json = "json" in protocol
 
     def parse(self, response: Mapping[str, Any], shape: Any) -> dict[str, Any]:
-        """What botocore makes of an answer.
+        """Parse an answer with botocore.
 
         Raises:
-            UnreadableError: of status 200, and not an answer of this operation.
+            UnreadableError: its status is 200, and it is no answer of this operation.
         """
         if response["status_code"] >= ERRORS_FROM:
             return self._refusal(response, shape)
@@ -84,7 +83,7 @@ class _Parser:
         return parsed
 
     def _refusal(self, response: Mapping[str, Any], shape: Any) -> dict[str, Any]:
-        """An error; one that cannot be read still has its status."""
+        """Parse an error; one that cannot be read still has its status."""
         try:
             parsed: dict[str, Any] = self._parser.parse(response, shape)
         except _FAILURES:
@@ -99,7 +98,7 @@ class _Parser:
 
 
 def by_its_name(body: bytes) -> dict[str, str] | None:
-    """The error of an XML body whose root element is the error's code; None where it is none.
+    """The error in an XML body whose root element is the error's code; None in any other body.
 
     Route 53 documents two bodies of InvalidChangeBatch, of which botocore knows one. The other has its messages under
     `<InvalidChangeBatch><Messages><Message>`
@@ -116,12 +115,12 @@ def by_its_name(body: bytes) -> dict[str, str] | None:
 
 
 def read(body: bytes, shape: Any) -> dict[str, Any]:
-    """Return the JSON object of an answer, checked against the shape of the operation's output, None for no output.
+    """Return the JSON object of an answer, checked against the shape of the operation's output (None: no output).
 
-    Where the output has no members, there may be no body either.
+    Where the output has no members, the body may be empty.
 
     Raises:
-        UnreadableError: says what it is.
+        UnreadableError: it does not match.
     """
     members = _members(shape) if shape is not None else {}
     if not members and not body.strip():
@@ -145,7 +144,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     try:
         found = _DECODER.decode(body.decode())
         if b"\\ud" in body.lower():
-            # Half a character is text to Python's decoder, and can be written nowhere.
+            # Python's decoder accepts lone surrogates, which cannot be encoded again.
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UnreadableError(problem=_shown(body)) from error
@@ -169,7 +168,7 @@ def _members(shape: Any) -> dict[str, Any]:
 
 
 def misfit(shape: Any, value: object, where: str) -> str | None:
-    """What in a JSON value is not as a shape has it; None where nothing is. A member that is null is left out."""
+    """The first mismatch of a JSON value with a shape; None where it matches. Members that are null are skipped."""
     check = _CONTAINERS.get(shape.type_name)
     if check:
         return check(shape, value, where)
@@ -252,7 +251,7 @@ def pages(
         cursor: name of the next page's token in the answer, and in the request.
 
     Raises:
-        AwsError: what `call` raises; no list, or a token that is none or that was there before, which would never end.
+        AwsError: as `call`; no list, or a token that is invalid or was there before, which would never end.
     """
     seen: set[str] = set()
     while True:

@@ -1,4 +1,4 @@
-"""Whether AWS answers at all, and as whom: asked in any region, since one that is gone must not keep a fleet in it."""
+"""Who calls AWS, asked in any region that answers: a region that is down must not keep a fleet in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..model.errors import AwsError, CredentialsError, SwitchError
 from .clients import AwsClient
 
-# A region that is gone lets requests hang, and the next one is asked; one that takes seconds to answer is only slow.
+# In a region that is down, requests hang; one that takes seconds to answer is only slow.
 CONNECT_TIMEOUT = 3.0
 TIMEOUT = 10.0
 ATTEMPTS = 2
@@ -35,14 +35,15 @@ def sts_client(region: str) -> AwsClient:
 
 
 def identify(regions: Sequence[str], hint: str, client: Callable[[str], AwsClient] = sts_client) -> Caller:
-    """Ask one region after the other who is calling; the first that answers is believed.
+    """Ask one region after the other who is calling, until one answers.
 
-    A refusal is not the last word either: credentials that are good in one region may be unknown to another that the
-    account has to opt in to (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_region-endpoints.html).
+    The next region is also asked after a refusal: valid credentials may be unknown to a region that the account has
+    to opt in to (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_region-endpoints.html).
 
     Raises:
-        CredentialsError: there are none to ask with, in whatever region.
-        SwitchError: what each region said, and the hint; where all say it of the credentials, what the first said.
+        CredentialsError: there are no credentials.
+        SwitchError: no region answered: the reason of each, and the hint. Where all refuse the credentials, the error
+            of the first.
     """
     reasons, refused = [], []
     for region in regions:
@@ -60,23 +61,21 @@ def identify(regions: Sequence[str], hint: str, client: Callable[[str], AwsClien
         reasons.append(f"{region}: an answer without account or ARN")
     if refused and len(refused) == len(reasons):
         raise refused[0]
-    raise SwitchError(
-        f"AWS API: found no region that answers GetCallerIdentity ({'; '.join(reasons)}), expected one: {hint}"
-    )
+    raise SwitchError(f"AWS API: no region answered GetCallerIdentity ({'; '.join(reasons)}): {hint}")
 
 
 def arn(regions: Sequence[str], client: Callable[[str], AwsClient] = sts_client) -> str | None:
-    """Return the caller's ARN, asked in all regions at once, so that one that is gone costs no time; None where none
-    says it: a run may go on without."""
+    """Return the caller's ARN, asked in all regions at once, so that one that is down costs no time; None where none
+    answers: a run can do without."""
     pool = ThreadPoolExecutor(max_workers=max(len(regions), 1))
     try:
-        # Made here: boto3 makes clients in one thread only.
+        # boto3 is not safe to make clients in several threads.
         clients = [client(region) for region in regions]
         for asked in as_completed([pool.submit(each.call, "GetCallerIdentity") for each in clients]):
             if asked.exception() is None and isinstance(found := asked.result().get("Arn"), str):
                 return found
     except SwitchError:
-        # What comes next says what is wrong.
+        # The calls that follow report the error.
         return None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""AWS calls: clients with bounded timeouts, and one error wrapper."""
+"""AWS clients with bounded timeouts, whose errors are AwsError."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .limited_http import LimitedDataResponse, LimitedResponse, limit
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
 ATTEMPTS = 4
-# A region that is gone lets requests hang: whether one answers is asked with less patience. One that takes seconds to
-# answer is slow, and a move may go on from it.
+# In a region that is down, requests hang: whether a region answers is asked with shorter timeouts. One that takes
+# seconds to answer is only slow, and a move may leave it.
 PROBE_CONNECT_TIMEOUT = 4.0
 PROBE_TIMEOUT = 10.0
 PROBE_ATTEMPTS = 2
-# Connections that one client of the data plane keeps: as many requests may be under way.
+# Connections that one client of the data plane keeps, which is also how many requests it can send at a time.
 DATA_CONNECTIONS = 256
 
 
@@ -36,7 +36,7 @@ _MAKING = threading.Lock()
 
 @cache
 def _session() -> boto3.session.Session:
-    """One session: each reads the model of a service, some of them megabytes, once."""
+    """One session for all clients: each session parses the models of services, some of them megabytes."""
     session = botocore.session.get_session()
     session.register_component("response_parser_factory", answers.Parsers())
     credentials.guard(session)
@@ -48,21 +48,21 @@ class AwsClient:
 
     Args:
         service: boto3's name, such as `iot-data`.
-        region: AWS Region; None takes the one of the environment. Of Route 53, which is global, it says only the
+        region: AWS Region; None means the one of the environment. For Route 53, which is global, it selects only the
             partition (aws, aws-cn, aws-us-gov).
-        attempts: requests per call at most. 1 where the caller paces its requests to a quota:
-            botocore's silent retries would count against it.
+        attempts: requests per call at most; 1 where the caller paces its requests to a quota, against which botocore's
+            silent retries would count.
         connections: calls that may run at the same time.
-        timeout: seconds that one request may take to be answered, and to connect unless `connect_timeout` says
-            otherwise; None for the usual ones.
+        timeout: seconds for the answer to one request, and for connecting unless `connect_timeout` is given; None
+            for READ_TIMEOUT and CONNECT_TIMEOUT.
 
     Raises:
-        AwsError: no region, or an AWS_ENDPOINT_URL that is no URL.
-        CredentialsError: the credentials cannot be had.
-        SwitchError: a boto3 whose answers cannot be limited in time and size.
+        AwsError: no region, or an invalid AWS_ENDPOINT_URL.
+        CredentialsError: the credentials cannot be obtained.
+        SwitchError: this boto3 does not let answers be limited in time and size.
     """
 
-    # How answers are read.
+    # The class that reads answers.
     response: type[LimitedResponse] = LimitedResponse
 
     def __init__(
@@ -87,7 +87,7 @@ class AwsClient:
         except credentials.ERRORS as error:
             raise credentials.explain(error) from error
         except (BotoCoreError, ValueError) as error:
-            # botocore takes an AWS_ENDPOINT_URL that is no URL for a ValueError.
+            # botocore raises ValueError for an invalid AWS_ENDPOINT_URL.
             raise AwsError(service, region or "no region", type(error).__name__, 0, str(error)) from error
         limit(self._client, self.response)
         self.region: str = self._client.meta.region_name
@@ -96,8 +96,8 @@ class AwsClient:
         """Send one request, such as `call("DeleteConnection", clientId="a")`, and return the answer.
 
         Raises:
-            AwsError: AWS refused it, or did not answer in time; UNREADABLE where something came that is no answer.
-            CredentialsError: the credentials cannot be had, or not be renewed.
+            AwsError: AWS refused it, or did not answer in time; UNREADABLE where the answer is invalid.
+            CredentialsError: the credentials cannot be obtained or renewed.
             SwitchError: this boto3 does not know the operation.
         """
         try:
@@ -118,13 +118,12 @@ class AwsClient:
             method: Callable[..., dict[str, Any]] = getattr(self._client, _snake_case(operation))
         except AttributeError as error:
             raise SwitchError(
-                f"boto3: found {boto3.__version__}, which has no {operation}, expected a newer one: "
-                "install requirements.txt"
+                f"boto3: version {boto3.__version__} has no {operation}: install requirements.txt"
             ) from error
         return method
 
     def find(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
-        """`call`, but None where AWS knows no such thing."""
+        """As `call`, but None where the object does not exist."""
         try:
             return self.call(operation, **parameters)
         except AwsError as error:
@@ -142,24 +141,24 @@ class AwsClient:
             cursor: name of the next page's token in the answer, and in the request.
 
         Raises:
-            AwsError: of `call`; UNREADABLE where there is no list, or a next page that was there before.
+            AwsError: as `call`; UNREADABLE where there is no list, or a page repeats.
         """
         for page in answers.pages(self.call, self.region, operation, items, cursor, **parameters):
             yield from page
 
 
 def _no_answer(operation: str, region: str, error: BotoCoreError) -> AwsError:
-    # What the session raises while it reads comes inside of an error of botocore's.
+    # Errors of the session's parser come wrapped in an error of botocore's.
     for each in (error, error.kwargs.get("error")):
         if isinstance(each, UnreadableError):
             return AwsError(operation, region, UNREADABLE, answers.OK, str(each))
-    # Operation and region say more than the address that botocore puts behind a timeout.
+    # Operation and region say more than the URL that botocore appends to a timeout.
     return AwsError(operation, region, "NoAnswer", 0, str(error).partition(" on endpoint URL: ")[0])
 
 
 class DataClient(AwsClient):
-    """`iot-data` in one region, for a call per client: without retries of its own, since callers pace their requests
-    to quotas, and for as little CPU as `data_plane` takes."""
+    """`iot-data` in one region, for a call per client: without retries, since callers pace their requests to quotas,
+    and with the little CPU of `data_plane`."""
 
     response = LimitedDataResponse
 
@@ -186,7 +185,7 @@ def describe_data_endpoint(iot: AwsClient) -> str:
 
     Raises:
         AwsError: AWS refuses, or does not answer.
-        SwitchError: an answer without an address, which is no sign of a region that is gone.
+        SwitchError: an answer without an address, which does not mean that the region is down.
     """
     try:
         address = iot.call("DescribeEndpoint", endpointType="iot:Data-ATS").get("endpointAddress")
@@ -211,7 +210,7 @@ class Aws:
 
     @cached_property
     def probing(self) -> dict[str, AwsClient]:
-        """IoT clients of little patience, to learn whether a region answers at all."""
+        """IoT clients with short timeouts, to learn whether a region answers."""
         return {
             region: AwsClient(
                 "iot", region, attempts=PROBE_ATTEMPTS, timeout=PROBE_TIMEOUT, connect_timeout=PROBE_CONNECT_TIMEOUT
@@ -233,5 +232,5 @@ class Aws:
 
     @cached_property
     def route53_writer(self) -> AwsClient:
-        """One attempt: a batch that is repeated after it was carried out fails its own comparison."""
+        """Without retries: a batch repeated after it was carried out would fail its own comparison."""
         return AwsClient("route53", self.regions[0], attempts=1)

@@ -1,7 +1,8 @@
-"""AWS credentials as botocore finds them; whatever is wrong with them is one line, and no region that is gone.
+"""AWS credentials as botocore finds them; each problem with them becomes one line, and is not mistaken for a region
+that is down.
 
-Botocore reads them when a client is made, and renews them in the middle of any request: with programs, files, prompts
-and requests of its own, which fail with whatever Python has for that.
+Botocore reads them when a client is made and renews them during any request, by programs, files, prompts and requests
+of its own, which may raise any exception.
 """
 
 from __future__ import annotations
@@ -44,17 +45,17 @@ class _PromptError(Exception):
 
 
 def guard(session: Any) -> None:
-    """Let a botocore session raise CredentialsError wherever its credentials cannot be had, and never prompt."""
+    """Make a botocore session raise CredentialsError wherever it cannot obtain credentials, and never prompt."""
     resolver = session.get_component("credential_provider")
     for provider in resolver.providers:
-        # Nobody is there to be asked: a module has no terminal.
+        # A module has no terminal.
         if hasattr(provider, "_prompter"):
             provider._prompter = _no_prompt
     session.register_component("credential_provider", _Resolver(resolver))
 
 
 def explain(error: Exception) -> CredentialsError:
-    """The line that an operator gets for an error of botocore's, or of what it ran or read."""
+    """The CredentialsError for an error of botocore's, or of a program or file that it used."""
     if isinstance(error, CredentialsError):
         return error
     session = botocore.session.get_session()
@@ -68,7 +69,7 @@ def _no_prompt(_prompt: str) -> NoReturn:
 
 
 def _reason(error: Exception, profile: str, process: str | None) -> tuple[str, str]:
-    """What is wrong, and what to do."""
+    """The problem, and its remedy."""
     option = f" --profile {shlex.quote(profile)}" if profile else ""
     if isinstance(error, _PromptError | EOFError | exceptions.RefreshWithMFAUnsupportedError):
         export = f'eval "$(aws configure export-credentials{option} --format env)"'
@@ -92,7 +93,7 @@ def _reason(error: Exception, profile: str, process: str | None) -> tuple[str, s
 
 
 def _of_program(error: Exception, process: str | None) -> str:
-    """What is wrong with a program or file that the profile names; nothing of what a program printed is shown."""
+    """The problem with a program or file that the profile names, without the program's output, which may be secret."""
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror or one_line(error)}"
@@ -113,7 +114,7 @@ def _program(command: str) -> str:
 def _profile(session: Any) -> str:
     try:
         return str(session.get_config_variable("profile") or "")
-    except Exception:  # noqa: BLE001 - it is about to be said what is wrong with the configuration
+    except Exception:  # noqa: BLE001 - the problem with the configuration is about to be reported
         return ""
 
 
@@ -127,7 +128,7 @@ def _process(session: Any) -> str | None:
 
 
 class _Resolver:
-    """A session's chain of providers, whose credentials raise no errors but ours."""
+    """A session's chain of providers, whose credentials raise only CredentialsError."""
 
     def __init__(self, resolver: Any) -> None:
         self._resolver = resolver
@@ -135,7 +136,7 @@ class _Resolver:
     def load_credentials(self) -> Any:
         found = _ours(self._resolver.load_credentials)
         if found is not None:
-            # Each request reads them here, and has them renewed.
+            # Each request reads and renews them here.
             found.get_frozen_credentials = partial(_ours, found.get_frozen_credentials)
         return found
 

@@ -1,9 +1,9 @@
-"""DeleteConnection and GetConnection for little CPU: the requests that a move makes for every client.
+"""DeleteConnection and GetConnection with little CPU: the requests that a move sends for every client.
 
-boto3 makes the first request of each operation, and what it sent is the pattern of the others: endpoint, headers,
-what is signed for. A request of ours is made for the same client and moment; only where both are the same are the
-next ones made here. Credentials are the session's, asked anew for each request so that they are refreshed. Botocore
-opens the connections (TLS, CA bundle, proxies, timeouts) and reads every answer that is no plain success.
+boto3 sends the first request of each operation, which becomes the pattern of the others: endpoint, headers, signing
+scope. This module signs the same request again; only if both are identical does it make the next ones itself.
+Credentials are the session's, read for each request so that they are refreshed. Botocore opens the connections (TLS, CA
+bundle, proxies, timeouts) and reads every answer that is no plain success.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .limited_http import LONGEST_DATA_ANSWER, LimitedDataResponse
 OPERATIONS = frozenset({"DeleteConnection", "GetConnection"})
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _NO_BODY = hashlib.sha256(b"").hexdigest()
-# What differs from request to request; everything else botocore sends is sent as it does.
+# Headers that differ from request to request; all others are sent as botocore sends them.
 _VARYING = {"authorization", "x-amz-date", "x-amz-security-token", "amz-sdk-invocation-id", "host"}
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -46,8 +46,8 @@ class Pattern:
 
     Attributes:
         endpoint: scheme, host and path before `/connections/`; prefix: that path.
-        host: as it is signed: without a default port.
-        scope: AWS Region and service name that requests are signed for, such as `us-east-1/iotdata`.
+        host: as signed, without a default port.
+        scope: AWS Region and service name of the signature, such as `us-east-1/iotdata`.
         headers: those that do not vary.
     """
 
@@ -77,7 +77,7 @@ class Pattern:
     def _authorization(self, encoded: str, query: list[str], credentials: Any, stamp: str) -> str:
         """Sign as https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html says.
 
-        What is percent-encoded in the path is encoded once more, as with every service but S3.
+        The percent-encoded path is encoded once more, as for every service except S3.
         """
         token, names = credentials.token, "host;x-amz-date"
         signed = f"host:{self.host}\nx-amz-date:{stamp}\n"
@@ -101,7 +101,7 @@ def _signing_key(secret: str, scope: str) -> bytes:
 
 
 def learn(request: AWSPreparedRequest, parameters: Mapping[str, Any], credentials: Any) -> Pattern | None:
-    """Return the pattern of a request that botocore made; None where a request of ours would be another."""
+    """Return the pattern of a request that botocore made; None where ours would not be identical."""
     headers = {name: _text(value) for name, value in request.headers.items()}
     given = {name.lower(): value for name, value in headers.items()}
     authorization, stamp = given.get("authorization", ""), given.get("x-amz-date", "")
@@ -129,10 +129,10 @@ def _text(value: str | bytes) -> str:
 
 
 class DataPlane:
-    """Makes the requests of one `iot-data` client of boto3; may be used by many threads at once.
+    """Sends the requests of one `iot-data` client of boto3; thread-safe.
 
     Args:
-        client: has to make one attempt per call.
+        client: must not retry.
         credentials: the session's.
     """
 
@@ -196,7 +196,7 @@ class DataPlane:
 
 
 def _ordinary(parameters: Mapping[str, Any]) -> bool:
-    """Whether a request can be made without botocore's checks, and its path is what it seems."""
+    """Whether a request can be made without botocore's validation, and its path is not normalised."""
     client_id = parameters.get("clientId")
     if not isinstance(client_id, str) or client_id in ("", ".", ".."):
         return False
@@ -207,8 +207,8 @@ class Wire:
     """Sends requests over the connections that botocore's HTTP session has opened.
 
     Args:
-        http: the session (botocore's URLLib3Session), which opens connections and says what is wrong with them.
-        pool: urllib3's pool of connections of the endpoint; None: the session sends everything.
+        http: the session (botocore's URLLib3Session), which opens connections and explains their errors.
+        pool: urllib3's pool of connections to the endpoint; None where the session sends everything.
     """
 
     def __init__(self, http: Any, pool: Any) -> None:
@@ -217,10 +217,10 @@ class Wire:
 
     @classmethod
     def of(cls, client: Any, url: str) -> Wire | None:
-        """The wire of a boto3 client; None where this botocore does not have what it takes."""
+        """The wire of a boto3 client; None where this botocore lacks the attributes for it."""
         try:
             http = client._endpoint.http_session
-            # A proxy may want to be told the whole URL, and who asks.
+            # A proxy may need the whole URL and credentials.
             proxied = http._proxy_config.proxy_url_for(url)
             pool = http._manager.connection_from_url(url)
             # urllib3 1 cannot tell whether a connection is still open.
@@ -249,14 +249,14 @@ class Wire:
         except (OSError, HTTPException) as error:
             raise ConnectionClosedError(endpoint_url=request.url, request=request, error=error) from error
         finally:
-            # A connection with an answer left in it would give it to the next request.
+            # The rest of an answer on the connection would be read as the next one.
             if not done:
                 connection.close()
             self._put(connection)
         return found
 
     def _idle(self) -> Any:
-        """An open connection that nobody uses, None where there is none."""
+        """An open connection that is not in use; None where there is none."""
         if self._pool is None:
             return None
         try:
@@ -286,7 +286,7 @@ def _exchange(connection: Any, request: AWSPreparedRequest) -> tuple[Answer, boo
     connection.sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
     answer = LimitedDataResponse(connection.sock, method=request.method)
     answer.begin()
-    # Read whole, a chunk may claim any size.
+    # A chunk may claim any size, so the read is bounded.
     body = answer.read(LONGEST_DATA_ANSWER)
     if answer.length:
         raise IncompleteRead(body, answer.length)

@@ -1,7 +1,7 @@
-"""Answers over HTTP within a time and a size, however slowly they trickle and however long they claim to be.
+"""HTTP answers bounded in time and size, however slowly they arrive and however long they claim to be.
 
-The timeouts of sockets count anew with every byte that comes, and urllib3 and botocore keep whatever comes. Here the
-read timeout is that of the whole answer, status line and headers with it.
+A socket's timeout restarts with every byte received, and urllib3 and botocore keep everything they receive. Here the
+read timeout covers the whole answer, including status line and headers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import boto3
 from ..model.errors import SwitchError
 from .answers import UnreadableError
 
-# Bytes, headers with them. The longest is a page of ListThings: 250 things, each of 50 attributes with a name of 128
+# Bytes, including headers. The longest is a page of ListThings: 250 things, each of 50 attributes with a name of 128
 # and a value of 800 characters (https://docs.aws.amazon.com/general/latest/gr/iot-core.html#thing-limits), 11.7 MB.
 LONGEST_ANSWER = 16 * 2**20
-# Of `iot-data`, where hundreds of answers may be under way at once. GetConnection answers a few hundred bytes.
+# For `iot-data`, where hundreds of answers may arrive at once; those of GetConnection have a few hundred bytes.
 LONGEST_DATA_ANSWER = 2**16
-# Where a socket has no timeout, seconds.
+# Seconds, where a socket has no timeout.
 _TIMEOUT = 15.0
 
 
@@ -35,7 +35,7 @@ class TooLongError(UnreadableError):
 
 
 class _Limited(io.RawIOBase):
-    """What a socket receives from now on, until its timeout is over or too much has come."""
+    """The bytes that a socket receives, until its timeout has passed or there are too many."""
 
     def __init__(self, sock: Any, longest: int) -> None:
         self._sock = sock
@@ -53,7 +53,7 @@ class _Limited(io.RawIOBase):
         if seconds <= 0:
             raise TimeoutError("timed out")
         if self._left == self._longest:
-            # Nothing has come, so the socket's own timeout is the time that is left; most answers come at once.
+            # So far the socket's own timeout is the time left: most answers need only this read.
             count: int | None = self._source.readinto(buffer)
         else:
             count = self._read_within(seconds, buffer)
@@ -76,11 +76,11 @@ class _Limited(io.RawIOBase):
 
 
 class LimitedResponse(HTTPResponse):
-    """An answer that is read within the timeout that its socket has when it is made.
+    """An answer that has to be read within its socket's timeout.
 
     Raises:
         TimeoutError: reading took longer.
-        TooLongError: there is more than `longest` bytes of it.
+        TooLongError: it has more than `longest` bytes.
     """
 
     longest = LONGEST_ANSWER
@@ -91,7 +91,7 @@ class LimitedResponse(HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        # Memory for a body is taken before it comes.
+        # Memory is allocated by the announced length.
         if (self.length or 0) > self.longest:
             raise TooLongError(self.longest)
 
@@ -103,20 +103,20 @@ class LimitedDataResponse(LimitedResponse):
 
 
 def limit(client: Any, response: type[LimitedResponse]) -> None:
-    """Have a boto3 client that has sent nothing yet read every answer as such a response.
+    """Make a boto3 client that has sent nothing yet read every answer with this class.
 
     Raises:
-        SwitchError: this botocore opens its connections in another way.
+        SwitchError: this botocore opens its connections differently.
     """
     try:
         http = client._endpoint.http_session
         pools = {scheme: _pool(pool, response) for scheme, pool in http._pool_classes_by_scheme.items()}
-        # Of proxies a manager is made when the first request goes there.
+        # The managers of proxies are made later, from the same classes.
         http._pool_classes_by_scheme = http._manager.pool_classes_by_scheme = pools
     except AttributeError as error:
         raise SwitchError(
-            f"boto3: found {boto3.__version__}, whose answers cannot be limited in time and size, expected the version "
-            "of requirements.txt: install that"
+            f"boto3: version {boto3.__version__} does not let answers be limited in time and size: install "
+            "requirements.txt"
         ) from error
 
 

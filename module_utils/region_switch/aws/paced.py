@@ -1,4 +1,4 @@
-"""Requests within a quota, and requests that are tried again when AWS refuses them for a moment."""
+"""Requests within a quota, and retries of those that AWS refuses temporarily."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Answer = TypeVar("Answer")
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: GetConnection and DeleteConnection take one request per
 # second for a client ID.
 CLIENT_INTERVAL = 1.1
-# Of one request for a client that fails for a moment.
+# Attempts of one request for a client that fails temporarily.
 ATTEMPTS = 6
 
 
 class StoppedError(SwitchError):
-    """Nobody waits for the answer any more."""
+    """The answer is no longer needed."""
 
 
 def retried(send: Callable[[], Answer], attempts: Callable[[AwsError], int], pause: Callable[[int], object]) -> Answer:
-    """What `send` returns; it is called again while AWS refuses it.
+    """Call `send` until AWS accepts it, and return its result.
 
     Args:
-        attempts: how many, at most, an error such as the last one allows; 1: no second one.
-        pause: waits until the next attempt; gets the number of those that failed.
+        attempts: how many attempts the last error allows in total; 1: no retry.
+        pause: waits before the next attempt; gets the number of failed ones.
 
     Raises:
         AwsError: the last one.
@@ -47,13 +47,13 @@ def retried(send: Callable[[], Answer], attempts: Callable[[AwsError], int], pau
 
 
 class Paced:
-    """Sends requests of one quota to one region; may be used by many threads at once.
+    """Sends requests of one quota to one region; thread-safe.
 
     Args:
         rate: requests per second.
         attempts: see `retried`.
-        interval: seconds until the second attempt; until the third twice as long, and so on.
-        stop: is set when nobody waits for answers any more.
+        interval: seconds before the second attempt; twice as long before the third, and so on.
+        stop: set when answers are no longer needed.
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class Paced:
         self._bucket = TokenBucket(rate, sleep=self._pause)
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Send a request when it is its turn.
+        """Send a request, paced to the quota.
 
         Raises:
             AwsError: AWS refused it, or failed every time.
-            StoppedError: nobody waits for the answer any more.
+            StoppedError: the answer is no longer needed.
         """
         return self._retried(partial(self._client.call, operation, **parameters))
 
     def find(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
-        """`call`, but None where AWS knows no such thing."""
+        """As `call`, but None where the object does not exist."""
         return self._retried(partial(self._client.find, operation, **parameters))
 
     def _retried(self, send: Callable[[], Answer]) -> Answer:

@@ -1,4 +1,4 @@
-"""What an account's quotas allow in a region: the applied ones, or AWS's documented defaults."""
+"""An account's quotas in a region: the applied ones, or AWS's documented defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SELECT_REGIONS = frozenset(
         *("me-central-1", "me-south-1", "us-gov-east-1", "us-gov-west-1", "us-west-1"),
     }
 )
-# Quotas by their code; that of GetConnection, whose code no page of AWS was found to give, by its name.
+# Quotas by code; GetConnection by name, since no page of AWS was found to give its code.
 _FIELDS = {
     "L-6F708547": "delete_connection",
     "GetConnection API TPS": "get_connection",
@@ -30,7 +30,7 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class Quotas:
-    """Quotas of one account in one region: requests per second, but for `connections`, those at the same time.
+    """Quotas of one account in one region: requests per second; `connections` is a number of simultaneous ones.
 
     Attributes:
         connect: MQTT CONNECT.
@@ -66,7 +66,7 @@ def defaults(region: str) -> Quotas:
 
 
 def read(aws: Aws, region: str) -> Quotas:
-    """Return the applied quotas of a region; the defaults where Service Quotas does not tell them."""
+    """Return the applied quotas of a region; the defaults where Service Quotas refuses, or does not answer."""
     try:
         return asked(aws, region)
     except AwsError:
@@ -76,7 +76,7 @@ def read(aws: Aws, region: str) -> Quotas:
 def asked(aws: Aws, region: str) -> Quotas:
     """Return the applied quotas of a region.
 
-    ListServiceQuotas leaves out a quota whose applied value it does not have
+    ListServiceQuotas omits quotas whose applied value it does not know
     (https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServiceQuotas.html).
 
     Raises:
@@ -89,7 +89,7 @@ def asked(aws: Aws, region: str) -> Quotas:
 
 
 def applied(listed: Iterable[dict[str, Any]], region: str) -> Quotas:
-    """The defaults of a region with the values of ListServiceQuotas in their place; a value must be above 0."""
+    """The defaults of a region, replaced by the values of ListServiceQuotas that are above 0."""
     values = asdict(defaults(region))
     for quota in listed:
         field = _FIELDS.get(quota.get("QuotaCode", "")) or _FIELDS.get(quota.get("QuotaName", ""))

@@ -1,7 +1,7 @@
-"""Telling a permission that is missing from single refusals.
+"""Distinguishes a missing permission from occasional refusals.
 
-The data plane of AWS IoT answers 403 now and then to who may ask
-(https://github.com/aws/aws-sdk-js-v3/issues/5562): what is tried again is fulfilled.
+The data plane of AWS IoT sometimes answers 403 to a permitted request, and accepts it when it is repeated
+(https://github.com/aws/aws-sdk-js-v3/issues/5562).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Callable
 from ..model.errors import AwsError
 from ..model.findings import Finding, unanswered
 
-# Requests that are refused before one is taken to be forbidden.
+# Refused requests after which one counts as forbidden.
 FORBIDDEN_ATTEMPTS = 3
-# Where many requests tell of one permission: refusals in a row, and the seconds that they have to last.
+# Where many requests need one permission, it is missing after so many refusals in a row that span so many seconds.
 FEWEST = 4
 SECONDS = 5.0
 
 
 class Refusals:
-    """The refusals (403) of one kind of request in one region; may be used by many threads at once."""
+    """The refusals (403) of one kind of request in one region; thread-safe."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -34,7 +34,7 @@ class Refusals:
             self._count = 0
 
     def persist(self, error: AwsError) -> bool:
-        """Note a refusal; return whether it is no single one: nothing was allowed since the first of a row of them."""
+        """Note a refusal; return whether the permission is missing: no request was allowed for a while."""
         if not error.forbidden:
             return error.denied
         with self._lock:
@@ -46,8 +46,8 @@ class Refusals:
 
 
 def denied(region: str, attempt: Callable[[], object]) -> list[Finding]:
-    """A finding when the caller may not do this, or somebody else than AWS answered; any other refusal comes from
-    behind the permission."""
+    """A finding where the caller may not do this, or another server than AWS answered; any other refusal means that the
+    permission was granted."""
     try:
         attempt()
     except AwsError as error:

@@ -1,4 +1,4 @@
-"""Keeping requests under a quota."""
+"""Keeps requests under a quota."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLOOR = 1.0
 
 
 class TokenBucket:
-    """Lets threads pass at a rate, which shrinks when AWS says 429 and grows back to the limit.
+    """Lets threads pass at a rate that drops when AWS throttles requests, and recovers to the limit.
 
     Args:
         limit: requests per second.
@@ -39,7 +39,7 @@ class TokenBucket:
         """Wait for a turn."""
         with self._lock:
             now = self._clock()
-            # Unused turns are kept for a moment only: a long pause must not end in a burst over the quota.
+            # Unused turns expire soon: after a long pause, a burst would exceed the quota.
             start = max(self._next, now - BURST_SECONDS)
             self._next = start + 1 / self.rate
             wait = start - now
@@ -58,7 +58,7 @@ class TokenBucket:
         self.recover()
 
     def slow_down(self) -> None:
-        """Halve the rate, at most once a second: many threads learn of the same shortage at once."""
+        """Halve the rate, at most once a second: many threads notice the same throttling at once."""
         with self._lock:
             now = self._clock()
             if now - self._slowed >= 1:
@@ -66,7 +66,7 @@ class TokenBucket:
                 self.rate = max(min(FLOOR, self.limit), self.rate / 2)
 
     def recover(self) -> None:
-        """Grow the rate a little towards the limit, after a request that was accepted."""
+        """Raise the rate a little towards the limit, after an accepted request."""
         with self._lock:
             if self.rate < self.limit and self._clock() - self._slowed >= 1:
                 self.rate = min(self.limit, self.rate * (1 + RECOVERY))

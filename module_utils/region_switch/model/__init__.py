@@ -1,1 +1,1 @@
-"""What a move is about: names, modes, plans, waves, findings, errors, options. No I/O, and no SDK is imported."""
+"""The data of a move: names, modes, plans, waves, findings, errors, options. No I/O, and no SDK is imported."""

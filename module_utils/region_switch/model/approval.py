@@ -1,4 +1,4 @@
-"""What an operator approves: a plan's token, and limits that stop a plan nobody can have meant. No I/O."""
+"""Approval of a plan by its token, and limits that stop a plan made by mistake. No I/O."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .options import ApprovalOptions
 _DIGITS = 32
 _TOKEN = re.compile(rf"([0-9a-f]{{{_DIGITS}}})-([0-9a-f]{{{_DIGITS}}})-([0-9]{{1,12}})")
 _NAMED = 3
-# Of a fleet that lives somebody is always just reconnecting: where it may drift at all, so many clients of each target
-# may be others, however few percent of them are less than one client.
+# In a live fleet, some client is always reconnecting: where drift is allowed, this many clients of each target may
+# differ, however small the percentage.
 FEW = 3
 
 # (client ID, the region it is in, the region it belongs to).
@@ -28,19 +28,19 @@ Leaving = tuple[str, str, str]
 
 
 def token(basis: Mapping[str, Any], client_digest: str, clients: int) -> str:
-    """Return the token of a plan: digests of what it was computed from and of who leaves, and how many they are.
+    """Return the token of a plan: a digest of its inputs, a digest of the leaving clients, and their number.
 
     Args:
-        basis: everything the plan was computed from, but for the clients; JSON values.
-        client_digest: who has to go from where to where, see `digest`.
-        clients: how many they are.
+        basis: the inputs of the plan except the clients; JSON values.
+        client_digest: of the leaving clients, see `digest`.
+        clients: their number.
     """
     text = json.dumps(basis, sort_keys=True, default=str)
     return f"{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}-{client_digest}-{clients}"
 
 
 def line(leaving: Leaving) -> str:
-    """A client as it stands in the list that `digest` is of."""
+    """A client's line in the list for `digest`."""
     return json.dumps(leaving) + "\n"
 
 
@@ -48,7 +48,7 @@ def digest(lines: Iterable[str]) -> str:
     """The digest of the clients that leave.
 
     Args:
-        lines: of `line`, sorted by client ID and region.
+        lines: from `line`, sorted by client ID and region.
     """
     total = hashlib.sha256()
     for each in lines:
@@ -57,10 +57,10 @@ def digest(lines: Iterable[str]) -> str:
 
 
 def tolerated(approved: int, drift: float) -> float:
-    """How many clients of a target may be others than the approved ones.
+    """How many clients of a target may differ from the approved ones.
 
     Args:
-        drift: percent of the approved; 0: none.
+        drift: percent of the approved clients; 0: none.
     """
     return max(float(FEW), approved * drift / 100) if drift else 0.0
 
@@ -71,7 +71,8 @@ class Difference:
 
     Attributes:
         approved: how many those are.
-        came, gone: how many leave that were not approved, and the other way round; some: names of a few of them.
+        came, gone: how many leave without approval, and how many were approved and do not leave.
+        some: names of a few of them.
     """
 
     approved: int = 0
@@ -80,7 +81,7 @@ class Difference:
     some: list[str] = field(default_factory=list)
 
     def within(self, drift: float) -> bool:
-        """Whether no more clients are others than are `tolerated`."""
+        """Whether no more clients differ than `tolerated`."""
         return self.came + self.gone <= tolerated(self.approved, drift)
 
     def text(self, target: str) -> str:
@@ -90,10 +91,10 @@ class Difference:
 
 
 def differences(approved: Iterable[Leaving], found: Iterable[Leaving]) -> dict[str, Difference]:
-    """Compare who was approved to leave with who leaves now; both sorted by client ID and region.
+    """Compare the clients that were approved to leave with those that leave now; both sorted by client ID and region.
 
     Returns:
-        `{target: Difference}` of each target of either; a client that leaves for another target counts in both.
+        `{target: Difference}`; a client that leaves for another target than approved counts in both.
     """
     by_target: dict[str, Difference] = {}
     for side, (client_id, _, target) in _merged(approved, found):
@@ -107,7 +108,7 @@ def differences(approved: Iterable[Leaving], found: Iterable[Leaving]) -> dict[s
 
 
 def _merged(approved: Iterable[Leaving], found: Iterable[Leaving]) -> Iterator[tuple[str, Leaving]]:
-    """Each client of both, with `same`, `came` (not approved) or `gone` (approved, and does not leave)."""
+    """Each client of either list, with `same`, `came` (not approved) or `gone` (approved, and does not leave)."""
     rows = merge(((*row, 0) for row in approved), ((*row, 1) for row in found))
     for row, same in groupby(rows, key=lambda each: each[:3]):
         sides = {each[3] for each in same}
@@ -115,20 +116,18 @@ def _merged(approved: Iterable[Leaving], found: Iterable[Leaving]) -> Iterator[t
 
 
 def check(approved: str | None, found: str, drift: float, differs: Mapping[str, Difference] | None = None) -> list[str]:
-    """Return when the plan that was approved is the one at hand, with lines that say how its clients differ.
+    """Refuse any plan except the approved one; return lines that say how its clients differ.
 
     Args:
-        drift: percent of each target's approved clients that may be others, FEW at least; 0: they have to be the very
-            same.
-        differs: by target, how the clients differ from those that were approved; None where nobody knows.
+        drift: percent of each target's approved clients that may differ, FEW at least; 0: none.
+        differs: by target, how the clients differ from those that were approved; None where that is not known.
 
     Raises:
-        RefusedError: nothing was approved, or something else.
+        RefusedError: no plan was approved, or another one.
     """
     if not approved:
         raise RefusedError(
-            f"approve: found nothing, expected the token of this plan ({found}): read the plan with --check --diff, "
-            f"then run again with -e approve={found}"
+            f"approve: this plan needs approval: read it with --check --diff, then run again with -e approve={found}"
         )
     if approved == found:
         return []
@@ -159,10 +158,12 @@ def parts(text: str) -> tuple[str, str, int] | None:
 
 
 def guard(clients: int, total: int, endpoints: int, bounds: ApprovalOptions) -> list[Finding]:
-    """Return what is beyond the limits that an operator has set.
+    """Return findings where a plan exceeds the operator's limits.
 
     Args:
-        clients: those to be disconnected; total: those that are connected; endpoints: those that move.
+        clients: how many are to be disconnected.
+        total: how many are connected.
+        endpoints: how many move.
     """
     share = 100 * clients / total if total else 0.0
     checks = (
@@ -180,7 +181,7 @@ def guard(clients: int, total: int, endpoints: int, bounds: ApprovalOptions) -> 
             "share", not bounds.min_share <= share <= bounds.max_share,
             f"{clients} of {total} clients to disconnect ({share:.1f} %)",
             f"{bounds.min_share:g} to {bounds.max_share:g} %",
-            "see whether discovery knows everyone, or set failover_min_share and failover_max_share",
+            "check that discovery finds all clients, or set failover_min_share and failover_max_share",
         ),
     )  # fmt: skip
     return [Finding(check, True, "", "", *words) for check, beyond, *words in checks if beyond]

@@ -1,6 +1,6 @@
-"""Lists of clients as people and tools write them: one a line, CSV with a header, JSON, JSON Lines. No I/O.
+"""Lists of clients in any common form: one a line, CSV with a header, JSON, JSON Lines. No I/O.
 
-What a line means is never guessed: one that may mean two things is refused with its number.
+The meaning of a line is never guessed: an ambiguous one is refused with its number.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from .errors import one_line
 
 HEADER = "client_id,endpoint"
 _SEPARATORS = (",", ";", "\t")
-# What headers and JSON members are called, in small letters and without what is no letter or digit. Where there are
-# several, the first of these counts: https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html has both
+# Names of columns and JSON members, in lower case and reduced to letters and digits. Where several are present, the
+# first of these counts: https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html has both
 # the thing's name and the client ID of its connection.
 _CLIENT_NAMES = ("clientid", "mqttclientid", "thingname")
 _ENDPOINT_NAMES = ("endpoint", "mqttendpoint")
-# https://docs.aws.amazon.com/iot/latest/apireference/API_ListThings.html, and what people call such a list.
+# https://docs.aws.amazon.com/iot/latest/apireference/API_ListThings.html, and other common names of such a list.
 _LIST_NAMES = ("things", "clients", "clientids")
-# What Windows PowerShell's Export-Csv and Excel write above the header.
+# Lines that Windows PowerShell's Export-Csv and Excel write above the header.
 _TYPE_LINE = re.compile(r'"?#TYPE ')
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?', re.IGNORECASE)
-# Of comments, YAML and drawn tables.
+# Lines of comments, YAML and drawn tables.
 _NO_CLIENT_ID = re.compile(r"[#-]\s.*|[-+=]{3,}|\|.*\||.*:")
 _PLAIN = "a client ID by itself, or a first line client_id,endpoint"
 _MEMBERS = "text, or an object with clientId or thingName"
@@ -33,7 +33,7 @@ _MEMBERS = "text, or an object with clientId or thingName"
 
 @dataclass(frozen=True)
 class Row:
-    """A client of a list, and the line that it is on; `endpoint` is empty where the list names none."""
+    """A client of a list, with its line; `endpoint` is empty where the list names none."""
 
     line: int
     client_id: str
@@ -41,7 +41,7 @@ class Row:
 
 
 class TableError(ValueError):
-    """A line that cannot be read: its number, what was found, what was expected, and what to do."""
+    """A line that cannot be read: its number, what was found and expected, and the remedy."""
 
     def __init__(self, line: int, found: str, expected: str, advice: str = "correct the line") -> None:
         super().__init__(found)
@@ -49,26 +49,26 @@ class TableError(ValueError):
 
 
 def rows_of_lines(lines: Iterable[str]) -> Iterator[Row]:
-    """Read a list that is no JSON, line by line; empty lines count for nothing.
+    """Read a list that is not JSON, line by line; empty lines are skipped.
 
-    Where the first line is a header, which has a column client_id (or thingName) between commas, semicolons or tabs,
-    the list is CSV, and other columns than client_id and endpoint are passed over. Otherwise each line is a client ID,
-    with quotes around it or without.
+    If the first line is a header, with a column client_id (or thingName) between commas, semicolons or tabs, the list
+    is CSV, and columns other than client_id and endpoint are ignored. Otherwise each line is a client ID, with or
+    without quotes.
 
     Raises:
-        TableError: a line that cannot be read, or that may be more than a client ID.
+        TableError: a line cannot be read, or may be more than a client ID.
     """
     full = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     first = next(full, None)
     if first is not None and _TYPE_LINE.match(first[1]):
         first = next(full, None)
-    told = first and _SEPARATOR_LINE.fullmatch(first[1].strip())
-    if told:
+    named = first and _SEPARATOR_LINE.fullmatch(first[1].strip())
+    if named:
         first = next(full, None)
     if first is None:
         return
     number, line = first
-    for separator in (told[1],) if told else _SEPARATORS:
+    for separator in (named[1],) if named else _SEPARATORS:
         if columns := _columns(number, line, separator):
             yield from _table(full, separator, columns)
             return
@@ -77,7 +77,7 @@ def rows_of_lines(lines: Iterable[str]) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where a table has client IDs and endpoints (None: nowhere), and what its columns are called."""
+    """The columns of client IDs and of endpoints (None: there is none), and the names of all columns."""
 
     client: int
     endpoint: int | None
@@ -85,7 +85,7 @@ class _Columns:
 
 
 def _columns(number: int, line: str, separator: str) -> _Columns | None:
-    """The columns of a header, None where the line is none."""
+    """The columns of a header; None where the line is not a header."""
     try:
         header = split(line, separator)
     except ValueError:
@@ -110,10 +110,10 @@ def _place(names: Sequence[str], wanted: Sequence[str]) -> int | None:
 
 
 def split(line: str, separator: str) -> list[str]:
-    """The fields of one line of CSV: a quoted one as it stands, another one without the spaces around it.
+    """The fields of one line of CSV; spaces around unquoted fields are removed.
 
     Raises:
-        ValueError: a quote that does not end, or something behind it.
+        ValueError: a quote that does not end, or text after it.
     """
     fields, at = [], 0
     while True:
@@ -125,7 +125,7 @@ def split(line: str, separator: str) -> list[str]:
 
 
 def _field(line: str, at: int, separator: str) -> tuple[str, int]:
-    """The field that begins at a place of a line, and the place of its end."""
+    """The field that begins at an index of a line, and the index of its end."""
     blank = "".join({" ", "\t"} - {separator})
     begin = at + len(line[at:]) - len(line[at:].lstrip(blank))
     if line[begin : begin + 1] != '"':
@@ -136,7 +136,7 @@ def _field(line: str, at: int, separator: str) -> tuple[str, int]:
         raise ValueError("a quote that does not end")
     end = quoted.end() + len(line[quoted.end() :]) - len(line[quoted.end() :].lstrip(blank))
     if line[end : end + 1] not in ("", separator):
-        raise ValueError("something behind a quote")
+        raise ValueError("text after a quote")
     return quoted[1].replace('""', '"'), end
 
 
@@ -146,7 +146,7 @@ def _table(lines: Iterable[tuple[int, str]], separator: str, columns: _Columns) 
             fields = split(line, separator)
         except ValueError as error:
             raise TableError(number, f"CSV that cannot be read ({error})", HEADER) from error
-        # Spreadsheets write the separators of rows and columns that are empty.
+        # Spreadsheets also write the separators of empty rows and columns.
         if not any(fields):
             continue
         count = len(columns.names)
@@ -185,7 +185,7 @@ def rows_of_json(text: str, attribute: str) -> Iterator[Row]:
         attribute: thing attribute that names the endpoint.
 
     Raises:
-        TableError: what is no JSON, an element without a client ID, or a page of a longer list.
+        TableError: invalid JSON, an element without a client ID, or one page of a longer list.
     """
     line, counted = 1, 0
     for offset, found in _Json(text).elements():
@@ -194,7 +194,7 @@ def rows_of_json(text: str, attribute: str) -> Iterator[Row]:
 
 
 class _Json:
-    """Finds the elements of lists in a text, with their places."""
+    """Finds the elements of lists in a text, with their indices."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -214,7 +214,7 @@ class _Json:
             at = self._skip(at)
 
     def _array(self, at: int) -> Generator[tuple[int, object], None, int]:
-        """Yield the elements of the array that begins here; return the place of its end."""
+        """Yield the elements of the array that begins here; return the index of its end."""
         at = self._skip(at + 1)
         while self._at(at) != "]":
             found, end = self._value(at)
@@ -223,7 +223,7 @@ class _Json:
         return at + 1
 
     def _object(self, begin: int) -> Generator[tuple[int, object], None, int]:
-        """Yield the elements of an object's list, or the object where it has none; return the place of its end."""
+        """Yield the elements of an object's list, or the object where it has none; return the index of its end."""
         members: dict[str, object] = {}
         listed = False
         at = self._skip(begin + 1)
@@ -244,7 +244,7 @@ class _Json:
         return at + 1
 
     def _next(self, at: int, end: str) -> int:
-        """The place behind the comma, or that of the end."""
+        """The index after the comma, or of the end."""
         at = self._skip(at)
         if self._at(at) == end:
             return at

@@ -14,7 +14,7 @@ class Record:
     Attributes:
         name: without the trailing dot.
         value: the target, lower case, without the trailing dot.
-        raw: all that was read, such as a ResourceRecordSet, which a compare-and-swap has to repeat.
+        raw: the record exactly as read, such as a ResourceRecordSet, for compare-and-swap.
     """
 
     name: str

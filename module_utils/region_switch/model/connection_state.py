@@ -1,4 +1,4 @@
-"""What GetConnection says of one client."""
+"""The connection of one client, as GetConnection answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 NOT_CONNECTED = -1.0
-# Epoch milliseconds: what is later is no time.
+# Epoch milliseconds; later values are invalid.
 LATEST = 1e15
 
 
@@ -14,11 +14,10 @@ def since(answer: Mapping[str, Any] | None) -> float | None:
     """Since when a client is connected.
 
     Args:
-        answer: GetConnection's; None where AWS knows no connection of it.
+        answer: GetConnection's; None where AWS knows no connection of the client.
 
     Returns:
-        Epoch seconds by AWS's clock, 0 where AWS does not say since when; NOT_CONNECTED where it is not connected; None
-        where the answer does not say, which proves nothing either way.
+        Epoch seconds by AWS's clock, 0 where AWS gives no time; NOT_CONNECTED; None where the answer is inconclusive.
     """
     if answer is None:
         return NOT_CONNECTED
@@ -33,5 +32,5 @@ def _seconds(milliseconds: object) -> float | None:
         return 0.0
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
         return None
-    # What is no number compares as False.
+    # NaN compares as False.
     return milliseconds / 1000 if 0 <= milliseconds < LATEST else None

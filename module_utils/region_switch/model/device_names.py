@@ -12,10 +12,10 @@ CLIENT_ID = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
 
 
 def refuse_other_names(client_id: object) -> str:
-    """Return a client ID that may name files.
+    """Return a client ID that is safe in file names.
 
     Raises:
-        RefusedError: it may not, such as `../ca`.
+        RefusedError: it is not, such as `../ca`.
     """
     if isinstance(client_id, str) and CLIENT_ID.fullmatch(client_id):
         return client_id
@@ -28,8 +28,8 @@ def refuse_other_names(client_id: object) -> str:
 
 
 def not_text(value: object) -> str:
-    """What an error says of a name that is no text: what YAML made of it, and what to do."""
+    """The error text for a name that YAML did not read as text."""
     return (
-        f"found {one_line(value)}, which is no text, expected some: YAML makes 83 of 0123 and true of yes where they "
-        "stand without quotes: put it in quotes"
+        f"found {one_line(value)}, which is not text, since YAML reads an unquoted 0123 as 83 and yes as true: put it "
+        "in quotes"
     )

@@ -1,4 +1,4 @@
-"""Errors that end a run with one line for the operator."""
+"""Errors that end a run with one line for the operator, and text from outside made safe for terminals."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 SHOWN = 200
 # The code of an answer that is not one of the operation asked for.
 UNREADABLE = "Unreadable"
-# Terminals obey control and format characters, such as those that turn the direction of text; halves of a character
-# can be written nowhere; line and paragraph separators end a line.
+# Terminals interpret control and format characters, such as those that reverse the direction of text; lone surrogates
+# cannot be encoded; line and paragraph separators end a line.
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def printable(text: str) -> str:
-    r"""Text from outside as a terminal may get it: what would steer one is shown as an escape such as `\x1b`."""
+    r"""Text from outside made safe for a terminal: control characters become escapes such as `\x1b`."""
     if text.isprintable():
         return text
     return "".join(
@@ -28,7 +28,7 @@ def _sentence(text: str) -> str:
 
 
 def one_line(value: object) -> str:
-    """A value from outside, as an error shows it: one line, text in quotes, cut where it is long."""
+    """A value from outside, as an error shows it: one line, text in quotes, cut if long."""
     if value is None or value == "":
         return "nothing"
     if isinstance(value, bool):
@@ -38,26 +38,26 @@ def one_line(value: object) -> str:
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """The first names, as one line of text has room for them."""
+    """At most so many names, in one line."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def duration(seconds: float) -> str:
-    """A time for people: whole seconds, and no 0 for what takes a moment."""
+    """A time for people, in whole seconds; a short one is not shown as 0."""
     return f"{seconds:.0f} s" if seconds >= 1 or not seconds else "less than 1 s"
 
 
 def unforeseen(error: Exception) -> str:
-    """What is said of an error of no kind that is known here."""
+    """The message for an unexpected error."""
     found = _sentence(f"{type(error).__name__}: {error}")[:SHOWN]
     return (
-        f"run: found {found}, expected no such error; nobody else is disconnected: see to what it names, such as the "
-        "program that gives credentials, then run again; the journal has where it came from"
+        f"run: unexpected {found}; no further client is disconnected: correct what it names, such as the program that "
+        "provides credentials, then run again; the journal has the traceback"
     )
 
 
 class SwitchError(Exception):
-    """What was found, what was expected and what to do: one printable line, whatever others' words are in it."""
+    """A problem and its remedy, in one printable line, even where it quotes text from outside."""
 
     def __init__(self, message: str) -> None:
         super().__init__(_sentence(message))
@@ -68,18 +68,17 @@ class RefusedError(SwitchError):
 
 
 def unreadable(operation: str, answer: object, expected: str) -> SwitchError:
-    """The error of an answer that is none of the operation's."""
+    """The error for an answer that does not belong to its operation."""
     return SwitchError(
         f"{operation}: found {one_line(answer)} answered, expected {expected}: check AWS_ENDPOINT_URL, then run again"
     )
 
 
 class RecordsChangedError(RefusedError):
-    """Somebody else changed the records since they were read or switched; nothing was overwritten.
+    """Someone else changed the records since they were read or switched; nothing was overwritten.
 
     Attributes:
-        found: what the records of names are now, `{name: host name}`, None where there is none; of others nothing new
-            is known.
+        found: the current records, as far as they are known: `{name: host name}`, None where there is none.
     """
 
     def __init__(self, message: str, found: Mapping[str, str | None] | None = None) -> None:
@@ -88,15 +87,15 @@ class RecordsChangedError(RefusedError):
 
 
 class UnfinishedError(SwitchError):
-    """A run ended before its time, and the same run made again resumes where it stopped."""
+    """A run ended early; the same command resumes it."""
 
 
 class RolledBackError(SwitchError):
-    """A move that failed was taken back: its records are restored."""
+    """A move failed and was rolled back: its records are restored."""
 
 
 class NotConvergedError(UnfinishedError):
-    """A server did not answer as expected within its time."""
+    """A server did not answer as expected within the time limit."""
 
 
 class AwsError(SwitchError):
@@ -107,7 +106,7 @@ class AwsError(SwitchError):
         code: AWS's error code, `NoAnswer` when none came, or UNREADABLE.
         status: HTTP status, 0 when no answer came.
         text: AWS's own words, on one line.
-        advice: what to do about it.
+        advice: the remedy.
     """
 
     def __init__(self, operation: str, region: str, code: str, status: int, message: str) -> None:
@@ -125,7 +124,7 @@ class AwsError(SwitchError):
 
     @property
     def credentials(self) -> bool:
-        """Whether AWS does not take the caller's credentials or signature, whatever was asked for."""
+        """Whether AWS rejects the caller's credentials or signature, whatever the request."""
         return self.wrong_clock or self.code in _UNUSABLE | _SIGNATURE
 
     @property
@@ -138,13 +137,13 @@ class AwsError(SwitchError):
 
     @property
     def action(self) -> str:
-        """IAM's name of what the caller is not allowed: AWS says it, but for the data plane of IoT."""
+        """The IAM action that the caller is not allowed, from AWS's text; the data plane of IoT does not name it."""
         found = _NOT_AUTHORIZED.search(self.text)
         return found["action"] if found else _ACTIONS.get(self.operation, self.operation)
 
     @property
     def forbidden(self) -> bool:
-        """Whether AWS knows the caller, and does not allow it this request."""
+        """Whether AWS knows the caller and does not allow it this request."""
         return self.denied and not self.credentials
 
     @property
@@ -156,12 +155,12 @@ class AwsError(SwitchError):
 
     @property
     def unreadable(self) -> bool:
-        """Whether something came that is no answer to the request, such as the page of a proxy."""
+        """Whether the answer was not one to the request, such as a proxy's page."""
         return self.code == UNREADABLE
 
     @property
     def uncertain(self) -> bool:
-        """Whether AWS may have done what was asked all the same."""
+        """Whether AWS may have carried out the request nevertheless."""
         return self.unreadable or (self.status == 0 and not self.credentials) or self.status >= 500
 
     @property
@@ -171,11 +170,11 @@ class AwsError(SwitchError):
 
 
 class CredentialsError(AwsError):
-    """There are no credentials, or none that could be read or renewed: nothing was sent to AWS.
+    """There are no credentials, or they could not be read or renewed: nothing was sent to AWS.
 
     Args:
-        profile: the profile of the AWS configuration that is used, empty where none is named.
-        found: what is wrong.
+        profile: the profile of the AWS configuration in use, empty where none is named.
+        found: the problem.
     """
 
     def __init__(self, profile: str, found: str, advice: str) -> None:
@@ -191,12 +190,12 @@ NO_CREDENTIALS = "NoCredentials"
 ROUTE53 = {"ChangeResourceRecordSets", "GetHostedZone", "ListResourceRecordSetProtections", "ListResourceRecordSets"}
 _NOT_FOUND = {"ResourceNotFoundException", "NoSuchHostedZone", "NoSuchChange"}
 _THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "PriorRequestNotComplete"}
-# What AWS says of credentials (https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html, and for
-# services that name them otherwise https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
+# AWS's codes for credentials (https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html, and for
+# services with other names https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _UNKNOWN = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "InvalidToken", "AuthFailure"}
 _UNUSABLE = {NO_CREDENTIALS, "MissingAuthenticationToken", "MissingAuthenticationTokenException", *_EXPIRED, *_UNKNOWN}
-# The signature is of another time than AWS's, or of another secret key, for which the same codes stand:
+# The same codes mean a signature with a wrong time or with a wrong secret key:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html
 _SIGNATURE = {
     *("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "IncompleteSignatureException"),
@@ -205,7 +204,7 @@ _CLOCK = {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
 _TIME_WORDS = ("signature expired", "not yet current", "request has expired", "too skewed", "between the request time")
 
 
-# Services of JSON 1.1, such as ACM, answer 400 with it.
+# Services with the JSON 1.1 protocol, such as ACM, answer 400 with these codes.
 _DENIED = {
     *("AccessDenied", "AccessDeniedException", "ForbiddenException", "NotAuthorized", "UnauthorizedException"),
 }
@@ -213,14 +212,14 @@ _DENIED = {
 _NOT_AUTHORIZED = re.compile(r"not authorized to perform: (?P<action>[\w-]+:\w+)")
 _EXPLICIT = "with an explicit deny in a"
 _ACTIONS = {"DeleteConnection": "iot:DeleteConnection", "GetConnection": "iot:GetConnection"}
-# Enabled in every account; an account has to opt in to each region that is not here, and its keys are unknown there
-# until it has: https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html
+# Enabled in every account; an account has to opt in to any other region, where its keys are unknown until then:
+# https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html
 _ALWAYS_ENABLED = {
     *("ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2"),
     *("ca-central-1", "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1"),
     *("us-east-1", "us-east-2", "us-west-1", "us-west-2"),
 }
-# Regions of other partitions, such as cn-north-1 and us-gov-west-1, are not opted in to.
+# Regions of other partitions, such as cn-north-1 and us-gov-west-1, need no opt-in.
 _OPTED_IN_TO = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-\d")
 
 
@@ -246,7 +245,7 @@ def _advice_on_credentials(error: AwsError) -> str:
     if error.wrong_clock:
         return "set this machine's clock, as NTP does, then run again"
     if error.code in _SIGNATURE:
-        return "see whether this machine's clock is right, and the secret access key, then run again"
+        return "check this machine's clock and the secret access key, then run again"
     if error.code in _EXPIRED:
         return "log in again (aws sso login, or what gave you these credentials), then run again"
     if error.code in _UNKNOWN:
@@ -255,18 +254,18 @@ def _advice_on_credentials(error: AwsError) -> str:
 
 
 def _advice_on_unknown(region: str) -> str:
-    """What to do about keys that AWS does not know in a region, or in none."""
+    """The remedy for keys that AWS does not know, in one region or in all."""
     if _OPTED_IN_TO.fullmatch(region) and region not in _ALWAYS_ENABLED:
         return (
-            f"enable {region} for the account (Account, AWS Regions; it takes minutes to hours), or, where it is "
-            "enabled, use credentials that are in force, then run again"
+            f"enable {region} for the account (Account, AWS Regions; it takes minutes to hours), or, if it is enabled, "
+            "use valid credentials, then run again"
         )
-    return "use credentials that are in force: these keys are deleted, inactive or of another partition; then run again"
+    return "use valid credentials: these keys are deleted, inactive or of another partition; then run again"
 
 
 def _advice_on_permission(error: AwsError) -> str:
     if _EXPLICIT in error.text:
-        return f"have what denies {error.action} lifted (allowing it elsewhere does not help), or use other credentials"
+        return f"remove what denies {error.action} (allowing it elsewhere does not help), or use other credentials"
     return (
         f"allow the caller {error.action} in IAM (playbooks/iam_policies.yml writes the policy), or use other "
         "credentials"

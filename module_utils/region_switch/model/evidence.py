@@ -1,4 +1,4 @@
-"""What a move knows of the devices that it is to prove: `moved` needs somebody who was looked for and found. No I/O."""
+"""Evidence that a move found the devices it has to prove: `moved` needs at least one that was found. No I/O."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _WAIVE = "or, where there are none to move, set failover_waive: [no_clients]"
 
 @dataclass(frozen=True)
 class Evidence:
-    """Who could be looked for.
+    """The devices that could be looked for.
 
     Attributes:
-        listed: client IDs that the operator has named; 0 where clients are found otherwise.
-        absent: how many of those are none of the clients that were found or are expected.
+        listed: number of client IDs that the operator listed; 0 where clients are found otherwise.
+        absent: how many of those were neither found nor are expected.
         names: the first of the absent.
-        known: `{endpoint: devices that are known to belong to it}`, of the endpoints whose clients may be in a region
-            that cannot be asked.
-        unclaimed: devices that are known where these were looked up, and belong to no endpoint.
+        known: `{endpoint: number of known devices}`, for endpoints whose clients may be in a region that cannot be
+            asked.
+        unclaimed: known devices that belong to no endpoint.
     """
 
     listed: int = 0
@@ -32,9 +32,10 @@ class Evidence:
 
     @property
     def unproven(self) -> list[str]:
-        """The endpoints that may have clients in a region that cannot be asked, and of which no device is known.
+        """The endpoints without known devices that may have clients in a region that cannot be asked.
 
-        Where those of the others are known and every device belongs to an endpoint, one without devices has none.
+        Where devices of other endpoints are known, and each device belongs to an endpoint, an endpoint without known
+        devices has no clients.
         """
         if any(self.known.values()) and not self.unclaimed:
             return []
@@ -44,31 +45,31 @@ class Evidence:
 def findings(
     evidence: Evidence, moves: Sequence[Move], found: Mapping[str, int], unmapped: int, attribute: str
 ) -> list[Finding]:
-    """What speaks against a move, or against saying that nothing is left to do: nobody of whom it could be proven.
+    """A finding where no client was found of whom the move, or that nothing is left to do, could be proven.
 
-    A region that cannot be asked is no reason: nobody can be found there, and its records have to move all the same.
+    A region that cannot be asked is no reason: no client can be found there, and its records still have to move.
 
     Args:
         found: `{endpoint: clients that were found or are expected}`.
-        unmapped: connected clients that no endpoint claims; 0 where nobody is to be disconnected.
+        unmapped: connected clients that belong to no endpoint; 0 where no client is to be disconnected.
         attribute: thing attribute that names the endpoint.
     """
     moving = [move.endpoint for move in moves if move.needed] or [move.endpoint for move in moves]
     asked = [endpoint for endpoint in moving if endpoint not in evidence.known]
-    nobody = [endpoint for endpoint in asked if not found.get(endpoint)]
-    if not nobody or not (evidence.listed or unmapped):
+    without = [endpoint for endpoint in asked if not found.get(endpoint)]
+    if not without or not (evidence.listed or unmapped):
         return []
-    blocking = len(nobody) == len(moving)
+    blocking = len(without) == len(moving)
     what, advice = _suspicion(evidence, unmapped, attribute)
     return [
-        Finding("no_clients", blocking, "", ", ".join(nobody), what, "somebody who is connected and uses it", advice)
+        Finding("no_clients", blocking, "", ", ".join(without), what, "a connected client that uses it", advice)
     ]  # fmt: skip
 
 
 def _suspicion(evidence: Evidence, unmapped: int, attribute: str) -> tuple[str, str]:
-    """What was found instead of somebody, and what to do."""
+    """What was found instead of clients, and the remedy."""
     if unmapped:
-        what = f"nobody, and {unmapped} connected clients that name none of the endpoints"
+        what = f"no client, and {unmapped} connected clients that name none of the endpoints"
         how = "name the endpoint in the list" if evidence.listed else f"set {attribute} of their things"
         return what, f"{how}, or failover_unmapped_clients, {_WAIVE}"
     names = f" ({_shown(evidence)})" if evidence.absent else ""
@@ -82,42 +83,42 @@ def _shown(evidence: Evidence) -> str:
 
 
 def notes(evidence: Evidence) -> list[str]:
-    """What is to be told of devices that were not found, or could not be looked for."""
-    told = []
+    """Notes on devices that were not found, or could not be looked for."""
+    lines = []
     if evidence.absent:
-        told.append(
+        lines.append(
             f"{evidence.absent} of {evidence.listed} listed clients are not connected in a region that was asked, or "
             f"belong to no endpoint: {_shown(evidence)}"
         )
     if evidence.known and evidence.unclaimed:
-        told.append(f"{evidence.unclaimed} registered devices name none of the endpoints, and were not looked for")
-    return told
+        lines.append(f"{evidence.unclaimed} registered devices name none of the endpoints, and were not looked for")
+    return lines
 
 
 def unproven(evidence: Evidence, dead: Collection[str], attribute: str, waived: Collection[str]) -> str | None:
-    """Why nothing can be said of clients that may be in a region which cannot be asked; None where they are known."""
+    """Why clients that may be in a region which cannot be asked are not proven; None where they are known."""
     endpoints = evidence.unproven
     if not endpoints or "no_clients" in waived:
         return None
     return (
-        f"clients of {', '.join(endpoints)}: found no device that is known to use it, expected those that may be in "
-        f"{', '.join(dead)}, which is not asked: only the records can be vouched for; "
-        f"set {attribute} of their things or list them (failover_discovery: clients), then run again, {_WAIVE}"
+        f"clients of {', '.join(endpoints)}: no device is known to use it, and some may be in {', '.join(dead)}, which "
+        f"is not asked: only the records are proven; set {attribute} of their things or list them "
+        f"(failover_discovery: clients), then run again, {_WAIVE}"
     )
 
 
 def outcome(word: str, total: int, swept: bool, given_up: Sequence[str] = ()) -> str:
-    """The outcome for people: where no client was looked for or found, it is said of the records alone.
+    """The outcome for people: where no client was looked for or found, it covers only the records.
 
     Args:
-        word: that of summary.json.
+        word: the outcome in summary.json.
         total: clients that were found or expected.
         swept: whether clients were to be disconnected.
-        given_up: DNS servers that never answered as wanted.
+        given_up: DNS servers that never answered the new target.
     """
     said = [word]
     if word in ("moved", "unchanged") and not swept:
-        said.append("records only: nobody was to be disconnected")
+        said.append("records only: no client was to be disconnected")
     elif word in ("moved", "unchanged") and not total:
         said.append("records only: no client was found, and none is proven")
     if given_up:

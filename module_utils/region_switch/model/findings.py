@@ -1,4 +1,4 @@
-"""What speaks against a move: one list, from every check, read before anything is changed. No I/O."""
+"""Findings of all checks, which may block a move before anything is changed. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from .errors import ROUTE53, AwsError, CredentialsError, RefusedError, one_line, printable
 
 LINES_IN_ERROR = 3
-# Every check there is.
+# The names of all checks.
 CHECKS = frozenset(
     {
         "change_guardrail",
@@ -45,13 +45,13 @@ CHECKS = frozenset(
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One result of a check.
 
     Attributes:
         check: name of the check, by which an operator may waive it.
-        blocking: whether a move is refused for it; otherwise it is only told.
-        region: AWS Region, empty where it is of none.
-        endpoint: the devices' name for the endpoint, empty where it is of none.
+        blocking: whether a move is refused for it; otherwise it is a note.
+        region: AWS Region, empty where it concerns none.
+        endpoint: domain name, empty where it concerns none.
         found, expected, advice: parts of one line.
     """
 
@@ -70,16 +70,16 @@ class Finding:
 
 
 def unanswered(check: str, region: str, error: AwsError) -> Finding:
-    """The finding of a check that AWS refused to answer; check `permission` where the caller may not ask.
+    """The finding of a check whose request AWS refused; of the check `permission` where IAM denies it.
 
     Raises:
-        CredentialsError: there are none to ask with: each check would say the same.
+        CredentialsError: there are none: each check would find the same.
     """
     if isinstance(error, CredentialsError):
         raise error
     if error.credentials or not error.denied:
         found = f"{error.operation}: {error.code} ({error.text})"
-        advice = error.advice if error.credentials else "run again; nothing is known of what it checks"
+        advice = error.advice if error.credentials else "run again, since the check has no result"
         return Finding(check, True, region, "", found, "an answer", advice)
     said = error.action
     action = said if ":" in said else f"{'route53' if error.operation in ROUTE53 else 'iot'}:{error.operation}"
@@ -91,7 +91,7 @@ def check_waived(names: Iterable[str]) -> None:
     """Refuse a name that waives nothing.
 
     Raises:
-        RefusedError: names it, and the check that was probably meant.
+        RefusedError: names it, and the most similar check.
     """
     for name in names:
         if name not in CHECKS:
@@ -103,16 +103,16 @@ def check_waived(names: Iterable[str]) -> None:
 
 
 def in_force(findings: Iterable[Finding], waived: Collection[str]) -> list[Finding]:
-    """Those for which a move is refused, sorted by region, endpoint and check."""
+    """Findings that block a move, sorted by region, endpoint and check."""
     blocking = [finding for finding in findings if finding.blocking and finding.check not in waived]
     return sorted(blocking, key=lambda each: (each.region, each.endpoint, each.check, each.found))
 
 
 def refuse(findings: Sequence[Finding], waived: Collection[str]) -> None:
-    """Return when nothing speaks against the move but what is waived.
+    """Refuse a move with blocking findings that are not waived.
 
     Raises:
-        RefusedError: counts the reasons and names the first of them; the table has all.
+        RefusedError: counts the reasons and names the first ones; the table has all.
     """
     reasons = in_force(findings, waived)
     if not reasons:
@@ -125,7 +125,7 @@ def refuse(findings: Sequence[Finding], waived: Collection[str]) -> None:
 
 
 def table(findings: Iterable[Finding], waived: Collection[str]) -> list[str]:
-    """Lines for people, one per finding: what blocks first, then what is waived, then what is only told."""
+    """Lines for people, one per finding: blocking ones first, then waived ones, then notes."""
     kinds = {"refused": 0, "waived": 1, "note": 2}
     rows = [(_kind(finding, waived), finding) for finding in findings]
     rows.sort(key=lambda row: (kinds[row[0]], row[1].region, row[1].endpoint, row[1].check, row[1].found))

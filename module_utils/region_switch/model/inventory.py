@@ -1,4 +1,4 @@
-"""What an operator writes in the inventory, checked before anything is read or changed. No I/O."""
+"""Validation of the inventory, before anything is read or changed. No I/O."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .names import plain
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?")
-# As us-east-1, us-gov-west-1 and eusc-de-east-1 are named. A letter at the end is that of an Availability Zone
+# Such as us-east-1, us-gov-west-1 and eusc-de-east-1. A letter at the end would be that of an Availability Zone
 # (https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html).
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
-# https://docs.aws.amazon.com/Route53/latest/APIReference/API_HostedZone.html (32 characters at most), as Route 53
-# itself writes it or alone.
+# https://docs.aws.amazon.com/Route53/latest/APIReference/API_HostedZone.html (32 characters at most), with
+# or without the prefix that Route 53 writes.
 _HOSTED_ZONE = re.compile(r"(/hostedzone/)?[A-Z0-9]{1,32}")
-# What is to be replaced in a copy of inventory/sample.
+# The placeholder of inventory/sample.
 _PLACEHOLDER = re.compile(r"(/hostedzone/)?ZX+")
 # https://docs.aws.amazon.com/iot/latest/apireference/API_CreateDomainConfiguration.html
 _CONFIGURATION_NAME_LENGTH = 128
@@ -37,18 +37,18 @@ def check(
     record_ttl: object = None,
     hosted_zone_id: object = None,
 ) -> Modes:
-    """Return the mode table with the names of modes as strings.
+    """Validate the inventory; return the mode table with the names of modes as strings.
 
     Args:
         modes: `{mode: {endpoint: region}}`.
-        endpoints: DNS names, without the final dot: they name certificates and files.
+        endpoints: DNS names without the final dot, which name certificates and files.
         regions: AWS Regions, the names of the hosts of group `regions`.
-        resolvers: `address`, `address:port` or `[address]:port` each; None where they are not to be checked.
-        record_ttl: seconds, also as text; None where it is not to be checked.
-        hosted_zone_id: ID of a Route 53 hosted zone; None where it is not to be checked.
+        resolvers: `address`, `address:port` or `[address]:port` each; None: not checked.
+        record_ttl: seconds, also as text; None: not checked.
+        hosted_zone_id: ID of a Route 53 hosted zone; None: not checked.
 
     Raises:
-        RefusedError: names the first thing that is wrong.
+        RefusedError: names the first problem.
     """
     names = _texts("endpoints", endpoints, _DNS_NAME, "DNS names such as mqtt1.example.com", "correct iot_endpoints")
     _refuse_final_dots(names)
@@ -73,17 +73,17 @@ def check_setup(
     validation_arns: Mapping[str, object],
     server_arns: Mapping[str, object] | None = None,
 ) -> dict[str, str]:
-    """Return where endpoints without a record are to be pointed: `{endpoint: region}`.
+    """Validate what setup needs; return the regions for endpoints without a record: `{endpoint: region}`.
 
     Args:
         table: what `check` returned.
         regions: those of the inventory.
-        initial_mode: the mode whose regions names without a record are pointed at.
+        initial_mode: the mode that names those regions.
         issuing_region: the region in which client certificates are issued.
         validation_arns, server_arns: `{region: {endpoint: ARN of an ACM certificate}}`.
 
     Raises:
-        RefusedError: what setting up would find out after it has made something.
+        RefusedError: a problem that setup would otherwise meet after it has made something.
     """
     endpoints = list(next(iter(table.values())))
     _check_configuration_names(endpoints)
@@ -104,7 +104,7 @@ def check_setup(
 
 
 def configuration_name(endpoint: str) -> str:
-    """The name of the domain configuration that setting up makes for an endpoint."""
+    """The name of the domain configuration that setup creates for an endpoint."""
     return endpoint.replace(".", "-")
 
 
@@ -119,8 +119,8 @@ def _check_configuration_names(endpoints: Sequence[str]) -> None:
             )
         if name in names:
             raise RefusedError(
-                f"endpoints: found {names[name]} and {endpoint}, whose domain configurations would both be named "
-                f"{name}, expected a name for each: rename one of them in iot_endpoints"
+                f"endpoints: the domain configurations of {names[name]} and {endpoint} would both be named {name}: "
+                "rename one of them in iot_endpoints"
             )
         names[name] = endpoint
 
@@ -143,8 +143,8 @@ def _refuse_final_dots(names: Sequence[str]) -> None:
     for name in names:
         if name.endswith("."):
             raise RefusedError(
-                f"endpoints: found {name}, expected {name.rstrip('.')}, without the final dot, which no certificate "
-                "has: correct iot_endpoints, failover_modes and the devices' mqtt_endpoint"
+                f"endpoints: found {name}, expected {name.rstrip('.')}, without the final dot, as in "
+                "certificates: correct iot_endpoints, failover_modes and the devices' mqtt_endpoint"
             )
 
 

@@ -16,8 +16,8 @@ def normalise(table: object, endpoints: Collection[str], regions: Collection[str
     YAML reads an unquoted `1:` as a number and `-e mode=1` arrives as a string: both mean mode "1".
 
     Raises:
-        RefusedError: a mode that is no mapping, that names an unknown endpoint or region, or that leaves
-            an endpoint out; two modes of the same name.
+        RefusedError: a mode is no mapping, names an unknown endpoint or region, or leaves an endpoint out; two modes
+            have the same name.
     """
     if not isinstance(table, Mapping) or not table:
         raise RefusedError(
@@ -27,7 +27,7 @@ def normalise(table: object, endpoints: Collection[str], regions: Collection[str
     _refuse_twice(endpoints)
     _require(regions, "regions", "give the group 'regions' a host per AWS Region")
     modes: Modes = {}
-    for key, targets in table.items():
+    for key, assignment in table.items():
         name = _name(key)
         if name is None or name in modes:
             found = "no usable name" if name is None else "the same name twice"
@@ -35,7 +35,7 @@ def normalise(table: object, endpoints: Collection[str], regions: Collection[str
                 f"mode {one_line(key)} of the table: found {found}, "
                 "expected one whole number or word per mode: correct failover_modes"
             )
-        modes[name] = _targets(name, targets, endpoints, regions)
+        modes[name] = _assignment(name, assignment, endpoints, regions)
     return modes
 
 
@@ -43,8 +43,8 @@ def desired(modes: Modes, mode: object) -> tuple[str, dict[str, str]]:
     """Return the mode's name and its `{endpoint: region}`.
 
     Raises:
-        RefusedError: no mode given, or one that the table does not have. Nothing is rounded or converted:
-            `3.7`, `true` and `"3 "` are no modes of a table that has `"3"`.
+        RefusedError: no mode is given, or one that the table does not have. Nothing is rounded or converted: `3.7`,
+            `true` and `"3 "` are not the mode `"3"`.
     """
     name = _name(mode)
     if name is None or name not in modes:
@@ -56,24 +56,24 @@ def desired(modes: Modes, mode: object) -> tuple[str, dict[str, str]]:
 
 
 def name_of(modes: Modes, desired: Mapping[str, str]) -> str | None:
-    """Return the first mode that sends each endpoint to the region given for it, None where there is none."""
+    """Return the first mode with these regions for its endpoints; None where there is none."""
     wanted = {plain(endpoint): region for endpoint, region in desired.items()}
-    return next((name for name, targets in modes.items() if targets == wanted), None)
+    return next((name for name, assignment in modes.items() if assignment == wanted), None)
 
 
 def _name(value: object) -> str | None:
-    """The name a mode goes by, or None for what cannot name one. A bool is an int in Python, but no mode."""
+    """The name of a mode; None for an invalid one. A bool is an int in Python, but no mode."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value.strip() and value.isprintable() else None
 
 
-def _targets(mode: str, targets: object, endpoints: Collection[str], regions: Collection[str]) -> dict[str, str]:
-    if not isinstance(targets, Mapping):
+def _assignment(mode: str, assignment: object, endpoints: Collection[str], regions: Collection[str]) -> dict[str, str]:
+    if not isinstance(assignment, Mapping):
         raise RefusedError(
-            f"mode {mode}: found {one_line(targets)}, expected {{endpoint: region}}: correct it in failover_modes"
+            f"mode {mode}: found {one_line(assignment)}, expected {{endpoint: region}}: correct it in failover_modes"
         )
-    for endpoint, region in targets.items():
+    for endpoint, region in assignment.items():
         if endpoint not in endpoints:
             raise RefusedError(
                 f"mode {mode}: endpoint {one_line(endpoint)} is not in the inventory, expected one of "
@@ -84,13 +84,10 @@ def _targets(mode: str, targets: object, endpoints: Collection[str], regions: Co
                 f"mode {mode}: region {one_line(region)} of {endpoint} has no host, expected one of "
                 f"{', '.join(regions)}: add it to the group 'regions' or correct failover_modes"
             )
-    missing = [endpoint for endpoint in endpoints if endpoint not in targets]
+    missing = [endpoint for endpoint in endpoints if endpoint not in assignment]
     if missing:
-        raise RefusedError(
-            f"mode {mode}: found no region for {', '.join(missing)}, expected one for every endpoint: "
-            "add it to failover_modes"
-        )
-    return {plain(endpoint): str(targets[endpoint]) for endpoint in endpoints}
+        raise RefusedError(f"mode {mode}: the region of {', '.join(missing)} is missing: add it to failover_modes")
+    return {plain(endpoint): str(assignment[endpoint]) for endpoint in endpoints}
 
 
 def _refuse_twice(endpoints: Collection[str]) -> None:
@@ -105,4 +102,4 @@ def _refuse_twice(endpoints: Collection[str]) -> None:
 
 def _require(names: Collection[str], what: str, advice: str) -> None:
     if not names:
-        raise RefusedError(f"{what}: found none, expected at least one: {advice}")
+        raise RefusedError(f"{what}: there are none: {advice}")

@@ -1,4 +1,4 @@
-"""DNS names as they are compared, and what the host name of a data endpoint says. No I/O."""
+"""DNS names in the form for comparison, and the region in a data endpoint's name. No I/O."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _DATA_ENDPOINT = re.compile(rf"[^.]+([-.]ats)?\.iot(?:-fips)?\.([^.]+)\.({'|'.jo
 
 
 def plain(name: str) -> str:
-    """A DNS name as names are compared: lower case, no trailing dot."""
+    """A DNS name in the form for comparison: lower case, no trailing dot."""
     return name.rstrip(".").lower()
 
 
 def region_of(host: str) -> str | None:
-    """The AWS Region in the host name of an iot:Data-ATS endpoint, None where it is none."""
+    """The AWS Region in the host name of an iot:Data-ATS endpoint; None of other host names."""
     found = _DATA_ENDPOINT.fullmatch(host)
     return found[2] if found else None

@@ -1,5 +1,4 @@
-"""One definition of each option: the field of a dataclass, from which its argument spec, its documentation, its default
-and its range come."""
+"""Options as fields of dataclasses, which give their argument specs, documentation, defaults and ranges."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ Spec = dict[str, Any]
 Room = TypeVar("Room")
 
 _ANSIBLE_TYPES = {str: "str", int: "int", float: "float", bool: "bool", object: "raw"}
-# What of an option Ansible does not take.
+# Metadata that is not part of Ansible's argument spec.
 _OURS = {"description", "low", "high"}
 
 
@@ -23,9 +22,9 @@ def option(description: str | list[str], default: Any = MISSING, **more: Any) ->
 
     Args:
         description: in Ansible's markup, one paragraph or several.
-        default: without one the option is required, unless its type has None.
-        more: of Ansible's argument spec what does not follow from the field's type (`type: path`, `elements`,
-            `no_log`); `low` and `high`, the range of a number.
+        default: without one, the option is required unless its type includes None.
+        more: further entries of Ansible's argument spec, where they do not follow from the field's type (`type: path`,
+            `elements`, `no_log`); `low` and `high`, the range of a number.
     """
     metadata = {"description": description, **more}
     if isinstance(default, list):
@@ -34,14 +33,14 @@ def option(description: str | list[str], default: Any = MISSING, **more: Any) ->
 
 
 def argument_spec(*rooms: type) -> dict[str, Spec]:
-    """The argument spec of a module that has the options of these dataclasses."""
+    """The argument spec of a module with the options of these dataclasses."""
     return {
         name: {key: value for key, value in spec.items() if key not in _OURS} for name, spec in _specs(rooms).items()
     }
 
 
 def documentation(*rooms: type) -> dict[str, Spec]:
-    """The same as the `options` of a module's documentation."""
+    """The `options` of a module's documentation, for the same dataclasses."""
     found = {name: dict(spec) for name, spec in _specs(rooms).items()}
     for spec in found.values():
         for key in ("low", "high", "no_log"):
@@ -50,12 +49,12 @@ def documentation(*rooms: type) -> dict[str, Spec]:
 
 
 def given(room: type[Room], parameters: Mapping[str, Any]) -> Room:
-    """A dataclass of options with its own among a module's parameters; what is not among them has its default."""
+    """A dataclass filled from a module's parameters; options that are not among them have their defaults."""
     return room(**{each.name: parameters[each.name] for each in _options(room) if each.name in parameters})
 
 
 def check_ranges(room: object) -> None:
-    """Refuse numbers beyond the range of their option.
+    """Refuse numbers outside the range of their option.
 
     Raises:
         RefusedError: names the option.
@@ -81,7 +80,7 @@ def _specs(rooms: Iterable[type]) -> dict[str, Spec]:
 
 
 def _type(annotation: Any) -> Spec:
-    """Type, elements and choices by a field's type."""
+    """Type, elements and choices that follow from a field's type."""
     if get_origin(annotation) is Literal:
         return {"type": "str", "choices": list(get_args(annotation))}
     if get_origin(annotation) is list:

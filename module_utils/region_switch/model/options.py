@@ -1,4 +1,4 @@
-"""The options of a move, by what they are about; each dataclass says what of it cannot be meant."""
+"""The options of a move, grouped by subject; each dataclass validates its own."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .findings import check_waived
 from .option import check_ranges, given, option
 
 HIGHEST_PORT = 65535
-# What is asked for with one option and would be passed over because of another: {option: (other option, the value it
-# has to have, what the option would do)}. Options that belong to a step which is switched off as a whole, such as those
-# of the preflight, are none of them: they may stand in an inventory for the runs that have it.
+# Options that another option would make ineffective: {option: (other option, the value that it needs, the effect of the
+# present value)}. Options of a step that is switched off as a whole, such as the preflight, are not among them: an
+# inventory may have them for the runs with that step.
 IGNORED_UNLESS: dict[str, tuple[str, object, str]] = {
-    "client_ids": ("discovery", "clients", "which would look for other clients besides"),
-    "client_ids_file": ("discovery", "clients", "which would look for other clients besides"),
+    "client_ids": ("discovery", "clients", "which does not use the list"),
+    "client_ids_file": ("discovery", "clients", "which does not use the list"),
     "mode": ("rollback", False, "which returns to the records before the last run, whatever the mode"),
 }
 
 
 @dataclass(frozen=True)
 class InventoryOptions:
-    """What the inventory has."""
+    """The inventory."""
 
     modes: object = option("The mode table: V({mode: {endpoint: AWS Region}}).")
     endpoints: list[str] = option("The endpoints of the inventory.")
@@ -33,41 +33,41 @@ class InventoryOptions:
 
 @dataclass(frozen=True)
 class ScopeOptions:
-    """What is asked of a run."""
+    """What a run is to do."""
 
     mode: object = option(
         "The mode to move to. Its name is never converted, so that V(3.7) is not V(3). Refused with O(rollback).",
         None,
     )
     rollback: bool = option(
-        "Return to the records as they were before the last run that switched them. O(mode) is not read. Refused "
+        "Return to the records as they were before the last run that switched them. O(mode) is not used. Refused "
         "where the records are neither as that run left them nor as they were before it.",
         False,
     )
     source_gone: list[str] = option(
         [
-            "Regions to leave that refuse to be asked (access denied, opted out), or may not be asked. They are taken "
-            "for dead without being asked. Their clients are disconnected by nobody and looked for where they belong; "
-            "records are never restored to them.",
-            "A region that something moves to is refused.",
+            "Regions to leave that refuse requests (access denied, opted out), or must not get any. They count as dead "
+            "without being asked. Their clients are not disconnected, but looked for where they belong; records are "
+            "never restored to them.",
+            "The target of a move is refused.",
         ],
         [],
     )
     sweep: Literal["misplaced", "none"] = option(
-        "Whom to disconnect. V(none) stops after DNS.",
+        "Which clients to disconnect. V(none) stops after DNS.",
         "misplaced",
     )
     unmapped_clients: str = option(
         "What happens to connected clients whose thing names none of the endpoints. V(ignore) leaves them alone and "
-        "tells how many they are, V(refuse) stops the move, the name of an endpoint treats them as clients of it.",
+        "reports their number, V(refuse) stops the move, the name of an endpoint treats them as its clients.",
         "ignore",
     )
     preflight: bool = option(
-        "Check beforehand every reason for which the target region could refuse a device.",
+        "Check in advance every reason for which the target region could refuse a device.",
         True,
     )
     restore: bool = option(
-        "Restore the records, and send the clients back, when a wave does not land or the target region is lost. "
+        "Restore the records, and bring the clients back, when a wave does not land or the target region fails. "
         "Never done when the region that is left is dead.",
         True,
     )
@@ -113,23 +113,23 @@ class DnsOptions:
 
 @dataclass(frozen=True)
 class DnsWaitOptions:
-    """How long DNS is waited for."""
+    """How long a move waits for DNS."""
 
     dns_consecutive: int = option(
-        "Right answers in a row that every server has to give.",
+        "Correct answers in a row that every server has to give.",
         3,
         low=1,
     )
     dns_timeout: float = option(
-        "Seconds that Route 53 and then the servers may take to answer the new target. The TTL of the old records is "
-        "waited for as well, but no longer than this; clients that a cache sends back are moved again.",
+        "Seconds that Route 53 and then the servers may take to answer the new target. The move also waits for the TTL "
+        "of the old records, but no longer than this; clients that a cache sends back are moved again.",
         300.0,
         low=0,
     )
     dns_policy: Literal["wait", "proceed", "abort"] = option(
         "What happens when a resolver does not converge within O(dns_timeout). V(wait) ends the run, the records stay "
-        "switched and nobody is disconnected. V(proceed) goes on and tells who was stale. V(abort) restores the "
-        "records. The zone's own name servers always have to converge.",
+        "switched and no client is disconnected. V(proceed) continues and reports the stale ones. V(abort) restores "
+        "the records. The zone's own name servers always have to converge.",
         "wait",
     )
 
@@ -139,13 +139,13 @@ class DiscoveryOptions:
     """How a client is found, and its endpoint."""
 
     discovery: Literal["index", "things", "clients"] = option(
-        "How the connected clients are found. V(index) asks the fleet index, which knows clients whose client ID is "
-        "the name of a thing. V(things) asks for every thing that has O(endpoint_attribute), V(clients) for those that "
-        "are listed, whether it is connected.",
+        "How connected clients are found. V(index) asks the fleet index, which knows clients whose client ID is the "
+        "name of a thing. V(things) asks for the connection of every thing that has O(endpoint_attribute), V(clients) "
+        "for those of the listed clients.",
         "index",
     )
     endpoint_attribute: str = option(
-        "Thing attribute that says which endpoint a client uses.",
+        "Thing attribute that names the endpoint of a client.",
         "mqtt_endpoint",
     )
 
@@ -155,7 +155,8 @@ class FleetOptions(DiscoveryOptions):
     """How the connected clients are found."""
 
     client_ids: list[str] = option(
-        "Client IDs for O(discovery=clients), as text; refused with another, as is a number.",
+        "Client IDs for O(discovery=clients), as text; numbers are refused, and so is the option with another "
+        "O(discovery).",
         [],
         elements="raw",
     )
@@ -171,15 +172,14 @@ class FleetOptions(DiscoveryOptions):
     )
 
     def check(self) -> None:
-        """Refuse a list that names nobody.
+        """Refuse O(discovery=clients) without a list.
 
         Raises:
             RefusedError: names the option.
         """
         if self.discovery == "clients" and not (self.client_ids or self.client_ids_file):
             raise RefusedError(
-                "discovery clients: found neither client_ids nor client_ids_file, expected one of them: "
-                "name the clients, or set discovery to index"
+                "discovery clients: client_ids and client_ids_file are missing: set one of them, or discovery to index"
             )
 
 
@@ -188,13 +188,13 @@ class PaceOptions:
     """How fast, and in which steps, clients are moved."""
 
     delete_connection_rate: float = option(
-        "DeleteConnection requests per second and region. V(0) takes the quota that Service Quotas tells.",
+        "DeleteConnection requests per second and region. V(0) means the quota of the region.",
         0.0,
         low=0,
     )
     subscriptions_per_client: float = option(
-        "Topic filters that a client subscribes to when it connects. With the quota of subscriptions of the target "
-        "region it limits the pace; V(0) leaves that quota out.",
+        "Topic filters that a client subscribes to when it connects. Together with the target region's quota of "
+        "subscriptions it limits the pace; V(0) ignores that quota.",
         1.0,
         low=0,
     )
@@ -205,21 +205,21 @@ class PaceOptions:
     )
     max_stragglers: float = option(
         [
-            "Percent of a wave that may be missing when its time is over. With more, the move stops.",
-            "Clients that had gone before they were told to leave, and are nowhere since, do not count. Those that "
-            "came after the plan was made are judged together with the whole fleet, and never a reason for O(restore).",
+            "Percent of a wave that may not have landed within O(landing_timeout). With more, the move stops.",
+            "Clients that had left before they were disconnected, and are not connected anywhere, do not count. Those "
+            "that connected after the plan was made count with the whole fleet, and never cause O(restore).",
         ],
         5.0,
         low=0,
         high=100,
     )
     max_in_flight: int = option(
-        "Clients that may be disconnected and not landed at the same time. V(0) takes 30 seconds of the pace.",
+        "Clients that may be disconnected and not yet landed at the same time. V(0) means 30 seconds of the pace.",
         0,
         low=0,
     )
     prevent_will_message: bool = option(
-        "Keep the Last Will of disconnected clients unpublished.",
+        "Do not publish the Last Will of disconnected clients.",
         True,
     )
     clean_session: bool = option(
@@ -227,8 +227,7 @@ class PaceOptions:
         False,
     )
     landing_timeout: float = option(
-        "Seconds that the clients of a wave may take to be connected in their region, after the last of them was "
-        "disconnected.",
+        "Seconds that the clients of a wave may take to land, after the last of them was disconnected.",
         300.0,
         low=0,
     )
@@ -236,10 +235,10 @@ class PaceOptions:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What the target regions are checked for."""
+    """The checks of the target regions."""
 
     waive: list[str] = option(
-        "Names of checks whose findings do not stop the move.",
+        "Names of checks whose findings do not block the move.",
         [],
     )
     ca_file: str | None = option(
@@ -248,13 +247,13 @@ class CheckOptions:
         type="path",
     )
     certificate_days: float = option(
-        "A server certificate that ends within so many days stops the move.",
+        "A server certificate that expires within so many days blocks the move.",
         7.0,
         low=0,
     )
     probe_certificate: str | None = option(
-        "Client certificate with which the check connects to the target region and publishes. None means that only "
-        "the TLS handshake is tried.",
+        "Client certificate with which the check connects to the target region and publishes. Without it, only the TLS "
+        "handshake is tried.",
         None,
         type="path",
     )
@@ -270,7 +269,7 @@ class CheckOptions:
     )
 
     def check(self) -> None:
-        """Refuse ports that are none, checks that there are not, and half a probe.
+        """Refuse invalid ports, unknown checks, and half a pair of certificate and key.
 
         Raises:
             RefusedError: names the option.
@@ -281,50 +280,48 @@ class CheckOptions:
             )
         check_waived(self.waive)
         if bool(self.probe_certificate) != bool(self.probe_private_key):
-            raise RefusedError(
-                "probe_certificate: found one of certificate and private key, expected both or neither: correct it"
-            )
+            raise RefusedError("probe_certificate: set probe_certificate and probe_private_key, or neither")
 
 
 @dataclass(frozen=True)
 class ApprovalOptions:
-    """What a plan needs, and may come to, to be carried out."""
+    """The approval that a plan needs, and its limits."""
 
     require_approval: bool = option(
         "Refuse to change anything unless O(approve) names the plan.",
         False,
     )
     approve: str | None = option(
-        "Token of the plan that is approved, as check mode prints it.",
+        "Token of the approved plan, as check mode prints it.",
         None,
     )
     approval_drift: float = option(
         [
-            "Percent of the approved clients of each target that may be others when the plan is carried out; 3 "
-            "clients may be, however few that percent is. V(0) wants the very same clients.",
-            "Records, regions and options have to be the approved ones in any case.",
+            "Percent of the approved clients of each target that may differ when the plan is carried out, 3 clients at "
+            "least. V(0) requires exactly the approved clients.",
+            "Records, regions and options always have to be the approved ones.",
         ],
         5.0,
         low=0,
     )
     max_clients: int = option(
-        "Clients that may be disconnected at most. V(0) is no limit.",
+        "Clients that may be disconnected at most. V(0) means no limit.",
         0,
         low=0,
     )
     max_endpoints: int = option(
-        "Endpoints that may move at most. V(0) is no limit.",
+        "Endpoints that may move at most. V(0) means no limit.",
         0,
         low=0,
     )
     min_share: float = option(
-        "Percent of the connected clients that have to be disconnected at least.",
+        "Percent of the connected clients that a plan has to disconnect at least.",
         0.0,
         low=0,
         high=100,
     )
     max_share: float = option(
-        "Percent of the connected clients that may be disconnected at most.",
+        "Percent of the connected clients that a plan may disconnect at most.",
         100.0,
         low=0,
         high=100,
@@ -333,47 +330,47 @@ class ApprovalOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """A run and what it leaves."""
+    """A run and its reports."""
 
     reports_directory: str = option(
-        "Folder that gets a folder per run, with C(journal.jsonl), C(summary.json), C(clients.csv) and "
-        "C(report.html), for the user who runs this alone. One of another user, or that others may write to, is "
-        "refused.",
+        "Folder for a folder per run, with C(journal.jsonl), C(summary.json), C(clients.csv) and C(report.html), which "
+        "only the user who runs the module may read. A folder that belongs to another user, or that others may write "
+        "to, is refused.",
         type="path",
     )
     ledger: str | None = option(
-        "SQLite ledger of messages that the monitor of the fleet writes. One that nobody keeps is told, and so is an "
-        "empty path.",
+        "SQLite ledger of messages that the fleet's monitor writes. A note says so where no monitor keeps it, or the "
+        "path is empty.",
         None,
         type="path",
     )
     operator: str | None = option(
-        "Who begins the run, for its report, beside the user and the caller that AWS knows.",
+        "Who starts the run, for its report, in addition to the system's user and the AWS caller.",
         None,
     )
     pause_after_dns: bool = option(
-        "Stop after DNS when records were switched and clients have to move, so that the caller can look at DNS from "
-        "the devices. RV(paused) says so; O(run_id) goes on.",
+        "Stop after DNS when records were switched and clients have to move, so that the caller can check DNS on the "
+        "devices. RV(paused) is then true; O(run_id) resumes the run.",
         False,
     )
     stale_devices: list[str] = option(
-        "With O(run_id), what devices found that still lead to the old region, a line for each; O(dns_policy) says "
-        "what then happens.",
+        "With O(run_id), a line for each device that still resolves to the old region; O(dns_policy) decides what "
+        "happens then.",
         [],
     )
     run_id: str | None = option(
-        "Go on with a run that paused.",
+        "Resume this paused run.",
         None,
     )
 
     def check(self) -> None:
-        """Refuse what devices found of no run.
+        """Refuse stale devices without a run.
 
         Raises:
             RefusedError: names the option.
         """
         if self.stale_devices and not self.run_id:
-            raise RefusedError("stale_devices: found devices and no run_id, which would pass them over: name the run")
+            raise RefusedError("stale_devices: run_id is missing, without which they are ignored: name the run")
 
 
 @dataclass(frozen=True)
@@ -392,7 +389,7 @@ class Options:
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Options:
-        """The options among a module's parameters; the others have their defaults."""
+        """The options from a module's parameters; missing ones have their defaults."""
         return cls(**{name: given(room, parameters) for name, room in get_type_hints(cls).items()})
 
     @property
@@ -402,11 +399,11 @@ class Options:
 
     @property
     def asked(self) -> list[str]:
-        """The regions but for those that are not to be asked."""
+        """The regions without those that are not to be asked."""
         return [region for region in self.inventory.regions if region not in self.scope.source_gone]
 
     def check(self) -> None:
-        """Refuse values that cannot be meant.
+        """Refuse invalid values.
 
         Raises:
             RefusedError: names the option.
@@ -420,21 +417,21 @@ class Options:
         refuse_ignored(self.flat)
 
     def passed_over(self) -> list[str]:
-        """What to say of values that have no effect in this run, and do not keep it from being made in an emergency."""
+        """Warnings of values without effect, which are no reason to refuse a run in an emergency."""
         if self.approval.approve and not self.approval.require_approval:
             return ["approve: the token was not compared with the plan, since failover_require_approval is false"]
         return []
 
 
-# The dataclasses that a move's options are in.
+# The dataclasses of a move's options.
 ROOMS: tuple[type, ...] = tuple(get_type_hints(Options).values())
 
 
 def refuse_ignored(values: Mapping[str, object]) -> None:
-    """Refuse values that another option keeps from having any effect.
+    """Refuse values that another option makes ineffective.
 
     Args:
-        values: options by name; those that a module does not have are left out.
+        values: options by name; a module need not have all.
 
     Raises:
         RefusedError: names both.
@@ -444,5 +441,5 @@ def refuse_ignored(values: Mapping[str, object]) -> None:
         if value not in (None, "", []) and values[name] != expected:
             raise RefusedError(
                 f"{ignored}: found {one_line(value)} with {name} {one_line(values[name])}, {why}: set {name} to "
-                f"{one_line(expected)}, or leave {ignored} away"
+                f"{one_line(expected)}, or remove {ignored}"
             )

@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""The outcome of a run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .errors import RefusedError, RolledBackError, UnfinishedError
 class Outcome(StrEnum):
     """The `outcome` of summary.json.
 
-    MOVED, UNCHANGED: everything is as the mode says and proven; UNCHANGED: it was so already.
+    MOVED, UNCHANGED: records and clients match the mode, and that is proven; UNCHANGED: they already did.
     REFUSED: the move would have gone wrong; nothing was changed.
-    PARTIAL: the records are as the mode says, and not every client was seen where it belongs.
-    ROLLED_BACK: the records were restored, and the clients sent back.
-    FAILED: AWS, DNS or the network did not do as asked.
+    PARTIAL: the records match the mode, but not every client was seen in its region.
+    ROLLED_BACK: the records were restored, and the clients brought back.
+    FAILED: AWS, DNS or the network failed.
     """
 
     MOVED = "moved"
@@ -26,12 +26,12 @@ class Outcome(StrEnum):
 
 
 def decide(error: BaseException | None, wrote: bool, proven: bool) -> Outcome:
-    """Decide what a run came to.
+    """Decide the outcome of a run.
 
     Args:
-        error: what ended it; None where it came to its end.
+        error: what ended it; None where it completed.
         wrote: whether it changed anything at AWS, or may have.
-        proven: whether everybody was seen where they belong.
+        proven: whether every client was seen in its region.
     """
     if error is None:
         return (Outcome.MOVED if wrote else Outcome.UNCHANGED) if proven else Outcome.PARTIAL

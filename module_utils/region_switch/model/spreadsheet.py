@@ -7,5 +7,5 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 
 
 def cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: one that could be has an apostrophe in front."""
+    """Text that no spreadsheet treats as a formula: an apostrophe precedes what could be one."""
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,8 +1,8 @@
-"""What somebody turned off stays off: why set-up leaves a client's certificate in a region as it is. No I/O.
+"""What somebody turned off stays off: why set-up does not change a client's certificate in a region. No I/O.
 
-AWS says what a certificate's status is and what is attached to it, not who had it so. Set-up gives the thing of a
-client its endpoint's attribute when all else is done: where the attribute is and an attachment is missing, somebody
-has taken the attachment away, and set-up was not interrupted.
+AWS knows a certificate's status and attachments, but not who set them. Set-up gives a client's thing the endpoint
+attribute last: where the thing has the attribute and an attachment is missing, set-up was not interrupted, but somebody
+detached it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _PENDING = {
     "PENDING_ACTIVATION": "left as it is; what registered it just in time has to activate it, then run again",
 }
 _OFF = "left as it is, since somebody turned it off"
-_WAY_ON = "name it in iot_region_restored_clients to admit it again"
+_REMEDY = "name it in iot_region_restored_clients to admit it again"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What set-up would attach to a client's certificate.
+    """The attachments that set-up would make to a client's certificate.
 
     Attributes:
         thing: None for a client without one.
-        complete: whether set-up was complete here once.
+        complete: whether set-up was completed in the region before.
     """
 
     policy: str
@@ -36,15 +36,15 @@ class Wanted:
 
 
 def status_reason(certificate_id: str, status: str, region: str) -> str | None:
-    """Why a certificate of this status is left as it is; None where it is ACTIVE."""
+    """Why a certificate of this status is not changed; None where it is ACTIVE."""
     if status == ACTIVE:
         return None
-    advice = _PENDING.get(status, f"{_OFF}; {_WAY_ON}")
+    advice = _PENDING.get(status, f"{_OFF}; {_REMEDY}")
     return f"found certificate {certificate_id} {status} in {region}, expected {ACTIVE}: {advice}"
 
 
 def attachment_reason(known: Mapping[str, Any], wanted: Wanted, region: str) -> str | None:
-    """Why nothing is attached to a certificate that the region knows; None where it may be, or need not.
+    """Why nothing is attached to a certificate that the region knows; None where nothing forbids it.
 
     Args:
         known: as `certificate.known_certificate` returns it.
@@ -55,37 +55,34 @@ def attachment_reason(known: Mapping[str, Any], wanted: Wanted, region: str) -> 
         if known["things"]:
             things = ", ".join(known["things"])
             return (
-                f"found {place} attached to thing {things}, expected one client for a certificate: detach it there, or "
-                "give this client its own"
+                f"{place} is attached to thing {things}, and a certificate is for one client: detach it there, or give "
+                "this client its own"
             )
         missing.append(f"thing {wanted.thing}")
     if not missing or not wanted.complete:
         return None
-    return (
-        f"found {place} without {' and '.join(missing)}, expected it attached: left as it is, since somebody detached "
-        f"it; {_WAY_ON}"
-    )
+    return f"{place} is not attached to {' and '.join(missing)}: left as it is, since somebody detached it; {_REMEDY}"
 
 
 def shut_out_reason(statuses: Iterable[tuple[str, str]], region: str) -> str | None:
-    """Why a client gets no other certificate: it has some, and each was turned off.
+    """Why a client gets no new certificate: all of its certificates were turned off.
 
     Args:
-        statuses: `(certificate ID, status)` of what is attached to its thing.
+        statuses: `(certificate ID, status)` of those attached to its thing.
     """
     found = list(statuses)
     if not found or any(status == ACTIVE for _, status in found):
         return None
     named = ", ".join(f"{identifier} {status}" for identifier, status in found)
     return (
-        f"found certificate {named} in {region} and no other of this client, expected one that is {ACTIVE}: no new one "
-        f"is made, since somebody turned it off; {_WAY_ON}"
+        f"certificate {named} in {region}, and the client has no other: no new one is made, since somebody turned it "
+        f"off; {_REMEDY}"
     )
 
 
 def deleted_reason(certificate_id: str, region: str) -> str:
-    """Why a certificate that set-up had once registered in a region is not registered again."""
+    """Why a certificate that set-up had registered in a region is not registered again."""
     return (
-        f"found certificate {certificate_id} unknown in {region}, expected it there, as set-up had made it: not "
-        f"registered again, since somebody deleted it; {_WAY_ON}"
+        f"certificate {certificate_id} is unknown in {region}, where set-up had registered it: not registered again, "
+        f"since somebody deleted it; {_REMEDY}"
     )

@@ -1,4 +1,4 @@
-"""In how many steps a fleet is moved: cumulative shares of it, and how many clients each step has. No I/O."""
+"""The waves of a move: cumulative shares of the fleet, and the number of clients in each. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def parse(values: Sequence[object]) -> tuple[float, ...]:
         values: numbers or text such as `1`, `"1"`, `"1%"`, `2.5`.
 
     Raises:
-        RefusedError: a value that is no percent above 0 and up to 100, or not above the one before it.
+        RefusedError: a value is no percentage above 0 and up to 100, or not above the one before it.
     """
     percents: list[float] = []
     for value in values:
@@ -34,19 +34,20 @@ def parse(values: Sequence[object]) -> tuple[float, ...]:
 
 
 def sizes(total: int, percents: Sequence[float]) -> list[int]:
-    """Return how many of `total` clients each wave has, in order; none is empty, their sum is `total`.
+    """Return the size of each wave, in order; none is empty, and their sum is `total`.
 
-    A canary of a small fleet is one client; a share that adds nobody to the wave before it is left out.
+    The first wave of a small fleet has one client; a share that adds no client to the wave before it is left out.
     """
     ends = sorted({min(total, math.ceil(total * percent / ALL)) for percent in (*percents, ALL)} - {0})
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def once_more(size: int, rest: Sequence[int]) -> list[int]:
-    """Return the sizes of the waves behind one that proved nothing: as many clients as it had, then the rest.
+    """Return the sizes of the waves after one that proved nothing: one of the same size, then the rest.
 
     Args:
-        size: of that wave; rest: those of the waves behind it.
+        size: of that wave.
+        rest: the sizes of the waves after it.
     """
     left, again = list(rest), 0
     while left and again < size:

@@ -1,1 +1,1 @@
-"""What set-up makes in every region: things, certificates, policies, domain configurations, records."""
+"""Set-up of a region: things, certificates, policies, domain configurations, records."""

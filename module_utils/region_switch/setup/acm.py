@@ -1,4 +1,4 @@
-"""The server certificate that a region serves for an endpoint, and whether one may be imported in its place."""
+"""The server certificate that a region serves for an endpoint, and whether another may be imported over it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any
 from ..aws.clients import AwsClient
 from ..aws.paced import retried
 from ..model.errors import RefusedError
+from ..model.inventory import configuration_name
 from ..model.names import plain
-from .domain_configuration import configuration_name, configurations
-from .server_certificate import Certificate, covers, is_newer, kind, not_picked_up, read_certificates
+from .domain_configuration import configurations
+from .server_certificate import Certificate, covers, is_newer, kind, names_for, read_certificates, serving_differences
 
-# Says who imported a certificate: `ca:<SHA-256 of the CA's public key>` for one that setup issued of that CA, or GIVEN.
+# Who imported a certificate: `ca:<SHA-256 of the CA's public key>` where setup issued it from that CA, or GIVEN.
 TAG = "mqtt-region-switch:origin"
 GIVEN = "inventory"
 NAME_TAG = "Name"
-# Without it, ACM lists certificates of RSA keys up to 2048 bits only
+# Without this filter, ACM lists only certificates with RSA keys of up to 2048 bits
 # (https://docs.aws.amazon.com/acm/latest/APIReference/API_Filters.html).
 KEY_TYPES = (
     "RSA_1024", "RSA_2048", "RSA_3072", "RSA_4096", "EC_prime256v1", "EC_secp384r1", "EC_secp521r1",
 )  # fmt: skip
-# What AWS IoT serves of them
+# Of these, the types that AWS IoT serves
 # (https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html).
 SERVED_KEY_TYPES = ("RSA_2048", "EC_prime256v1")
 # Type of a public certificate of ACM's own (https://docs.aws.amazon.com/acm/latest/APIReference/API_CertificateDetail.html).
@@ -33,7 +34,7 @@ AMAZON_ISSUED = "AMAZON_ISSUED"
 # (https://docs.aws.amazon.com/acm/latest/userguide/acm-limits.html).
 IMPORT_ATTEMPTS = 30
 IMPORT_INTERVAL = 2.0
-# DescribeDomainConfiguration is asked for each, ten times a second at most.
+# DescribeDomainConfiguration is called for each endpoint, at most ten times a second.
 ATTEMPTS = 8
 
 
@@ -42,8 +43,9 @@ class Served:
     """A certificate that a region has for an endpoint.
 
     Attributes:
-        configuration: the domain configuration that serves it; None: it is in ACM with the endpoint as its tag Name.
-        certificate: None where ACM does not have it any more.
+        configuration: the domain configuration that serves it; None where it is only in ACM, with the endpoint as its
+            tag Name.
+        certificate: None where ACM no longer has it.
     """
 
     endpoint: str
@@ -60,7 +62,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why setup must not go on; `what` is where it was found."""
+    """Why setup has to stop; `what` names the place."""
 
     what: str
     found: str
@@ -70,14 +72,14 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Material:
-    """What would be imported for an endpoint.
+    """The certificate to import for an endpoint.
 
     Attributes:
         certificate: None where nothing can be imported.
         chain, private_key: PEM.
         origin: value of TAG.
-        authority: of a certificate that setup issues; None where the inventory gives the certificate.
-        made: public keys (SHA-256) that nobody but setup has: the CA's, the endpoint's.
+        authority: the CA of a certificate that setup issues; None where the inventory provides the certificate.
+        made: public keys (SHA-256) whose private keys only setup has: the CA's, the endpoint's.
     """
 
     certificate: Certificate | None
@@ -91,10 +93,10 @@ class Material:
 def region_state(
     iot: AwsClient, acm: AwsClient, endpoints: Sequence[str], arns: Mapping[str, str]
 ) -> tuple[dict[str, Served], list[Refusal]]:
-    """Return what a region has for its endpoints, and what setup could not put right.
+    """Return the certificates that a region has for its endpoints, and the problems that setup cannot solve.
 
     Args:
-        endpoints: all of the inventory.
+        endpoints: all endpoints of the inventory.
         arns: `{endpoint: ARN}` of the operator's own certificates in this region.
 
     Raises:
@@ -137,7 +139,7 @@ def _tags(acm: AwsClient, arn: str) -> dict[str, str]:
 
 
 def _tagged(acm: AwsClient, endpoints: Sequence[str]) -> dict[str, Served]:
-    """Imported certificates that no domain configuration serves yet, whose tag Name is the endpoint."""
+    """Imported certificates that no domain configuration serves yet, found by their tag Name."""
     found: dict[str, Served] = {}
     wanted = {plain(endpoint): endpoint for endpoint in endpoints}
     if not wanted:
@@ -154,11 +156,10 @@ def _tagged(acm: AwsClient, endpoints: Sequence[str]) -> dict[str, Served]:
 
 
 def _may_be_for(summary: Mapping[str, Any], wanted: Collection[str]) -> bool:
-    """Whether the names of a certificate, of which it may have none, leave open that it is for one of the endpoints."""
+    """Whether a certificate may be for one of the endpoints, by the names in its summary, which need not list all."""
     names = [summary.get("DomainName"), *(summary.get("SubjectAlternativeNameSummaries") or [])]
     known = {plain(name) for name in names if isinstance(name, str) and name}
-    parents = {f"*.{name.partition('.')[2]}" for name in wanted}
-    return bool(known & ({*wanted} | parents)) or bool(summary.get("HasAdditionalSubjectAlternativeNames"))
+    return any(known & names_for(name) for name in wanted) or bool(summary.get("HasAdditionalSubjectAlternativeNames"))
 
 
 def _name_taken(region: str, endpoint: str, domain: str) -> Refusal:
@@ -167,12 +168,12 @@ def _name_taken(region: str, endpoint: str, domain: str) -> Refusal:
         f"domain configuration {name} in {region}",
         f"one of {domain}",
         f"none, or that of {endpoint}",
-        "delete it, or give the endpoint a domain configuration of another name; setup.yml takes it",
+        "delete it, or create a domain configuration of another name for the endpoint, which setup.yml then uses",
     )
 
 
 def _own_refusal(served: Served, arn: str | None) -> Refusal | None:
-    """A configuration that serves another certificate than the ARN of the inventory says."""
+    """A refusal where the configuration serves another certificate than the ARN in the inventory."""
     if arn is None or arn == served.arn:
         return None
     return Refusal(
@@ -184,7 +185,7 @@ def _own_refusal(served: Served, arn: str | None) -> Refusal | None:
 
 
 def arn_refusal(acm: AwsClient, endpoint: str, arn: str) -> Refusal | None:
-    """Why a certificate of the operator's own cannot serve an endpoint; None where it can.
+    """Why the operator's own certificate cannot serve an endpoint; None where it can.
 
     Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html
     ("Certificate requirements").
@@ -196,7 +197,7 @@ def arn_refusal(acm: AwsClient, endpoint: str, arn: str) -> Refusal | None:
     if found is None:
         return Refusal(what, f"'{arn}', which ACM does not have", "one that it has", "correct it in host_vars")
     described: dict[str, Any] = found.get("Certificate") or {}
-    # ACM has written it with a hyphen, too.
+    # ACM also spells it with hyphens.
     key = str(described.get("KeyAlgorithm")).replace("-", "_")
     if key not in SERVED_KEY_TYPES:
         return Refusal(
@@ -209,7 +210,7 @@ def arn_refusal(acm: AwsClient, endpoint: str, arn: str) -> Refusal | None:
 
 
 def status_refusal(what: str, status: str) -> Refusal | None:
-    """Why a certificate of this status in ACM is of no use."""
+    """Why a certificate with this ACM status cannot be used."""
     if status == "ISSUED":
         return None
     advice = "create the CNAME that DescribeCertificate names, and wait until ACM has seen it; or name another"
@@ -222,28 +223,27 @@ def status_refusal(what: str, status: str) -> Refusal | None:
 
 
 def name_refusal(what: str, described: Mapping[str, Any], endpoint: str) -> Refusal | None:
-    """Why a certificate, as DescribeCertificate describes it, is not for an endpoint."""
+    """Why a certificate, as returned by DescribeCertificate, is not valid for an endpoint."""
     names = described.get("SubjectAlternativeNames") or [described.get("DomainName") or ""]
-    wanted = {plain(endpoint), f"*.{plain(endpoint).partition('.')[2]}"}
-    if wanted & {plain(name) for name in names}:
+    if names_for(endpoint) & {plain(name) for name in names}:
         return None
     return Refusal(what, f"a certificate for {', '.join(names)}", f"one for {endpoint}", "correct it in host_vars")
 
 
-# What to do with the certificate of an endpoint in a region.
+# What setup does with the certificate of an endpoint in a region.
 KEEP, IMPORT = "keep", "import"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Attributes: action: KEEP or IMPORT; told: what the operator should know, or None."""
+    """Attributes: action: KEEP or IMPORT; warning: for the operator, or None."""
 
     action: str
-    told: str | None = None
+    warning: str | None = None
 
 
 def decide(served: Served | None, material: Material, now: dt.datetime) -> Decision | Refusal:
-    """Say whether a certificate is imported: never over one that setup did not make, nor over a newer one."""
+    """Decide whether to import: never over a certificate that setup did not make, nor over a newer one."""
     if served is None:
         return Decision(IMPORT)
     if served.certificate is None:
@@ -270,23 +270,23 @@ def decide(served: Served | None, material: Material, now: dt.datetime) -> Decis
             f"{kind(offered)}, which ACM does not take under the same ARN",
             f"use a key of kind {kind(served.certificate)}",
         )
-    return Decision(IMPORT, _not_picked_up(served, served.certificate, offered))
+    return Decision(IMPORT, _serving_warning(served, served.certificate, offered))
 
 
-def _not_picked_up(served: Served, present: Certificate, offered: Certificate) -> str | None:
-    """What is to be said where AWS IoT goes on serving the certificate that is replaced in ACM."""
-    differing = not_picked_up(present, offered)
+def _serving_warning(served: Served, present: Certificate, offered: Certificate) -> str | None:
+    """A warning where AWS IoT keeps serving the certificate that is replaced in ACM."""
+    differing = serving_differences(present, offered)
     if served.configuration is None or not differing:
         return None
     return (
         f"{served.where}: the {' and '.join(differing)} of the certificate that is imported differ from those of the "
-        "one that is served, which AWS IoT goes on with: delete the domain configuration, while no failover needs it, "
+        "one that is served, which AWS IoT keeps: delete the domain configuration, while no failover needs it, "
         "and run again"
     )
 
 
 def _foreign(served: Served, certificate: Certificate, material: Material) -> Refusal | None:
-    """Why a region's certificate is not one that setup may go on with."""
+    """Why setup must not replace a region's certificate; None where it may."""
     keep = "to keep it, set iot_region_server_certificate_arns in host_vars/<region>.yml to its ARN (given in brackets)"
     if material.authority is None:
         same = material.certificate is not None and material.certificate.parsed == certificate.parsed
@@ -310,14 +310,14 @@ def _foreign(served: Served, certificate: Certificate, material: Material) -> Re
 
 
 def _replaces(offered: Certificate, present: Certificate, endpoint: str, now: dt.datetime) -> bool:
-    """Whether the one offered is better: later, or the present one is of no use."""
+    """Whether the offered certificate is newer, or the present one unusable."""
     if is_newer(offered, present):
         return True
     return offered.not_after > now and (present.not_after <= now or not covers(present, endpoint))
 
 
 def is_setups(served: Served, material: Material) -> bool:
-    """Whether setup imported it: by its tag; before there was one, by keys that nobody else has."""
+    """Whether setup imported it: by its tag or, where an earlier release set none, by keys that only setup has."""
     if served.tags.get(TAG) == material.origin:
         return True
     authority, certificate = material.authority, served.certificate
@@ -334,10 +334,10 @@ def _left(why: str, served: Served, certificate: Certificate, offered: Certifica
 
 
 def refuse(refusals: Sequence[Refusal]) -> None:
-    """Raise them all, the same ones said once.
+    """Raise one error for all refusals; places with the same problem share a sentence.
 
     Raises:
-        RefusedError: where there is any.
+        RefusedError: there is at least one.
     """
     places: dict[tuple[str, str, str], list[str]] = {}
     for each in refusals:
@@ -351,25 +351,25 @@ def refuse(refusals: Sequence[Refusal]) -> None:
 
 
 def importer(region: str) -> AwsClient:
-    """A client that sends one request a call: an import whose answer is lost and that is sent again makes a second
-    certificate, and those that come too early count against the quota."""
+    """A client without retries: repeating an import whose answer was lost makes a second certificate, and each attempt
+    counts against the quota."""
     return AwsClient("acm", region, attempts=1)
 
 
-def bring(acm: AwsClient, endpoint: str, material: Material, served: Served | None) -> str:
-    """Import the certificate, in the place of the one that is served, and return its ARN.
+def import_certificate(acm: AwsClient, endpoint: str, material: Material, served: Served | None) -> str:
+    """Import the certificate, over the one that is served if any, and return its ARN.
 
     Args:
-        acm: of `importer`.
+        acm: from `importer`.
 
     Raises:
-        AwsError: ACM refuses, or takes no import for a minute.
+        AwsError: ACM refuses, or throttles imports for a minute.
     """
     certificate = material.certificate
     if certificate is None or material.private_key is None:
         raise RefusedError(
-            f"{endpoint} in {acm.region}: found no certificate to import, expected one in certs_directory: "
-            "run setup.yml without --limit"
+            f"{endpoint} in {acm.region}: there is no certificate to import in certs_directory: run setup.yml without "
+            "--limit"
         )
     content = {"Certificate": certificate.pem.encode(), "PrivateKey": material.private_key}
     if material.chain:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import NameOID
@@ -34,9 +34,9 @@ HASHES = {"sha256", "sha384", "sha512"}
 def ensure_certificate(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
     """Make the certificate present with status, policies and thing, or absent.
 
-    A certificate that `certificate_path` holds is registered where the region does not know it; where the file is
-    absent, one is issued from the CSR and written there. Without `status` a certificate that is known keeps its own,
-    and a new one is ACTIVE.
+    The certificate in `certificate_path` is registered unless the region knows it; where the file does not exist, one
+    is issued from the CSR and written there. Without `status`, a known certificate keeps its status, and a new one is
+    ACTIVE.
     """
     path = Path(parameters["certificate_path"])
     request = Path(parameters["csr_path"]) if parameters["csr_path"] else None
@@ -44,17 +44,17 @@ def ensure_certificate(iot: AwsClient, parameters: dict[str, Any], check_mode: b
     certificate = read_own_certificate(path, request, read) if path.exists() else None
     if parameters["state"] == "absent":
         return _ensure_absent(iot, certificate, check_mode)
-    return bring_about(iot, certificate, known_certificate(iot, certificate), parameters, check_mode)
+    return ensure_present(iot, certificate, known_certificate(iot, certificate), parameters, check_mode)
 
 
-def bring_about(
+def ensure_present(
     iot: AwsClient,
     certificate: x509.Certificate | None,
     before: dict[str, Any],
     parameters: dict[str, Any],
     check_mode: bool,
 ) -> Result:
-    """Issue or register a certificate where that is still to be done, attach what is asked for, and set its status.
+    """Issue or register a certificate where needed, attach policies and thing, and set its status.
 
     Args:
         certificate: None where one is to be issued.
@@ -62,7 +62,7 @@ def bring_about(
 
     Raises:
         AwsError: AWS refused, or did not answer.
-        RefusedError: there is nothing to issue it from, or nowhere to keep it.
+        RefusedError: there is no CSR to issue it from, or no folder to write it to.
     """
     after = _after(before, parameters)
     result = {"changed": before != after, "diff": {"before": before, "after": after}, **_identity(before)}
@@ -75,7 +75,7 @@ def bring_about(
 
 
 def read_certificate(path: Path, key: bytes | None = None) -> x509.Certificate:
-    """Return the device's certificate out of a file.
+    """Return the device's certificate from a file.
 
     Args:
         key: as for `pem.read_device_certificate`.
@@ -98,7 +98,7 @@ def read_request(path: Path) -> x509.CertificateSigningRequest:
 def read_own_certificate(
     path: Path, request_path: Path | None, request: x509.CertificateSigningRequest | None
 ) -> x509.Certificate:
-    """Return the device's certificate out of a file; it is for the request's key where there is one.
+    """Return the device's certificate from a file; where there is a request, it has to be for the request's key.
 
     Raises:
         RefusedError: as `read_certificate` says, or the certificate is for another key.
@@ -114,34 +114,35 @@ def read_own_certificate(
 
 
 def parse_request(name: object, data: bytes) -> x509.CertificateSigningRequest:
-    """Return a certificate signing request that AWS IoT takes.
+    """Return a certificate signing request that AWS IoT accepts.
 
     Args:
-        name: what an error calls it.
+        name: as an error names it.
 
     Raises:
-        RefusedError: it is none, has a key or a signature that AWS IoT does not take, or is not signed with its key.
+        RefusedError: it is no signing request, AWS IoT does not accept its key or signature, or the signature is not by
+            its key.
     """
     request = pem.read_request(name, data)
-    key = _key(name, request)
-    if not _is_taken(key):
+    key = pem.readable_key(name, request)
+    if not _is_accepted(key):
         raise RefusedError(
             f"{name}: found a key that is {_kind(key)}, expected RSA of {SMALLEST_RSA} bits or more, P-256, P-384 or "
-            "P-521, as AWS IoT takes them: create it again"
+            "P-521, which AWS IoT accepts: create it again"
         )
     algorithm = request.signature_hash_algorithm
     if algorithm is None or algorithm.name not in HASHES:
-        raise RefusedError(f"{name}: found a signature with another hash than SHA-256, expected it: create it again")
+        raise RefusedError(f"{name}: its signature does not use SHA-256: create it again")
     if not request.is_signature_valid:
-        raise RefusedError(f"{name}: found a signature of another key, expected its own: create it again")
+        raise RefusedError(f"{name}: its signature is not by its own key: create it again")
     return request
 
 
 def refuse_other_subject(name: object, request: x509.CertificateSigningRequest, client_id: str) -> None:
-    """Refuse a signing request of somebody else.
+    """Refuse a signing request for another client.
 
     Args:
-        name: what an error calls it.
+        name: as an error names it.
 
     Raises:
         RefusedError: its common name is not the client ID.
@@ -149,18 +150,11 @@ def refuse_other_subject(name: object, request: x509.CertificateSigningRequest, 
     found = [str(each.value) for each in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if found != [client_id]:
         raise RefusedError(
-            f"{name}: found common name {one_line(', '.join(found))}, expected '{client_id}': see to the device"
+            f"{name}: found common name {one_line(', '.join(found))}, expected '{client_id}': correct the device"
         )
 
 
-def _key(name: object, request: x509.CertificateSigningRequest) -> Any:
-    try:
-        return request.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise RefusedError(f"{name}: found no key that can be read ({error}), expected one: create it again") from error
-
-
-def _is_taken(key: Any) -> bool:
+def _is_accepted(key: Any) -> bool:
     if isinstance(key, RSAPublicKey):
         return key.key_size >= SMALLEST_RSA
     return isinstance(key, EllipticCurvePublicKey) and key.curve.name in CURVES
@@ -176,13 +170,11 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise RefusedError(
-            f"{path}: found no readable file ({error.strerror}), expected PEM: create it first"
-        ) from error
+        raise RefusedError(f"{path}: cannot be read ({error.strerror}): create it, or correct its mode") from error
 
 
 def known_certificate(iot: AwsClient, certificate: x509.Certificate | None) -> dict[str, Any]:
-    """What the region knows of the certificate; empty when nothing.
+    """The region's description of the certificate; empty where the region does not know it.
 
     Returns:
         `{"certificate_id", "certificate_arn", "status", "policies": [name], "things": [name]}`.
@@ -229,28 +221,38 @@ def _create(
         answer = iot.call("RegisterCertificateWithoutCA", certificatePem=pem.as_text(certificate), status=status)
     else:
         if not parameters["csr_path"]:
-            raise RefusedError(
-                f"certificate {path}: found no file, expected one, or csr_path to have it issued: give either"
-            )
+            raise RefusedError(f"certificate {path}: the file is missing: create it, or set csr_path to have it issued")
         if not path.parent.is_dir():
-            raise RefusedError(
-                f"certificate {path}: found no folder {path.parent}, expected one to write it to: create it first"
-            )
+            raise RefusedError(f"certificate {path}: its folder {path.parent} is missing: create it first")
         csr = pem.as_text(read_request(Path(parameters["csr_path"])))
         active = status == "ACTIVE"
         answer = iot.call("CreateCertificateFromCsr", certificateSigningRequest=csr, setAsActive=active)
-        write_whole(path, answer["certificatePem"])
+        write_whole(path, answer["certificatePem"].encode())
     identity = {"certificate_id": answer["certificateId"], "certificate_arn": answer["certificateArn"]}
     return {**identity, "status": status, "policies": [], "things": []}
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all: half a certificate would be registered elsewhere."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), 0o644)
-    Path(temporary).replace(path)
+def write_whole(
+    path: Path, content: bytes, mode: int = 0o644, place: Callable[[Path, Path], object] = Path.replace
+) -> None:
+    """Write a file atomically: half a certificate would be registered in other regions.
+
+    Args:
+        place: moves the complete file to its path.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        place(Path(name), path)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def _update(iot: AwsClient, before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -271,14 +273,14 @@ def _ensure_absent(iot: AwsClient, certificate: x509.Certificate | None, check_m
             iot.call("DetachPolicy", policyName=policy, target=arn)
         for thing in before["things"]:
             iot.call("DetachThingPrincipal", thingName=thing, principal=arn)
-        # AWS deletes only what is not ACTIVE.
+        # AWS refuses to delete an ACTIVE certificate.
         iot.call("UpdateCertificate", certificateId=identifier, newStatus="INACTIVE")
         _delete(iot, identifier)
     return {"changed": bool(before), "diff": {"before": before, "after": {}}, **_identity(before), "status": None}
 
 
 def _delete(iot: AwsClient, identifier: str) -> None:
-    """Delete the certificate, once AWS has heard everywhere that nothing is attached to it."""
+    """Delete the certificate, waiting until its detachments have propagated."""
     retried(
         lambda: iot.call("DeleteCertificate", certificateId=identifier),
         lambda error: DETACH_ATTEMPTS if error.code == "DeleteConflictException" else 1,

@@ -11,18 +11,13 @@ from ..model.names import plain
 from ..module import Result, changes
 
 
-def configuration_name(endpoint: str) -> str:
-    """The name that setup gives to an endpoint's domain configuration."""
-    return endpoint.replace(".", "-")
-
-
 def described(iot: AwsClient, name: str) -> dict[str, Any] | None:
-    """A domain configuration's description; None where there is none."""
+    """A domain configuration's description; None where it does not exist."""
     return iot.find("DescribeDomainConfiguration", domainConfigurationName=name)
 
 
 def configurations(iot: AwsClient) -> Iterator[dict[str, Any]]:
-    """The descriptions of a region's domain configurations, but for AWS's own."""
+    """The descriptions of a region's domain configurations, except AWS's own."""
     for each in iot.pages("ListDomainConfigurations", "domainConfigurations", ("nextMarker", "marker")):
         name = each["domainConfigurationName"]
         if not name.lower().startswith("iot:") and (found := described(iot, name)) is not None:
@@ -32,7 +27,7 @@ def configurations(iot: AwsClient) -> Iterator[dict[str, Any]]:
 def ensure_domain_configuration(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
     """Make the domain configuration present as given, or absent.
 
-    One that AWS has for the domain name under another name is taken as it is: nothing of it is changed.
+    One that exists for the domain name under another name is used unchanged.
 
     Raises:
         RefusedError: a change that AWS cannot make to an existing configuration.
@@ -54,7 +49,7 @@ def ensure_domain_configuration(iot: AwsClient, parameters: dict[str, Any], chec
     refuse_fixed(name, before, difference)
     arn = found.get("domainConfigurationArn")
     if adopted or not parameters["update"]:
-        return {**_result(name, arn, before, before), "warnings": _left(iot.region, name, before, difference)}
+        return {**_result(name, arn, before, before), "warnings": _differences(iot.region, name, before, difference)}
     after = {**before, **difference}
     if difference and not check_mode:
         iot.call("UpdateDomainConfiguration", domainConfigurationName=name, **_update(after))
@@ -72,16 +67,16 @@ def _created(iot: AwsClient, parameters: dict[str, Any], state: dict[str, Any], 
     return _result(name, answer.get("domainConfigurationArn"), {}, state)
 
 
-def _left(region: str, name: str, before: dict[str, Any], difference: dict[str, Any]) -> list[str]:
+def _differences(region: str, name: str, before: dict[str, Any], difference: dict[str, Any]) -> list[str]:
     return [
         f"domain configuration {name} in {region}: its {key.replace('_', ' ')} is {before.get(key)}, not {wanted}, and "
-        "is left as it is, since setup.yml did not make it"
+        "stays so, since setup.yml did not make it"
         for key, wanted in difference.items()
     ]
 
 
 def refuse_fixed(name: str, before: dict[str, Any], difference: dict[str, Any]) -> None:
-    """Refuse what UpdateDomainConfiguration cannot change.
+    """Refuse changes that UpdateDomainConfiguration cannot make.
 
     Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-managing.html
 
@@ -99,7 +94,7 @@ def refuse_fixed(name: str, before: dict[str, Any], difference: dict[str, Any]) 
 def _wanted(parameters: dict[str, Any], *, new: bool) -> dict[str, Any]:
     keys = ("domain_name", "server_certificate_arn", "status", "tls_security_policy")
     wanted = {key: parameters[key] for key in (*keys, "authentication_type", "application_protocol")}
-    # One that somebody DISABLED stays so where nothing else is asked for.
+    # Without `status`, a configuration that somebody DISABLED stays disabled.
     status = wanted["status"] or ("ENABLED" if new else None)
     return {**wanted, "status": status, "domain_name": plain(wanted["domain_name"]) if wanted["domain_name"] else None}
 
@@ -117,7 +112,7 @@ def _state(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(state: dict[str, Any]) -> dict[str, Any]:
-    """What both the create and the update request take."""
+    """Parameters that the create and the update request share."""
     settings: dict[str, Any] = {
         "authenticationType": state.get("authentication_type"),
         "applicationProtocol": state.get("application_protocol"),
@@ -134,8 +129,7 @@ def _update(state: dict[str, Any]) -> dict[str, Any]:
 def _create(iot: AwsClient, name: str, parameters: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     if not state.get("domain_name") or not state.get("server_certificate_arn"):
         raise RefusedError(
-            f"domain configuration {name}: found none, expected domain_name and server_certificate_arn to create it: "
-            "give both"
+            f"domain configuration {name}: creating it needs domain_name and server_certificate_arn: give both"
         )
     request = {"domainName": state["domain_name"], "serverCertificateArns": [state["server_certificate_arn"]]}
     if parameters["validation_certificate_arn"]:
@@ -147,7 +141,7 @@ def _create(iot: AwsClient, name: str, parameters: dict[str, Any], state: dict[s
 
 
 def _delete(iot: AwsClient, name: str, state: dict[str, Any]) -> None:
-    # AWS deletes only what is disabled.
+    # AWS refuses to delete one that is enabled.
     if state["status"] != "DISABLED":
         iot.call("UpdateDomainConfiguration", domainConfigurationName=name, domainConfigurationStatus="DISABLED")
     iot.call("DeleteDomainConfiguration", domainConfigurationName=name)

@@ -1,4 +1,4 @@
-"""Fleet indexing: without it nobody can ask who is connected."""
+"""Fleet indexing, which knows the connected clients."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NAMES = {
 
 
 def ensure_indexing(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
-    """Set the two modes of thing indexing; the rest of the configuration stays as it is.
+    """Set the two modes of thing indexing; the rest of the configuration is unchanged.
 
-    Shadows that are indexed stay indexed where the registry is asked for: others search them.
+    Shadows stay indexed where only the registry is wanted: other programs may search them.
     """
     found = iot.call("GetIndexingConfiguration").get("thingIndexingConfiguration", {})
     before = {option: found.get(name, "OFF") for option, name in _NAMES.items()}

@@ -1,7 +1,7 @@
-"""Signing requests and certificates as people hand them over: PEM, among other text, or DER. No I/O.
+"""Signing requests and certificates from files of any origin: PEM, among other text, or DER. No I/O.
 
-Nothing of such a file goes anywhere as it stands: it is parsed here and encoded anew, and a private key in it ends the
-matter.
+The contents of a file are never passed on unchanged, but parsed and encoded again, and a file with a private key is
+refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from ..model.errors import RefusedError, one_line
 
-# Bytes; a request with an RSA key of 4096 bits has 1.6 KB, and a bundle may have its certificates as text besides.
+# Bytes; a request with an RSA key of 4096 bits has 1.6 KB, and a bundle may also describe its certificates as text.
 LARGEST_REQUEST = 16 * 1024
 LARGEST_BUNDLE = 256 * 1024
 
@@ -32,7 +32,7 @@ CERTIFICATE = "certificate"
 _REQUESTS = {"CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"}
 _TRUSTED = "TRUSTED CERTIFICATE"
 _CERTIFICATES = {"CERTIFICATE", "X509 CERTIFICATE", _TRUSTED}
-# Also without its end or its hyphens, as `openssl pkey -text` and PuTTY write one, and inside of a comment.
+# Also without its END line or hyphens, as `openssl pkey -text` and PuTTY write keys, and inside comments.
 _PRIVATE_KEY = re.compile(r"BEGIN[^\r\n-]*PRIVATE KEY|Private-Key: ?\(|PuTTY-User-Key-File", re.IGNORECASE)
 _BEGIN = re.compile(r"-----BEGIN ([^\r\n-]+)-----")
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -45,29 +45,29 @@ def read_request(name: object, data: bytes) -> x509.CertificateSigningRequest:
     """Return the one signing request of a file.
 
     Args:
-        name: what an error calls the file.
+        name: as an error names the file.
 
     Raises:
-        RefusedError: a private key in it, no signing request, or several.
+        RefusedError: it has a private key, no signing request, or several.
     """
     if len(data) > LARGEST_REQUEST:
         raise RefusedError(f"{name}: found {len(data)} bytes, expected {LARGEST_REQUEST} at most: create it again")
     encoded = _encoded(name, data, REQUEST, _REQUESTS)
     found = [_parsed(name, REQUEST, each, x509.load_der_x509_csr) for each in encoded]
     if len(found) > 1:
-        raise RefusedError(f"{name}: found {len(found)} signing requests, expected one: leave the client's alone in it")
+        raise RefusedError(f"{name}: found {len(found)} signing requests, expected one: keep only the client's")
     return found[0]
 
 
 def read_device_certificate(name: object, data: bytes, key: bytes | None = None) -> x509.Certificate:
-    """Return a device's certificate out of a file that may hold those of its CAs as well, in any order.
+    """Return a device's certificate from a file that may also hold those of its CAs, in any order.
 
     Args:
-        name: what an error calls the file.
-        key: public key (DER) of the device where it is known; it tells which of several certificates is meant.
+        name: as an error names the file.
+        key: public key (DER) of the device if known, which selects one of several certificates.
 
     Raises:
-        RefusedError: a private key in it, no certificate, none but a CA's, or those of several devices.
+        RefusedError: it has a private key, no certificate, only a CA's, or those of several devices.
     """
     if len(data) > LARGEST_BUNDLE:
         raise RefusedError(f"{name}: found {len(data)} bytes, expected {LARGEST_BUNDLE} at most: create it again")
@@ -76,13 +76,12 @@ def read_device_certificate(name: object, data: bytes, key: bytes | None = None)
     devices = [each for each in found if not _is_authority(name, each, found)]
     if not devices:
         raise RefusedError(
-            f"{name}: found the certificate of a CA ({_subject(found[0])}), expected that of the device: put the "
-            "device's own there"
+            f"{name}: found the certificate of a CA ({_subject(found[0])}), expected that of the device: put it there"
         )
-    of_key = [each for each in devices if key is not None and _key(name, each) == key]
+    of_key = [each for each in devices if key is not None and _der(readable_key(name, each)) == key]
     if len(of_key or devices) > 1:
         subjects = ", ".join(_subject(each) for each in of_key or devices)
-        raise RefusedError(f"{name}: found certificates of {subjects}, expected one: leave the device's alone in it")
+        raise RefusedError(f"{name}: found certificates of {subjects}, expected one: keep only the device's")
     return (of_key or devices)[0]
 
 
@@ -90,16 +89,25 @@ def public_key(holder: x509.Certificate | x509.CertificateSigningRequest) -> byt
     """The public key (DER).
 
     Raises:
-        ValueError, UnsupportedAlgorithm: one that cannot be read.
+        ValueError, UnsupportedAlgorithm: it cannot be read.
     """
-    return bytes(holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return _der(holder.public_key())
 
 
-def _key(name: object, certificate: x509.Certificate) -> bytes:
+def _der(key: Any) -> bytes:
+    return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def readable_key(name: object, holder: x509.Certificate | x509.CertificateSigningRequest) -> Any:
+    """The public key.
+
+    Raises:
+        RefusedError: it cannot be read.
+    """
     try:
-        return public_key(certificate)
+        return holder.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise RefusedError(f"{name}: found no key that can be read ({error}), expected one: create it again") from error
+        raise RefusedError(f"{name}: its key cannot be read ({error}): create it again") from error
 
 
 def as_text(holder: x509.Certificate | x509.CertificateSigningRequest) -> str:
@@ -113,13 +121,13 @@ def certificate_id(certificate: x509.Certificate) -> str:
 
 
 def _encoded(name: object, data: bytes, kind: str, labels: set[str]) -> list[bytes]:
-    """The DER of each thing of this kind in a file, each once."""
+    """The DER of each object of this kind in a file, without repetitions."""
     text = _text(data)
     begins = list(_BEGIN.finditer(text))
     if _PRIVATE_KEY.search(text) or (not begins and _is_private_key(data)):
         raise RefusedError(
-            f"{name}: found a private key in it, expected the {kind} alone: nothing of it was sent; take the key out, "
-            "and make a new one if others could read this file"
+            f"{name}: found a private key in it, expected the {kind} alone: nothing of it was sent; remove the key, "
+            "and create a new one if others could read this file"
         )
     if not begins:
         if data[:1] == bytes([_SEQUENCE]):
@@ -135,7 +143,7 @@ def _encoded(name: object, data: bytes, kind: str, labels: set[str]) -> list[byt
 
 
 def _text(data: bytes) -> str:
-    """A file as text; what is no text in it can only be a comment."""
+    """A file as text; bytes that are not text can only be in comments."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, "replace")
@@ -151,7 +159,7 @@ def _body(name: object, kind: str, text: str, begin: re.Match[str]) -> bytes:
     try:
         der = base64.b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _no_pem(name, kind, f"{label} that is no base64") from error
+        raise _no_pem(name, kind, f"{label} that is not base64") from error
     return _first_element(der) if label == _TRUSTED else der
 
 
@@ -170,7 +178,7 @@ def _is_private_key(data: bytes) -> bool:
     except ValueError:
         return False
     except (TypeError, UnsupportedAlgorithm):
-        # Encrypted, or of a kind that is not known here.
+        # Encrypted, or of an unsupported kind.
         return True
     return True
 
@@ -183,22 +191,20 @@ def _parsed(name: object, kind: str, der: bytes, parse: Callable[[bytes], Parsed
 
 
 def _no_pem(name: object, kind: str, why: str) -> RefusedError:
-    return RefusedError(f"{name}: found no valid PEM ({why}), expected a {kind}: create it again")
+    return RefusedError(f"{name}: not a valid {kind} in PEM ({why}): create it again")
 
 
 def _is_authority(name: object, certificate: x509.Certificate, bundle: Sequence[x509.Certificate]) -> bool:
-    """Whether a certificate is one that others are signed with."""
+    """Whether a certificate is a CA's."""
     try:
         extensions = certificate.extensions
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise RefusedError(
-            f"{name}: found a certificate whose extensions cannot be read ({error}), expected one: create it again"
-        ) from error
+        raise RefusedError(f"{name}: the certificate's extensions cannot be read ({error}): create it again") from error
     constraints: Any = [each.value for each in extensions if isinstance(each.value, x509.BasicConstraints)]
     usage: Any = [each.value for each in extensions if isinstance(each.value, x509.KeyUsage)]
     signs = any(each.ca for each in constraints) or any(each.key_cert_sign for each in usage)
     issued = [each for each in bundle if each != certificate and each.issuer == certificate.subject]
-    # One of version 1 says nothing of itself.
+    # A certificate of version 1 has no extensions.
     return signs or (not constraints and bool(issued))
 
 

@@ -1,4 +1,4 @@
-"""AWS IoT policies: one default version that says what is wanted."""
+"""AWS IoT policies: the default version is the wanted document."""
 
 from __future__ import annotations
 
@@ -37,17 +37,15 @@ def ensure_policy(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) 
 
 
 def parse_document(name: str, document: object) -> dict[str, Any]:
-    """Return the policy document as a dict; it is given as one, or as JSON text.
+    """Return the policy document as a dict; it is given as a dict or as JSON text.
 
     Raises:
-        RefusedError: not a JSON object, or more than AWS takes.
+        RefusedError: it is no JSON object, or longer than AWS allows.
     """
     try:
         parsed = json.loads(document) if isinstance(document, str) else document
     except ValueError as error:
-        raise RefusedError(
-            f"policy {name}: found invalid JSON ({error}), expected a policy document: correct it"
-        ) from error
+        raise RefusedError(f"policy {name}: the document is invalid JSON ({error}): correct it") from error
     if not isinstance(parsed, dict):
         raise RefusedError(
             f"policy {name}: found {type(parsed).__name__}, expected a policy document (dict): correct it"

@@ -1,4 +1,4 @@
-"""Which certificates AWS IoT takes for public: those of a CA in Mozilla's bundle.
+"""Which certificates AWS IoT treats as public: those of a CA in Mozilla's bundle.
 
 Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html
 """
@@ -19,10 +19,10 @@ from .server_certificate import Certificate
 
 @cache
 def roots() -> tuple[Certificate, ...]:
-    """The roots of Mozilla's bundle, as botocore brings it; none where somebody took it away."""
+    """The roots of Mozilla's bundle, which botocore ships; none where it was removed."""
     try:
         with warnings.catch_warnings():
-            # One of them has a serial number that RFC 5280 does not allow.
+            # One root has a serial number that RFC 5280 does not allow.
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
             found = x509.load_pem_x509_certificates(Path(where()).read_bytes())
     except (OSError, ValueError):
@@ -31,7 +31,7 @@ def roots() -> tuple[Certificate, ...]:
 
 
 def is_public(chain: Sequence[Certificate]) -> bool:
-    """Whether a chain, the server certificate first, is of a public CA."""
+    """Whether a chain, the server certificate first, leads to a public CA."""
     by_subject: dict[str, list[Certificate]] = {}
     for root in roots():
         by_subject.setdefault(root.subject, []).append(root)

@@ -1,4 +1,4 @@
-"""The CNAMEs of endpoints, made before the first move."""
+"""The CNAMEs of endpoints, created before the first move."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def ensure_records(parameters: dict[str, Any], check_mode: bool) -> Result:
     """Create missing CNAMEs and correct TTLs in one batch; never moves a name between regions.
 
     Args:
-        parameters: the options of the module route53_endpoint_records, as its documentation describes them.
+        parameters: the options of the module route53_endpoint_records.
 
     Returns:
         `{"changed", "records": {name: target}, "diff"}`.
 
     Raises:
-        RefusedError: the inventory is wrong, resolvers do not ask the zone, or a record points at none of its regions.
+        RefusedError: the inventory is wrong, resolvers do not use the zone, or a record points at none of its regions.
         AwsError: AWS refused, or did not answer.
     """
     ttl = parameters["ttl"]
@@ -34,11 +34,11 @@ def ensure_records(parameters: dict[str, Any], check_mode: bool) -> Result:
     _, regions = desired(modes, parameters["mode"])
     aws = Aws(parameters["regions"])
     dns = methods.method(aws, parameters["hosted_zone_id"])
-    targets = {region: describe_data_endpoint(aws.iot[region]) for region in aws.regions}
-    wanted = {name: targets[region] for name, region in regions.items()}
+    data_endpoints = {region: describe_data_endpoint(aws.iot[region]) for region in aws.regions}
+    wanted = {name: data_endpoints[region] for name, region in regions.items()}
     hosted_zone.refuse_unasked(dns.zone(wanted), parameters["resolvers"], parameters["waive"])
     current = dns.read(wanted)
-    changes, after = setup_changes(dns, current, wanted, targets.values(), ttl)
+    changes, after = setup_changes(dns, current, wanted, data_endpoints.values(), ttl)
     if changes and not check_mode:
         change_id = dns.swap(changes, "Create the CNAMEs of endpoints", or_others=True)
         if change_id:

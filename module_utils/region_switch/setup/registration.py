@@ -1,4 +1,4 @@
-"""Many clients in one region: the thing, the certificate and the attachments of each."""
+"""Registers many clients in one region: the thing, the certificate and the attachments of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..model.errors import AwsError, RefusedError
 from ..module import Result
 from . import pem
 from .certificate import (
-    bring_about,
+    ensure_present,
     known_certificate,
     read_certificate,
     read_own_certificate,
@@ -28,21 +28,21 @@ from .certificate import (
 from .signing_request import superseded
 from .thing import ensure_thing
 
-# Of DescribeCertificate, ListPrincipalThings, RegisterCertificateWithoutCA …, each asked once for a client:
+# The quota of DescribeCertificate, ListPrincipalThings, RegisterCertificateWithoutCA …, each called once per client:
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html, per second, account and Region.
 CLIENTS_PER_SECOND = 10.0
 WORKERS = 8
-EVERYBODY = "*"
+ALL_CLIENTS = "*"
 
-Client = Mapping[str, Any]
+ClientEntry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What the set-up of every client of a region shares.
+    """The parameters of set-up that all clients of a region share.
 
     Attributes:
-        issuing: the region in which certificates are issued, None where it is this one or not to be asked.
+        issuing: the region in which certificates are issued; None where it is this one, or need not be asked.
     """
 
     iot: AwsClient
@@ -52,12 +52,12 @@ class Setup:
     check_mode: bool
 
     def restores(self, name: str) -> bool:
-        return not {name, EVERYBODY}.isdisjoint(self.parameters["restore"])
+        return not {name, ALL_CLIENTS}.isdisjoint(self.parameters["restore"])
 
 
 @dataclass(frozen=True)
 class Files:
-    """What the controller has of a client."""
+    """A client's files on the controller."""
 
     request: x509.CertificateSigningRequest | None
     certificate: x509.Certificate | None
@@ -69,33 +69,33 @@ class Files:
 
 
 class AwaitedError(RefusedError):
-    """A client waits for its certificate to be made known in the issuing region."""
+    """The client's certificate has to be registered in the issuing region first."""
 
 
 def ensure_clients(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
-    """Make each client known in a region, as far as its files on the controller allow.
+    """Register each client in a region, as far as its files on the controller allow.
 
-    A client that cannot be made known does not hold up the others, nor does one that somebody turned off.
+    A client that cannot be registered, or that somebody turned off, does not keep the others from it.
 
     Args:
-        parameters: `clients` (`[{"client_id", "endpoint", "policy", "required"}]`; None for the endpoint makes no
-            thing, None for the policy takes that of all), `directory`, `policy`, `endpoint_attribute`; `issue`:
-            whether a certificate that does not exist yet is issued here; `issuing_region`: where that is done
-            otherwise; `restore`: client IDs of those that get back what somebody took from them, or `*`; `foretold`:
-            clients whose signing request a step before would have made anew, in check mode.
+        parameters: `clients` (`[{"client_id", "endpoint", "policy", "required"}]`; without an endpoint, no thing is
+            made; without a policy, `policy` is used), `directory`, `policy`, `endpoint_attribute`; `issue`: whether
+            missing certificates are issued here; `issuing_region`: where they are issued otherwise; `restore`: IDs of
+            clients that somebody turned off and that are admitted again, or `*`; `planned`: in check mode, clients
+            whose signing request an earlier task would have created.
 
     Returns:
         `{"changed", "region", "left_out": {client ID: reason}, "awaiting": [client ID], "diff"}`; `awaiting` are those
-        left out that only the issuing region holds up.
+        left out that only wait for the issuing region.
 
     Raises:
-        RefusedError: a client that is required cannot be made known, or a client ID is none.
+        RefusedError: a required client cannot be registered, or a client ID is invalid.
     """
-    clients: Sequence[Client] = parameters["clients"]
+    clients: Sequence[ClientEntry] = parameters["clients"]
     for client in clients:
         refuse_other_names(client["client_id"])
     setup = _setup(iot, parameters, check_mode)
-    left_out: dict[str, str] = _of_one_key(setup, [client["client_id"] for client in clients])
+    left_out: dict[str, str] = _sharing_keys(setup, [client["client_id"] for client in clients])
     results = _each(
         [client for client in clients if client["client_id"] not in left_out],
         lambda client: _ensure_client(setup, client),
@@ -115,7 +115,7 @@ def ensure_clients(iot: AwsClient, parameters: dict[str, Any], check_mode: bool)
 
 
 def retire_certificates(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
-    """Make the certificates that have a successor INACTIVE in a region; one that it does not know stays unknown.
+    """Make superseded certificates INACTIVE in a region; those that it does not know are skipped.
 
     Args:
         parameters: `retire`: client IDs; `directory`.
@@ -125,7 +125,7 @@ def retire_certificates(iot: AwsClient, parameters: dict[str, Any], check_mode: 
 
     Raises:
         AwsError: AWS refused, or did not answer.
-        RefusedError: a file holds no certificate, or a client ID is none.
+        RefusedError: a file holds no certificate, or a client ID is invalid.
     """
     paths = [path for client in parameters["retire"] for path in superseded(Path(parameters["directory"]), client)]
     statuses = {}
@@ -143,10 +143,12 @@ def retire_certificates(iot: AwsClient, parameters: dict[str, Any], check_mode: 
     }
 
 
-def _each(clients: Sequence[Client], act: Callable[[Client], Result]) -> dict[str, Result | RefusedError | AwsError]:
+def _each(
+    clients: Sequence[ClientEntry], act: Callable[[ClientEntry], Result]
+) -> dict[str, Result | RefusedError | AwsError]:
     pace = TokenBucket(CLIENTS_PER_SECOND)
 
-    def attempt(client: Client) -> Result | RefusedError | AwsError:
+    def attempt(client: ClientEntry) -> Result | RefusedError | AwsError:
         pace.acquire()
         try:
             return act(client)
@@ -164,20 +166,20 @@ def _setup(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Setu
     return Setup(iot, issuing, Path(parameters["directory"]), parameters, check_mode)
 
 
-def _of_one_key(setup: Setup, names: Sequence[str]) -> dict[str, str]:
-    """`{client ID: reason}` of the clients whose files are of one key: they cannot be told apart."""
+def _sharing_keys(setup: Setup, names: Sequence[str]) -> dict[str, str]:
+    """`{client ID: reason}` of the clients that share a key: AWS IoT could not tell them apart."""
     holders: dict[bytes, list[str]] = {}
     for name in names:
         try:
             key = _files(setup.directory, name).key
         except RefusedError:
-            # Told in its turn.
+            # Reported when the client is registered.
             continue
         if key is not None:
             holders.setdefault(key, []).append(name)
     return {
-        name: f"found the key of its files also in those of {', '.join(sorted({*sharing} - {name}))}, expected a key "
-        f"and a certificate for each client: put this client's own into {setup.directory}"
+        name: f"its files have the same key as those of {', '.join(sorted({*sharing} - {name}))}: give each client its "
+        f"own key and certificate, in {setup.directory}"
         for sharing in holders.values()
         if len(set(sharing)) > 1
         for name in sharing
@@ -192,41 +194,39 @@ def _files(directory: Path, name: str) -> Files:
     return Files(request, read_own_certificate(certificate_path, request_path, request))
 
 
-def _ensure_client(setup: Setup, client: Client) -> Result:
-    """What was changed for a client, or would be.
+def _ensure_client(setup: Setup, client: ClientEntry) -> Result:
+    """Register one client; return the changes, in check mode those that would be made.
 
     Raises:
         AwsError: AWS refused, or did not answer.
-        RefusedError: why the client is left out.
+        RefusedError: the client is left out, with the reason.
     """
     name = client["client_id"]
-    if setup.check_mode and name in setup.parameters["foretold"]:
+    if setup.check_mode and name in setup.parameters["planned"]:
         return {"changed": True, **_thing(setup, client, check_mode=True)["diff"]}
     files = _files(setup.directory, name)
     if files.key is None:
         path = setup.directory / f"{name}.csr"
-        raise RefusedError(
-            f"found no {path}, expected the client's signing request: run again when its host is on, or put it there"
-        )
+        raise RefusedError(f"its signing request {path} is missing: run again when its host is on, or put it there")
     thing = _thing(setup, client, check_mode=True)
     certificate, known = files.certificate, known_certificate(setup.iot, files.certificate)
     attached = _attached(setup.iot, name) if thing["diff"]["before"] and not known else []
     if certificate is None:
-        certificate = _of_key(attached, files.key)
+        certificate = _for_key(attached, files.key)
         known = known_certificate(setup.iot, certificate)
     if not setup.restores(name):
         if known:
             _refuse_turned_off(setup, client, known, thing)
         else:
-            _refuse_shut_out(setup, certificate, attached, _is_complete(setup, thing))
-    return _make_known(setup, client, certificate, known, thing)
+            _refuse_turned_off_client(setup, certificate, attached, _is_complete(setup, thing))
+    return _register(setup, client, certificate, known, thing)
 
 
-def _refuse_turned_off(setup: Setup, client: Client, known: Mapping[str, Any], thing: Result) -> None:
-    """Return where nobody turned off the certificate, which the region knows.
+def _refuse_turned_off(setup: Setup, client: ClientEntry, known: Mapping[str, Any], thing: Result) -> None:
+    """Refuse a certificate that the region knows and that somebody turned off.
 
     Raises:
-        RefusedError: what somebody did.
+        RefusedError: what was turned off, and how to admit the client again.
     """
     name, region = client["client_id"], setup.iot.region
     complete = _is_complete(setup, thing) and not superseded(setup.directory, name)
@@ -235,17 +235,17 @@ def _refuse_turned_off(setup: Setup, client: Client, known: Mapping[str, Any], t
     _refuse(turned_off.attachment_reason(known, wanted, region))
 
 
-def _refuse_shut_out(
+def _refuse_turned_off_client(
     setup: Setup, certificate: x509.Certificate | None, attached: Sequence[Mapping[str, Any]], complete: bool
 ) -> None:
-    """Return where nobody turned off the client, whose certificate the region does not know.
+    """Refuse a client whose certificate the region does not know, and that somebody turned off.
 
     Args:
-        attached: descriptions of what the client's thing has already.
+        attached: descriptions of the certificates that the client's thing already has.
 
     Raises:
-        RefusedError: what somebody did.
-        AwsError: the issuing region cannot be asked.
+        RefusedError: what was turned off, and how to admit the client again.
+        AwsError: the issuing region refused, or did not answer.
     """
     region = setup.iot.region
     _refuse(turned_off.shut_out_reason([(each["certificateId"], each["status"]) for each in attached], region))
@@ -262,7 +262,7 @@ def _refuse_turned_off_elsewhere(issuing: AwsClient, identifier: str) -> None:
     found = issuing.find("DescribeCertificate", certificateId=identifier)
     if found is None:
         raise AwaitedError(
-            f"found certificate {identifier} unknown in {issuing.region}, expected it there first: set up "
+            f"certificate {identifier} is unknown in {issuing.region}, which has to register it first: set up "
             f"{issuing.region}, then run again"
         )
     _refuse(turned_off.status_reason(identifier, found["certificateDescription"]["status"], issuing.region))
@@ -277,7 +277,7 @@ def _is_complete(setup: Setup, thing: Result) -> bool:
     return bool(thing["diff"]["before"].get("attributes", {}).get(setup.parameters["endpoint_attribute"]))
 
 
-def _policy(setup: Setup, client: Client) -> str:
+def _policy(setup: Setup, client: ClientEntry) -> str:
     return str(client["policy"] or setup.parameters["policy"])
 
 
@@ -289,36 +289,39 @@ def _attached(iot: AwsClient, name: str) -> list[dict[str, Any]]:
     return [each["certificateDescription"] for each in found if each]
 
 
-def _of_key(attached: Sequence[Mapping[str, Any]], key: bytes) -> x509.Certificate | None:
-    """The certificate that AWS has for this key already: this controller need not have been the one to issue it."""
+def _for_key(attached: Sequence[Mapping[str, Any]], key: bytes) -> x509.Certificate | None:
+    """The certificate that AWS already has for this key: another controller may have had it issued."""
     active_last = sorted(attached, key=lambda each: each["status"] == turned_off.ACTIVE)
     found = [x509.load_pem_x509_certificate(each["certificatePem"].encode()) for each in active_last]
     return next((each for each in reversed(found) if pem.public_key(each) == key), None)
 
 
-def _make_known(
-    setup: Setup, client: Client, certificate: x509.Certificate | None, known: dict[str, Any], thing: Result
+def _register(
+    setup: Setup, client: ClientEntry, certificate: x509.Certificate | None, known: dict[str, Any], thing: Result
 ) -> Result:
     path = setup.directory / f"{client['client_id']}.crt"
     if certificate is None and not setup.parameters["issue"]:
         if not setup.check_mode:
-            raise AwaitedError(f"found no {path}, expected the certificate that the issuing region made: see its line")
+            raise AwaitedError(f"certificate {path} is missing: see the message of the region that issues it")
         return {"changed": True, **thing["diff"]}
     if certificate and not path.exists() and not setup.check_mode:
-        write_whole(path, pem.as_text(certificate))
+        write_whole(path, pem.as_text(certificate).encode())
     if not setup.check_mode and not thing["diff"]["before"]:
         _thing(setup, client, check_mode=False, attributes=False)
-    admitted = bring_about(setup.iot, certificate, known, _wanted(setup, client, path), setup.check_mode)
+    registered = ensure_present(setup.iot, certificate, known, _wanted(setup, client, path), setup.check_mode)
     if thing["changed"] and not setup.check_mode:
-        # Last, since it says that all the rest is done.
+        # Last, since the attribute marks a complete set-up.
         _thing(setup, client, check_mode=False)
     return {
-        "changed": thing["changed"] or admitted["changed"],
-        **{side: {"thing": thing["diff"][side], "certificate": admitted["diff"][side]} for side in ("before", "after")},
+        "changed": thing["changed"] or registered["changed"],
+        **{
+            side: {"thing": thing["diff"][side], "certificate": registered["diff"][side]}
+            for side in ("before", "after")
+        },
     }
 
 
-def _wanted(setup: Setup, client: Client, path: Path) -> dict[str, Any]:
+def _wanted(setup: Setup, client: ClientEntry, path: Path) -> dict[str, Any]:
     name = client["client_id"]
     return {
         "certificate_path": str(path),
@@ -329,7 +332,7 @@ def _wanted(setup: Setup, client: Client, path: Path) -> dict[str, Any]:
     }
 
 
-def _thing(setup: Setup, client: Client, *, check_mode: bool, attributes: bool = True) -> Result:
+def _thing(setup: Setup, client: ClientEntry, *, check_mode: bool, attributes: bool = True) -> Result:
     """The client's thing, with the attribute that names its endpoint; nothing for a client without one."""
     if not client["endpoint"]:
         return {"changed": False, "diff": {"before": {}, "after": {}}}

@@ -1,4 +1,4 @@
-"""Certificates of the endpoints' servers and of their CA: read, compared, made. No I/O."""
+"""Certificates of the endpoints and of their CA: reading, comparing and making them. No I/O."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..model.errors import RefusedError, one_line, printable
+from ..model.names import plain
 
 PrivateKey = CertificateIssuerPrivateKeyTypes
 
-# Of a new certificate: clocks of devices, and of AWS, are not the controller's.
+# A new certificate is valid from this long ago: the clocks of devices and of AWS may be behind the controller's.
 BACKDATED = dt.timedelta(hours=1)
 RSA_BITS = 2048
 LONGEST_COMMON_NAME = 64
@@ -37,7 +38,7 @@ _LAST_YEAR = 9999
 
 @dataclass(frozen=True)
 class Certificate:
-    """One certificate, compared by what is in it."""
+    """One certificate, compared by its content."""
 
     parsed: x509.Certificate
 
@@ -68,7 +69,7 @@ class Certificate:
 
     @property
     def names(self) -> list[str]:
-        """The DNS names it is for."""
+        """The DNS names that it is valid for."""
         try:
             found = self.parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         except (x509.ExtensionNotFound, ValueError):
@@ -91,7 +92,7 @@ class Certificate:
         return f"from {self.not_before:%Y-%m-%d} to {self.not_after:%Y-%m-%d}"
 
     def described(self) -> str:
-        """As a message shows it."""
+        """The certificate as a message shows it."""
         return f"serial {self.parsed.serial_number:x}, {self.validity}"
 
 
@@ -99,39 +100,36 @@ def read_certificates(name: object, text: bytes) -> list[Certificate]:
     """Return the certificates of a PEM text, in their order.
 
     Args:
-        name: what an error calls it.
+        name: as an error names it.
 
     Raises:
-        RefusedError: it holds none, or one that cannot be read.
+        RefusedError: it holds no certificate, or one that cannot be read.
     """
     try:
         return [Certificate(each) for each in x509.load_pem_x509_certificates(text)]
     except ValueError as error:
-        raise RefusedError(f"{name}: found no valid PEM ({error}), expected a certificate: correct it") from error
+        raise RefusedError(f"{name}: not a valid certificate in PEM ({error}): correct it") from error
 
 
 def read_key(name: object, text: bytes, passphrase: str | None = None) -> PrivateKey:
     """Return the private key of a PEM text.
 
     Raises:
-        RefusedError: none, encrypted without its passphrase, or neither RSA nor of an elliptic curve.
+        RefusedError: it holds no key, an encrypted one without its passphrase, or one that is neither RSA nor ECC.
     """
     try:
         key = load_pem_private_key(text, passphrase.encode() if passphrase else None)
     except TypeError as error:
-        # One that is encrypted without a passphrase, or a passphrase without need.
+        # Either the passphrase is missing, or the key does not need it.
         if passphrase:
             return read_key(name, text)
         raise RefusedError(
-            f"{name}: found an encrypted private key, expected one that can be read: give its passphrase, or the key "
-            "without one"
+            f"{name}: the private key is encrypted: give its passphrase, or the key without one"
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise RefusedError(
-            f"{name}: found no private key that can be read, expected PEM: correct it, or its passphrase"
-        ) from error
+        raise RefusedError(f"{name}: not a readable private key in PEM: correct it, or its passphrase") from error
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-        raise RefusedError(f"{name}: found a key that is neither RSA nor ECC, expected one of them: use another")
+        raise RefusedError(f"{name}: the key is neither RSA nor ECC: use one that is")
     return key
 
 
@@ -141,7 +139,7 @@ def public_key(key: PrivateKey) -> str:
 
 
 def kind(certificate: Certificate) -> str:
-    """The kind of its key, as ACM names it: a certificate under the same ARN has to be of the same kind.
+    """The kind of its key, as ACM names it; a certificate imported over another needs the same kind.
 
     Source: https://docs.aws.amazon.com/acm/latest/userguide/import-reimport.html
     """
@@ -151,9 +149,9 @@ def kind(certificate: Certificate) -> str:
     return f"EC_{key.curve.name}" if isinstance(key, ec.EllipticCurvePublicKey) else type(key).__name__
 
 
-def not_picked_up(present: Certificate, offered: Certificate) -> list[str]:
-    """What differs between a certificate and the one that is imported over it, of all that AWS IoT asks to be the same:
-    with another signing algorithm, common name or alternative names it goes on with the one it has.
+def serving_differences(present: Certificate, offered: Certificate) -> list[str]:
+    """The differences for which AWS IoT does not serve a certificate that is imported over another in ACM, but keeps
+    the other.
 
     Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html
     """
@@ -172,14 +170,18 @@ def _common_names(certificate: Certificate) -> list[str]:
 
 
 def covers(certificate: Certificate, endpoint: str) -> bool:
-    """Whether a client that asks for the endpoint takes the certificate's names for it."""
-    name = endpoint.rstrip(".").lower()
-    wanted = {name, f"*.{name.partition('.')[2]}"}
-    return any(each.rstrip(".").lower() in wanted for each in certificate.names)
+    """Whether a client that connects to the endpoint accepts the certificate's names."""
+    return not names_for(endpoint).isdisjoint(map(plain, certificate.names))
+
+
+def names_for(endpoint: str) -> set[str]:
+    """The names in a certificate that match an endpoint: its own, and a wildcard's."""
+    name = plain(endpoint)
+    return {name, f"*.{name.partition('.')[2]}"}
 
 
 def is_newer(one: Certificate, other: Certificate) -> bool:
-    """Whether it was issued later and lasts longer."""
+    """Whether it was issued later and ends later."""
     return one.not_before >= other.not_before and one.not_after > other.not_after
 
 
@@ -191,12 +193,12 @@ def end_of(name: str, text: str, now: dt.datetime) -> dt.datetime:
         text: from now on, such as `+825d` or `+1w2d3h4m5s`, or an ASN.1 time, `YYYYMMDDHHMMSSZ`.
 
     Raises:
-        RefusedError: it is neither, or past.
+        RefusedError: it is neither, or in the past.
     """
     end = _end(text, now)
     if end is None or end <= now or end.year > _LAST_YEAR:
         raise RefusedError(
-            f"{name}: found {one_line(text)}, expected a time to come, such as +825d or 20301231235959Z: "
+            f"{name}: found {one_line(text)}, expected a time in the future, such as +825d or 20301231235959Z: "
             "correct it in the inventory"
         )
     return end
@@ -213,7 +215,7 @@ def _end(text: str, now: dt.datetime) -> dt.datetime | None:
 
 
 def make_key(key_type: str) -> PrivateKey:
-    """A private key: P-256 for `ECC`, 2048 bits for `RSA`, the kinds that custom domains of AWS IoT take."""
+    """A private key: P-256 for `ECC`, 2048 bits for `RSA`, the kinds that AWS IoT serves for custom domains."""
     if key_type == "RSA":
         return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
     return ec.generate_private_key(ec.SECP256R1())
@@ -224,7 +226,7 @@ def key_pem(key: PrivateKey) -> bytes:
 
 
 def make_authority(key: PrivateKey, common_name: str, end: dt.datetime, now: dt.datetime) -> Certificate:
-    """A CA's certificate, signed by itself."""
+    """A self-signed CA certificate."""
     subject = _name(common_name)
     usage = _usage(key_cert_sign=True, crl_sign=True)
     builder = _builder(subject, subject, key, end, now)
@@ -235,7 +237,7 @@ def make_authority(key: PrivateKey, common_name: str, end: dt.datetime, now: dt.
 
 
 def server_extensions(endpoint: str) -> list[tuple[x509.ExtensionType, bool]]:
-    """What an endpoint's certificate says, each with whether it is critical."""
+    """The extensions of an endpoint's certificate, each with whether it is critical."""
     return [
         # https://datatracker.ietf.org/doc/html/rfc5280#section-4.1.2.6: critical where the subject is empty.
         (x509.SubjectAlternativeName([x509.DNSName(endpoint.rstrip("."))]), len(endpoint) > LONGEST_COMMON_NAME),
@@ -256,7 +258,7 @@ def make_request(key: PrivateKey, endpoint: str) -> bytes:
 def make_server_certificate(
     key: PrivateKey, endpoint: str, authority: Certificate, signer: PrivateKey, end: dt.datetime, now: dt.datetime
 ) -> Certificate:
-    """The endpoint's certificate of this CA."""
+    """The endpoint's certificate, issued by this CA."""
     builder = _builder(_name(endpoint), authority.parsed.subject, key, end, now)
     for extension, critical in server_extensions(endpoint):
         builder = builder.add_extension(extension, critical)
@@ -275,7 +277,7 @@ def _builder(
 
 def _name(common_name: str) -> x509.Name:
     common_name = common_name.rstrip(".")
-    # https://datatracker.ietf.org/doc/html/rfc5280#appendix-A.1: ub-common-name. The DNS name is what is looked at.
+    # https://datatracker.ietf.org/doc/html/rfc5280#appendix-A.1: ub-common-name. Clients check the DNS name.
     if not common_name or len(common_name) > LONGEST_COMMON_NAME:
         return x509.Name([])
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
@@ -293,8 +295,8 @@ def _digest(der: bytes) -> str:
     return digest.finalize().hex()
 
 
-def made_by_form(subject: str, certificate: Certificate) -> bool:
-    """Whether a CA's certificate has the form that setup gives it: no other name, and nothing but certificates."""
+def is_made_by_setup(subject: str, certificate: Certificate) -> bool:
+    """Whether a CA's certificate is as setup makes it: this name, self-signed, for signing certificates only."""
     try:
         constraints = certificate.parsed.extensions.get_extension_for_class(x509.BasicConstraints)
         usage = certificate.parsed.extensions.get_extension_for_class(x509.KeyUsage)
@@ -309,7 +311,7 @@ def made_by_form(subject: str, certificate: Certificate) -> bool:
 
 
 def requested(text: bytes, subject: str) -> tuple[str, list[tuple[x509.ExtensionType, bool]]] | None:
-    """The public key (SHA-256) and the extensions of a signing request with this common name alone; else None."""
+    """The public key (SHA-256) and extensions of a signing request with this subject; None of any other text."""
     try:
         request = x509.load_pem_x509_csr(text)
         key = request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

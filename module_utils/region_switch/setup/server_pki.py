@@ -1,9 +1,8 @@
-"""The folder of the endpoints' CA and server certificates: whose its files are, what is missing or due, and making it.
+"""The folder of the endpoints' CA and server certificates: who made its files, which are missing or due, making them.
 
-Setup never writes over a file that it did not make. That it made one is known by the public key in it: before setup
-writes a private key, it notes the SHA-256 of the public key in the file MARKER beside it. A folder of an earlier
-release has no such file; there, a key is setup's own where its signing request is beside it and the CA has the form
-that setup gives it.
+Setup never overwrites a file that it did not make. It recognises its own by their public keys: before it writes a
+private key, it records the SHA-256 of the public key in the file MARKER beside it. A folder of an earlier release has
+no such file; there, a key is setup's own where its signing request is beside it and the CA is as setup makes it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,14 +21,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ..model.errors import RefusedError, one_line
 from .acm import GIVEN, Material, Refusal, Served
+from .certificate import write_whole
 from .server_certificate import (
     Certificate,
     PrivateKey,
     covers,
     end_of,
+    is_made_by_setup,
     key_pem,
     kind,
-    made_by_form,
     make_authority,
     make_key,
     make_request,
@@ -43,13 +42,13 @@ from .server_certificate import (
 )
 
 MARKER = "made-by-setup.json"
-# A renewal has to be worth it: a certificate that would end with the one before is not made.
+# A certificate is renewed only where the new one ends at least this much later.
 GAIN = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Given:
-    """A server certificate of the operator's own."""
+    """A server certificate that the operator provides."""
 
     certificate: Certificate
     chain: str
@@ -61,7 +60,7 @@ class Authority:
     """The CA of the server certificates.
 
     Attributes:
-        chain: PEM, what devices and ACM get.
+        chain: PEM, as given to devices and ACM.
         made: whether setup made its key.
     """
 
@@ -73,21 +72,21 @@ class Authority:
 
 @dataclass(frozen=True)
 class Local:
-    """What the folder has for an endpoint."""
+    """An endpoint's files in the folder."""
 
     key: PrivateKey | None = None
     certificate: Certificate | None = None
 
 
 def read_given(entries: Sequence[Mapping[str, Any]], endpoints: Collection[str], now: dt.datetime) -> dict[str, Given]:
-    """Return the operator's own server certificates, by endpoint.
+    """Return the server certificates that the operator provides, by endpoint.
 
     Args:
-        entries: `[{"endpoint", "certificate", "chain", "private_key"}]`, PEM texts; the chain may stand after the
+        entries: `[{"endpoint", "certificate", "chain", "private_key"}]`, PEM texts; the chain may follow the
             certificate, or be absent.
 
     Raises:
-        RefusedError: of an endpoint that the inventory does not have, for other names, another key's, or ended.
+        RefusedError: one is for an unknown endpoint, other names or another key, or not valid now.
     """
     given: dict[str, Given] = {}
     for entry in entries:
@@ -95,9 +94,9 @@ def read_given(entries: Sequence[Mapping[str, Any]], endpoints: Collection[str],
         what = f"pki_server_certificates of {endpoint}"
         if endpoint not in endpoints:
             known = ", ".join(endpoints)
-            raise RefusedError(f"{what}: found an endpoint that is none, expected one of {known}: correct it")
+            raise RefusedError(f"{what}: not an endpoint of the inventory, expected one of {known}: correct it")
         if endpoint in given:
-            raise RefusedError(f"{what}: found two, expected one for each endpoint: remove the other")
+            raise RefusedError(f"{what}: given twice: remove one")
         first, *rest = read_certificates(what, entry["certificate"].encode())
         rest += read_certificates(f"{what}, chain", entry["chain"].encode()) if entry.get("chain") else []
         key = read_key(f"{what}, private_key", entry["private_key"].encode())
@@ -109,37 +108,34 @@ def read_given(entries: Sequence[Mapping[str, Any]], endpoints: Collection[str],
 
 def _check_given(what: str, endpoint: str, certificate: Certificate, key: PrivateKey, now: dt.datetime) -> None:
     if public_key(key) != certificate.public_key:
-        raise RefusedError(f"{what}: found a private key of another certificate, expected its own: correct it")
+        raise RefusedError(f"{what}: the private key does not belong to the certificate: correct it")
     if not covers(certificate, endpoint):
         names = ", ".join(certificate.names) or "no DNS name"
         raise RefusedError(f"{what}: found a certificate for {names}, expected one for {endpoint}: correct it")
     if certificate.not_before > now:
         raise RefusedError(
-            f"{what}: found a certificate that begins at {certificate.not_before:%Y-%m-%dT%H:%M:%SZ}, expected a valid "
-            "one, which alone ACM imports: run again then"
+            f"{what}: the certificate is valid from {certificate.not_before:%Y-%m-%dT%H:%M:%SZ}, and ACM imports only "
+            "valid ones: run again then"
         )
     if certificate.not_after <= now:
-        raise RefusedError(
-            f"{what}: found a certificate that ended on {certificate.not_after:%Y-%m-%d}, expected a valid one: "
-            "renew it"
-        )
+        raise RefusedError(f"{what}: the certificate expired on {certificate.not_after:%Y-%m-%d}: renew it")
 
 
 def _check_chain(what: str, certificate: Certificate, chain: Sequence[Certificate]) -> None:
-    """ACM imports nothing else.
+    """Refuse a chain that ACM would not import.
 
     Source: https://docs.aws.amazon.com/acm/latest/userguide/import-certificate-format.html and
     https://docs.aws.amazon.com/acm/latest/APIReference/API_ImportCertificate.html.
 
     Raises:
-        RefusedError: a chain that is another's, or out of order, or a CA with a key of another kind.
+        RefusedError: a chain of another certificate, or out of order, or a CA with a key of another kind.
     """
     below = certificate
     for above in chain:
         if not below.issued_by(above):
             raise RefusedError(
-                f"{what}, chain: found a certificate of {above.subject} that did not issue that of {below.subject}, "
-                f"expected the one of {below.issuer}: correct the chain, each certificate before the one that issued it"
+                f"{what}, chain: found {above.subject} after {below.subject}, expected its issuer {below.issuer}: "
+                "correct the chain, each certificate before the one that issued it"
             )
         below = above
     if chain and (problem := _other_kind(kind(certificate), kind(chain[0]))):
@@ -151,22 +147,22 @@ def _other_kind(key: str, authority: str) -> str | None:
     own, other = key.partition("_")[0], authority.partition("_")[0]
     if own == other:
         return None
-    return f"found a key of kind {own} and a CA of kind {other}, expected one kind, as ACM does when it imports"
+    return f"found a key of kind {own} and a CA of kind {other}, expected one kind, as ACM requires"
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The files of a folder that is, or will be, the PKI's.
+    """The folder of the PKI, which need not exist yet.
 
     Attributes:
-        common_name: that of a CA that setup makes.
+        common_name: of a CA that setup makes.
     """
 
     path: Path
     common_name: str
 
     def file(self, name: str) -> bytes | None:
-        """A file's content; None where there is none.
+        """A file's content; None where it does not exist.
 
         Raises:
             RefusedError: it cannot be read.
@@ -177,9 +173,7 @@ class Folder:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise RefusedError(
-                f"{path}: found a file that cannot be read ({error.strerror}), expected one that can: correct it"
-            ) from error
+            raise RefusedError(f"{path}: cannot be read ({error.strerror}): correct its mode or owner") from error
 
     def certificate(self, name: str) -> Certificate | None:
         content = self.file(name)
@@ -191,7 +185,7 @@ class Folder:
 
     @cached_property
     def marked(self) -> frozenset[str] | None:
-        """The public keys that MARKER names; None without one."""
+        """The public keys listed in MARKER; None where the file does not exist."""
         content = self.file(MARKER)
         if content is None:
             return None
@@ -200,12 +194,11 @@ class Folder:
             return frozenset(str(each) for each in keys)
         except (ValueError, KeyError, TypeError) as error:
             raise RefusedError(
-                f"{self.path / MARKER}: found no list of public keys, expected what setup.yml wrote there: restore it "
-                "from a backup"
+                f"{self.path / MARKER}: not the list of public keys that setup.yml wrote: restore it from a backup"
             ) from error
 
     def made(self, endpoint: str | None = None) -> frozenset[str]:
-        """The public keys that setup made: of the CA, and, in a folder without MARKER, of one endpoint."""
+        """The public keys that setup made; in a folder without MARKER, the CA's and one endpoint's."""
         return self._made_before(endpoint) if self.marked is None else self.marked
 
     def _made_before(self, endpoint: str | None) -> frozenset[str]:
@@ -213,7 +206,7 @@ class Folder:
             authority = self.certificate("ca.crt")
         except RefusedError:
             return frozenset()
-        if authority is None or not made_by_form(self.common_name, authority):
+        if authority is None or not is_made_by_setup(self.common_name, authority):
             return frozenset()
         request = requested(self.file("ca.csr") or b"", self.common_name)
         if request is None or request[0] != authority.public_key:
@@ -229,7 +222,7 @@ def _same(one: Collection[tuple[x509.ExtensionType, bool]], other: Collection[tu
 
 @dataclass(frozen=True)
 class OwnAuthority:
-    """The CA that the inventory gives: PEM texts, empty where it gives none."""
+    """The CA that the inventory provides: PEM texts, empty where it provides none."""
 
     certificate: str
     private_key: str = ""
@@ -237,18 +230,18 @@ class OwnAuthority:
 
 
 def read_authority(folder: Folder, own: OwnAuthority, signing: bool) -> Authority | None:
-    """Return the CA: the one that the inventory gives, else the folder's; None where there is none yet.
+    """Return the CA: the one that the inventory provides, else the folder's; None where there is none yet.
 
     Args:
-        signing: whether its private key is wanted.
+        signing: whether its private key is needed.
 
     Raises:
-        RefusedError: a CA that setup did not make and the inventory does not give, or a key that is not the CA's.
+        RefusedError: the CA is neither made by setup nor provided by the inventory, or the key is not the CA's.
     """
     if own.certificate:
         return _given_authority(folder, own)
     if own.private_key:
-        raise RefusedError("pki_ca_private_key: found no pki_ca_certificate beside it, expected both: give both")
+        raise RefusedError("pki_ca_private_key: pki_ca_certificate is missing: set both")
     content = folder.file("ca.crt")
     key = folder.key("ca.key", own.passphrase) if signing else None
     if content is None:
@@ -259,15 +252,12 @@ def read_authority(folder: Folder, own: OwnAuthority, signing: bool) -> Authorit
     if certificate.public_key not in folder.made():
         raise _foreign_file(folder.path / "ca.crt", f"a certificate of {certificate.subject}")
     if key is not None and public_key(key) != certificate.public_key:
-        raise RefusedError(
-            f"{folder.path / 'ca.key'}: found the key of another CA, expected that of ca.crt beside it: restore it "
-            "from a backup"
-        )
+        raise RefusedError(f"{folder.path / 'ca.key'}: not the key of ca.crt beside it: restore it from a backup")
     return Authority(certificate, _chain([certificate, *above]), key, made=True)
 
 
 def _chain(certificates: Sequence[Certificate]) -> str:
-    """PEM without the text that may stand around it."""
+    """The certificates as PEM, without any text around them."""
     return "".join(each.pem for each in certificates)
 
 
@@ -276,15 +266,12 @@ def _given_authority(folder: Folder, own: OwnAuthority) -> Authority:
     name = "pki_ca_private_key"
     key = read_key(name, own.private_key.encode(), own.passphrase) if own.private_key else None
     if key is not None and public_key(key) != certificate.public_key:
-        raise RefusedError(
-            "pki_ca_private_key: found the key of another CA, expected that of pki_ca_certificate: correct it"
-        )
+        raise RefusedError("pki_ca_private_key: not the key of pki_ca_certificate: correct it")
     present = folder.certificate("ca.crt")
     if present is not None and present.public_key != certificate.public_key:
         raise RefusedError(
-            f"{folder.path / 'ca.crt'}: found another CA ({present.subject}) than pki_ca_certificate "
-            f"({certificate.subject}), expected the same: correct pki_ca_certificate, or name another folder in "
-            "certs_directory"
+            f"{folder.path / 'ca.crt'}: found another CA ({present.subject}), expected pki_ca_certificate "
+            f"({certificate.subject}): correct pki_ca_certificate, or name another folder in certs_directory"
         )
     made = folder.marked is not None and certificate.public_key in folder.marked
     return Authority(certificate, _chain([certificate, *above]), key, made)
@@ -293,16 +280,16 @@ def _given_authority(folder: Folder, own: OwnAuthority) -> Authority:
 def _foreign_file(path: Path, what: str) -> RefusedError:
     options = "pki_ca_certificate and pki_ca_private_key" if path.stem == "ca" else "pki_server_certificates"
     return RefusedError(
-        f"{path}: found {what}, not known to be of setup.yml's making, expected its own or none: name yours in "
-        f"{options}, or another folder in certs_directory, or restore {MARKER} if it is lost"
+        f"{path}: found {what} that setup.yml did not make: name your own in {options}, or another folder in "
+        f"certs_directory, or restore {MARKER} if it is lost"
     )
 
 
 def read_local(folder: Folder, endpoint: str, authority: Authority | None) -> Local:
-    """Return what the folder has for an endpoint.
+    """Return an endpoint's files in the folder.
 
     Raises:
-        RefusedError: what setup did not make, what does not belong together, or what is of another CA.
+        RefusedError: setup did not make them, they do not belong together, or they are another CA's.
     """
     key, certificate = folder.key(f"{endpoint}.key"), folder.certificate(f"{endpoint}.crt")
     crt, own = folder.path / f"{endpoint}.crt", folder.made(endpoint)
@@ -313,10 +300,7 @@ def read_local(folder: Folder, endpoint: str, authority: Authority | None) -> Lo
     if certificate is None:
         return Local(key)
     if key is not None and public_key(key) != certificate.public_key:
-        raise RefusedError(
-            f"{crt}: found the certificate of another key than that beside it, expected the same: restore them from a "
-            "backup"
-        )
+        raise RefusedError(f"{crt}: does not belong to the key beside it: restore both from a backup")
     if authority is None or not certificate.issued_by(authority.certificate):
         found = "no CA beside it" if authority is None else f"another CA beside it ({authority.certificate.subject})"
         raise RefusedError(
@@ -327,10 +311,10 @@ def read_local(folder: Folder, endpoint: str, authority: Authority | None) -> Lo
 
 
 def material(folder: Folder, endpoint: str, given: Given | None, authority: Authority | None) -> Material:
-    """Return what would be imported for an endpoint.
+    """Return the certificate to import for an endpoint.
 
     Raises:
-        RefusedError: of `read_local`.
+        RefusedError: as `read_local`.
     """
     if given is not None:
         return Material(given.certificate, given.chain, given.private_key, GIVEN, None)
@@ -348,11 +332,11 @@ def material(folder: Folder, endpoint: str, given: Given | None, authority: Auth
 
 @dataclass(frozen=True)
 class Terms:
-    """How certificates are made.
+    """The settings for new certificates.
 
     Attributes:
         renew_days: a server certificate that ends sooner is renewed.
-        end, authority_end: when a new one of a server, and of the CA, ends.
+        end, authority_end: when a new server certificate, and a new CA, ends.
     """
 
     key_type: str
@@ -364,24 +348,24 @@ class Terms:
 
 @dataclass
 class Work:
-    """What there is to do.
+    """What setup has to make.
 
     Attributes:
-        authority: whether the CA is made.
+        authority: whether it makes the CA.
         issue: the endpoints that get a certificate.
-        told: what the operator should know.
+        warnings: lines for the operator.
     """
 
     authority: bool = False
     issue: list[str] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def terms(parameters: Mapping[str, Any], now: dt.datetime) -> Terms:
-    """Return the terms of the module's parameters.
+    """Return the settings among the module's parameters.
 
     Raises:
-        RefusedError: an end that is none, or past.
+        RefusedError: an end is no time, or in the past.
     """
     days = parameters["renew_days"]
     if not days >= 0:
@@ -398,28 +382,28 @@ def work(
     served: Mapping[str, Sequence[Served | None]],
     offered: Terms,
 ) -> Work:
-    """Say what has to be made, where `decide` refuses nothing.
+    """Decide what has to be made, after `decide` refused nothing.
 
     Args:
         endpoints: those whose certificates setup makes.
-        served: per endpoint, what each region that answers has.
+        served: per endpoint, the certificate of each region that answers.
 
     Raises:
-        RefusedError: a certificate is needed that cannot be issued.
+        RefusedError: a certificate is missing and cannot be issued.
     """
     done = Work(authority=authority is None and bool(endpoints))
     end = min(offered.end, authority.certificate.not_after if authority else offered.authority_end)
     for endpoint in endpoints:
         local = read_local(folder, endpoint, authority)
-        due, told = _due(local, served[endpoint], end, offered)
+        due, warning = _due(local, served[endpoint], end, offered)
         if due and authority is not None and (problem := _cannot_sign(authority, offered.now)):
             if local.certificate is None:
                 raise RefusedError(f"{folder.path / f'{endpoint}.crt'}: {problem}")
-            due, told = False, f"the certificate of {endpoint} is due for renewal: {problem}"
+            due, warning = False, f"the certificate of {endpoint} is due for renewal: {problem}"
         if due and authority is not None:
             _refuse_other_kind(folder, endpoint, local, authority, offered)
         done.issue += [endpoint] if due else []
-        done.told += [told] if told else []
+        done.warnings += [warning] if warning else []
     return done
 
 
@@ -429,26 +413,23 @@ def _refuse_other_kind(folder: Folder, endpoint: str, local: Local, authority: A
     advice = f"set pki_key_type to {'RSA' if wanted.startswith('RSA') else 'ECC'}"
     if local.key is not None:
         key = "RSA" if isinstance(local.key, rsa.RSAPrivateKey) else "EC"
-        advice += f", and take {endpoint}.key away"
+        advice += f", and remove {endpoint}.key"
     if problem := _other_kind(key, wanted):
         raise RefusedError(f"{folder.path / f'{endpoint}.key'}: {problem}: {advice}")
 
 
 def _cannot_sign(authority: Authority, now: dt.datetime) -> str | None:
     if authority.certificate.not_after <= now:
-        return f"found a CA that ended on {authority.certificate.not_after:%Y-%m-%d}, expected a valid one: see to it"
+        return f"the CA expired on {authority.certificate.not_after:%Y-%m-%d}: renew it"
     if authority.key is None:
-        return (
-            "found no private key of the CA to issue it with, expected ca.key or pki_ca_private_key: bring it for this "
-            "run"
-        )
+        return "the CA's private key, ca.key or pki_ca_private_key, is missing: provide it for this run"
     return None
 
 
 def _due(local: Local, served: Sequence[Served | None], end: dt.datetime, offered: Terms) -> tuple[bool, str | None]:
-    """Whether a certificate is made for an endpoint, and what to tell instead."""
+    """Whether a certificate is made for an endpoint, and a warning where it is due and not made."""
     if local.certificate is None:
-        # Without a key here, as on a controller that keeps no files, what the regions have will do while it lasts.
+        # Without a key here, as on a controller that keeps no files, the regions' certificates suffice while they last.
         present = [each.certificate for each in served if each is not None and each.certificate is not None]
         lasting = [each for each in present if each.days_left(offered.now) >= offered.renew_days]
         return local.key is not None or not served or len(lasting) < len(served), None
@@ -468,15 +449,15 @@ def no_authority(served: Served, folder: Folder) -> Refusal:
     return Refusal(
         served.where,
         f"a certificate of {issuer}, while {folder.path} has no CA",
-        "the CA that it is of, before another is made",
-        "bring the certs folder it was set up with, or name its CA in pki_ca_certificate and pki_ca_private_key; if "
+        "the CA that issued it, before another is made",
+        "provide the certs folder it was set up with, or name its CA in pki_ca_certificate and pki_ca_private_key; if "
         "the certificate is your own, set iot_region_server_certificate_arns in host_vars/<region>.yml to its ARN "
         "(given in brackets)",
     )
 
 
 class Writer:
-    """Writes the folder; in check mode it only says what it would write."""
+    """Writes the folder; in check mode it only records what it would write."""
 
     def __init__(self, folder: Folder, endpoints: Sequence[str], offered: Terms, check_mode: bool) -> None:
         self._folder = folder
@@ -484,27 +465,26 @@ class Writer:
         self._check = check_mode
         known = {path.stem for path in folder.path.glob("*.csr")}
         self._made = {key for endpoint in {*endpoints, *known} for key in folder.made(endpoint)}
-        # Paths, each with what it was and what it is.
+        # By path, a description of the old and of the new content.
         self.before: dict[str, str] = {}
         self.after: dict[str, str] = {}
 
     def authority(self) -> Authority:
-        """Make the CA; a key that a run before left without its certificate is taken."""
+        """Make the CA; a key that an interrupted run left without a certificate is used."""
         key = self._key("ca.key")
         certificate = make_authority(key, self._folder.common_name, self._terms.authority_end, self._terms.now)
         self._create("ca.crt", certificate.pem.encode(), certificate.validity, 0o644)
         return Authority(certificate, certificate.pem, key, made=True)
 
     def keep_authority(self, authority: Authority) -> None:
-        """Write ca.crt, which devices and checks read, where the inventory gives the CA."""
+        """Write ca.crt, which devices and checks read, where the inventory provides the CA."""
         if self._folder.file("ca.crt") is None:
             self._create("ca.crt", authority.chain.encode(), authority.certificate.validity, 0o644)
 
     def issue(self, endpoint: str, authority: Authority) -> None:
-        """Make an endpoint's certificate, with the key that it has: a new one would part it from what ACM has, and
-        from devices that know the key."""
+        """Make an endpoint's certificate with its present key, if any: ACM and devices that pin the key know it."""
         if authority.key is None:
-            raise RefusedError(f"{endpoint}: found no private key of the CA, expected one to issue with: bring it")
+            raise RefusedError(f"{endpoint}: the CA's private key is missing: provide it")
         key = self._key(f"{endpoint}.key")
         if self._folder.file(f"{endpoint}.csr") is None:
             self._create(f"{endpoint}.csr", make_request(key, endpoint), "signing request", 0o644)
@@ -538,39 +518,29 @@ class Writer:
         self._write(name, content, mode, _place_new)
 
     def _replace(self, name: str, content: bytes, mode: int) -> None:
-        self._write(name, content, mode, lambda temporary, path: temporary.replace(path))
+        self._write(name, content, mode, Path.replace)
 
     def _write(self, name: str, content: bytes, mode: int, place: Callable[[Path, Path], object]) -> None:
-        """Write a file whole or not at all."""
         if self._check:
             return
         path = self._folder.path / name
         try:
             self._folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=self._folder.path, prefix=f".{name}.")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    os.fchmod(file.fileno(), mode)
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                place(Path(temporary), path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            write_whole(path, content, mode, place)
         except OSError as error:
             raise RefusedError(
-                f"{path}: found {error.strerror}, expected to write it: make room or correct the folder, then run again"
+                f"{path}: cannot be written ({error.strerror}): make room or correct the folder, then run again"
             ) from error
 
 
 def _place_new(temporary: Path, path: Path) -> None:
-    """Give a file its name, unless another has it."""
+    """Move a file to its path, unless another is there."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
     except OSError:
-        # A filesystem without hard links.
+        # The file system has no hard links.
         if os.path.lexists(path):
             raise
         temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Setup's two steps with server certificates: the folder on the controller, and ACM in one region."""
+"""The two steps of setup with server certificates: the folder on the controller, and ACM in one region."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from .server_pki import (
 _AUTHORITY_PARTS = ("certificate", "private_key", "private_key_passphrase")
 
 State = tuple[dict[str, Served], list[Refusal]]
-# Per region: the operator's own ARNs, and its state or why it does not say.
+# Per region: the operator's own ARNs, and its state or why that is not known.
 States = Mapping[str, tuple[Mapping[str, str], State | AwsError]]
 
 
 @dataclass(frozen=True)
 class Pki:
-    """What the inventory and the folder have.
+    """The certificates of the inventory and of the folder.
 
     Attributes:
         managed: the endpoints whose certificates setup makes, in one region at least.
@@ -52,7 +52,7 @@ class Pki:
     authority: Authority | None
 
     def decide(self, endpoint: str, served: Served | None, now: dt.datetime) -> Decision | Refusal:
-        """Say what becomes of an endpoint's certificate in a region; nothing is read or written there."""
+        """Decide what setup does with an endpoint's certificate in a region, without asking the region."""
         if served is not None and self.authority is None and endpoint not in self.given:
             return no_authority(served, self.folder)
         offered = material(self.folder, endpoint, self.given.get(endpoint), self.authority)
@@ -62,7 +62,7 @@ class Pki:
 def read_pki(
     parameters: Mapping[str, Any], regions: Sequence[Mapping[str, Any]], now: dt.datetime, signing: bool
 ) -> Pki:
-    """Read the folder.
+    """Read the folder and the certificates of the inventory.
 
     Args:
         parameters: `directory`, `endpoints`, `server_certificates`, `ca_common_name`, `ca_certificate`,
@@ -70,7 +70,7 @@ def read_pki(
         regions: `[{"name", "server_certificate_arns": {endpoint: ARN}}]`.
 
     Raises:
-        RefusedError: what is there is not setup's own, and not given by the inventory either.
+        RefusedError: the folder has files that setup did not make and the inventory does not provide.
     """
     endpoints = parameters["endpoints"]
     folder = Folder(Path(parameters["directory"]), parameters["ca_common_name"])
@@ -87,7 +87,7 @@ def read_pki(
 
 
 def ensure_folder(parameters: Mapping[str, Any], check_mode: bool) -> Result:
-    """Look at what each region serves, then make what is missing or due in the folder.
+    """Check what each region serves, then make what is missing or due in the folder.
 
     Args:
         parameters: of `read_pki`, with `regions`, `key_type`, `ca_not_after`, `server_not_after`, `renew_days`.
@@ -96,7 +96,7 @@ def ensure_folder(parameters: Mapping[str, Any], check_mode: bool) -> Result:
         `{"changed", "issued": [endpoint], "warnings": [line], "diff"}`.
 
     Raises:
-        RefusedError: something of somebody else's would be written over, here or in a region.
+        RefusedError: it would overwrite what setup did not make, here or in a region.
         AwsError: AWS refuses.
     """
     now = dt.datetime.now(dt.UTC)
@@ -108,24 +108,24 @@ def ensure_folder(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     silent = {region: found for region, (_, found) in states.items() if isinstance(found, AwsError)}
     if to_do.authority and silent:
         raise RefusedError(
-            f"{pki.folder.path}: found no CA, and {'; '.join(str(error) for error in silent.values())}: "
-            "expected to know what each region serves before one is made: run again when it answers"
+            f"{pki.folder.path}: there is no CA, and {'; '.join(str(error) for error in silent.values())}: "
+            "making one needs to know what each region serves: run again when it answers"
         )
     writer = Writer(pki.folder, pki.endpoints, offered, check_mode)
     _write(writer, pki, to_do.authority, to_do.issue)
     return {
         "changed": bool(writer.after),
         "issued": to_do.issue,
-        "warnings": [*to_do.told, *(f"{region} was not looked at: {error}" for region, error in silent.items())],
+        "warnings": [*to_do.warnings, *(f"{region} was not checked: {error}" for region, error in silent.items())],
         "diff": {"before": writer.before, "after": writer.after},
     }
 
 
 def _served(pki: Pki, states: States, now: dt.datetime) -> dict[str, list[Served | None]]:
-    """Per endpoint, what each region that answers has; not where it has an ARN of the operator's.
+    """Per endpoint, the certificate of each region that answers, except where the operator provides an ARN.
 
     Raises:
-        RefusedError: something of somebody else's would be imported over.
+        RefusedError: it would import over a certificate that setup did not import.
     """
     refusals = [refusal for _, found in states.values() if isinstance(found, tuple) for refusal in found[1]]
     served: dict[str, list[Served | None]] = {endpoint: [] for endpoint in pki.endpoints}
@@ -150,7 +150,7 @@ def _write(writer: Writer, pki: Pki, make_authority: bool, issue: Sequence[str])
 
 
 def _states(regions: Sequence[Mapping[str, Any]], endpoints: Sequence[str]) -> States:
-    """Each region's ARNs and state, or why a region that is gone does not say.
+    """Each region's ARNs and state, or the error of a region that does not answer.
 
     Raises:
         AwsError: a region that answers refuses.
@@ -176,18 +176,18 @@ def _state(client: AwsClient, endpoints: Sequence[str], arns: Mapping[str, str])
 
 
 def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
-    """Bring the endpoints' certificates into ACM of one region.
+    """Import the endpoints' certificates into ACM of one region.
 
     Args:
-        parameters: of `read_pki`, with `region` and its `server_certificate_arns`, and `foretold`: endpoints whose
-            certificates check mode did not issue.
+        parameters: of `read_pki`, with `region` and its `server_certificate_arns`, and `planned`: in check
+            mode, endpoints whose certificates an earlier task would have issued.
 
     Returns:
         `{"changed", "certificates": [{"endpoint", "arn", "own"}], "warnings": [line], "diff"}`; `own`: setup imported
         it, or would; no ARN: it is to be imported (check mode).
 
     Raises:
-        RefusedError: something of somebody else's would be imported over.
+        RefusedError: it would import over a certificate that setup did not import.
         AwsError: AWS refuses.
     """
     now = dt.datetime.now(dt.UTC)
@@ -202,14 +202,14 @@ def ensure_region(parameters: Mapping[str, Any], check_mode: bool) -> Result:
     for endpoint in pki.endpoints:
         decision = decisions.get(endpoint)
         if isinstance(decision, Decision):
-            foretold = check_mode and endpoint in parameters["foretold"]
-            _bring(region, pki, found.get(endpoint), endpoint, decision, result, check_mode, foretold)
+            planned = check_mode and endpoint in parameters["planned"]
+            _ensure_imported(region, pki, found.get(endpoint), endpoint, decision, result, check_mode, planned)
         else:
             result["certificates"].append({"endpoint": endpoint, "arn": arns[endpoint], "own": False})
     return result
 
 
-def _bring(
+def _ensure_imported(
     region: str,
     pki: Pki,
     served: Served | None,
@@ -217,19 +217,19 @@ def _bring(
     decision: Decision,
     result: Result,
     check_mode: bool,
-    foretold: bool,
+    planned: bool,
 ) -> None:
     arn = served.arn if served else None
     offered = material(pki.folder, endpoint, pki.given.get(endpoint), pki.authority)
-    if foretold and served is not None and acm.is_setups(served, offered):
+    if planned and served is not None and acm.is_setups(served, offered):
         decision, offered = Decision(acm.IMPORT), replace(offered, certificate=None)
     if decision.action == acm.IMPORT:
         if not check_mode:
-            arn = acm.bring(acm.importer(region), endpoint, offered, served)
+            arn = acm.import_certificate(acm.importer(region), endpoint, offered, served)
         present = served.certificate if served else None
         result["changed"] = True
         result["diff"]["before"][endpoint] = present.described() if present else ""
         result["diff"]["after"][endpoint] = offered.certificate.described() if offered.certificate else "imported"
     own = served is None or acm.is_setups(served, offered)
     result["certificates"].append({"endpoint": endpoint, "arn": arn, "own": own})
-    result["warnings"] += [decision.told] if decision.told else []
+    result["warnings"] += [decision.warning] if decision.warning else []

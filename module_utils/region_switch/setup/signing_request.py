@@ -1,4 +1,4 @@
-"""Signing requests of devices, as the controller keeps them: which one a certificate is issued from."""
+"""The signing requests of devices on the controller, from which certificates are issued."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ SUPERSEDED = "superseded"
 
 
 def ensure_signing_request(parameters: dict[str, Any], check_mode: bool) -> Result:
-    """Keep the signing request that a device made, and make way for its certificate.
+    """Keep the signing request that a device created, and move a certificate for another key away.
 
-    A certificate of another key is moved to the folder `superseded`: it stays valid at AWS until the device is seen
-    to work with the new one. A private key that was made on the controller is removed: the device has one of its own.
+    That certificate goes to the folder `superseded`: it stays valid at AWS until the device works with the new one. A
+    private key that was created on the controller is removed: the device has its own.
 
     Args:
         parameters: `directory`, `client_id`, `csr` (PEM).
 
     Raises:
-        RefusedError: the client ID is none, the text is no signing request of this client with a key that AWS IoT
-            takes, or the certificate that is there is none.
+        RefusedError: the client ID is invalid, the text is no signing request of this client with a key that AWS IoT
+            accepts, or the certificate file holds no certificate.
     """
     directory, client_id = Path(parameters["directory"]), refuse_other_names(parameters["client_id"])
     if not directory.is_dir():
-        raise RefusedError(f"{directory}: found no such folder, expected it: run setup.yml first")
+        raise RefusedError(f"{directory}: the folder is missing: run setup.yml first")
     request, certificate, key = (directory / f"{client_id}.{suffix}" for suffix in ("csr", "crt", "key"))
     name = f"signing request of {client_id}"
     wanted = parse_request(name, parameters["csr"].encode())
@@ -40,7 +40,7 @@ def ensure_signing_request(parameters: dict[str, Any], check_mode: bool) -> Resu
     removed = [key] if key.exists() else []
     if not check_mode:
         if before != text:
-            write_whole(request, text)
+            write_whole(request, text.encode())
         if replaced:
             supersede(certificate)
         for path in removed:
@@ -58,7 +58,7 @@ def _is_of_another_key(certificate: Path, key: bytes) -> bool:
 
 
 def supersede(certificate: Path) -> None:
-    """Move a certificate to where those are that have a successor."""
+    """Move a certificate to the folder of superseded ones."""
     folder = certificate.parent / SUPERSEDED
     folder.mkdir(mode=0o700, exist_ok=True)
     identifier = pem.certificate_id(read_certificate(certificate))
@@ -66,10 +66,10 @@ def supersede(certificate: Path) -> None:
 
 
 def superseded(directory: Path, client_id: str) -> list[Path]:
-    """The certificates of a client that have a successor and may still be valid.
+    """The superseded certificates of a client, which may still be valid.
 
     Raises:
-        RefusedError: the client ID is none.
+        RefusedError: the client ID is invalid.
     """
     prefix = f"{refuse_other_names(client_id)}."
     found = (directory / SUPERSEDED).glob("*.crt") if (directory / SUPERSEDED).is_dir() else []

@@ -16,10 +16,10 @@ _NAME, _VALUE = re.compile(r"[a-zA-Z0-9_.,@/:#-]{1,128}"), re.compile(r"[a-zA-Z0
 
 
 def ensure_thing(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -> Result:
-    """Make the thing present with the given attributes among its own, or absent.
+    """Make the thing present with the given attributes beside its others, or absent.
 
     Raises:
-        RefusedError: attributes that AWS does not take; nothing is written.
+        RefusedError: AWS does not accept the attributes; nothing is written.
     """
     name = parameters["name"]
     current = iot.find("DescribeThing", thingName=name)
@@ -31,7 +31,7 @@ def ensure_thing(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -
     given = {key: str(value) for key, value in (parameters["attributes"] or {}).items()}
     merged = {**before.get("attributes", {}), **given}
     after: dict[str, Any] = {
-        # AWS removes an attribute that is set to nothing
+        # AWS removes an attribute with an empty value
         # (https://docs.aws.amazon.com/iot/latest/developerguide/thing-registry.html).
         "attributes": {key: value for key, value in merged.items() if value},
         "thing_type": parameters["thing_type"] or before.get("thing_type"),
@@ -62,7 +62,7 @@ def _refuse_attributes(name: str, attributes: dict[str, str], *, typed: bool) ->
     limit = ATTRIBUTES_OF_TYPE if typed else ATTRIBUTES
     if len(attributes) > limit:
         raise RefusedError(
-            f"thing {name}: found {len(attributes)} attributes to be ({', '.join(sorted(attributes))}), expected "
+            f"thing {name}: found {len(attributes)} attributes ({', '.join(sorted(attributes))}), expected "
             f"{limit} at most {'with' if typed else 'without'} a thing type: "
             f"remove one{'' if typed else ', or give the thing a type'}"
         )
@@ -71,7 +71,7 @@ def _refuse_attributes(name: str, attributes: dict[str, str], *, typed: bool) ->
 def _request(state: dict[str, Any], *, merge: bool = False) -> dict[str, Any]:
     request: dict[str, Any] = {}
     if state.get("attributes"):
-        # Without merge AWS would drop the attributes that are not named here. It takes it of UpdateThing alone
+        # Without merge AWS would remove the attributes that are not named here. Only UpdateThing accepts it
         # (https://docs.aws.amazon.com/iot/latest/apireference/API_AttributePayload.html).
         request["attributePayload"] = {"attributes": state["attributes"], **({"merge": True} if merge else {})}
     if state.get("thing_type"):

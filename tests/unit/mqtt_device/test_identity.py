@@ -93,7 +93,7 @@ def test_file_that_is_no_key_is_named(layout: Layout) -> None:
 def test_device_without_openssl_is_named(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(layout.units))
 
-    with pytest.raises(DeviceError, match="openssl: found no such program"):
+    with pytest.raises(DeviceError, match="openssl: the program is missing"):
         ensure_identity(layout, asked(), check_mode=False)
 
 

@@ -83,7 +83,7 @@ def test_any_failure_to_ask_becomes_an_error_of_ours(sts: AwsClient, words: str)
 
 
 def test_unknown_operation_is_said_in_one_line(sts: AwsClient) -> None:
-    with pytest.raises(SwitchError, match="which has no DoNothing, expected a newer one"):
+    with pytest.raises(SwitchError, match="has no DoNothing: install requirements"):
         sts.call("DoNothing")
 
 
@@ -136,13 +136,13 @@ def test_a_wrong_clock_is_named_and_no_missing_permission(code: str, status: int
         (
             "SignatureDoesNotMatch",
             OTHER_SIGNATURE,
-            "see whether this machine's clock is right, and the secret access key",
+            "check this machine's clock and the secret access key",
         ),
         ("ExpiredTokenException", "The security token included in the request is expired", "log in again"),
         (
             "UnrecognizedClientException",
             "The security token included in the request is invalid.",
-            "use credentials that",
+            "use valid credentials",
         ),
         ("AccessDeniedException", "User is not authorized to perform iot:DeleteConnection", "allow the caller"),
         # Somebody's policy may speak of anything.
@@ -184,7 +184,7 @@ NOT_ALLOWED = "User: arn:aws:iam::123456789012:user/o is not authorized to perfo
             403,
             "User: u is not authorized to perform: route53:GetChange on resource: r with an explicit deny in a service "
             "control policy",
-            "have what denies route53:GetChange lifted (allowing it elsewhere does not help)",
+            "remove what denies route53:GetChange (allowing it elsewhere does not help)",
         ),
     ],
 )
@@ -204,10 +204,10 @@ def test_a_missing_permission_is_named_as_iam_names_it(
     [
         ("ap-southeast-4", "enable ap-southeast-4 for the account (Account, AWS Regions; it takes minutes to hours)"),
         ("mx-central-1", "enable mx-central-1 for the account"),
-        ("ap-northeast-1", "use credentials that are in force: these keys are deleted, inactive or of another part"),
-        ("us-gov-west-1", "use credentials that are in force"),
-        ("cn-north-1", "use credentials that are in force"),
-        ("", "use credentials that are in force"),
+        ("ap-northeast-1", "use valid credentials: these keys are deleted, inactive or of another part"),
+        ("us-gov-west-1", "use valid credentials"),
+        ("cn-north-1", "use valid credentials"),
+        ("", "use valid credentials"),
     ],
 )
 def test_keys_that_are_unknown_are_told_from_a_region_that_has_to_be_opted_in_to(
@@ -229,7 +229,7 @@ def test_whoever_is_not_known_because_of_the_clock_is_told_of_the_clock() -> Non
         return str(ended.value)
 
     assert said(refused).endswith("set this machine's clock, as NTP does, then run again")
-    assert "use credentials that are in force" in said(unknown)
+    assert "use valid credentials" in said(unknown)
 
 
 @pytest.mark.parametrize(

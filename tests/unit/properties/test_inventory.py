@@ -90,7 +90,7 @@ def test_name_of_a_table_is_a_mode_that_has_it(modes: dict[str, dict[str, str]],
     [
         ("endpoints", "mqtt1.example.com", "endpoints: found 'mqtt1.example.com', expected a list of DNS names"),
         ("endpoints", ["mqtt1..com"], "endpoints: found 'mqtt1..com', expected DNS names"),
-        ("endpoints", [], "endpoints: found none"),
+        ("endpoints", [], "endpoints: there are none"),
         (
             "endpoints",
             ["mqtt1.example.com."],
@@ -103,8 +103,8 @@ def test_name_of_a_table_is_a_mode_that_has_it(modes: dict[str, dict[str, str]],
         ("hosted_zone_id", "ZXXXXXXXXXXXXX", "hosted_zone_id: found the sample's placeholder ZXXXXXXXXXXXXX, expected"),
         ("hosted_zone_id", 12, "hosted_zone_id: found 12, expected"),
         ("hosted_zone_id", "example.com", "hosted_zone_id: found 'example.com', expected"),
-        ("resolvers", ["192.0.2.53", "resolver.example.com"], "resolver resolver.example.com: found no IP address"),
-        ("resolvers", ["192.0.2.53:0"], "DNS server 192.0.2.53:0: found"),
+        ("resolvers", ["192.0.2.53", "resolver.example.com"], "resolver resolver.example.com: not an IP address"),
+        ("resolvers", ["192.0.2.53:0"], "DNS server 192.0.2.53:0: the port is not 1 to 65535"),
         ("resolvers", "192.0.2.53", "resolvers: found '192.0.2.53', expected addresses"),
         ("record_ttl", "soon", "dns_record_ttl: found 'soon'"),
         ("record_ttl", -1, "dns_record_ttl: found -1"),
@@ -171,8 +171,8 @@ def test_any_validation_certificates_are_right_or_refused(value: object) -> None
         (
             "table",
             {"1": {"cmd.iot.example.com": REGIONS[0], "cmd-iot.example.com": REGIONS[0]}},
-            "endpoints: found cmd.iot.example.com and cmd-iot.example.com, whose domain configurations would both be "
-            "named cmd-iot-example-com, expected",
+            "endpoints: the domain configurations of cmd.iot.example.com and cmd-iot.example.com would both be named "
+            "cmd-iot-example-com: rename",
         ),
         (
             "table",

@@ -150,9 +150,9 @@ def test_credentials_that_cannot_be_renewed_in_mid_run_are_neither_a_dead_region
 SAID = {
     "ExpiredToken": "log in again",
     "ExpiredTokenException": "log in again",
-    "InvalidClientTokenId": "use credentials that are in force",
-    "UnrecognizedClientException": "use credentials that are in force",
-    "SignatureDoesNotMatch": "see whether this machine's clock is right",
+    "InvalidClientTokenId": "use valid credentials",
+    "UnrecognizedClientException": "use valid credentials",
+    "SignatureDoesNotMatch": "check this machine's clock",
     "RequestExpired": "set this machine's clock",
     "MissingAuthenticationToken": "name a profile",
 }

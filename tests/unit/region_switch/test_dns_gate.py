@@ -544,7 +544,7 @@ def test_server_with_and_without_port(text: str, address: str, port: int) -> Non
     ["192.0.2.1:dns", "192.0.2.1:0", "192.0.2.1:", "192.0.2.1:٥٣", "[2001:db8::1]:70000", "192.0.2.1:" + "9" * 5000],
 )
 def test_wrong_port_is_refused(text: str) -> None:
-    with pytest.raises(RefusedError, match="expected 1 to 65535"):
+    with pytest.raises(RefusedError, match="the port is not 1 to 65535"):
         parse_server(text, recursive=False)
 
 
@@ -556,13 +556,13 @@ def test_what_is_no_server_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("recursive", [True, False])
 def test_a_server_that_cannot_be_printed_is_refused_in_one_line(recursive: bool) -> None:
-    with pytest.raises(RefusedError, match=r"'ns\\n1': found no "):
+    with pytest.raises(RefusedError, match=r"'ns\\n1': (not an IP address|neither an address nor a host name): "):
         parse_server("ns\n1", recursive)
 
 
 @pytest.mark.parametrize("text", ["resolver.example.com", "300.1.1.1", "192.0.2"])
 def test_resolver_without_address_is_refused(text: str) -> None:
-    with pytest.raises(RefusedError, match="found no IP address, expected one: correct dns_resolvers"):
+    with pytest.raises(RefusedError, match="not an IP address: correct dns_resolvers"):
         parse_server(text, recursive=True)
 
 

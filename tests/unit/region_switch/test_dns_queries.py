@@ -206,7 +206,7 @@ def test_first_and_last_port(port: int) -> None:
 
 @pytest.mark.parametrize("port", [0, 65536])
 def test_what_is_beyond_them_is_refused(port: int) -> None:
-    with pytest.raises(RefusedError, match=f"DNS server 192.0.2.1:{port}: found no such port"):
+    with pytest.raises(RefusedError, match=f"DNS server 192.0.2.1:{port}: the port is not 1 to 65535"):
         parse_server(f"192.0.2.1:{port}", recursive=False)
 
 

@@ -1,4 +1,4 @@
-"""`moved` needs somebody who was looked for and found."""
+"""`moved` needs clients that were found."""
 
 from __future__ import annotations
 
@@ -30,10 +30,16 @@ LISTED = Evidence(listed=2, absent=2, names=["a", "b"])
         (LISTED, BOTH, {}, 0, f"{ONE}, {TWO}): found none of the 2 clients of the list connected (a, b), expected"),
         (LISTED, NOTHING, {}, 0, "found none of the 2 clients"),
         (Evidence(listed=9, absent=9, names=["a"]), BOTH, {}, 0, "(a, …)"),
-        (Evidence(listed=2), BOTH, {}, 2, "nobody, and 2 connected clients that name none of the endpoints, expected"),
+        (
+            Evidence(listed=2),
+            BOTH,
+            {},
+            2,
+            "no client, and 2 connected clients that name none of the endpoints, expected",
+        ),
         (Evidence(), BOTH, {}, 5, "5 connected clients that name none of the endpoints"),
         (Evidence(), NOTHING, {}, 5, "set mqtt_endpoint of their things"),
-        (Evidence(), SECOND, {ONE: 7}, 1, f"({TWO}): found nobody, and 1 connected"),
+        (Evidence(), SECOND, {ONE: 7}, 1, f"({TWO}): found no client, and 1 connected"),
         (Evidence(listed=7), SECOND, {ONE: 7}, 0, f"({TWO}): found none of the 7 clients of the list connected, exp"),
     ],
 )
@@ -88,7 +94,7 @@ def test_clients_of_a_dead_region_that_are_not_known_are_not_proven(
 
     assert (found is None) == (not unproven)
     if unproven:
-        assert str(found).startswith(f"clients of {', '.join(unproven)}: found no device")
+        assert str(found).startswith(f"clients of {', '.join(unproven)}: no device is known")
     assert evidence.unproven(Evidence(known=known), [OLD], "mqtt_endpoint", ["no_clients"]) is None
 
 
@@ -98,7 +104,7 @@ def test_clients_of_a_dead_region_that_are_not_known_are_not_proven(
         ("moved", 2, True, "moved"),
         ("moved", 0, True, "moved, records only: no client was found, and none is proven"),
         ("unchanged", 0, True, "unchanged, records only: no client was found, and none is proven"),
-        ("moved", 2, False, "moved, records only: nobody was to be disconnected"),
+        ("moved", 2, False, "moved, records only: no client was to be disconnected"),
         ("refused", 0, True, "refused"),
     ],
 )

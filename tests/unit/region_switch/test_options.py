@@ -58,7 +58,7 @@ OTHER = {"discovery": ["index", "things"], "rollback": [True]}
 def test_option_that_another_would_pass_over_is_refused(ignored: str, switch: str, value: object) -> None:
     asked = {"mode": None, ignored: GIVEN[ignored], switch: value}
 
-    with pytest.raises(RefusedError, match=rf"^{ignored}: found .* with {switch} .*: set {switch} to .*, or leave"):
+    with pytest.raises(RefusedError, match=rf"^{ignored}: found .* with {switch} .*: set {switch} to .*, or remove"):
         options(**asked).check()
     options(**{**asked, ignored: [] if ignored == "client_ids" else None}).check()
     options(
@@ -71,13 +71,13 @@ def test_list_of_clients_names_the_option_that_reads_it() -> None:
         options(client_ids_file="fleet.csv").check()
 
     assert str(refused.value) == (
-        "client_ids_file: found 'fleet.csv' with discovery 'index', which would look for other clients besides: set "
-        "discovery to 'clients', or leave client_ids_file away"
+        "client_ids_file: found 'fleet.csv' with discovery 'index', which does not use the list: set discovery to "
+        "'clients', or remove client_ids_file"
     )
 
 
 def test_devices_of_no_run_are_refused() -> None:
-    with pytest.raises(RefusedError, match=r"^stale_devices: found devices and no run_id"):
+    with pytest.raises(RefusedError, match=r"^stale_devices: run_id is missing"):
         options(stale_devices=["edge1 still finds 192.0.2.1"]).check()
     options(stale_devices=["edge1 still finds 192.0.2.1"], run_id="20261123T204500Z-mode3-0f3a").check()
 

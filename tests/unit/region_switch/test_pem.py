@@ -172,24 +172,30 @@ def test_private_key_is_refused_wherever_it_is(place: str) -> None:
 
 
 REQUESTS: dict[str, tuple[File, str]] = {
-    "nothing": (lambda: b"", "found no valid PEM (nothing in it), expected a certificate signing request"),
-    "blanks": (lambda: b" \n\n", "found no valid PEM (nothing in it)"),
-    "text": (lambda: b"no PEM", "found no valid PEM (no BEGIN line)"),
-    "a certificate": (lambda: text(device()), "found no valid PEM (only CERTIFICATE)"),
-    "half of one": (lambda: text(request())[:150], "found no valid PEM (CERTIFICATE REQUEST without its end)"),
+    "nothing": (lambda: b"", "not a valid certificate signing request in PEM (nothing in it): create it again"),
+    "blanks": (lambda: b" \n\n", "not a valid certificate signing request in PEM (nothing in it)"),
+    "text": (lambda: b"no PEM", "not a valid certificate signing request in PEM (no BEGIN line)"),
+    "a certificate": (lambda: text(device()), "not a valid certificate signing request in PEM (only CERTIFICATE)"),
+    "half of one": (
+        lambda: text(request())[:150],
+        "not a valid certificate signing request in PEM (CERTIFICATE REQUEST without its end)",
+    ),
     "half of one before another": (
         lambda: text(request())[:150] + b"\n" + text(request()),
-        "found no valid PEM (CERTIFICATE REQUEST without its end)",
+        "not a valid certificate signing request in PEM (CERTIFICATE REQUEST without its end)",
     ),
     "no base64": (
         lambda: text(request()).replace(b"\nM", b"\n!", 1),
-        "found no valid PEM (CERTIFICATE REQUEST that is no base64)",
+        "not a valid certificate signing request in PEM (CERTIFICATE REQUEST that is not base64)",
     ),
     "newlines as escapes": (
         lambda: text(request()).replace(b"\n", b"\\n"),
-        "found no valid PEM (CERTIFICATE REQUEST that is no base64)",
+        "not a valid certificate signing request in PEM (CERTIFICATE REQUEST that is not base64)",
     ),
-    "DER of something else": (lambda: device().public_bytes(Encoding.DER), "found no valid PEM ("),
+    "DER of something else": (
+        lambda: device().public_bytes(Encoding.DER),
+        "not a valid certificate signing request in PEM (",
+    ),
     "two": (lambda: text(request()) + text(request("fan")), "found 2 signing requests, expected one"),
     "20 KB": (lambda: text(request()) + b"\n" * 20_000, "found 20"),
 }
@@ -207,8 +213,8 @@ def test_what_is_not_one_request_is_refused_in_one_true_line(fault: str) -> None
 
 
 CERTIFICATES: dict[str, tuple[File, str]] = {
-    "nothing": (lambda: b"", "found no valid PEM (nothing in it), expected a certificate: create it again"),
-    "a request": (lambda: text(request()), "found no valid PEM (only CERTIFICATE REQUEST)"),
+    "nothing": (lambda: b"", "not a valid certificate in PEM (nothing in it): create it again"),
+    "a request": (lambda: text(request()), "not a valid certificate in PEM (only CERTIFICATE REQUEST)"),
     "a CA": (lambda: text(authority()), "found the certificate of a CA ('Device CA'), expected that of the device"),
     "a CA in DER": (lambda: authority().public_bytes(Encoding.DER), "found the certificate of a CA ('Device CA')"),
     "two CAs": (lambda: text(authority("Root")) + text(authority()), "found the certificate of a CA ('Root')"),
@@ -224,15 +230,15 @@ CERTIFICATES: dict[str, tuple[File, str]] = {
     ),
     "two devices": (
         lambda: text(device()) + text(device("fan")),
-        "found certificates of 'pump', 'fan', expected one: leave the device's alone in it",
+        "found certificates of 'pump', 'fan', expected one: keep only the device's",
     ),
     "PKCS #7": (
         lambda: openssl("crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin", data=text(device())),
-        "found no valid PEM (only PKCS7)",
+        "not a valid certificate in PEM (only PKCS7)",
     ),
     "a certificate cut short": (
         lambda: b"-----BEGIN TRUSTED CERTIFICATE-----\nMIIB\n-----END TRUSTED CERTIFICATE-----\n",
-        "found no valid PEM (",
+        "not a valid certificate in PEM (",
     ),
 }
 

@@ -21,10 +21,10 @@ from ansible.module_utils.region_switch.setup.server_certificate import (
     make_authority,
     make_key,
     make_server_certificate,
-    not_picked_up,
     public_key,
     read_certificates,
     read_key,
+    serving_differences,
 )
 
 NOW = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
@@ -58,8 +58,8 @@ def test_import_that_aws_iot_does_not_pick_up_is_told() -> None:
     decision = decide(served(renamed, ORIGIN), offer(NEW), NOW)
     assert isinstance(decision, Decision)
     assert decision.action == IMPORT
-    assert "the common name and alternative names of the certificate that is imported differ" in str(decision.told)
-    assert "delete the domain configuration" in str(decision.told)
+    assert "the common name and alternative names of the certificate that is imported differ" in str(decision.warning)
+    assert "delete the domain configuration" in str(decision.warning)
 
     # Nothing serves it yet.
     unserved = replace(served(renamed, ORIGIN), configuration=None)
@@ -68,7 +68,7 @@ def test_import_that_aws_iot_does_not_pick_up_is_told() -> None:
 
 def test_another_signing_algorithm_is_not_picked_up() -> None:
     signed_otherwise = make_authority(make_key("RSA"), NAME, LATER, NOW)
-    assert not_picked_up(CA, signed_otherwise) == ["signing algorithm", "common name"]
+    assert serving_differences(CA, signed_otherwise) == ["signing algorithm", "common name"]
 
 
 OLD, NEW = issue(100, 700), issue(800)
@@ -109,7 +109,7 @@ def test_nothing_is_imported_over_what_is_later_or_somebody_elses(
     # Of a certificate for other names it is told that AWS IoT does not pick it up.
     same_names = present is None or present.certificate is None or present.certificate.names == [NAME]
     quiet = present is None or (action == IMPORT and same_names) or material.certificate in (None, present.certificate)
-    assert (found.told is None) == quiet
+    assert (found.warning is None) == quiet
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_end_of_a_certificate(text: str, end: dt.datetime) -> None:
     "text", ["", "+", "soon", "-1d", "+0d", "825d", "+1x", "20200101000000Z", "+99999999d", "+9999999999999d"]
 )
 def test_end_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(RefusedError, match=r"^pki_server_not_after: found .*, expected a time to come"):
+    with pytest.raises(RefusedError, match=r"^pki_server_not_after: found .*, expected a time in the future"):
         end_of("pki_server_not_after", text, NOW)
 
 
