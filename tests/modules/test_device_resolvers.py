@@ -29,7 +29,7 @@ PLAYBOOK = [
                 "ansible.builtin.include_role": {"name": "failover", "tasks_from": "device_resolvers"},
             },
             {"name": "Run a module", "ansible.builtin.ping": {}},
-            {"name": "Go on", "ansible.builtin.debug": {"msg": "went on"}},
+            {"name": "Go on", "ansible.builtin.debug": {"msg": "went on, DNS policy {{ failover_dns_policy }}"}},
         ],
     }
 ]
@@ -66,6 +66,7 @@ def ask(
         "failover_device_sample": 10,
         "failover_device_connect_timeout": 5,
         "failover_dns_timeout": 0,
+        "failover_dns_policy": "wait",
         **variables,
     }
     everything = {"hosts": local, "children": {"edge": {"hosts": devices}}, "vars": values}

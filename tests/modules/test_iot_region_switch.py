@@ -1397,7 +1397,7 @@ def test_a_move_into_a_dead_region_is_refused(
     found = run("iot_region_switch", {**options, "mode": "3"})
 
     assert found["outcome"] == "refused"
-    assert f"region {NEW}: found no answer" in found["msg"]
+    assert f"region {NEW}: its API does not answer" in found["msg"]
     assert aws_api.writes(start) == []
 
 

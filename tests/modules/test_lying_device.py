@@ -61,9 +61,8 @@ def test_what_a_device_says_is_no_variable(tmp_path: Path) -> None:
     done = ask(tmp_path, {"edge1": liar(tmp_path, said)})
 
     assert "devices: 0 right, 1 stale, 0 could not be asked" in done.stdout
-    # It did not make the move go on.
-    assert done.returncode == 2
-    assert "went on" not in done.stdout
+    # What then becomes of the move is still for the inventory to say.
+    assert "went on, DNS policy wait" in done.stdout
     assert not marker.exists()
 
 

@@ -255,7 +255,7 @@ def refuse_dead_targets(plan: Plan, routes: Iterable[tuple[str, str]]) -> None:
     targets = {move.target for move in plan.needed} | {target for _, target in routes}
     for region in sorted(targets & plan.dead.keys()):
         raise RefusedError(
-            f"region {region}: its API does not answer ({plan.dead[region]}), and nothing moves "
+            f"region {region}: its API does not answer ({plan.dead[region]}), so nothing moves "
             f"there: {'take it out of that list' if region in plan.gone else 'choose another mode, or wait'}"
         )
 
