@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from ..model.plan import Move
 
@@ -40,7 +40,7 @@ class DamagedError(ValueError):
         self.step = step
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Event:
     """A step of a run. Fields without a default are in every journal; seconds are given where nothing else is said.
 
@@ -50,8 +50,13 @@ class Event:
     """
 
     step: ClassVar[str]
-    every_client: ClassVar[bool] = False
-    omitted: ClassVar[tuple[str, ...]] = ()
+    every_client: ClassVar[bool]
+    omitted: ClassVar[tuple[str, ...]]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __init_subclass__(cls, step: str, every_client: bool = False, omitted: tuple[str, ...] = ()) -> None:
+        cls.step, cls.every_client, cls.omitted = step, every_client, omitted
+        dataclass(frozen=True, kw_only=True)(cls)
 
     def details(self) -> Entry:
         """What the entry says beside its time and its step; `read` reads it again."""
@@ -98,8 +103,7 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, (int, float) if hint is float else hint)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Start(Event):
+class Start(Event, step="start", omitted=("number", "rollback", "by", "environment", "options", "goes_on")):
     """A run begins, or resumes after its pause: then it says no more than `desired` and `goes_on`. Once each.
 
     Attributes:
@@ -112,8 +116,6 @@ class Start(Event):
         goes_on: whether it resumes.
     """
 
-    step = "start"
-    omitted = ("number", "rollback", "by", "environment", "options", "goes_on")
     version: Any = VERSION
     run_id: str = ""
     mode: str = "?"
@@ -126,23 +128,19 @@ class Start(Event):
     goes_on: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Skipped(Event):
+class Skipped(Event, step="skipped", omitted=("gone",)):
     """A region whose API does not answer, and why it is taken for dead. Once per such region.
 
     Attributes:
         gone: whether the operator has said so.
     """
 
-    step = "skipped"
-    omitted = ("gone",)
     region: str
     reason: str = ""
     gone: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan(Event):
+class Plan(Event, step="plan", omitted=("unmapped", "seconds", "pace", "targets", "token")):
     """What the run found and will do. Once.
 
     Attributes:
@@ -155,8 +153,6 @@ class Plan(Event):
         token: what an approval names.
     """
 
-    step = "plan"
-    omitted = ("unmapped", "seconds", "pace", "targets", "token")
     plan: dict[str, Route]
     misplaced: int = 0
     unmapped: int | None = None
@@ -171,8 +167,7 @@ class Plan(Event):
         return [Move(endpoint, route["from"], route["to"]) for endpoint, route in self.plan.items()]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preflight(Event):
+class Preflight(Event, step="preflight"):
     """Every check has been made. Once.
 
     Attributes:
@@ -180,13 +175,11 @@ class Preflight(Event):
         waived: names of the checks whose findings do not block.
     """
 
-    step = "preflight"
     findings: list[FindingEntry] = field(default_factory=list)
     waived: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Approved(Event):
+class Approved(Event, step="approved"):
     """The plan is the one that was approved. Once, where an approval is required.
 
     Attributes:
@@ -194,14 +187,12 @@ class Approved(Event):
         planned_by: who made the plan, None if unknown.
     """
 
-    step = "approved"
     token: str
     differences: list[str] = field(default_factory=list)
     planned_by: Entry | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Switch(Event):
+class Switch(Event, step="switch", omitted=("before",)):
     """The records are about to be changed. Once.
 
     Attributes:
@@ -209,30 +200,23 @@ class Switch(Event):
         before: `{endpoint: record set as Route 53 had it}`.
     """
 
-    step = "switch"
-    omitted = ("before",)
     records: Entry = field(default_factory=dict)
     before: Entry | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Switched(Event):
+class Switched(Event, step="switched"):
     """Route 53 has accepted the change; `change_id` is None where that was proved by reading again. Once."""
 
-    step = "switched"
     change_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Insync(Event):
+class Insync(Event, step="insync"):
     """All of Route 53's name servers have the change. Once, unless its ID is not known."""
 
-    step = "insync"
     change_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class DnsWaiting(Event):
+class DnsWaiting(Event, step="dns_waiting"):
     """DNS is waited for. Each second.
 
     Attributes:
@@ -240,22 +224,18 @@ class DnsWaiting(Event):
         left: seconds until the run gives up.
     """
 
-    step = "dns_waiting"
     stale: list[StaleServer]
     left: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class DnsSettled(Event):
+class DnsSettled(Event, step="dns_settled"):
     """A DNS server has come to answer right. Once per server."""
 
-    step = "dns_settled"
     server: str
     resolver: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dns(Event):
+class Dns(Event, step="dns"):
     """The wait for DNS has ended. Once.
 
     Attributes:
@@ -263,20 +243,15 @@ class Dns(Event):
         stale: answers of those that were given up, see `dns.gate.Stale`.
     """
 
-    step = "dns"
     servers: list[str] = field(default_factory=list)
     stale: list[StaleServer] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Paused(Event):
+class Paused(Event, step="paused"):
     """The run waits behind its switch, while devices are asked about DNS. Once."""
 
-    step = "paused"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Sweep(Event):
+class Sweep(Event, step="sweep"):
     """A wave begins, also one of a rollback. Once a wave.
 
     Attributes:
@@ -285,14 +260,12 @@ class Sweep(Event):
         clients: how many are in it.
     """
 
-    step = "sweep"
     wave: int = 1
     waves: int = 1
     clients: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeleteConnection(Event):
+class DeleteConnection(Event, step="delete_connection", every_client=True):
     """A client was disconnected. Once per client and time that it is.
 
     Attributes:
@@ -300,24 +273,19 @@ class DeleteConnection(Event):
         found: whether AWS knew the connection.
     """
 
-    step = "delete_connection"
-    every_client = True
     client_id: str
     region: str
     found: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeleteConnectionFailed(Event):
+class DeleteConnectionFailed(Event, step="delete_connection_failed"):
     """AWS did not disconnect a client. Once per such client and error."""
 
-    step = "delete_connection_failed"
     client_id: str
     error: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Landed(Event):
+class Landed(Event, step="landed", every_client=True):
     """A client was seen where it belongs. Once per client.
 
     Attributes:
@@ -325,15 +293,12 @@ class Landed(Event):
         seconds: since it was disconnected, None if unknown.
     """
 
-    step = "landed"
-    every_client = True
     client_id: str
     region: str
     seconds: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress(Event):
+class Progress(Event, step="progress"):
     """How far a wave is. Each second.
 
     Attributes:
@@ -345,7 +310,6 @@ class Progress(Event):
         eta: seconds until everyone is disconnected, None if unknown.
     """
 
-    step = "progress"
     phase: str
     done: int
     total: int
@@ -356,8 +320,7 @@ class Progress(Event):
     stragglers: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepAgain(Event):
+class SweepAgain(Event, step="sweep_again"):
     """Clients went back, or stayed. Once per such client and time.
 
     Attributes:
@@ -365,13 +328,11 @@ class SweepAgain(Event):
         seconds: until they are disconnected again.
     """
 
-    step = "sweep_again"
     clients: list[str]
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Landing(Event):
+class Landing(Event, step="landing", omitted=("absent",)):
     """A wave ends. Once a wave.
 
     Attributes:
@@ -379,66 +340,53 @@ class Landing(Event):
         absent: late clients that were gone before they were disconnected.
     """
 
-    step = "landing"
-    omitted = ("absent",)
     wave: int = 1
     landed: int
     late: int
     absent: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Restore(Event):
+class Restore(Event, step="restore"):
     """The records are about to be restored, to `{endpoint: host name}`. Once, where a move fails behind its switch."""
 
-    step = "restore"
     records: Entry = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Restored(Event):
+class Restored(Event, step="restored"):
     """The records are restored; `change_id` as in `Switched`. Once, behind `Restore`."""
 
-    step = "restored"
     change_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Returned(Event):
+class Returned(Event, step="returned"):
     """The rollback has ended. Once, behind `Restored`.
 
     Attributes:
         told, back: clients that had been disconnected, and how many of them were seen back.
     """
 
-    step = "returned"
     told: int
     back: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Interrupted(Event):
+class Interrupted(Event, step="interrupted"):
     """The run was told to stop: by a signal, or the end of its ansible-playbook. Once."""
 
-    step = "interrupted"
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unforeseen(Event):
+class Unforeseen(Event, step="unforeseen"):
     """An unexpected error. Once.
 
     Attributes:
         frames: `file:line function` of the program, the outermost first.
     """
 
-    step = "unforeseen"
     error: str
     frames: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class End(Event):
+class End(Event, step="end", omitted=("records",)):
     """The run has ended. Once, and last.
 
     Attributes:
@@ -446,8 +394,6 @@ class End(Event):
         records: `{endpoint: region}` where the records point, as far as the run knows; empty: at none of its regions.
     """
 
-    step = "end"
-    omitted = ("records",)
     outcome: str
     error: str | None = None
     records: dict[str, str] | None = None

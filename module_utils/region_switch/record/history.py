@@ -46,16 +46,15 @@ class _Earlier:
         return self.start.number or 0
 
 
-def read_journal(path: Path) -> list[Entry]:
-    """Return the entries of a journal, `{"at", "step", …}` each; one that was cut off in the middle is passed over.
+def entries(path: Path, everything: bool = True) -> Iterator[Entry]:
+    """Yield the entries of a journal, `{"at", "step", …}` each; one that was cut off in the middle is passed over.
+
+    Args:
+        everything: also those of single clients.
 
     Raises:
         JournalError: a line that is no entry, a journal of a newer version, or a file that cannot be read.
     """
-    return list(_entries(path, everything=True))
-
-
-def _entries(path: Path, everything: bool) -> Iterator[Entry]:
     try:
         for number, line in enumerate(lines(path), 1):
             # Without its end, the line was being written when the run was killed.
@@ -104,7 +103,7 @@ def _earlier(run: Path) -> _Earlier | None:
     journal = run / JOURNAL
     try:
         folder.check_run(run)
-        first = next(_entries(journal, everything=True), None)
+        first = next(entries(journal), None)
         return _Earlier(run, *_beginning(first, f"journal {journal} line 1")) if first else None
     except UntrustedError as error:
         return _Earlier(run, events.Start(), _began_at_most(run), JournalError(str(error)))
@@ -178,7 +177,7 @@ def interrupted(root: Path, desired: dict[str, str], since: float, until: float 
     if newest is None or not since <= newest.began <= until or newest.start.desired != desired:
         return None
     try:
-        steps = {entry["step"] for entry in _entries(newest.folder / JOURNAL, everything=False)}
+        steps = {entry["step"] for entry in entries(newest.folder / JOURNAL, everything=False)}
     except JournalError:
         return None
     return newest.folder if events.Plan.step in steps and events.End.step not in steps else None
@@ -246,7 +245,7 @@ def previous_records(root: Path) -> Previous:
 
 def _records_of(journal: Path) -> tuple[dict[str, str], dict[str, str]] | None:
     """`{endpoint: region}` before a run and as it wanted them, None where it switched nothing."""
-    last = {entry["step"]: entry for entry in _entries(journal, everything=False)}
+    last = {entry["step"]: entry for entry in entries(journal, everything=False)}
     if events.Switch.step not in last:
         return None
     where = f"journal {journal}"

@@ -20,10 +20,10 @@ from region_switch.record import events
 from region_switch.record.history import (
     JournalError,
     Previous,
+    entries,
     interrupted,
     next_number,
     previous_records,
-    read_journal,
 )
 from region_switch.record.journal import Journal
 
@@ -74,7 +74,7 @@ def reports(**journals: bytes) -> Iterator[Path]:
 
 
 READERS: list[Callable[[Path], object]] = [
-    lambda root: read_journal(root / "run" / "journal.jsonl"),
+    lambda root: list(entries(root / "run" / "journal.jsonl")),
     lambda root: interrupted(root, WILL, 0.0),
     previous_records,
 ]
@@ -145,7 +145,7 @@ def test_line_that_is_no_entry_is_named(line: bytes) -> None:
         reports(run=MOVED + line + b"\n" + MOVED) as root,
         pytest.raises(JournalError, match=r"line 9: found no entry"),
     ):
-        read_journal(root / "run" / "journal.jsonl")
+        list(entries(root / "run" / "journal.jsonl"))
 
 
 def test_what_the_journal_writes_is_read_back(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_what_the_journal_writes_is_read_back(tmp_path: Path) -> None:
         journal.write(events.Start(desired={"ü": "#/+"}))
         journal.note(events.DeleteConnection(client_id="🚜\u2028", region=OLD, found=True))
 
-    start, told = read_journal(tmp_path / "journal.jsonl")
+    start, told = entries(tmp_path / "journal.jsonl")
 
     assert (start["desired"], told["client_id"]) == ({"ü": "#/+"}, "🚜\u2028")
 
@@ -337,4 +337,4 @@ def test_journal_of_another_user_in_a_folder_of_ones_own_is_damaged() -> None:
 def test_line_that_is_longer_than_any_entry_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("region_switch.record.journal.MOST_OF_LINE", 100_000)
     with reports(run=MOVED + b"9" * 100_001 + b"\n") as root, pytest.raises(JournalError, match=r"found no entry"):
-        read_journal(root / "run" / "journal.jsonl")
+        list(entries(root / "run" / "journal.jsonl"))
