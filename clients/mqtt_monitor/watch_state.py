@@ -6,7 +6,7 @@ import sqlite3
 import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -297,17 +297,19 @@ class JournalFollower:
         newest = self._newest()
         if newest is None:
             return self.move
-        if newest != self._journal:
+        if newest != self._journal or self.move is None:
             self._journal, self._offset, self.move = newest, 0, Move()
-        assert self.move is not None  # noqa: S101 - for the type checker
+        move = self.move
         try:
             for entry, offset in events.new_entries(newest, self._offset):
                 self._offset = offset
-                self._apply(entry)
+                # Damaged, or of another version: less is shown.
+                with suppress(ValueError):
+                    move.apply(entry)
         except OSError:
-            # Taken away while it was read.
+            # Deleted while it was read.
             self._journal = None
-        return self.move
+        return move
 
     def _newest(self) -> Path | None:
         if self._reports is None:
@@ -315,11 +317,3 @@ class JournalFollower:
         # `latest` is a link to one of the others; names begin with the time.
         journals = [path for path in self._reports.glob("*/journal.jsonl") if not path.parent.is_symlink()]
         return max(journals, key=lambda path: path.parent.name, default=None)
-
-    def _apply(self, entry: Entry) -> None:
-        try:
-            if self.move is not None:
-                self.move.apply(entry)
-        except ValueError:
-            # Damaged, or of another version: less is shown.
-            return

@@ -222,7 +222,7 @@ class Terminal:
         self._task = self._bar.add_task("", detail="")
         self._shown = False
         self.free = True
-        sys.stdout, sys.stderr = (Curtain(stream, self) for stream in self._streams)
+        sys.stdout, sys.stderr = (BarHidingStream(stream, self) for stream in self._streams)
 
     def show(self, progress: Progress, now: float) -> None:
         """Draw the bar, unless somebody is in the middle of a line."""
@@ -252,7 +252,7 @@ class Terminal:
         sys.stdout, sys.stderr = self._streams
 
 
-class Curtain:
+class BarHidingStream:
     """A stream to a terminal that hides the bar before anything is written."""
 
     def __init__(self, stream: TextIO, terminal: Terminal) -> None:
@@ -410,25 +410,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             # A task that is skipped may lack what it needs; one that runs says so itself.
             return
 
-    def v2_runner_on_ok(self, result: Any) -> None:  # noqa: ARG002 - Ansible's signature
-        self._stop()
-
-    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: ARG002 - Ansible's signature
-        self._stop()
-
-    def v2_runner_on_skipped(self, result: Any) -> None:  # noqa: ARG002 - Ansible's signature
-        self._stop()
-
-    def v2_runner_on_unreachable(self, result: Any) -> None:  # noqa: ARG002 - Ansible's signature
-        self._stop()
-
-    def v2_playbook_on_stats(self, stats: Any) -> None:  # noqa: ARG002 - Ansible's signature
-        self._stop()
-
-    def _stop(self) -> None:
+    def _stop(self, *_: object, **__: object) -> None:
         if self._watcher:
             self._watcher.stop()
             self._watcher = None
+
+    v2_runner_on_ok = v2_runner_on_failed = v2_runner_on_skipped = v2_runner_on_unreachable = _stop
+    v2_playbook_on_stats = _stop
 
     def _at_exit(self, pid: int) -> None:
         if self._watcher and os.getpid() == pid:

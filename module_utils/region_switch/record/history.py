@@ -105,10 +105,8 @@ def _earlier(run: Path) -> _Earlier | None:
         folder.check_run(run)
         first = next(entries(journal), None)
         return _Earlier(run, *_beginning(first, f"journal {journal} line 1")) if first else None
-    except UntrustedError as error:
+    except (UntrustedError, JournalError) as error:
         return _Earlier(run, events.Start(), _began_at_most(run), JournalError(str(error)))
-    except JournalError as error:
-        return _Earlier(run, events.Start(), _began_at_most(run), error)
 
 
 def _beginning(first: Entry, where: str) -> tuple[events.Start, float]:

@@ -33,16 +33,6 @@ NAMES_SHOWN = 10
 _COLUMNS = "client_id, stream, sequence, region, arrived_at"
 
 
-class Arrival(NamedTuple):
-    """One message at one broker; times are epoch seconds."""
-
-    client_id: str
-    stream: str
-    sequence: int
-    region: str
-    arrived_at: float
-
-
 class Dropped(NamedTuple):
     """Numbers, both ends included, that a device dropped by itself and said so: not lost on the way."""
 
@@ -84,32 +74,9 @@ class ClientMessages:
     implausible: int = 0
 
 
-class Arrivals:
-    """What arrived since a moment, read from the ledger each time it is iterated over."""
-
-    def __init__(self, path: Path, since: float) -> None:
-        self._path = path
-        self._since = since
-
-    def __iter__(self) -> Iterator[Arrival]:
-        query = f"SELECT {_COLUMNS} FROM message WHERE arrived_at >= ? ORDER BY arrived_at"  # noqa: S608 - a constant
-        with closing(open_ledger(self._path)) as connection:
-            yield from map(Arrival._make, connection.execute(query, (self._since,)))
-
-    def dropped(self) -> list[Dropped]:
-        """What devices said they dropped."""
-        with closing(open_ledger(self._path)) as connection:
-            return list(_dropped(connection))
-
-
 def open_ledger(path: Path) -> sqlite3.Connection:
     """Open a ledger to read; there need be none until it is asked."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
-
-
-def read(path: Path, since: float) -> Arrivals | None:
-    """Return what arrived since `since` less LOOK_BACK; None where nobody keeps the ledger."""
-    return Arrivals(path, since - LOOK_BACK) if _first_row(path, since - LOOK_BACK) else None
 
 
 def _first_row(path: Path, since: float) -> int:
@@ -328,7 +295,7 @@ class Tally:
                 self._dropped.setdefault((each.client_id, each.stream), []).append(each)
 
     def take(self, arrivals: Iterable[tuple[Any, ...]]) -> None:
-        """Take arrivals in, in the order in which they came."""
+        """Add arrivals, `(client_id, stream, sequence, region, arrived_at)` each, in the order in which they came."""
         streams, since, until = self._streams, self._since, self._until
         for client_id, name, sequence, region, at in arrivals:
             stream = streams.get(client_id)
@@ -481,31 +448,6 @@ def told_apart(implausible: Mapping[str, int]) -> list[str]:
     ]
 
 
-def count(arrivals: Iterable[Arrival], since: float) -> dict[str, int]:
-    """Return `{"sent", "received", "lost", "duplicated"}` of the messages from `since` on.
-
-    A stream counts its messages from 1 without holes: from the first that arrived after `since` to the last,
-    each number that never arrived is lost, but for those of which `read` found that the device dropped them.
-    """
-    tally = Tally(Path(), since)
-    tally.take(arrivals)
-    tally.leave_out(arrivals.dropped() if isinstance(arrivals, Arrivals) else ())
-    return tally.messages()
-
-
-def gaps(arrivals: Iterable[Arrival], moved: Mapping[str, tuple[str, str]], since: float) -> dict[str, float]:
-    """Return, per moved client, the seconds from its last message in the old region to its first in the new.
-
-    Args:
-        arrivals: in the order in which they came.
-        moved: `{client_id: (old region, new region)}`.
-        since: epoch seconds; what arrived in the new region before is of an earlier move.
-    """
-    tally = Tally(Path(), since, moved)
-    tally.take(arrivals)
-    return tally.gaps()
-
-
 def percentiles(values: Iterable[float]) -> dict[str, Any] | None:
     """Return `{"p50", "p95", "max"}`, None of no values."""
     ordered = sorted(values)
@@ -572,20 +514,13 @@ def by_client(path: Path, since: float, until: float) -> dict[str, ClientMessage
     for (client_id, _), counts in tally.by_stream().items():
         if client_id in totals:
             totals[client_id] = totals[client_id].plus(counts)
-    return {client_id: _client_messages(totals[client_id], seen) for client_id, seen in clients.items()}
-
-
-def _client_messages(counts: _Counts, seen: _Seen) -> ClientMessages:
-    return ClientMessages(
-        sent=counts.sent,
-        received=counts.received,
-        lost=counts.lost,
-        duplicated=counts.duplicated,
-        reordered=counts.reordered,
-        longest_gap=round(seen.longest_gap, 3),
-        regions=seen.regions,
-        last_region=seen.last_region,
-        seen=seen.seen,
-        dropped=counts.dropped,
-        implausible=counts.implausible,
-    )
+    return {
+        client_id: ClientMessages(
+            **totals[client_id]._asdict(),
+            longest_gap=round(each.longest_gap, 3),
+            regions=each.regions,
+            last_region=each.last_region,
+            seen=each.seen,
+        )
+        for client_id, each in clients.items()
+    }

@@ -417,8 +417,7 @@ def _phases(found: list[dict[str, Any]], steps: _Steps) -> list[Span]:
 def _clients(path: Path, began: float, homes: dict[str, str], notes: list[str]) -> Clients:
     if not path.exists():
         notes.append("There is no roster (clients.sqlite): the run ended before it looked for clients.")
-        counts = ("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions")
-        return Clients(counts=dict.fromkeys(counts, 0))
+        return Clients(counts=Summary("", "").clients)
     try:
         return read_clients(path, began, homes, MOST_ROWS)
     except sqlite3.Error as error:

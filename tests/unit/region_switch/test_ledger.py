@@ -9,20 +9,17 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.region_switch.record import ledger as ledgers
 from ansible.module_utils.region_switch.record.ledger import (
-    Arrival,
     Dropped,
     Tally,
     by_client,
-    count,
-    gaps,
     percentiles,
-    read,
     timeline,
     told_apart,
 )
 
 from mqtt_monitor.ledger import Arrival as Written
 from mqtt_monitor.ledger import Ledger
+from tests.arrivals import Arrival, count, gaps, read
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 
