@@ -71,7 +71,7 @@ class Client:
 
 @dataclass
 class Region:
-    """What arrives in a region; `live`: whether the monitor is subscribed there, None where nobody knows."""
+    """What arrives in a region; `live`: whether the monitor is subscribed there, None if unknown."""
 
     newest: deque[Message] = field(default_factory=lambda: deque(maxlen=NEWEST))
     seconds: dict[int, int] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class Fleet:
 
 
 class LedgerFollower:
-    """Reads what is new in a ledger, which may not exist yet, and may be another one the next time."""
+    """Reads new rows of a ledger, which may not exist yet, and may be another file the next time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -157,7 +157,7 @@ class LedgerFollower:
         """Return new arrivals, at most ROWS, and the regions with whether the monitor is subscribed there.
 
         Raises:
-            OSError: there is no ledger, or it cannot be read; the text says which.
+            OSError: there is no ledger, or it cannot be read; the text describes it.
         """
         if not self._path.exists():
             self._row = None
@@ -208,7 +208,7 @@ _NOTES: dict[type, str] = {
     events.Switch: "changing the records",
     events.Switched: "waiting until Route 53's servers have them",
     events.Insync: "waiting until every name server and resolver answers the new region",
-    events.Paused: "paused behind the switch",
+    events.Paused: "paused after the switch",
     events.Restore: "restoring the records",
     events.Restored: "records restored, sending clients back",
     **dict.fromkeys((events.Dns, events.Sweep, events.SweepAgain, events.Landing, events.Progress, events.End), ""),
@@ -217,11 +217,11 @@ _NOTES: dict[type, str] = {
 
 @dataclass
 class Move:
-    """A move, as its journal says so far.
+    """A move, by its journal so far.
 
     Attributes:
         routes: `(endpoint, from, to)` of what moves.
-        stage: one of STAGES; "restore" on the way back; empty before it begins.
+        stage: one of STAGES; "restore" while the move is restored; empty before it begins.
         done, total: clients disconnected or landed; total 0 where nothing is counted yet.
         outcome: empty while it is under way.
     """
@@ -245,7 +245,7 @@ class Move:
         """Apply an entry of the journal; what this version does not know is ignored.
 
         Raises:
-            ValueError: it is damaged, or of a version that this one does not know.
+            ValueError: it is damaged, or of an unknown version.
         """
         event = events.read(entry)
         self.last_at = _epoch(entry.get("at"), self.last_at)
@@ -267,7 +267,7 @@ class Move:
 def _note(event: events.Event | None, before: str) -> str:
     if isinstance(event, events.DnsWaiting):
         stale = sorted({each["server"] for each in event.stale})
-        return f"{', '.join(stale[:3]) or 'the old TTL'} keeps the old region; {event.left:.0f} s left at most"
+        return f"{', '.join(stale[:3]) or 'the old TTL'} still answers the old region; {event.left:.0f} s left at most"
     if isinstance(event, events.Interrupted):
         return f"interrupted: {event.reason}"
     if isinstance(event, events.Skipped):

@@ -1,8 +1,8 @@
 """The steps of a run's journal, one class each, which writes and reads itself.
 
 An entry of `journal.jsonl` is `{"at": ISO 8601, "step": name, …}`, where `…` are the fields of the event in order. What
-an older release did not write has its default then, and what a newer one adds is passed over. docs/runbook.md explains
-each step to people.
+an older release did not write has its default then, and what a newer one adds is ignored. docs/runbook.md explains
+each step to operators.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Self, Union, dataclass_transform, g
 
 from ..model.plan import Move
 
-# Of journals: a release that writes what older ones would misunderstand has another one.
+# Of journals: a release whose journals older ones would misunderstand has another one.
 VERSION = 1
 
 Entry = dict[str, Any]
@@ -29,7 +29,7 @@ FindingEntry = Annotated[Entry, {"check": str, "blocking": bool}]
 
 
 class DamagedError(ValueError):
-    """An entry that lacks what its step is about, or has something else there.
+    """An entry that lacks a field of its step, or has a value of another type.
 
     Attributes:
         step: its name.
@@ -42,7 +42,7 @@ class DamagedError(ValueError):
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Event:
-    """A step of a run. Fields without a default are in every journal; seconds are given where nothing else is said.
+    """A step of a run. Fields without a default are in every journal; numbers without a unit are seconds.
 
     Attributes:
         every_client: whether the step comes once for each client of a move: a journal may have a million of them.
@@ -59,7 +59,7 @@ class Event:
         dataclass(frozen=True, kw_only=True)(cls)
 
     def details(self) -> Entry:
-        """What the entry says beside its time and its step; `read` reads it again."""
+        """The fields of the entry, without its time and its step; the inverse of `read`."""
         values = vars(self).items()
         return {key: value for key, value in values if key not in self.omitted or value != getattr(type(self), key)}
 
@@ -104,13 +104,13 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 class Start(Event, step="start", omitted=("number", "rollback", "by", "environment", "options", "goes_on")):
-    """A run begins, or resumes after its pause: then it says no more than `desired` and `goes_on`. Once each.
+    """A run begins, or resumes after its pause: then it has only `desired` and `goes_on`. Once each.
 
     Attributes:
         version: of the journal, see VERSION; it may be anything.
         desired: `{endpoint: region}`.
         number: of the run among those of its folder, from 1 on.
-        by: who makes the run, as in summary.json.
+        by: who started the run, as in summary.json.
         environment: `{program: version}`.
         options: those that matter, by name.
         goes_on: whether it resumes.
@@ -129,10 +129,10 @@ class Start(Event, step="start", omitted=("number", "rollback", "by", "environme
 
 
 class Skipped(Event, step="skipped", omitted=("gone",)):
-    """A region whose API does not answer, and why it is taken for dead. Once per such region.
+    """A region whose API does not answer, and why it is considered dead. Once per such region.
 
     Attributes:
-        gone: whether the operator has said so.
+        gone: whether the operator declared it dead.
     """
 
     region: str
@@ -145,7 +145,7 @@ class Plan(Event, step="plan", omitted=("unmapped", "seconds", "pace", "targets"
 
     Attributes:
         plan: `{endpoint: {"from": region, "to": region}}`; equal regions where nothing moves.
-        misplaced: clients that are in another region than the mode says.
+        misplaced: clients that are in another region than the mode's.
         unmapped: clients of no endpoint, which are not moved.
         seconds: the least that it takes to disconnect everyone.
         pace: `{"leaving": {region: clients a second}, "arriving": the same}`.
@@ -183,7 +183,7 @@ class Approved(Event, step="approved"):
     """The plan is the one that was approved. Once, where an approval is required.
 
     Attributes:
-        differences: lines that say how the clients differ from those that the token stands for.
+        differences: lines that describe how the clients differ from those of the token.
         planned_by: who made the plan, None if unknown.
     """
 
@@ -217,7 +217,7 @@ class Insync(Event, step="insync"):
 
 
 class DnsWaiting(Event, step="dns_waiting"):
-    """DNS is waited for. Each second.
+    """The run waits for DNS. Each second.
 
     Attributes:
         stale: see `dns.gate.Stale`.
@@ -229,7 +229,7 @@ class DnsWaiting(Event, step="dns_waiting"):
 
 
 class DnsSettled(Event, step="dns_settled"):
-    """A DNS server has come to answer right. Once per server."""
+    """A DNS server gives the new answer. Once per server."""
 
     server: str
     resolver: bool = False
@@ -239,7 +239,7 @@ class Dns(Event, step="dns"):
     """The wait for DNS has ended. Once.
 
     Attributes:
-        servers: those that answer right.
+        servers: those that give the new answer.
         stale: answers of those that were given up, see `dns.gate.Stale`.
     """
 
@@ -248,7 +248,7 @@ class Dns(Event, step="dns"):
 
 
 class Paused(Event, step="paused"):
-    """The run waits behind its switch, while devices are asked about DNS. Once."""
+    """The run waits after its switch, while devices are asked about DNS. Once."""
 
 
 class Sweep(Event, step="sweep"):
@@ -302,10 +302,10 @@ class Progress(Event, step="progress"):
     """How far a wave is. Each second.
 
     Attributes:
-        phase: "sweep" while clients are disconnected, "landing" while the last of them are looked for.
+        phase: "sweep" while clients are disconnected, "landing" while the run waits for the last of them.
         done, total: clients disconnected (sweep) or landed (landing), of those of the move.
         rate: clients disconnected per second.
-        landed, in_flight: clients that have landed, and that are on their way.
+        landed, in_flight: clients that have landed, and that have not yet.
         stragglers: clients that were disconnected and have not landed.
         eta: seconds until everyone is disconnected, None if unknown.
     """
@@ -321,7 +321,7 @@ class Progress(Event, step="progress"):
 
 
 class SweepAgain(Event, step="sweep_again"):
-    """Clients went back, or stayed. Once per such client and time.
+    """Clients bounced, or stayed. Once per such client and time.
 
     Attributes:
         clients: client IDs.
@@ -347,19 +347,19 @@ class Landing(Event, step="landing", omitted=("absent",)):
 
 
 class Restore(Event, step="restore"):
-    """The records are about to be restored, to `{endpoint: host name}`. Once, where a move fails behind its switch."""
+    """The records are about to be restored, to `{endpoint: host name}`. Once, if a move fails after its switch."""
 
     records: Entry = field(default_factory=dict)
 
 
 class Restored(Event, step="restored"):
-    """The records are restored; `change_id` as in `Switched`. Once, behind `Restore`."""
+    """The records are restored; `change_id` as in `Switched`. Once, after `Restore`."""
 
     change_id: str | None = None
 
 
 class Returned(Event, step="returned"):
-    """The rollback has ended. Once, behind `Restored`.
+    """The wait for the clients has ended. Once, after `Restored`.
 
     Attributes:
         told, back: clients that had been disconnected, and how many of them were seen back.
@@ -370,7 +370,7 @@ class Returned(Event, step="returned"):
 
 
 class Interrupted(Event, step="interrupted"):
-    """The run was told to stop: by a signal, or the end of its ansible-playbook. Once."""
+    """The run was asked to stop: by a signal, or the end of its ansible-playbook. Once."""
 
     reason: str
 
@@ -400,7 +400,7 @@ class End(Event, step="end", omitted=("records",)):
 
 
 STEPS: dict[str, type[Event]] = {each.step: each for each in Event.__subclasses__()}
-# What the lines of single clients begin with, the time being its group: who needs none of them does not parse them.
+# The beginning of the lines of single clients, with the time as its group: readers that do not need them skip them.
 EVERY_CLIENT = re.compile(
     rb'\{"at": "([^"]{1,40})", "step": "(?:%b)"'
     % b"|".join(step.encode() for step, kind in STEPS.items() if kind.every_client)
@@ -418,9 +418,9 @@ def read(entry: Mapping[str, Any]) -> Event | None:
 
 
 def new_entries(journal: Path, offset: int) -> Iterator[tuple[Entry, int]]:
-    """Yield the entries behind an offset, each with the offset behind it; a line being written waits.
+    """Yield the entries after an offset, each with the offset after it; a line without an end is left for later.
 
-    Lines of single clients, and what is no entry, are empty ones.
+    Lines of single clients, and lines that are not entries, yield an empty one.
 
     Raises:
         OSError: the journal cannot be read.
