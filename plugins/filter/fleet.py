@@ -211,9 +211,7 @@ def left_out_of_setup(identity: Mapping[str, Any], registered: Sequence[Mapping[
     # If only the issuing region is the cause, its reason is sufficient.
     own = [found for found in left_out if client_id not in found.get("awaiting", [])]
     refusals = _merged((str(found["left_out"][client_id]), str(found.get("region", ""))) for found in own or left_out)
-    # In check mode its signing request is predicted.
-    predicted = identity.get("changed") and identity.get("csr") is None
-    if not refusals or predicted:
+    if not refusals or _predicted(identity):
         return ""
     return "; ".join(part for part in (unanswered(identity), *refusals) if part)
 
@@ -229,12 +227,16 @@ def _merged(reasons: Iterable[tuple[str, str]]) -> list[str]:
 
 def requests_to_be_made(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the client IDs of the devices that would make a new signing request, where check mode predicts it."""
-    predicted = []
-    for host in hosts:
-        identity = hostvars[host].get("__mqtt_client_identity") or {}
-        if identity.get("changed") and identity.get("csr") is None:
-            predicted.append(str(hostvars[host].get("mqtt_client_id", host)))
-    return predicted
+    return [
+        str(hostvars[host].get("mqtt_client_id", host))
+        for host in hosts
+        if _predicted(hostvars[host].get("__mqtt_client_identity") or {})
+    ]
+
+
+def _predicted(identity: Mapping[str, Any]) -> bool:
+    """Whether a device would make a signing request: check mode predicts it."""
+    return bool(identity.get("changed")) and identity.get("csr") is None
 
 
 def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, Any]) -> str:

@@ -174,8 +174,8 @@ def check_run(folder: Path) -> None:
 def _check_owner(path: Path, found: os.stat_result, kind: str) -> None:
     owner = user(found.st_uid)
     if kind.startswith("no ") or found.st_uid not in _trusted():
-        said = kind if kind.startswith("no ") else f"{kind} of {owner}"
-        raise UntrustedError(f"{path}: found {said}, expected one that a run of {user()} created: move it away")
+        what = kind if kind.startswith("no ") else f"{kind} of {owner}"
+        raise UntrustedError(f"{path}: found {what}, expected one that a run of {user()} created: move it away")
     if _others_write(found):
         raise UntrustedError(
             f"{path}: found mode {stat.S_IMODE(found.st_mode):04o}, {_OURS_ALONE.format(owner)}: chmod go-w {path}"

@@ -263,8 +263,8 @@ class _Steps:
 
     def stale(self) -> list[Entry]:
         """The latest answers of stale servers, at the end of the wait or during it."""
-        said = self.last(events.Dns) or self.last(events.DnsWaiting)
-        return said.stale if said else []
+        latest = self.last(events.Dns) or self.last(events.DnsWaiting)
+        return latest.stale if latest else []
 
     def waves(self) -> list[Span]:
         back = next((index for index, (_, event) in enumerate(self._steps) if isinstance(event, events.Restored)), None)
