@@ -148,7 +148,9 @@ def certificates_alone(text: str, name: str) -> str:
         AnsibleFilterError: a private key in it, or no certificate.
     """
     if _PRIVATE_KEY.search(text):
-        raise AnsibleFilterError(f"{name}: contains a private key: remove it, nothing of the file was sent")
+        raise AnsibleFilterError(
+            f"{name}: found a private key in it, expected certificates alone: nothing of it was sent, remove the key"
+        )
     blocks = ["\n".join(line.strip() for line in block.splitlines()) for block in _CERTIFICATE.findall(text)]
     if not blocks:
         raise AnsibleFilterError(f"{name}: has no certificate (PEM): add it")
