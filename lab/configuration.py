@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lab import files, mosquitto_plugin, topology
+from lab.aws_api import pki
 from lab.topology import Node
 
 # How long after a change each name server has it, and Route 53 calls it INSYNC; seconds.
@@ -190,17 +189,5 @@ def prepare_region(directory: Path) -> None:
 def _unused_issuer() -> bytes:
     """Return a CA certificate that signs nothing: HAProxy wants one before it asks for client certificates."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issues nothing")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=3650))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM)
+    builder = pki.ca_builder(key.public_key(), {NameOID.COMMON_NAME: "issues nothing"}, path_length=0)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

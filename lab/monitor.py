@@ -104,7 +104,9 @@ def gaps(before: str, after: str, since: float) -> dict[str, float]:
     """
     old, new = expected_regions(before), expected_regions(after)
     moved = {client_id: (old[client_id], new[client_id]) for client_id in old if old[client_id] != new[client_id]}
-    return ledger.gaps(ledger.read(ledger_path(), since) or [], moved, since)
+    tally = ledger.Tally(ledger_path(), since, moved)
+    tally.update()
+    return tally.gaps()
 
 
 def expected_regions(mode: str) -> dict[str, str]:

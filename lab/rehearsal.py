@@ -222,11 +222,11 @@ def lost_since(began: float) -> int:
         LabError: nobody keeps the ledger.
     """
     deadline = time.monotonic() + LEDGER_TIMEOUT
+    tally = ledger.Tally(monitor.ledger_path(), began)
     while True:
-        arrivals = ledger.read(monitor.ledger_path(), began)
-        if arrivals is None:
+        if not tally.update():
             raise LabError("ledger: there is none: see 'make lab-status' for the program monitor")
-        lost = ledger.count(arrivals, began)["lost"]
+        lost = tally.messages()["lost"]
         if not lost or time.monotonic() > deadline:
             return lost
         time.sleep(POLL)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from lab import topology
-from lab.aws_api.contract import Counts, Deviation, read_file
+from lab.aws_api.contract import Counts, Deviation
 
 MARKER = "deviates"
 
@@ -35,6 +36,19 @@ def judge(on_purpose: Iterable[str], deviations: Sequence[Mapping[str, Any]]) ->
     ]
     if found:
         pytest.fail("\n".join(found), pytrace=False)
+
+
+def read_file(path: Path) -> tuple[Counts, list[Deviation]]:
+    """Read a file that a Contract wrote.
+
+    Raises:
+        ValueError: another kind of file.
+    """
+    first, *lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        return Counts(*json.loads(first)), [Deviation(**json.loads(line)) for line in lines if line.strip()]
+    except TypeError as error:
+        raise ValueError(f"{path}: not a file of the contract check ({error})") from error
 
 
 def add_up(paths: Iterable[Path]) -> tuple[Counts, list[Deviation]]:

@@ -40,11 +40,11 @@ MOST_DROPPED = 1000
 
 
 class LedgerError(Exception):
-    """The ledger file cannot be opened or is none."""
+    """The ledger file cannot be opened, or is not a ledger."""
 
 
 class MessageError(Exception):
-    """A payload is not a numbered message; the text says what was found."""
+    """A payload is not a numbered message; the text describes what was found."""
 
 
 class ForgedError(MessageError):
@@ -70,7 +70,7 @@ class Arrival:
 def parse(topic: str, payload: bytes, region: str, arrived_at: float) -> Arrival:
     """Read a client's message.
 
-    The topic says whose it is: the policy lets each device publish on its own alone, and write there what it likes.
+    The topic identifies the client: the policy lets each device publish only on its own topic, with any payload.
 
     Raises:
         MessageError: it is no JSON object with client_id, stream, sequence and sent_at of the right types, or with a
@@ -160,10 +160,10 @@ class Ledger:
             raise LedgerError(f"ledger: {path} cannot be used: {error}") from error
 
     def add(self, arrivals: Sequence[Arrival]) -> None:
-        """Store arrivals, and what they say was dropped, in one transaction.
+        """Store arrivals, and the numbers that they report as dropped, in one transaction.
 
         Raises:
-            LedgerError: they could not be written; none of them is.
+            LedgerError: they could not be written; none is stored.
         """
         with self._transaction() as database:
             # Not astuple: it copies every value, which takes longer than storing it.
@@ -171,11 +171,11 @@ class Ledger:
                 "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
                 ((a.client_id, a.stream, a.sequence, a.region, a.sent_at, a.arrived_at) for a in arrivals),
             )
-            told = [(a.client_id, a.stream, *ends, a.arrived_at) for a in arrivals for ends in a.dropped]
-            told += [(a.client_id, *ends, a.arrived_at) for a in arrivals for ends in a.dropped_in]
+            ranges = [(a.client_id, a.stream, *ends, a.arrived_at) for a in arrivals for ends in a.dropped]
+            ranges += [(a.client_id, *ends, a.arrived_at) for a in arrivals for ends in a.dropped_in]
             # A device reports a range until it knows that it was received.
-            database.executemany("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)", told)
-            for client_id in {row[0] for row in told}:
+            database.executemany("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)", ranges)
+            for client_id in {row[0] for row in ranges}:
                 _keep_newest(database, client_id)
 
     def prune(self, before: float, limit: int) -> int:

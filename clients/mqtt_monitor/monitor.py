@@ -36,8 +36,8 @@ from mqtt_monitor.config import MonitorConfig, RegionEndpoint, load
 from mqtt_monitor.ledger import Arrival, ForgedError, Ledger, LedgerError, MessageError, parse
 
 LOGGER = logging.getLogger("mqtt_monitor.monitor")
-# Most arrivals in one transaction. It takes what is there and waits for no more: while it is written others come, and
-# a broker holds back what it has not been acknowledged 100 messages earlier.
+# Most arrivals in one transaction. It has those that are there, without waiting for more: others arrive while it is
+# written, and a broker holds back messages while 100 of them are not acknowledged.
 BATCH = 1000
 # Old arrivals are deleted between two batches, a few more of them than have come.
 PRUNE_INTERVAL = 0.2
@@ -77,8 +77,8 @@ class Ignored:
     """Something that is not counted, and how to acknowledge it.
 
     Attributes:
-        kind: "message_ignored" is none of ours, "message_forged" names another client than its topic, and
-            "message_retained" is an old one that the broker keeps for whoever subscribes.
+        kind: "message_ignored" is not of this fleet, "message_forged" names another client than its topic, and
+            "message_retained" is an old one that the broker keeps for new subscribers.
     """
 
     kind: str
@@ -216,7 +216,7 @@ def read(message: MQTTMessage, region: str, acknowledge: Callable[[], object]) -
     try:
         topic = message.topic
         if message.retain:
-            return Ignored("message_retained", topic, "it is of before the subscription", acknowledge)
+            return Ignored("message_retained", topic, "it was published before the subscription", acknowledge)
         return Arrived(parse(topic, bytes(message.payload), region, time.time()), acknowledge)
     except ForgedError as error:
         return Ignored("message_forged", topic, str(error), acknowledge)
@@ -225,7 +225,7 @@ def read(message: MQTTMessage, region: str, acknowledge: Callable[[], object]) -
 
 
 class Manager:
-    """Reports the status to the service manager when it differs, and that the monitor still works."""
+    """Reports the status to the service manager when it has changed, and that the monitor still works."""
 
     def __init__(self) -> None:
         self._watchdog = watchdog_interval()
@@ -279,7 +279,7 @@ class Writer:
             self._tell_ignored(time.monotonic() if running else math.inf)
 
     def _next_batch(self) -> list[Item]:
-        """Wait for something to write, for PRUNE_INTERVAL at most, and take what else is there by then."""
+        """Wait for something to write, at most PRUNE_INTERVAL, and return all that is there by then."""
         batch: list[Item] = []
         try:
             batch.append(self._items.get(timeout=PRUNE_INTERVAL))
@@ -290,7 +290,7 @@ class Writer:
         return batch
 
     def _keep_writing(self, batch: list[Item]) -> None:
-        """Write a batch, however often that fails: what is not acknowledged the broker keeps, and sends no more."""
+        """Write a batch, however often that fails: the broker keeps what is not acknowledged, and sends no more."""
         failed = False
         while batch:
             try:
@@ -320,13 +320,13 @@ class Writer:
         return found
 
     def _write(self, batch: list[Item]) -> None:
-        # Before the arrivals: when this fails all is tried again, and arrivals would be there twice.
+        # Before the arrivals: if this fails all is retried, and arrivals would be stored twice.
         for item in batch:
             if isinstance(item, Subscribed):
                 self._note(item)
         arrived = [item for item in batch if isinstance(item, Arrived)]
         if arrived:
-            # By time: two regions' threads may have put theirs into the queue the other way round.
+            # By time: two regions' threads may have queued theirs in the other order.
             self._ledger.add(sorted((item.arrival for item in arrived), key=lambda arrival: arrival.arrived_at))
         for item in batch:
             if isinstance(item, Ignored):

@@ -1,6 +1,6 @@
-"""A live view of the fleet for a terminal: what arrives where, and how far the newest move is.
+"""A live view of the fleet for a terminal: which messages arrive where, and how far the newest move is.
 
-Reads the ledger that the monitor writes and the journals of a folder of reports; asks nobody else. Without a terminal
+Reads the ledger that the monitor writes and the journals of a folder of reports; calls no API. Without a terminal
 it prints a line whenever a client changes its region, and a summary every few seconds.
 """
 
@@ -43,7 +43,7 @@ class Watcher:
         self.fresh: list[Change] = []
 
     def look(self) -> View:
-        """Read what is new and return the current view; `fresh` holds the changes that are new."""
+        """Read new entries and return the current view; `fresh` has the new changes."""
         now, problem = time.time(), ""
         self.fresh = []
         try:
@@ -65,17 +65,17 @@ def show(watcher: Watcher, console: Console) -> None:
             time.sleep(REFRESH_SECONDS)
 
 
-def tell(watcher: Watcher) -> None:
+def print_lines(watcher: Watcher) -> None:
     """Print lines until interrupted."""
-    said = 0.0
+    summarised_at = 0.0
     while True:
         view = watcher.look()
         lines = [change_text(change).plain for change in watcher.fresh[:CHANGES_PRINTED]]
         if len(watcher.fresh) > CHANGES_PRINTED:
             lines.append(f"{len(watcher.fresh) - CHANGES_PRINTED:,} more clients changed their region")
-        if time.monotonic() - said >= SUMMARY_SECONDS:
+        if time.monotonic() - summarised_at >= SUMMARY_SECONDS:
             lines.append(summary(view))
-            said = time.monotonic()
+            summarised_at = time.monotonic()
         for line in lines:
             sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -112,14 +112,14 @@ def run(config: MonitorConfig, reports: Path | None = None, described: Mapping[s
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     watcher = Watcher(config, reports, described or {})
     for name in ("COLUMNS", "LINES"):
-        # What was true when somebody exported them; the terminal itself knows, also when it is resized.
+        # They may be outdated; the terminal itself has its size, also after it is resized.
         os.environ.pop(name, None)
     console = Console(highlight=False)
     try:
         if console.is_terminal and not console.is_dumb_terminal:
             show(watcher, console)
         else:
-            tell(watcher)
+            print_lines(watcher)
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:

@@ -6,7 +6,7 @@ import sqlite3
 import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -71,7 +71,7 @@ class Client:
 
 @dataclass
 class Region:
-    """What arrives in a region; `live`: whether the monitor is subscribed there, None where nobody knows."""
+    """What arrives in a region; `live`: whether the monitor is subscribed there, None if unknown."""
 
     newest: deque[Message] = field(default_factory=lambda: deque(maxlen=NEWEST))
     seconds: dict[int, int] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class Fleet:
 
 
 class LedgerFollower:
-    """Reads what is new in a ledger, which may not exist yet, and may be another one the next time."""
+    """Reads new rows of a ledger, which may not exist yet, and may be another file the next time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -157,7 +157,7 @@ class LedgerFollower:
         """Return new arrivals, at most ROWS, and the regions with whether the monitor is subscribed there.
 
         Raises:
-            OSError: there is no ledger, or it cannot be read; the text says which.
+            OSError: there is no ledger, or it cannot be read; the text describes it.
         """
         if not self._path.exists():
             self._row = None
@@ -208,7 +208,7 @@ _NOTES: dict[type, str] = {
     events.Switch: "changing the records",
     events.Switched: "waiting until Route 53's servers have them",
     events.Insync: "waiting until every name server and resolver answers the new region",
-    events.Paused: "paused behind the switch",
+    events.Paused: "paused after the switch",
     events.Restore: "restoring the records",
     events.Restored: "records restored, sending clients back",
     **dict.fromkeys((events.Dns, events.Sweep, events.SweepAgain, events.Landing, events.Progress, events.End), ""),
@@ -217,11 +217,11 @@ _NOTES: dict[type, str] = {
 
 @dataclass
 class Move:
-    """A move, as its journal says so far.
+    """A move, by its journal so far.
 
     Attributes:
         routes: `(endpoint, from, to)` of what moves.
-        stage: one of STAGES; "restore" on the way back; empty before it begins.
+        stage: one of STAGES; "restore" while the move is restored; empty before it begins.
         done, total: clients disconnected or landed; total 0 where nothing is counted yet.
         outcome: empty while it is under way.
     """
@@ -245,7 +245,7 @@ class Move:
         """Apply an entry of the journal; what this version does not know is ignored.
 
         Raises:
-            ValueError: it is damaged, or of a version that this one does not know.
+            ValueError: it is damaged, or of an unknown version.
         """
         event = events.read(entry)
         self.last_at = _epoch(entry.get("at"), self.last_at)
@@ -267,7 +267,7 @@ class Move:
 def _note(event: events.Event | None, before: str) -> str:
     if isinstance(event, events.DnsWaiting):
         stale = sorted({each["server"] for each in event.stale})
-        return f"{', '.join(stale[:3]) or 'the old TTL'} keeps the old region; {event.left:.0f} s left at most"
+        return f"{', '.join(stale[:3]) or 'the old TTL'} still answers the old region; {event.left:.0f} s left at most"
     if isinstance(event, events.Interrupted):
         return f"interrupted: {event.reason}"
     if isinstance(event, events.Skipped):
@@ -297,17 +297,19 @@ class JournalFollower:
         newest = self._newest()
         if newest is None:
             return self.move
-        if newest != self._journal:
+        if newest != self._journal or self.move is None:
             self._journal, self._offset, self.move = newest, 0, Move()
-        assert self.move is not None  # noqa: S101 - for the type checker
+        move = self.move
         try:
             for entry, offset in events.new_entries(newest, self._offset):
                 self._offset = offset
-                self._apply(entry)
+                # Damaged, or of another version: less is shown.
+                with suppress(ValueError):
+                    move.apply(entry)
         except OSError:
-            # Taken away while it was read.
+            # Deleted while it was read.
             self._journal = None
-        return self.move
+        return move
 
     def _newest(self) -> Path | None:
         if self._reports is None:
@@ -315,11 +317,3 @@ class JournalFollower:
         # `latest` is a link to one of the others; names begin with the time.
         journals = [path for path in self._reports.glob("*/journal.jsonl") if not path.parent.is_symlink()]
         return max(journals, key=lambda path: path.parent.name, default=None)
-
-    def _apply(self, entry: Entry) -> None:
-        try:
-            if self.move is not None:
-                self.move.apply(entry)
-        except ValueError:
-            # Damaged, or of another version: less is shown.
-            return

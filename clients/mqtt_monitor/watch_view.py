@@ -203,7 +203,7 @@ class View:
         if move.eta is not None and not move.outcome:
             parts.append(f"{move.eta:.0f} s left")
         parts += [f"{move.landed:,} landed", f"{move.stragglers:,} stragglers"]
-        return _line(Text(", ".join(parts) if move.total else "nobody has to move"))
+        return _line(Text(", ".join(parts) if move.total else "no client has to move"))
 
     def _change_lines(self) -> list[Text]:
         return [_line(change_text(change)) for change in list(self.changes)[: -LAST_CHANGES - 1 : -1]]

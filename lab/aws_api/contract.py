@@ -114,16 +114,3 @@ class Contract:
         with self._lock:
             found = [asdict(each) | {"line": each.line} for each in self._found[after:]]
             return {"id": self.id, "counts": asdict(self._counts), "last": len(self._found), "deviations": found}
-
-
-def read_file(path: Path) -> tuple[Counts, list[Deviation]]:
-    """Read a file that a Contract wrote.
-
-    Raises:
-        ValueError: another kind of file.
-    """
-    first, *lines = path.read_text(encoding="utf-8").splitlines()
-    try:
-        return Counts(*json.loads(first)), [Deviation(**json.loads(line)) for line in lines if line.strip()]
-    except TypeError as error:
-        raise ValueError(f"{path}: not a file of the contract check ({error})") from error

@@ -27,6 +27,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote
 
+from lab.aws_api.documents import listed
+
 # The letter that a line has for each action.
 ACTIONS = {
     "iot:Connect": "C",
@@ -102,13 +104,13 @@ def render(arn: str, principals: Iterable[Principal]) -> str:
 
 
 def _statements(document: Mapping[str, Any]) -> list[str]:
-    return [line for statement in _list(document.get("Statement")) for line in _statement(statement)]
+    return [line for statement in listed(document.get("Statement")) for line in _statement(statement)]
 
 
 def _statement(statement: Mapping[str, Any]) -> list[str]:
     deny = statement.get("Effect") == "Deny"
     # fnmatch takes [ for the beginning of a set, IAM for itself.
-    patterns = [str(action).lower().replace("[", "[[]") for action in _list(statement.get("Action"))]
+    patterns = [str(action).lower().replace("[", "[[]") for action in listed(statement.get("Action"))]
     letters = "".join(
         letter for name, letter in ACTIONS.items() if any(fnmatchcase(name.lower(), each) for each in patterns)
     )
@@ -117,12 +119,12 @@ def _statement(statement: Mapping[str, Any]) -> list[str]:
     if not letters or "1" not in when:
         return []
     effect = "deny" if deny else "allow"
-    return [f"{effect}\t{letters}\t{when}\t{_resource(str(each))}" for each in _list(statement.get("Resource"))]
+    return [f"{effect}\t{letters}\t{when}\t{_resource(str(each))}" for each in listed(statement.get("Resource"))]
 
 
 def _applies(condition: Mapping[str, Any], kind: Kind, *, otherwise: bool) -> bool:
     """Return whether a statement's conditions hold for a kind of connection; `otherwise` where one is not known."""
-    tests = [(operator, key, _list(values)) for operator, keys in condition.items() for key, values in keys.items()]
+    tests = [(operator, key, listed(values)) for operator, keys in condition.items() for key, values in keys.items()]
     return all(otherwise if (held := _holds(*test, kind)) is None else held for test in tests)
 
 
@@ -159,9 +161,3 @@ def _line(*fields: str) -> str:
 
 def _encoded(text: str) -> str:
     return quote(text, safe="/:[]@!'(),;=+#&<>|^`\" \\")
-
-
-def _list(value: object) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 
 # https://docs.aws.amazon.com/iot/latest/apireference/API_CreatePolicy.html: without white space.
 POLICY_CHARACTERS = 2048
@@ -95,3 +96,10 @@ def _statement_problem(statement: object) -> str | None:
 def _texts(value: object) -> list[str]:
     values = value if isinstance(value, list) else [value]
     return [each for each in values if isinstance(each, str)] if all(isinstance(each, str) for each in values) else []
+
+
+def listed(value: object) -> list[Any]:
+    """Return a policy's element, which may be a list, one value or absent, as a list."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]

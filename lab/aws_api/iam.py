@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-VERSIONS = ("2012-10-17", "2008-10-17")
+from lab.aws_api.documents import VERSIONS, listed
+
 STATEMENT_KEYS = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"}
 # How a value of the request is compared with one of the policy.
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
@@ -52,7 +53,7 @@ def check(document: Mapping[str, Any]) -> None:
         raise ValueError(f"policy: Version {document.get('Version')!r}, expected {VERSIONS[0]}")
     if "${" in str(document):
         raise ValueError("policy: policy variables are not played")
-    statements = _list(document.get("Statement"))
+    statements = listed(document.get("Statement"))
     if not statements:
         raise ValueError("policy: no Statement")
     for statement in statements:
@@ -94,7 +95,7 @@ def refusal(
 
     Source of the words: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
     """
-    statements = [statement for document in documents for statement in _list(document.get("Statement"))]
+    statements = [statement for document in documents for statement in listed(document.get("Statement"))]
     for resource in resources:
         effects = {each["Effect"] for each in statements if _concerns(each, action, resource, context)}
         if "Deny" in effects:
@@ -114,7 +115,7 @@ def _concerns(statement: Mapping[str, Any], action: str, resource: str, context:
         named == ("Action" in statement)
         and reached == ("Resource" in statement)
         and all(
-            _holds(operator, _list(wanted), context.get(key))
+            _holds(operator, listed(wanted), context.get(key))
             for operator, keys in statement.get("Condition", {}).items()
             for key, wanted in keys.items()
         )
@@ -137,7 +138,7 @@ def _holds(operator: str, wanted: Sequence[object], found: Sequence[str] | None)
 
 def _either(statement: Mapping[str, Any], name: str) -> list[Any]:
     """The values of an element, or of its opposite."""
-    return _list(statement.get(name, statement.get(f"Not{name}")))
+    return listed(statement.get(name, statement.get(f"Not{name}")))
 
 
 def _plain(operator: str) -> str:
@@ -152,9 +153,3 @@ def _matches(pattern: str, text: str) -> bool:
 def _expression(pattern: str) -> re.Pattern[str]:
     """Of IAM's wildcards: `*` is any text, `?` any character."""
     return re.compile("".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in pattern), re.DOTALL)
-
-
-def _list(value: object) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -108,26 +108,31 @@ class Authority:
 
 
 def _root(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Amazon (lab)"),
-            x509.NameAttribute(NameOID.COMMON_NAME, "Amazon Root CA of the lab"),
-        ]
-    )
-    now = datetime.now(UTC)
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+    names = {NameOID.ORGANIZATION_NAME: "Amazon (lab)", NameOID.COMMON_NAME: "Amazon Root CA of the lab"}
+    return (
+        ca_builder(key.public_key(), names)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def ca_builder(
+    key: ec.EllipticCurvePublicKey, names: Mapping[x509.ObjectIdentifier, str], path_length: int | None = None
+) -> x509.CertificateBuilder:
+    """Return the builder of a CA's certificate that the CA signs itself."""
+    name = x509.Name([x509.NameAttribute(kind, text) for kind, text in names.items()])
+    now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
     )
 
 

@@ -1,4 +1,4 @@
-"""Says what a move is doing while it does it, read from the journal that the move keeps."""
+"""Shows the progress of a move, read from the journal that the move writes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ type: aggregate
 short_description: Progress of C(iot_region_switch)
 description:
   - Prints a line when a move enters a phase, and while a phase lasts one every 5 seconds, or on a terminal a bar.
-  - Says what became of a move that was interrupted, and where its report is.
-  - Where the output is not for people, such as that of P(ansible.posix.json#callback), it goes to standard error.
+  - Shows the outcome of a move that was interrupted, and where its report is.
+  - Where another program reads the output, such as that of P(ansible.posix.json#callback), it writes to standard error.
   - Reads the journal of the run, so it shows nothing in check mode, nor where the module runs on another host.
 requirements: [rich for the bar]
 """
@@ -42,10 +42,10 @@ requirements: [rich for the bar]
 MODULE = "iot_region_switch"
 INTERVAL = 5.0
 POLL = 0.2
-# Seconds that an interrupted move may take to write its report.
+# Seconds that an interrupted move has to write its report.
 REPORT_TIMEOUT = 30.0
 SERVERS_SHOWN = 4
-# The callback of AWX and of ansible-runner, which have a terminal and keep each line of it.
+# The callback of AWX and of ansible-runner, which have a terminal and record each line of it.
 RECORDED = "awx_display"
 # Standard output of these callbacks is lines of text.
 FOR_PEOPLE = {RECORDED, "debug", "default", "dense", "diy", "minimal", "oneline", "selective", "unixy", "yaml"}
@@ -53,18 +53,18 @@ FOR_PEOPLE = {RECORDED, "debug", "default", "dense", "diy", "minimal", "oneline"
 
 @dataclass
 class Progress:
-    """What the journal's entries so far add up to.
+    """The state of a move by the journal's entries so far.
 
     Attributes:
-        doing: the phase, as people read it.
-        detail: how far it has come, empty where nothing says so.
+        doing: the phase, as it is shown.
+        detail: how far it is, empty if unknown.
         done, total: clients disconnected or landed, of those of this wave; total 0 where nothing is counted.
-        began: epoch seconds at which the phase was seen to begin.
-        back: whether the move is being taken back.
-        outcome: of the run, empty while it goes on.
+        began: epoch seconds at which the phase began.
+        back: whether the move is being restored.
+        outcome: of the run, empty until it ends.
     """
 
-    doing: str = "reading what is"
+    doing: str = "reading the current state"
     detail: str = ""
     done: int = 0
     total: int = 0
@@ -73,10 +73,10 @@ class Progress:
     outcome: str = ""
 
     def apply(self, entry: Entry, now: float) -> str | None:
-        """Take one entry of the journal in; return the line that it is worth, if any.
+        """Apply one entry of the journal; return the line to show, if any.
 
         Raises:
-            ValueError: it is damaged, or of a version that this one does not know.
+            ValueError: it is damaged, or of an unknown version.
         """
         event = events.read(entry)
         kind = type(event)
@@ -104,7 +104,7 @@ class Progress:
         self.doing, self.began, self.detail, self.done, self.total = doing, now, "", 0, 0
 
     def status(self, now: float) -> str:
-        """What is being done, and how far it has come or for how long."""
+        """The phase, and how far it is or how long it has taken."""
         return f"{self.doing}: {self.detail}" if self.detail else f"{self.doing}, for {now - self.began:.0f} s"
 
 
@@ -132,7 +132,7 @@ def _stale(event: events.DnsWaiting) -> str:
 
 def _plan_line(event: events.Plan) -> str:
     moves = [f"{move.endpoint} {move.source} -> {move.target}" for move in event.moves if move.needed]
-    return f"plan: {', '.join(moves) or 'no name moves'}; {event.misplaced} clients are elsewhere"
+    return f"plan: {', '.join(moves) or 'no endpoint moves'}; {event.misplaced} misplaced clients"
 
 
 def _sweep_line(event: events.Sweep) -> str:
@@ -143,24 +143,24 @@ def _sweep_line(event: events.Sweep) -> str:
 def _dns_line(event: events.Dns) -> str:
     given_up = sorted({each["server"] for each in event.stale})
     right = [server for server in event.servers if server not in given_up]
-    never = f"; never on {', '.join(given_up)}, and the move goes on all the same" if given_up else ""
-    return f"DNS: as wanted on {', '.join(right) or 'no server'}{never}"
+    never = f"; never on {', '.join(given_up)}, and the move continues anyway" if given_up else ""
+    return f"DNS: correct on {', '.join(right) or 'no server'}{never}"
 
 
 def _findings_line(event: events.Preflight) -> str:
     blocking = sum(each["blocking"] and each["check"] not in event.waived for each in event.findings)
-    return f"preflight: {len(event.findings)} findings, {blocking} of them against the move"
+    return f"preflight: {len(event.findings)} findings, {blocking} of them blocking"
 
 
 def _skipped_line(event: events.Skipped) -> str:
     if event.gone:
         return f"skipped: {event.region} is not asked"
-    # Behind it is what a move that could not do without the region would have expected.
+    # The rest is what a move that needs the region would have expected.
     reason = event.reason.partition(", expected")[0]
     return f"skipped: {event.region} does not answer" + (f": {reason}" if reason else "")
 
 
-_PHASES = {"sweep": "disconnecting clients", "landing": "waiting until every client is seen where it belongs"}
+_PHASES = {"sweep": "disconnecting clients", "landing": "waiting until every client has landed"}
 _WAY_BACK = "sending clients back"
 _DOING: dict[type, str] = {
     events.Plan: "checking the target",
@@ -168,7 +168,7 @@ _DOING: dict[type, str] = {
     events.Switched: "waiting until Route 53's servers have the change",
     events.Insync: "waiting until every name server and resolver answers the new region",
     events.Sweep: _PHASES["sweep"],
-    events.Landing: "looking for clients that came late",
+    events.Landing: "looking for late clients",
     events.Restore: "restoring the records",
     events.Restored: _WAY_BACK,
     events.Interrupted: "stopping",
@@ -181,31 +181,31 @@ _LINES: dict[type, Callable[[Any], str]] = {
     events.Dns: _dns_line,
     events.Sweep: _sweep_line,
     events.Landing: lambda event: f"landing: {event.landed} landed, {event.late} late",
-    events.Restore: lambda _: "restore: the records go back",
-    events.Restored: lambda _: "restore: the records are as they were",
+    events.Restore: lambda _: "restore: restoring the records",
+    events.Restored: lambda _: "restore: the records are restored",
     events.Returned: lambda event: f"restore: {event.back} of {event.told} clients were seen back",
     events.Interrupted: lambda event: f"interrupted: {event.reason}",
 }
 
 
-# The way back has waves, too.
+# Restoring has waves, too.
 _BACK: dict[type, Callable[[Any], str]] = {
-    events.Sweep: lambda event: f"way back: {event.clients} clients",
-    events.Landing: lambda event: f"way back: {event.landed} of those who were told are back, {event.late} not yet",
+    events.Sweep: lambda event: f"restore: {event.clients} clients to disconnect",
+    events.Landing: lambda event: f"restore: {event.landed} of the disconnected clients are back, {event.late} not yet",
 }
 
 
 class Terminal:
-    """A bar in the last line of a terminal, which gives way to whatever else is written there."""
+    """A progress bar in the last line of a terminal, hidden before anything else is written there."""
 
     def __init__(self, lock: Any) -> None:
-        # Every playbook loads this plugin, few draw: what takes long to load is loaded by those.
+        # Every playbook loads this plugin, few draw: only those load what takes long.
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bar
         from rich.table import Column
 
-        # Ansible's own: it is held while anything is written, also to the stream that the bar is drawn on.
+        # Ansible's own: it is held during every write, also to the stream that the bar is drawn on.
         self.lock = lock
         self._streams = sys.stdout, sys.stderr
         text = Column(no_wrap=True, overflow="ellipsis")
@@ -222,16 +222,16 @@ class Terminal:
         self._task = self._bar.add_task("", detail="")
         self._shown = False
         self.free = True
-        sys.stdout, sys.stderr = (Curtain(stream, self) for stream in self._streams)
+        sys.stdout, sys.stderr = (BarHidingStream(stream, self) for stream in self._streams)
 
     def show(self, progress: Progress, now: float) -> None:
-        """Draw the bar, unless somebody is in the middle of a line."""
+        """Draw the bar, unless the last line has no end yet."""
         with self.lock:
             if not self.free:
                 return
             if not self._shown:
                 self._bar.start()
-                # Whatever ends this process, the cursor stays.
+                # The cursor stays visible, however this process ends.
                 self._bar.console.show_cursor(True)
                 self._shown = True
             detail = printable(progress.detail) or f"{now - progress.began:.0f} s"
@@ -252,7 +252,7 @@ class Terminal:
         sys.stdout, sys.stderr = self._streams
 
 
-class Curtain:
+class BarHidingStream:
     """A stream to a terminal that hides the bar before anything is written."""
 
     def __init__(self, stream: TextIO, terminal: Terminal) -> None:
@@ -270,45 +270,45 @@ class Curtain:
 
 
 class Watcher:
-    """Follows the journal of the run that begins in a reports folder, or of one that goes on.
+    """Follows the journal of the run that begins in a reports folder, or of one that resumes.
 
     Args:
         reports: the folder.
-        say: prints a line.
+        show: prints a line.
         terminal: where the bar is drawn; None prints a line every INTERVAL instead.
-        run_id: the run that goes on, empty for the one that begins next.
+        run_id: the run that resumes, empty for the one that begins next.
     """
 
     def __init__(
-        self, reports: Path, say: Callable[[str], None], terminal: Terminal | None = None, run_id: str = ""
+        self, reports: Path, show: Callable[[str], None], terminal: Terminal | None = None, run_id: str = ""
     ) -> None:
         self._reports = reports
-        self._say = say
+        self._show = show
         self._terminal = terminal
         self._earlier = set() if run_id else self._journals()
         self._journal: Path | None = reports / run_id / "journal.jsonl" if run_id else None
         self._offset = _size(self._journal) if self._journal else 0
         self._over = threading.Event()
         self._progress = Progress()
-        self._said = time.monotonic()
+        self._shown_at = time.monotonic()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Say what is left to say and end."""
+        """Show what is left and end."""
         self._over.set()
         self._thread.join()
         if self._terminal:
             self._terminal.close()
 
     def interrupted(self, timeout: float) -> None:
-        """Wait until the run, told to stop, has written its report; say what became of it and where that is."""
+        """Wait until the interrupted run has written its report; show its outcome and where the report is."""
         if not self._journal:
             self.stop()
             return
         folder = self._journal.parent
         deadline = time.monotonic() + timeout
-        # The summary is written behind the journal's end.
+        # The summary is written after the journal's end.
         while not (self._progress.outcome and (folder / "summary.json").exists()) and time.monotonic() < deadline:
             time.sleep(POLL)
         self.stop()
@@ -322,7 +322,7 @@ class Watcher:
         return set(self._reports.glob("*/journal.jsonl"))
 
     def _begun(self) -> Path | None:
-        """The journal of the run that this ansible-playbook has begun; another one's may begin beside it."""
+        """The journal of the run that this ansible-playbook has begun; another one may begin a run at the same time."""
         journal = min(self._journals() - self._earlier, default=None)
         if journal is None or _started_by(self._reports / ".lock") not in (0, os.getpid()):
             return None
@@ -337,7 +337,7 @@ class Watcher:
                 return
 
     def _read(self, journal: Path) -> bool:
-        """Say what is new; False when the journal cannot be read."""
+        """Show what is new; False if the journal cannot be read."""
         try:
             for entry, offset in new_entries(journal, self._offset):
                 self._offset = offset
@@ -346,7 +346,7 @@ class Watcher:
             return False
         if self._terminal:
             self._terminal.show(self._progress, time.time())
-        elif time.monotonic() - self._said >= INTERVAL:
+        elif time.monotonic() - self._shown_at >= INTERVAL:
             self._print(self._progress.status(time.time()))
         return True
 
@@ -354,14 +354,14 @@ class Watcher:
         try:
             line = self._progress.apply(entry, time.time())
         except (TypeError, ValueError):
-            # A journal of another version: less is said.
+            # A journal of another version: less is shown.
             return
         if line:
             self._print(line)
 
     def _print(self, line: str) -> None:
-        self._say(f"    {printable(line)}")
-        self._said = time.monotonic()
+        self._show(f"    {printable(line)}")
+        self._shown_at = time.monotonic()
 
 
 def _size(path: Path) -> int:
@@ -387,7 +387,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__()
         self._play: Any = None
         self._watcher: Watcher | None = None
-        # On Ctrl-C Ansible calls no callback any more.
+        # On Ctrl-C Ansible calls no further callback.
         atexit.register(self._at_exit, os.getpid())
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
@@ -404,31 +404,19 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             people = for_people(str(C.DEFAULT_STDOUT_CALLBACK))
             drawn = people and C.DEFAULT_STDOUT_CALLBACK != RECORDED and _drawable(sys.stdout)
             terminal = Terminal(self._display._lock) if drawn else None
-            say = partial(self._display.display, stderr=not people)
-            self._watcher = Watcher(reports, say, terminal, run_id)
+            show = partial(self._display.display, stderr=not people)
+            self._watcher = Watcher(reports, show, terminal, run_id)
         except (AnsibleError, KeyError):
-            # A task that is skipped may lack what it needs; one that runs says so itself.
+            # A task that is skipped may lack arguments; one that runs reports that itself.
             return
 
-    def v2_runner_on_ok(self, result: Any) -> None:  # noqa: ARG002 - Ansible's signature
-        self._stop()
-
-    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: ARG002 - Ansible's signature
-        self._stop()
-
-    def v2_runner_on_skipped(self, result: Any) -> None:  # noqa: ARG002 - Ansible's signature
-        self._stop()
-
-    def v2_runner_on_unreachable(self, result: Any) -> None:  # noqa: ARG002 - Ansible's signature
-        self._stop()
-
-    def v2_playbook_on_stats(self, stats: Any) -> None:  # noqa: ARG002 - Ansible's signature
-        self._stop()
-
-    def _stop(self) -> None:
+    def _stop(self, *_: object, **__: object) -> None:
         if self._watcher:
             self._watcher.stop()
             self._watcher = None
+
+    v2_runner_on_ok = v2_runner_on_failed = v2_runner_on_skipped = v2_runner_on_unreachable = _stop
+    v2_playbook_on_stats = _stop
 
     def _at_exit(self, pid: int) -> None:
         if self._watcher and os.getpid() == pid:
@@ -436,7 +424,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
 
 def for_people(stdout_callback: str) -> bool:
-    """Whether what a callback prints is for people: lines in between would spoil what a program is to read."""
+    """Whether a callback prints for people: additional lines would spoil output that a program reads."""
     return stdout_callback.rpartition(".")[2] in FOR_PEOPLE
 
 

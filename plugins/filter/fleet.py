@@ -153,7 +153,7 @@ def certificates_alone(text: str, name: str) -> str:
         )
     blocks = ["\n".join(line.strip() for line in block.splitlines()) for block in _CERTIFICATE.findall(text)]
     if not blocks:
-        raise AnsibleFilterError(f"{name}: found no certificate (PEM), expected one: put it there")
+        raise AnsibleFilterError(f"{name}: has no certificate (PEM): add it")
     return "\n".join(blocks)
 
 
@@ -174,7 +174,7 @@ def superseded_certificates(directory: str, client_id: str) -> list[str]:
     """Return the files of a client's certificates that have a successor, in the folder of signing requests.
 
     Raises:
-        AnsibleFilterError: what is no client ID names no files.
+        AnsibleFilterError: it is not a client ID.
     """
     if fault := client_id_fault(client_id):
         raise AnsibleFilterError(fault)
@@ -212,17 +212,13 @@ def left_out_of_setup(identity: Mapping[str, Any], registered: Sequence[Mapping[
     left_out = [found for found in registered if client_id in found.get("left_out", {})]
     # If only the issuing region is the cause, its reason is sufficient.
     own = [found for found in left_out if client_id not in found.get("awaiting", [])]
-    refusals = _said_once(
-        (str(found["left_out"][client_id]), str(found.get("region", ""))) for found in own or left_out
-    )
-    # In check mode its signing request is predicted.
-    foretold = identity.get("changed") and identity.get("csr") is None
-    if not refusals or foretold:
+    refusals = _merged((str(found["left_out"][client_id]), str(found.get("region", ""))) for found in own or left_out)
+    if not refusals or _predicted(identity):
         return ""
     return "; ".join(part for part in (unanswered(identity), *refusals) if part)
 
 
-def _said_once(reasons: Iterable[tuple[str, str]]) -> list[str]:
+def _merged(reasons: Iterable[tuple[str, str]]) -> list[str]:
     """Join `(reason, region)` that differ in the region alone."""
     regions: dict[str, list[str]] = {}
     for reason, region in reasons:
@@ -232,13 +228,17 @@ def _said_once(reasons: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def requests_to_be_made(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the client IDs of the devices that would make a new signing request, where check mode foretells it."""
-    foretold = []
-    for host in hosts:
-        identity = hostvars[host].get("__mqtt_client_identity") or {}
-        if identity.get("changed") and identity.get("csr") is None:
-            foretold.append(str(hostvars[host].get("mqtt_client_id", host)))
-    return foretold
+    """Return the client IDs of the devices that would make a new signing request, where check mode predicts it."""
+    return [
+        str(hostvars[host].get("mqtt_client_id", host))
+        for host in hosts
+        if _predicted(hostvars[host].get("__mqtt_client_identity") or {})
+    ]
+
+
+def _predicted(identity: Mapping[str, Any]) -> bool:
+    """Whether a device would make a signing request: check mode predicts it."""
+    return bool(identity.get("changed")) and identity.get("csr") is None
 
 
 def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, Any]) -> str:
@@ -249,7 +249,7 @@ def left_out_of_deployment(identity: Mapping[str, Any], installed: Mapping[str, 
         installed: the result of `mqtt_device_client`; empty where the device was not deployed to.
     """
     if reason := unanswered(identity):
-        advice = "see to it" if identity.get("reason") else "run again when the device is on"
+        advice = "check the device" if identity.get("reason") else "run again when the device is on"
         return f"{reason}, nothing was changed: {advice}"
     if reason := unanswered(installed):
         what = reason if installed.get("reason") else "went offline"

@@ -40,7 +40,7 @@ SHARED_VARIABLES = {
 }
 # Only this repository's variables have these prefixes.
 _OURS = ("failover_", "mqtt_client_", "iot_region_", "iot_serving_", "validate_")
-# From this similarity on (difflib's ratio), one name is taken for a misspelling of the other.
+# From this similarity on (difflib's ratio), one name counts as a misspelling of the other.
 _ALIKE = 0.92
 
 _ONCE_MORE = "run again without --limit (in AWX: without a limit)"
@@ -62,7 +62,7 @@ def run_fault(
 
     Args:
         kind: `move`, `look`, `setup`, `devices` or `monitors`.
-        limit: what `--limit` says; "" for none.
+        limit: the value of `--limit`; "" for none.
         hosts: the hosts that it leaves.
         groups: `regions`, `edge` and `monitors`, each with all its hosts.
         tags, skip_tags: as `ansible_run_tags` and `ansible_skip_tags` have them.

@@ -1,4 +1,4 @@
-"""What a move hands on to the jobs that follow it, such as those of an AWX workflow, and the error it ends with."""
+"""The result of a move for the jobs that follow it, such as those of an AWX workflow, and its error."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _KEYS = ("run_id", "report", "summary", "token", "plan")
 
 def move_error(result: Mapping[str, Any]) -> str:
     """Return the line of what `iot_region_switch` failed with; empty where it did not."""
-    said = str(result.get("msg") or "")
-    # So Ansible says that the process of a module is gone.
-    if "deserialization failed" in said:
+    message = str(result.get("msg") or "")
+    # Ansible's message when the process of a module is gone.
+    if "deserialization failed" in message:
         return "move: its process ended without a result: run the same command again, it resumes"
-    return said
+    return message
 
 
 def move_lines(result: Mapping[str, Any]) -> list[str]:

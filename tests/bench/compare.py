@@ -26,7 +26,7 @@ from lab import api, device, drill, monitor, supervisor, topology
 from lab.dns import clamp_ttl
 from lab.errors import LabError
 from lab.load.configuration import ENDPOINTS
-from region_switch.record import ledger
+from tests.arrivals import count, gaps, read
 
 from . import analysis, page, results
 from .analysis import Move
@@ -170,7 +170,6 @@ class Bench:
         counts = self._messages(fleet, began)
         self._mode = mode
         moved = {client: (before[client], region) for client, region in targets.items() if before[client] != region}
-        arrivals = ledger.read(monitor.ledger_path(), began) or []
         landed, missing = analysis.landed(events, after, targets, began)
         away = analysis.offline(events, before)
         move = Move(
@@ -182,7 +181,7 @@ class Bench:
                 for client in moved
                 if client in away or after.get(client) == targets[client]
             },
-            silent=ledger.gaps(arrivals, moved, began),
+            silent=gaps(read(monitor.ledger_path(), began) or [], moved, began),
             not_landed=missing,
             bounced=analysis.bounced(events, before, targets),
             needless=analysis.needless(events, before, targets),
@@ -248,7 +247,7 @@ class Bench:
         # A hole is seen between two messages: of each client one from before the move is looked at, too.
         since = began - 1.5 * fleet.interval
         while True:
-            counts = ledger.count(ledger.read(monitor.ledger_path(), since) or [], since)
+            counts = count(read(monitor.ledger_path(), since) or [], since)
             if time.monotonic() > deadline:
                 return counts
             time.sleep(0.5)

@@ -15,7 +15,7 @@ import pytest
 
 from lab import api, device, monitor, topology
 from lab.topology import Node
-from region_switch.record import ledger
+from tests.arrivals import count, read
 
 from .conftest import REPOSITORY, StandIn, run_playbook, wait_for
 from .test_bad_input import with_edge2
@@ -152,7 +152,7 @@ def test_version_that_does_not_deliver_is_rolled_back_and_the_next_device_is_unt
     wait_for("messages of the device that went back", lambda: arrived("client_01", since))
     wait_for(
         "every message of it",
-        lambda: ledger.count(ledger.read(monitor.ledger_path(), began) or [], began)["lost"] == 0,
+        lambda: count(read(monitor.ledger_path(), began) or [], began)["lost"] == 0,
     )
 
 
@@ -213,7 +213,7 @@ def test_removed_client_leaves_its_messages_and_a_new_installation_delivers_them
     wait_for("messages of the new installation", lambda: arrived("client_02", since))
     wait_for(
         "every message, also those that were left",
-        lambda: ledger.count(ledger.read(monitor.ledger_path(), began) or [], began)["lost"] == 0,
+        lambda: count(read(monitor.ledger_path(), began) or [], began)["lost"] == 0,
     )
     # The key went with the client: the new one has a new certificate, and the old one is valid no more.
     for region in topology.REGIONS:

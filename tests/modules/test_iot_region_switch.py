@@ -982,7 +982,7 @@ def test_only_what_was_approved_is_done(aws_api: AwsApi, options: dict[str, Any]
 
     caller = boto3.client("sts", region_name=OLD).get_caller_identity()["Arn"]
     here = {"user": folder.user(), "host": platform.node(), "caller": caller}
-    entries = history.read_journal(Path(moved["report"]) / "journal.jsonl")
+    entries = history.entries(Path(moved["report"]) / "journal.jsonl")
     steps = {entry["step"]: entry for entry in entries}
     by = {**here, "operator": "alice"}
     assert steps["start"]["by"] == by

@@ -253,7 +253,7 @@ def test_playbooks_show_where_everything_is_and_refuse_to_go_back_to_nothing(
     assert "mqtt1.example.com  us-east-1         1          0" in shown.stdout
     assert "last run: none has ended here" in shown.stdout
     assert refused.returncode == 2
-    assert "rollback: found no run in" in refused.stdout
+    assert "rollback: no run in" in refused.stdout
     assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
 
 

@@ -88,7 +88,7 @@ def test_roster_that_somebody_else_planted_disconnects_nobody(aws_api: AwsApi, o
 
     assert aws_api.connected(OLD) == {"victim"}
     assert (done["outcome"], done["summary"]["clients"]["total"]) == ("moved", 2)
-    assert any(line.startswith(f"{planted}: passed over, found a folder of") for line in done["lines"])
+    assert any(line.startswith(f"{planted}: ignored, because it belongs to") for line in done["lines"])
 
 
 def test_journal_that_somebody_else_planted_steers_no_rollback(aws_api: AwsApi, options: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def test_journal_that_somebody_else_planted_steers_no_rollback(aws_api: AwsApi, 
 
     assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
     for found in (shown, done, status(options)):
-        assert any(f"{reports(options) / 'x'}: passed over" in line for line in found["lines"])
+        assert any(f"{reports(options) / 'x'}: ignored" in line for line in found["lines"])
 
 
 def test_older_damaged_journal_is_named_and_does_not_keep_a_rollback_from_its_way(
@@ -116,7 +116,7 @@ def test_older_damaged_journal_is_named_and_does_not_keep_a_rollback_from_its_wa
     done = run_ok("iot_region_switch", {**options, "mode": "", "rollback": True})
 
     assert records() == dict.fromkeys(ENDPOINTS, ATS[OLD])
-    named = [line for line in done["lines"] if line.startswith("passed over, it is of an older run: journal ")]
+    named = [line for line in done["lines"] if line.startswith("ignored, because it is of an older run: journal ")]
     assert len(named) == 1
     assert f"{damaged}/journal.jsonl line 1" in named[0]
 
@@ -129,7 +129,7 @@ def test_newer_damaged_journal_stops_a_rollback_and_is_named(aws_api: AwsApi, op
 
     error = error_of("iot_region_switch", {**options, "mode": "", "rollback": True})
 
-    assert f"journal {damaged}/journal.jsonl line 1: found no entry" in error
+    assert f"journal {damaged}/journal.jsonl line 1: damaged (no entry)" in error
     assert "move the run's folder away, or choose a mode" in error
     assert aws_api.writes(start) == []
     shutil.rmtree(damaged)
@@ -215,7 +215,7 @@ def test_report_that_cannot_be_written_is_returned(aws_api: AwsApi, options: dic
     result = run("iot_region_switch", {**options, "mode": "3"})
 
     assert result["failed"]
-    assert result["msg"].startswith(f"{reports(options)}/latest: found Is a directory, expected")
+    assert result["msg"].startswith(f"{reports(options)}/latest: cannot be written (Is a directory)")
     assert (result["outcome"], result["summary"]["clients"]["landed"]) == ("moved", 2)
     assert f"not on disk: {result['msg']}" in result["lines"]
 
@@ -253,7 +253,7 @@ def move_until_full(options: dict[str, Any], keeps: bool) -> dict[str, Any]:
 def assert_stopped(aws_api: AwsApi, result: dict[str, Any]) -> None:
     """One line says what is full and what is needed, nobody was disconnected after that, and what is known is told."""
     assert result["failed"]
-    assert " MB free), expected room for a run's files (20 MB and 1 kB for each client): make room" in result["msg"]
+    assert " MB free): free space for a run's files (20 MB and 1 kB for each client), then run" in result["msg"]
     assert "transaction" not in json.dumps(result)
     assert "Traceback" not in json.dumps(result)
     assert result["outcome"] == "failed"
@@ -278,7 +278,7 @@ def test_disk_that_stays_full_keeps_no_report_from_being_returned(aws_api: AwsAp
 
     result, files = found["result"], found["files"]
     assert_stopped(aws_api, result)
-    assert any(line.startswith("not on disk: ") and "/summary.json: found No space" in line for line in result["lines"])
+    assert any(line.startswith("not on disk: ") and "/summary.json: No space" in line for line in result["lines"])
     assert set(files) <= {"journal.jsonl", "clients.csv"}
     assert all(json.loads(line) for line in files["journal.jsonl"].splitlines())
 

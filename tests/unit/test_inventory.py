@@ -157,7 +157,7 @@ def test_device_gets_no_file_with_a_private_key(kind: str) -> None:
 
 
 def test_file_without_a_certificate_is_named() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"^ca.crt: found no certificate"):
+    with pytest.raises(AnsibleFilterError, match=r"^ca.crt: has no certificate"):
         certificates_alone("0\x82", "ca.crt")
 
 

@@ -73,7 +73,7 @@ def test_task_that_shows_nothing_has_its_reason_told(result: dict[str, Any], say
         (ON, {"changed": True, "connected": False}, ""),
         ({}, {}, ""),
         (OFF, {}, "not reachable, nothing was changed"),
-        (HUNG, {}, "could not be asked (no answer within 3 s), nothing was changed: see to it"),
+        (HUNG, {}, "could not be asked (no answer within 3 s), nothing was changed: check the device"),
         (ON, {"unreachable": True}, "went offline during the deployment"),
         (ON, HUNG, "could not be asked (no answer within 3 s) during the deployment"),
         (

@@ -29,7 +29,7 @@ def entry(step: str, **details: Any) -> dict[str, Any]:
 def test_plan_names_what_moves_and_how_many_clients_are_elsewhere() -> None:
     line = Progress().apply(entry("plan", plan=MOVES, misplaced=7), now=0.0)
 
-    assert line == "plan: mqtt1.example.com us-east-1 -> ap-northeast-1; 7 clients are elsewhere"
+    assert line == "plan: mqtt1.example.com us-east-1 -> ap-northeast-1; 7 misplaced clients"
 
 
 def test_servers_that_never_answered_right_are_not_said_to_be_as_wanted() -> None:
@@ -37,8 +37,8 @@ def test_servers_that_never_answered_right_are_not_said_to_be_as_wanted() -> Non
 
     line = Progress().apply(entry("dns", servers=["ns-1", "192.0.2.53"], stale=stale), now=0.0)
 
-    assert line == "DNS: as wanted on ns-1; never on 192.0.2.53, and the move goes on all the same"
-    assert Progress().apply(entry("dns", servers=["ns-1"], stale=[]), now=0.0) == "DNS: as wanted on ns-1"
+    assert line == "DNS: correct on ns-1; never on 192.0.2.53, and the move continues anyway"
+    assert Progress().apply(entry("dns", servers=["ns-1"], stale=[]), now=0.0) == "DNS: correct on ns-1"
     assert Progress().apply(entry("skipped", region="r", gone=True), now=0.0) == "skipped: r is not asked"
 
 
@@ -62,18 +62,18 @@ def test_landing_shows_count_landed_and_stragglers() -> None:
     progress.apply(progress_entry("landing", 150, eta=None), now=107.0)
 
     assert progress.status(now=107.0) == (
-        "waiting until every client is seen where it belongs: 150 of 1000; 150 landed, 50 stragglers"
+        "waiting until every client has landed: 150 of 1000; 150 landed, 50 stragglers"
     )
 
 
 def test_way_back_is_told_apart_from_the_sweep() -> None:
     progress = Progress()
-    assert progress.apply(entry("restored", change_id="C2"), now=100.0) == "restore: the records are as they were"
-    assert progress.apply(entry("sweep", wave=1, waves=1, clients=20), now=101.0) == "way back: 20 clients"
+    assert progress.apply(entry("restored", change_id="C2"), now=100.0) == "restore: the records are restored"
+    assert progress.apply(entry("sweep", wave=1, waves=1, clients=20), now=101.0) == "restore: 20 clients to disconnect"
     progress.apply(progress_entry("sweep", 200, eta=8.0), now=102.0)
     assert progress.status(now=102.0).startswith("sending clients back: 200 of 1000")
     line = progress.apply(entry("landing", wave=1, landed=19, late=1), now=103.0)
-    assert line == "way back: 19 of those who were told are back, 1 not yet"
+    assert line == "restore: 19 of the disconnected clients are back, 1 not yet"
     line = progress.apply(entry("returned", told=21, back=20), now=104.0)
     assert line == "restore: 20 of 21 clients were seen back"
 
@@ -210,7 +210,7 @@ def test_run_of_somebody_else_is_not_followed(tmp_path: Path, said: Said) -> Non
 def test_journal_of_another_version_is_shown_as_far_as_it_is_understood(tmp_path: Path, said: Said) -> None:
     watcher = Watcher(tmp_path, said)
     begin(tmp_path / "run", entry("sweep"), entry("progress", phase="x"), entry("plan", plan=[]), entry("restored"))
-    said.wait("the records are as they were")
+    said.wait("the records are restored")
     watcher.stop()
 
 

@@ -1,4 +1,4 @@
-"""What a run was made with, for whoever reads its report later: versions, and the options that matter. No secrets."""
+"""The environment of a run, for readers of its report: versions, and the options that matter. No secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import folder
 
 _PACKAGES = ("boto3", "botocore", "dnspython")
 _GIT_TIMEOUT = 2.0
-# Options that do not say how a run behaved, or are in its plan: paths of credentials, tokens, lists of clients.
+# Options that do not affect how a run behaves, or are in its plan: paths of credentials, tokens, lists of clients.
 _LEFT_OUT = {
     *("mode", "modes", "endpoints", "regions", "hosted_zone_id", "name_servers", "client_ids", "client_ids_file"),
     *("endpoint_attribute", "rollback", "approve", "run_id", "pause_after_dns", "stale_devices", "reports_directory"),
@@ -31,7 +31,7 @@ def versions(reports: Path) -> dict[str, str]:
 
 
 def chosen(options: Options) -> dict[str, Any]:
-    """Return the options that say how a run behaved."""
+    """Return the options that affect how a run behaves."""
     return {name: value for name, value in options.flat.items() if name not in _LEFT_OUT}
 
 
@@ -43,9 +43,9 @@ def _version(package: str) -> str:
 
 
 def _commit(repository: Path) -> str:
-    """The commit of this tool's repository, empty where `repository` is another one or none.
+    """The commit of this tool's repository, empty if `repository` is not that.
 
-    Git runs what a repository's configuration names: one that others may write to is not asked.
+    Git runs commands from a repository's configuration: it is not called on one that others may write to.
     """
     if not (repository / "module_utils" / "region_switch").is_dir() or not folder.ours_alone(repository / ".git"):
         return ""

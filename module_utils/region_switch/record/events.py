@@ -1,8 +1,8 @@
 """The steps of a run's journal, one class each, which writes and reads itself.
 
 An entry of `journal.jsonl` is `{"at": ISO 8601, "step": name, …}`, where `…` are the fields of the event in order. What
-an older release did not write has its default then, and what a newer one adds is passed over. docs/runbook.md explains
-each step to people.
+an older release did not write has its default then, and what a newer one adds is ignored. docs/runbook.md explains
+each step to operators.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from ..model.plan import Move
 
-# Of journals: a release that writes what older ones would misunderstand has another one.
+# Of journals: a release whose journals older ones would misunderstand has another one.
 VERSION = 1
 
 Entry = dict[str, Any]
@@ -29,7 +29,7 @@ FindingEntry = Annotated[Entry, {"check": str, "blocking": bool}]
 
 
 class DamagedError(ValueError):
-    """An entry that lacks what its step is about, or has something else there.
+    """An entry that lacks a field of its step, or has a value of another type.
 
     Attributes:
         step: its name.
@@ -40,9 +40,9 @@ class DamagedError(ValueError):
         self.step = step
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Event:
-    """A step of a run. Fields without a default are in every journal; seconds are given where nothing else is said.
+    """A step of a run. Fields without a default are in every journal; numbers without a unit are seconds.
 
     Attributes:
         every_client: whether the step comes once for each client of a move: a journal may have a million of them.
@@ -50,11 +50,16 @@ class Event:
     """
 
     step: ClassVar[str]
-    every_client: ClassVar[bool] = False
-    omitted: ClassVar[tuple[str, ...]] = ()
+    every_client: ClassVar[bool]
+    omitted: ClassVar[tuple[str, ...]]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __init_subclass__(cls, step: str, every_client: bool = False, omitted: tuple[str, ...] = ()) -> None:
+        cls.step, cls.every_client, cls.omitted = step, every_client, omitted
+        dataclass(frozen=True, kw_only=True)(cls)
 
     def details(self) -> Entry:
-        """What the entry says beside its time and its step; `read` reads it again."""
+        """The fields of the entry, without its time and its step; the inverse of `read`."""
         values = vars(self).items()
         return {key: value for key, value in values if key not in self.omitted or value != getattr(type(self), key)}
 
@@ -98,22 +103,19 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, (int, float) if hint is float else hint)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Start(Event):
-    """A run begins, or resumes after its pause: then it says no more than `desired` and `goes_on`. Once each.
+class Start(Event, step="start", omitted=("number", "rollback", "by", "environment", "options", "goes_on")):
+    """A run begins, or resumes after its pause: then it has only `desired` and `goes_on`. Once each.
 
     Attributes:
         version: of the journal, see VERSION; it may be anything.
         desired: `{endpoint: region}`.
         number: of the run among those of its folder, from 1 on.
-        by: who makes the run, as in summary.json.
+        by: who started the run, as in summary.json.
         environment: `{program: version}`.
         options: those that matter, by name.
         goes_on: whether it resumes.
     """
 
-    step = "start"
-    omitted = ("number", "rollback", "by", "environment", "options", "goes_on")
     version: Any = VERSION
     run_id: str = ""
     mode: str = "?"
@@ -126,28 +128,24 @@ class Start(Event):
     goes_on: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Skipped(Event):
-    """A region whose API does not answer, and why it is taken for dead. Once per such region.
+class Skipped(Event, step="skipped", omitted=("gone",)):
+    """A region whose API does not answer, and why it is considered dead. Once per such region.
 
     Attributes:
-        gone: whether the operator has said so.
+        gone: whether the operator declared it dead.
     """
 
-    step = "skipped"
-    omitted = ("gone",)
     region: str
     reason: str = ""
     gone: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan(Event):
+class Plan(Event, step="plan", omitted=("unmapped", "seconds", "pace", "targets", "token")):
     """What the run found and will do. Once.
 
     Attributes:
         plan: `{endpoint: {"from": region, "to": region}}`; equal regions where nothing moves.
-        misplaced: clients that are in another region than the mode says.
+        misplaced: clients that are in another region than the mode's.
         unmapped: clients of no endpoint, which are not moved.
         seconds: the least that it takes to disconnect everyone.
         pace: `{"leaving": {region: clients a second}, "arriving": the same}`.
@@ -155,8 +153,6 @@ class Plan(Event):
         token: what an approval names.
     """
 
-    step = "plan"
-    omitted = ("unmapped", "seconds", "pace", "targets", "token")
     plan: dict[str, Route]
     misplaced: int = 0
     unmapped: int | None = None
@@ -171,8 +167,7 @@ class Plan(Event):
         return [Move(endpoint, route["from"], route["to"]) for endpoint, route in self.plan.items()]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preflight(Event):
+class Preflight(Event, step="preflight"):
     """Every check has been made. Once.
 
     Attributes:
@@ -180,28 +175,24 @@ class Preflight(Event):
         waived: names of the checks whose findings do not block.
     """
 
-    step = "preflight"
     findings: list[FindingEntry] = field(default_factory=list)
     waived: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Approved(Event):
+class Approved(Event, step="approved"):
     """The plan is the one that was approved. Once, where an approval is required.
 
     Attributes:
-        differences: lines that say how the clients differ from those that the token stands for.
+        differences: lines that describe how the clients differ from those of the token.
         planned_by: who made the plan, None if unknown.
     """
 
-    step = "approved"
     token: str
     differences: list[str] = field(default_factory=list)
     planned_by: Entry | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Switch(Event):
+class Switch(Event, step="switch", omitted=("before",)):
     """The records are about to be changed. Once.
 
     Attributes:
@@ -209,74 +200,58 @@ class Switch(Event):
         before: `{endpoint: record set as Route 53 had it}`.
     """
 
-    step = "switch"
-    omitted = ("before",)
     records: Entry = field(default_factory=dict)
     before: Entry | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Switched(Event):
+class Switched(Event, step="switched"):
     """Route 53 has accepted the change; `change_id` is None where that was proved by reading again. Once."""
 
-    step = "switched"
     change_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Insync(Event):
+class Insync(Event, step="insync"):
     """All of Route 53's name servers have the change. Once, unless its ID is not known."""
 
-    step = "insync"
     change_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class DnsWaiting(Event):
-    """DNS is waited for. Each second.
+class DnsWaiting(Event, step="dns_waiting"):
+    """The run waits for DNS. Each second.
 
     Attributes:
         stale: see `dns.gate.Stale`.
         left: seconds until the run gives up.
     """
 
-    step = "dns_waiting"
     stale: list[StaleServer]
     left: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class DnsSettled(Event):
-    """A DNS server has come to answer right. Once per server."""
+class DnsSettled(Event, step="dns_settled"):
+    """A DNS server gives the new answer. Once per server."""
 
-    step = "dns_settled"
     server: str
     resolver: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dns(Event):
+class Dns(Event, step="dns"):
     """The wait for DNS has ended. Once.
 
     Attributes:
-        servers: those that answer right.
+        servers: those that give the new answer.
         stale: answers of those that were given up, see `dns.gate.Stale`.
     """
 
-    step = "dns"
     servers: list[str] = field(default_factory=list)
     stale: list[StaleServer] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Paused(Event):
-    """The run waits behind its switch, while devices are asked about DNS. Once."""
-
-    step = "paused"
+class Paused(Event, step="paused"):
+    """The run waits after its switch, while devices are asked about DNS. Once."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sweep(Event):
+class Sweep(Event, step="sweep"):
     """A wave begins, also one of a rollback. Once a wave.
 
     Attributes:
@@ -285,14 +260,12 @@ class Sweep(Event):
         clients: how many are in it.
     """
 
-    step = "sweep"
     wave: int = 1
     waves: int = 1
     clients: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeleteConnection(Event):
+class DeleteConnection(Event, step="delete_connection", every_client=True):
     """A client was disconnected. Once per client and time that it is.
 
     Attributes:
@@ -300,24 +273,19 @@ class DeleteConnection(Event):
         found: whether AWS knew the connection.
     """
 
-    step = "delete_connection"
-    every_client = True
     client_id: str
     region: str
     found: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeleteConnectionFailed(Event):
+class DeleteConnectionFailed(Event, step="delete_connection_failed"):
     """AWS did not disconnect a client. Once per such client and error."""
 
-    step = "delete_connection_failed"
     client_id: str
     error: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Landed(Event):
+class Landed(Event, step="landed", every_client=True):
     """A client was seen where it belongs. Once per client.
 
     Attributes:
@@ -325,27 +293,23 @@ class Landed(Event):
         seconds: since it was disconnected, None if unknown.
     """
 
-    step = "landed"
-    every_client = True
     client_id: str
     region: str
     seconds: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress(Event):
+class Progress(Event, step="progress"):
     """How far a wave is. Each second.
 
     Attributes:
-        phase: "sweep" while clients are disconnected, "landing" while the last of them are looked for.
+        phase: "sweep" while clients are disconnected, "landing" while the run waits for the last of them.
         done, total: clients disconnected (sweep) or landed (landing), of those of the move.
         rate: clients disconnected per second.
-        landed, in_flight: clients that have landed, and that are on their way.
+        landed, in_flight: clients that have landed, and that have not yet.
         stragglers: clients that were disconnected and have not landed.
         eta: seconds until everyone is disconnected, None if unknown.
     """
 
-    step = "progress"
     phase: str
     done: int
     total: int
@@ -356,22 +320,19 @@ class Progress(Event):
     stragglers: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepAgain(Event):
-    """Clients went back, or stayed. Once per such client and time.
+class SweepAgain(Event, step="sweep_again"):
+    """Clients bounced, or stayed. Once per such client and time.
 
     Attributes:
         clients: client IDs.
         seconds: until they are disconnected again.
     """
 
-    step = "sweep_again"
     clients: list[str]
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Landing(Event):
+class Landing(Event, step="landing", omitted=("absent",)):
     """A wave ends. Once a wave.
 
     Attributes:
@@ -379,66 +340,53 @@ class Landing(Event):
         absent: late clients that were gone before they were disconnected.
     """
 
-    step = "landing"
-    omitted = ("absent",)
     wave: int = 1
     landed: int
     late: int
     absent: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Restore(Event):
-    """The records are about to be restored, to `{endpoint: host name}`. Once, where a move fails behind its switch."""
+class Restore(Event, step="restore"):
+    """The records are about to be restored, to `{endpoint: host name}`. Once, if a move fails after its switch."""
 
-    step = "restore"
     records: Entry = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Restored(Event):
-    """The records are restored; `change_id` as in `Switched`. Once, behind `Restore`."""
+class Restored(Event, step="restored"):
+    """The records are restored; `change_id` as in `Switched`. Once, after `Restore`."""
 
-    step = "restored"
     change_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Returned(Event):
-    """The rollback has ended. Once, behind `Restored`.
+class Returned(Event, step="returned"):
+    """The wait for the clients has ended. Once, after `Restored`.
 
     Attributes:
         told, back: clients that had been disconnected, and how many of them were seen back.
     """
 
-    step = "returned"
     told: int
     back: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Interrupted(Event):
-    """The run was told to stop: by a signal, or the end of its ansible-playbook. Once."""
+class Interrupted(Event, step="interrupted"):
+    """The run was asked to stop: by a signal, or the end of its ansible-playbook. Once."""
 
-    step = "interrupted"
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unforeseen(Event):
+class Unforeseen(Event, step="unforeseen"):
     """An unexpected error. Once.
 
     Attributes:
         frames: `file:line function` of the program, the outermost first.
     """
 
-    step = "unforeseen"
     error: str
     frames: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class End(Event):
+class End(Event, step="end", omitted=("records",)):
     """The run has ended. Once, and last.
 
     Attributes:
@@ -446,15 +394,13 @@ class End(Event):
         records: `{endpoint: region}` where the records point, as far as the run knows; empty: at none of its regions.
     """
 
-    step = "end"
-    omitted = ("records",)
     outcome: str
     error: str | None = None
     records: dict[str, str] | None = None
 
 
 STEPS: dict[str, type[Event]] = {each.step: each for each in Event.__subclasses__()}
-# What the lines of single clients begin with, the time being its group: who needs none of them does not parse them.
+# The beginning of the lines of single clients, with the time as its group: readers that do not need them skip them.
 EVERY_CLIENT = re.compile(
     rb'\{"at": "([^"]{1,40})", "step": "(?:%b)"'
     % b"|".join(step.encode() for step, kind in STEPS.items() if kind.every_client)
@@ -472,9 +418,9 @@ def read(entry: Mapping[str, Any]) -> Event | None:
 
 
 def new_entries(journal: Path, offset: int) -> Iterator[tuple[Entry, int]]:
-    """Yield the entries behind an offset, each with the offset behind it; a line being written waits.
+    """Yield the entries after an offset, each with the offset after it; a line without an end is left for later.
 
-    Lines of single clients, and what is no entry, are empty ones.
+    Lines of single clients, and lines that are not entries, yield an empty one.
 
     Raises:
         OSError: the journal cannot be read.

@@ -1,9 +1,9 @@
-"""The folder of reports: whose it is, and how what is in it is made and opened.
+"""The folder of reports: its owner, and how files in it are created and opened.
 
-What is in it steers later runs: a journal says what a rollback goes back to, a roster whom to disconnect. So it is
-taken only from the user that runs, or from root, who may do anything anyway, and only where nobody else may write to
-it. Within such a folder nobody can exchange a file between two looks at it. What is made in it is for its owner alone,
-whatever the umask: client IDs, host names and options are nobody else's business.
+Its files control later runs: a journal defines what a rollback restores, a roster which clients are disconnected. So
+they are read only if they belong to the current user or to root, and no other user may write to them. Within such a
+folder no other user can replace a file between its check and its use. Files are created for their owner only, whatever
+the umask, because client IDs, host names and options are private.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ MOST_BYTES = 64 * 2**20
 LATEST = "latest"
 # A named pipe in the place of a file is not waited for, and no link is followed.
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_OURS_ALONE = "expected one that nobody but {} may write to"
+_OURS_ALONE = "expected one that only {} may write to"
 
 
 class UntrustedError(SwitchError):
-    """A file or folder that somebody else has made, or may write to."""
+    """A file or folder that another user owns, or may write to."""
 
 
 def user(uid: int | None = None) -> str:
-    """The name of a user, of the one that runs by default; the number where there is no name."""
+    """The name of a user, by default the current one; the number if it has no name."""
     uid = os.geteuid() if uid is None else uid
     try:
         return pwd.getpwuid(uid).pw_name
@@ -44,10 +44,10 @@ def user(uid: int | None = None) -> str:
 
 
 def check(reports: Path) -> None:
-    """Return when the folder of reports may be used, or is not there yet.
+    """Return if the folder of reports may be used, or does not exist yet.
 
     Raises:
-        RefusedError: it is no folder, of another user, or others may write to it or exchange it.
+        RefusedError: it is not a folder, belongs to another user, or others may write to it or replace it.
     """
     where = f"reports_directory {reports}"
     try:
@@ -56,9 +56,9 @@ def check(reports: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise RefusedError(f"{where}: found {error.strerror}, expected a folder: correct it") from error
+        raise RefusedError(f"{where}: {error.strerror}: name a folder") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise RefusedError(f"{where}: found a file, expected a folder: correct it")
+        raise RefusedError(f"{where}: is a file: name a folder")
     if found.st_uid not in _trusted():
         raise RefusedError(
             f"{where}: found a folder of {user(found.st_uid)}, expected one of {user()}: run as "
@@ -72,25 +72,25 @@ def check(reports: Path) -> None:
 
 
 def _check_way(reports: Path, where: str) -> None:
-    """Where everybody may rename what is in a folder above, everybody can put another folder in this one's place.
+    """If all users may rename the contents of a parent folder, all of them can replace this folder.
 
-    A group that may is that of whoever set the checkout up, and could change the playbooks as well.
+    A group that may do so is that of the checkout, and could change the playbooks as well.
     """
     for above in {*reports.absolute().parents, *Path(os.path.realpath(reports)).parents}:
         with suppress(FileNotFoundError):
             mode = above.stat().st_mode
             if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
                 raise RefusedError(
-                    f"{where}: found mode {stat.S_IMODE(mode):04o} of {above}, expected no folder above it in which "
-                    f"everybody may rename: chmod o-w {above}, or name another folder"
+                    f"{where}: {above} has mode {stat.S_IMODE(mode):04o}, so that every user could replace the "
+                    f"folder: chmod o-w {above}, or name another folder"
                 )
 
 
 def claim(reports: Path) -> None:
-    """Make the folder of reports where there is none.
+    """Create the folder of reports if there is none.
 
     Raises:
-        RefusedError: it cannot be made, or may not be used.
+        RefusedError: it cannot be created, or may not be used.
     """
     check(reports)
     try:
@@ -99,32 +99,31 @@ def claim(reports: Path) -> None:
             make(reports)
     except OSError as error:
         raise RefusedError(
-            f"reports_directory {reports}: found {error.strerror}, expected a folder that {user()} may write to: "
-            "correct it"
+            f"reports_directory {reports}: {error.strerror}: name a folder that {user()} may write to"
         ) from error
     check(reports)
 
 
 def make(folder: Path) -> None:
-    """Make a folder for its owner alone.
+    """Create a folder for its owner only.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     folder.mkdir(FOLDER_MODE)
-    # The umask can only take away: also from the owner.
+    # The umask can remove permissions, also the owner's.
     folder.chmod(FOLDER_MODE)
 
 
 def runs(reports: Path) -> list[Path]:
-    """The folders of runs, in no order; a link such as `latest` is none."""
+    """The folders of runs, in no order; links such as `latest` are left out."""
     try:
         return [Path(each.path) for each in os.scandir(reports) if each.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RefusedError(
-            f"reports_directory {reports}: found {error.strerror}, expected a folder that {user()} may read: correct it"
+            f"reports_directory {reports}: {error.strerror}: name a folder that {user()} may read"
         ) from error
 
 
@@ -134,20 +133,20 @@ def ours(reports: Path) -> list[Path]:
 
 
 def foreign(reports: Path) -> list[str]:
-    """Lines that name what somebody else has put among the runs: it is never read."""
+    """Lines that name the folders of other users among the runs: they are never read."""
     return [
-        f"{each}: passed over, found a folder of {user(each.lstat().st_uid)}, expected one of {user()}: see who put it "
+        f"{each}: ignored, because it belongs to {user(each.lstat().st_uid)} and not to {user()}: find out who put it "
         "there"
         for each in sorted(set(runs(reports)) - set(ours(reports)))
     ]
 
 
 def run_folder(reports: Path, run_id: str) -> Path:
-    """The folder of a run that is named by an operator; need not be there.
+    """The folder of a run that an operator names; it need not exist.
 
     Raises:
-        RefusedError: the name is none of a run's.
-        UntrustedError: somebody else has made it, or may write to it.
+        RefusedError: the name cannot be that of a run.
+        UntrustedError: another user owns it, or may write to it.
     """
     found = reports / run_id
     if not _is_name(run_id):
@@ -160,7 +159,7 @@ def run_folder(reports: Path, run_id: str) -> Path:
 
 
 def check_run(folder: Path) -> None:
-    """Return when a run's folder is this user's or root's, and nobody else may write to it.
+    """Return if a run's folder belongs to this user or root, and no other user may write to it.
 
     Raises:
         UntrustedError: it is not.
@@ -168,15 +167,15 @@ def check_run(folder: Path) -> None:
     try:
         found = folder.lstat()
     except OSError as error:
-        raise UntrustedError(f"{folder}: found {error.strerror}, expected a run's folder: see to it") from error
+        raise UntrustedError(f"{folder}: {error.strerror}: check the folder of reports") from error
     _check_owner(folder, found, "a folder" if stat.S_ISDIR(found.st_mode) else "no folder")
 
 
 def _check_owner(path: Path, found: os.stat_result, kind: str) -> None:
     owner = user(found.st_uid)
     if kind.startswith("no ") or found.st_uid not in _trusted():
-        said = kind if kind.startswith("no ") else f"{kind} of {owner}"
-        raise UntrustedError(f"{path}: found {said}, expected what a run of {user()} has made: move it away")
+        what = kind if kind.startswith("no ") else f"{kind} of {owner}"
+        raise UntrustedError(f"{path}: found {what}, expected one that a run of {user()} created: move it away")
     if _others_write(found):
         raise UntrustedError(
             f"{path}: found mode {stat.S_IMODE(found.st_mode):04o}, {_OURS_ALONE.format(owner)}: chmod go-w {path}"
@@ -184,13 +183,13 @@ def _check_owner(path: Path, found: os.stat_result, kind: str) -> None:
 
 
 def open_file(path: Path, flags: int) -> int:
-    """Open a file in the folder of reports, and make it where `flags` have O_CREAT; return its descriptor.
+    """Open a file in the folder of reports, and create it if `flags` have O_CREAT; return its descriptor.
 
-    One that is written to is from then on for its owner alone.
+    A file that is opened for writing gets a mode for its owner only.
 
     Raises:
         OSError: it cannot be opened.
-        UntrustedError: it is no regular file, of another user, or others may write to it.
+        UntrustedError: it is not a regular file, belongs to another user, or others may write to it.
     """
     try:
         descriptor = os.open(path, flags | _SAFELY, FILE_MODE)
@@ -211,12 +210,12 @@ def open_file(path: Path, flags: int) -> int:
 
 
 def read_text(path: Path) -> str:
-    """Return what is in a small file of the folder of reports.
+    """Return the text of a small file in the folder of reports.
 
     Raises:
         OSError: it cannot be read, or is longer than any such file (EFBIG).
-        ValueError: it is no UTF-8.
-        UntrustedError: it is no regular file, of another user, or others may write to it.
+        ValueError: it is not UTF-8.
+        UntrustedError: it is not a regular file, belongs to another user, or others may write to it.
     """
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as stream:
         found = stream.read(MOST_BYTES + 1)
@@ -227,10 +226,10 @@ def read_text(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path, newline: str | None = None, errors: str = "strict") -> Iterator[IO[str]]:
-    """A file for its owner alone that takes the place of `path` when the block has ended well: whole, or not at all.
+    """A file for its owner only that replaces `path` when the block has ended without an error: whole, or not at all.
 
     Raises:
-        StorageError: it cannot be written; what there was of it is gone again.
+        StorageError: it cannot be written; a partial file is removed.
     """
     temporary = path.with_name(f".{path.name}")
     try:
@@ -239,7 +238,7 @@ def replacing(path: Path, newline: str | None = None, errors: str = "strict") ->
         with os.fdopen(descriptor, "w", encoding="utf-8", newline=newline, errors=errors) as stream:
             yield stream
             stream.flush()
-            # Some file systems say only now that they have no room.
+            # Some file systems report only now that they are full.
             os.fsync(descriptor)
         temporary.replace(path)
     except OSError as error:
@@ -256,10 +255,10 @@ def _remove(path: Path) -> None:
 
 
 def point_latest(run: Path) -> None:
-    """Let the link `latest` beside a run's folder lead to it.
+    """Point the link `latest` beside a run's folder to it.
 
     Raises:
-        StorageError: it cannot be made.
+        StorageError: it cannot be created.
     """
     link = run.parent / f".{LATEST}.{os.getpid()}"
     try:
@@ -272,10 +271,10 @@ def point_latest(run: Path) -> None:
 
 
 def latest(reports: Path) -> Path | None:
-    """The run's folder that the link `latest` names; None where there is no such link.
+    """The run's folder that the link `latest` names; None if there is no such link.
 
     Raises:
-        UntrustedError: the link leads out of the folder of reports, or somebody else has made it or the run's folder.
+        UntrustedError: the link leads out of the folder of reports, or another user owns it or the run's folder.
     """
     link = reports / LATEST
     try:
@@ -292,12 +291,12 @@ def latest(reports: Path) -> Path | None:
 
 
 def _is_name(text: str) -> bool:
-    """Whether a text names something in a folder, and nothing above or below."""
+    """Whether a text is the name of an entry of a folder, not a path."""
     return bool(text) and Path(text).name == text and not text.startswith(".")
 
 
 def ours_alone(path: Path) -> bool:
-    """Whether a file or folder is this user's or root's, and nobody else may write to it."""
+    """Whether a file or folder belongs to this user or root, and no other user may write to it."""
     try:
         found = path.lstat()
     except OSError:
@@ -310,14 +309,14 @@ def _trusted() -> tuple[int, int]:
 
 
 def _others_write(found: os.stat_result) -> bool:
-    """Whether somebody but its owner and root may write to a file or folder."""
+    """Whether users other than its owner and root may write to a file or folder."""
     if found.st_mode & stat.S_IWOTH:
         return True
     return bool(found.st_mode & stat.S_IWGRP) and not _alone_in(found.st_gid)
 
 
 def _alone_in(gid: int) -> bool:
-    """Whether nobody but this user is in a group: many systems give each user one, and a umask that lets it write."""
+    """Whether this user is alone in a group: many systems give each user one, and a umask that lets it write."""
     if gid == 0:
         return True
     try:

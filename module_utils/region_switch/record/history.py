@@ -1,4 +1,4 @@
-"""What earlier runs did, read from the journals that they left. Writes nothing."""
+"""What earlier runs did, read from their journals. Writes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Kind = TypeVar("Kind", bound=Event)
 
 
 class JournalError(SwitchError):
-    """A journal that no run of this user wrote so: damaged, of a newer version, or one that others may write to."""
+    """A journal that cannot be used: damaged, of a newer version, or writable for other users."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class _Earlier:
     """A run that has begun.
 
     Attributes:
-        start: of its journal; says nothing where that cannot be read.
-        began: epoch seconds; where its journal does not say it, by its folder's name, or its folder's time.
+        start: of its journal; has only defaults where that cannot be read.
+        began: epoch seconds; if not in its journal, by its folder's name, or its folder's time.
         damage: why it cannot be read, None where it can.
     """
 
@@ -42,20 +42,19 @@ class _Earlier:
 
     @property
     def number(self) -> int:
-        """Runs of a folder are numbered, whatever the clock said when they began; 0 of a release that did not."""
+        """Runs of a folder are numbered, independently of the clock; 0 in a release that did not number them."""
         return self.start.number or 0
 
 
-def read_journal(path: Path) -> list[Entry]:
-    """Return the entries of a journal, `{"at", "step", …}` each; one that was cut off in the middle is passed over.
+def entries(path: Path, everything: bool = True) -> Iterator[Entry]:
+    """Yield the entries of a journal, `{"at", "step", …}` each; one that was cut off in the middle is ignored.
+
+    Args:
+        everything: also those of single clients.
 
     Raises:
         JournalError: a line that is no entry, a journal of a newer version, or a file that cannot be read.
     """
-    return list(_entries(path, everything=True))
-
-
-def _entries(path: Path, everything: bool) -> Iterator[Entry]:
     try:
         for number, line in enumerate(lines(path), 1):
             # Without its end, the line was being written when the run was killed.
@@ -65,7 +64,7 @@ def _entries(path: Path, everything: bool) -> Iterator[Entry]:
         raise JournalError(f"journal {error}") from error
     except OSError as error:
         raise JournalError(
-            f"journal {path}: found {error.strerror}, expected a readable file: mend that, then run again"
+            f"journal {path}: cannot be read ({error.strerror}): correct that, then run the same command again"
         ) from error
 
 
@@ -86,10 +85,7 @@ def _entry(line: bytes, where: str) -> Entry:
 
 
 def _damaged(where: str, found: str) -> JournalError:
-    return JournalError(
-        f"{where}: found {found}, expected an entry as a run writes it: move the run's folder away, or choose a mode "
-        "with failover.yml"
-    )
+    return JournalError(f"{where}: damaged ({found}): move the run's folder away, or choose a mode with failover.yml")
 
 
 def _read(kind: type[Kind], entry: Entry, where: str) -> Kind:
@@ -100,16 +96,14 @@ def _read(kind: type[Kind], entry: Entry, where: str) -> Kind:
 
 
 def _earlier(run: Path) -> _Earlier | None:
-    """A run's beginning, None where it had not begun when it was killed."""
+    """The beginning of a run, None if it was killed before it wrote one."""
     journal = run / JOURNAL
     try:
         folder.check_run(run)
-        first = next(_entries(journal, everything=True), None)
+        first = next(entries(journal), None)
         return _Earlier(run, *_beginning(first, f"journal {journal} line 1")) if first else None
-    except UntrustedError as error:
+    except (UntrustedError, JournalError) as error:
         return _Earlier(run, events.Start(), _began_at_most(run), JournalError(str(error)))
-    except JournalError as error:
-        return _Earlier(run, events.Start(), _began_at_most(run), error)
 
 
 def _beginning(first: Entry, where: str) -> tuple[events.Start, float]:
@@ -123,9 +117,9 @@ def _beginning(first: Entry, where: str) -> tuple[events.Start, float]:
 
 
 def _began_at_most(run: Path) -> float:
-    """When a run began whose journal does not say it: not later than this."""
+    """The latest time at which a run can have begun whose journal does not have it."""
     try:
-        # A second that has not ended: the name leaves out the milliseconds.
+        # The end of that second: the name has no milliseconds.
         return datetime.strptime(run.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() + 1
     except ValueError:
         return run.lstat().st_mtime
@@ -137,15 +131,15 @@ def _has_journal(run: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        # Nobody can tell: that is said when it is read.
+        # Unknown: reading it reports the error.
         return True
     return True
 
 
 def _newest_first(root: Path) -> list[_Earlier]:
-    """The runs of this user, and of root, that have begun. What others put there is passed over: see folder.foreign.
+    """The runs of this user, and of root, that have begun. Those of other users are ignored: see folder.foreign.
 
-    Their numbers say which is newer. One whose journal cannot be read counts as newer than all that had begun by then.
+    Their numbers give the order. One whose journal cannot be read counts as newer than all that had begun by then.
     """
     found = [run for path in folder.ours(root) if _has_journal(path) and (run := _earlier(path))]
 
@@ -159,26 +153,26 @@ def _newest_first(root: Path) -> list[_Earlier]:
 
 
 def next_number(root: Path) -> int:
-    """The number of a run that begins now; whoever asks holds the lock."""
+    """The number of a run that begins now; the caller holds the lock."""
     return max((run.number for run in _newest_first(root)), default=0) + 1
 
 
 def interrupted(root: Path, desired: dict[str, str], since: float, until: float = math.inf) -> Path | None:
-    """The folder of the newest run, if it was on the way to the same state and was killed between its plan and its end.
+    """The folder of the newest run, if it had the same target state and was killed between its plan and its end.
 
-    One that was killed before has seen a part of the fleet at most, which guards and waves were not made for. None also
-    where the journal cannot be read: a run without a past only has more to find out.
+    One that was killed earlier has seen only a part of the fleet, which guards and waves are not designed for. None
+    also if its journal cannot be read: the new run then starts from the beginning.
 
     Args:
         root: the folder of all runs.
         desired: `{endpoint: region}`.
-        since, until: epoch seconds; a run that began before is too old, one that began later did so by another clock.
+        since, until: epoch seconds; a run that began before is too old; one that began later used another clock.
     """
     newest = next(iter(_newest_first(root)), None)
     if newest is None or not since <= newest.began <= until or newest.start.desired != desired:
         return None
     try:
-        steps = {entry["step"] for entry in _entries(newest.folder / JOURNAL, everything=False)}
+        steps = {entry["step"] for entry in entries(newest.folder / JOURNAL, everything=False)}
     except JournalError:
         return None
     return newest.folder if events.Plan.step in steps and events.End.step not in steps else None
@@ -186,11 +180,11 @@ def interrupted(root: Path, desired: dict[str, str], since: float, until: float 
 
 @dataclass(frozen=True)
 class Previous:
-    """The newest run that switched records and was no rollback.
+    """The newest run that switched records and was not a rollback.
 
     Attributes:
-        before, after: `{endpoint: region}` from before it, and as it leaves them.
-        notes: lines that name the older runs whose journals cannot be read, which are passed over.
+        before, after: `{endpoint: region}` from before it, and as it left them.
+        notes: lines that name the older runs that are ignored because their journals cannot be read.
     """
 
     run_id: str
@@ -199,33 +193,33 @@ class Previous:
     notes: list[str]
 
     def expect(self, found: dict[str, str]) -> None:
-        """Check that the records are those that the run left, or the same as before it.
+        """Check that the records are as the run left them, or as before it.
 
         Args:
             found: `{endpoint: region}`.
 
         Raises:
-            RefusedError: somebody else has moved them since, and going back would undo that.
+            RefusedError: they have been changed since, which a rollback would undo.
         """
         if found in (self.before, self.after):
             return
         wrong = ", ".join(f"{name} in {region}" for name, region in found.items() if region != self.after.get(name))
         left = ", ".join(f"{name} in {self.after.get(name)}" for name in found)
         raise RefusedError(
-            f"rollback of {self.run_id}: found {wrong}, expected the records as that run left them ({left}): somebody "
-            "has moved them since, choose a mode with failover.yml"
+            f"rollback of {self.run_id}: found {wrong}, expected the records as that run left them ({left}): they "
+            "have been changed since, so choose a mode with failover.yml"
         )
 
 
 def previous_records(root: Path) -> Previous:
-    """Return the newest run that switched records and was no rollback, and the records from before it.
+    """Return the newest run that switched records and was not a rollback, and the records from before it.
 
-    A run of which nobody can say whether it switched, because it was killed or AWS did not answer, counts: what was
-    before it is safe to go back to either way.
+    A run counts even if it is unknown whether it switched them, because it was killed or AWS did not answer: the state
+    before it is safe in both cases.
 
     Raises:
         RefusedError: there is no such run.
-        JournalError: the journal of a newer run than it is damaged or of a newer version: it may have switched records.
+        JournalError: the journal of a newer run than it is damaged or of a newer version: it may have switched them.
     """
     earlier = _newest_first(root)
     for number, run in enumerate(earlier):
@@ -236,17 +230,14 @@ def previous_records(root: Path) -> Previous:
         records = _records_of(run.folder / JOURNAL)
         if records is not None:
             left_out = [each.damage for each in earlier[number + 1 :] if each.damage is not None]
-            notes = [f"passed over, it is of an older run: {error}" for error in left_out]
+            notes = [f"ignored, because it is of an older run: {error}" for error in left_out]
             return Previous(run.folder.name, *records, notes)
-    raise RefusedError(
-        f"rollback: found no run in {root} that switched records, expected one to go back from: choose a mode with "
-        "failover.yml"
-    )
+    raise RefusedError(f"rollback: no run in {root} has switched records: choose a mode with failover.yml")
 
 
 def _records_of(journal: Path) -> tuple[dict[str, str], dict[str, str]] | None:
-    """`{endpoint: region}` before a run and as it wanted them, None where it switched nothing."""
-    last = {entry["step"]: entry for entry in _entries(journal, everything=False)}
+    """`{endpoint: region}` before a run and as it planned them, None if it switched nothing."""
+    last = {entry["step"]: entry for entry in entries(journal, everything=False)}
     if events.Switch.step not in last:
         return None
     where = f"journal {journal}"

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 from .events import Event
 from .folder import open_file
@@ -29,18 +28,18 @@ def timestamp(at: float | None = None) -> str:
 
 
 def no_room() -> None:
-    """There is nothing that could be given back."""
+    """There is no reserved space to release."""
 
 
 class Journal:
     """Appends one JSON object per line, `{"at": ISO 8601, "step": name, …}`.
 
-    The first entry that the disk does not take is the last one that a run may add to as if nothing had happened: it is
-    an error. `make_room` is called then, so that the entry, and those of the run's end, are written all the same.
+    The first entry that cannot be written is an error, after which a run may only end. `make_room` is called then, so
+    that the entry, and those of the run's end, are written nevertheless.
 
     Raises:
-        StorageError: the disk does not take it.
-        UntrustedError: there is something else than a journal of this user's.
+        StorageError: it cannot be written.
+        UntrustedError: the file is not a journal of this user.
     """
 
     def __init__(self, path: Path, make_room: Callable[[], None] = no_room) -> None:
@@ -57,9 +56,7 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     def write(self, event: Event) -> None:
@@ -67,9 +64,10 @@ class Journal:
         self._append(event, sync=True)
 
     def note(self, event: Event) -> None:
-        """Append what is one of many, such as the answer for one client.
+        """Append one of many entries, such as the answer for one client.
 
-        It outlives this process at once, and the machine within SYNC_SECONDS: what is lost of it is found out again.
+        It survives the end of this process at once, and a crash of the machine after SYNC_SECONDS: a later
+        run finds out lost ones again.
         """
         self._append(event, sync=time.monotonic() - self._synced >= SYNC_SECONDS)
 
@@ -103,11 +101,11 @@ class Journal:
 
 
 def lines(path: Path) -> Iterator[bytes]:
-    """The lines of a journal; one that is longer than any entry comes in parts, of which only the last ends.
+    """The lines of a journal; one that is longer than any entry comes in parts, of which only the last has an end.
 
     Raises:
         OSError: it cannot be read.
-        UntrustedError: somebody else has made it, or may write to it.
+        UntrustedError: another user owns it, or may write to it.
     """
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as stream:
         while line := stream.readline(MOST_OF_LINE):
@@ -115,7 +113,7 @@ def lines(path: Path) -> Iterator[bytes]:
 
 
 def _cut_unfinished(descriptor: int) -> None:
-    """Cut off a last line without an end, which a run that was killed left: the next one would be joined to it."""
+    """Cut off a last line without an end, which a run that was killed left: the next entry would be joined to it."""
     if not os.fstat(descriptor).st_size:
         return
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:

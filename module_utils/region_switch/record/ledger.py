@@ -1,8 +1,8 @@
-"""What became of every message: the ledger that the fleet's monitor writes.
+"""Counts of messages, from the ledger that the fleet's monitor writes.
 
-The ledger is read as a stream, once: what is kept of it in memory grows with the clients and with the holes in their
-numbering, not with the messages; for one client it has an end, whatever that client sends. Numbers are what a client
-says they are: those that it cannot have published are told apart, so that one client cannot spoil the counts of all.
+The ledger is read once, as a stream: memory grows with the clients and with the holes in their numbering, not with the
+messages, and is limited for each client, whatever it sends. The numbers are the clients' own. Those that a client
+cannot have published are counted separately, so that one client cannot spoil the counts of all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 LOOK_BACK = 60.0
 # AWS IoT Core, "Publish requests per second per connection".
 MOST_PUBLISHED = 100
-# Seconds that a monitor needs to come back: what a broker held meanwhile arrives at once.
+# Seconds that a monitor needs to reconnect: what a broker held meanwhile arrives at once.
 ALLOWANCE = 10.0
 # Of one client: streams, of which a device begins another with a new outbox; runs of numbers without a hole, and
 # numbers that arrived twice, both of one stream.
@@ -33,18 +33,8 @@ NAMES_SHOWN = 10
 _COLUMNS = "client_id, stream, sequence, region, arrived_at"
 
 
-class Arrival(NamedTuple):
-    """One message at one broker; times are epoch seconds."""
-
-    client_id: str
-    stream: str
-    sequence: int
-    region: str
-    arrived_at: float
-
-
 class Dropped(NamedTuple):
-    """Numbers, both ends included, that a device dropped by itself and said so: not lost on the way."""
+    """Numbers, both ends included, that a device reports as dropped by itself: not lost in transit."""
 
     client_id: str
     stream: str
@@ -54,7 +44,7 @@ class Dropped(NamedTuple):
 
 @dataclass(frozen=True)
 class ClientMessages:
-    """What became of one client's messages in a window.
+    """Counts of one client's messages in a window.
 
     Attributes:
         sent: numbers from the first that arrived in the window to the last, less those the device dropped.
@@ -84,42 +74,19 @@ class ClientMessages:
     implausible: int = 0
 
 
-class Arrivals:
-    """What arrived since a moment, read from the ledger each time it is iterated over."""
-
-    def __init__(self, path: Path, since: float) -> None:
-        self._path = path
-        self._since = since
-
-    def __iter__(self) -> Iterator[Arrival]:
-        query = f"SELECT {_COLUMNS} FROM message WHERE arrived_at >= ? ORDER BY arrived_at"  # noqa: S608 - a constant
-        with closing(open_ledger(self._path)) as connection:
-            yield from map(Arrival._make, connection.execute(query, (self._since,)))
-
-    def dropped(self) -> list[Dropped]:
-        """What devices said they dropped."""
-        with closing(open_ledger(self._path)) as connection:
-            return list(_dropped(connection))
-
-
 def open_ledger(path: Path) -> sqlite3.Connection:
-    """Open a ledger to read; there need be none until it is asked."""
+    """Open a ledger for reading; a missing one is an error of the first query."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
 
 
-def read(path: Path, since: float) -> Arrivals | None:
-    """Return what arrived since `since` less LOOK_BACK; None where nobody keeps the ledger."""
-    return Arrivals(path, since - LOOK_BACK) if _first_row(path, since - LOOK_BACK) else None
-
-
 def _first_row(path: Path, since: float) -> int:
-    """The row that arrived first since then; 0 where there is none: nobody writes the ledger, or not any more."""
+    """The row that arrived first since then; 0 where there is none: the ledger is not written, or no longer."""
     query = "SELECT rowid FROM message WHERE arrived_at >= ? ORDER BY arrived_at LIMIT 1"
     try:
         with closing(open_ledger(path)) as connection:
             found = connection.execute(query, (since,)).fetchone()
     except sqlite3.DatabaseError:
-        # There is none, or it may not be read; made, but not yet filled by its writer; or damaged.
+        # Missing, not readable, created but still without its tables, or damaged.
         return 0
     return int(found[0]) if found else 0
 
@@ -138,7 +105,7 @@ class _Numbers:
         return self._lasts[-1]
 
     def add(self, number: int) -> bool | None:
-        """Take a number in; False where it is there already, None where there is no room for it."""
+        """Add a number; False if it is already there, None if there is no room for it."""
         firsts, lasts = self._firsts, self._lasts
         if lasts and number == lasts[-1] + 1:
             lasts[-1] = number
@@ -184,9 +151,9 @@ class _Stream:
         # Lowest number that arrived first in the window, and the highest that arrived until its end; None: none did.
         self.low: int | None = None
         self.high = 0
-        # Lowest number of before the window: what came before that is not known. 0: none came.
+        # Lowest number from before the window: what arrived earlier is not known. 0: none arrived.
         self.floor = 0
-        # How often more a number arrived; those there was no room for, whichever number they have.
+        # How many times each number arrived again; a total of those that there was no room for.
         self.again: dict[int, int] | None = None
         self.again_more = 0
         self.reordered = 0
@@ -209,21 +176,21 @@ class _Stream:
         else:
             self.again_more += 1
 
-    def counts(self, told: Iterable[Dropped]) -> _Counts:
+    def counts(self, ranges: Iterable[Dropped]) -> _Counts:
         if self.low is None:
             return _Counts()
         low = self.low
         received = self.numbers.count(low, self.high)
-        dropped = self._dropped(told)
+        dropped = self._dropped(ranges)
         sent = self.high - low + 1 - dropped
         duplicated = sum(times for number, times in (self.again or {}).items() if number >= low) + self.again_more
         return _Counts(sent, received, sent - received, duplicated, self.reordered, dropped)
 
-    def _dropped(self, told: Iterable[Dropped]) -> int:
-        """Numbers that were dropped and did not arrive all the same."""
+    def _dropped(self, ranges: Iterable[Dropped]) -> int:
+        """The count of numbers that were dropped and did not arrive nevertheless."""
         low, high = self.low or 0, self.high
         total, done = 0, low - 1
-        for first, last in sorted((each.first, each.last) for each in told):
+        for first, last in sorted((each.first, each.last) for each in ranges):
             first, last = max(first, done + 1), min(last, high)
             if first <= last:
                 total += last - first + 1 - self.numbers.count(first, last)
@@ -244,15 +211,15 @@ class _Counts(NamedTuple):
         return _Counts(*(left + right for left, right in zip(self, other, strict=True)))
 
     def without_lost(self, excess: int) -> _Counts:
-        """The same where what is missing was never published, and `excess` arrivals were not counted."""
+        """The same if the missing numbers were never published, and `excess` arrivals were not counted."""
         return self._replace(sent=self.received, lost=0, implausible=self.lost + excess)
 
 
 def _judged(streams: Sequence[_Stream], counts: Sequence[_Counts]) -> Sequence[_Counts]:
-    """One client's counts, with what it cannot have published told apart.
+    """One client's counts, with the numbers that it cannot have published as implausible.
 
-    A client has published at most what AWS takes of a connection in the time that it was heard for, and the allowance;
-    where more arrived, as brokers with other limits take it, as much again may be lost.
+    A client has published at most what AWS accepts from a connection between its first and its last message, plus the
+    allowance; where more arrived, as brokers with other limits accept it, as many again may be lost.
     """
     lost = sum(each.lost for each in counts)
     excess = sum(each.excess for each in streams)
@@ -265,7 +232,7 @@ def _judged(streams: Sequence[_Stream], counts: Sequence[_Counts]) -> Sequence[_
 
 
 class Tally:
-    """What became of the messages of a window; `update` reads what has come since it was called last.
+    """Counts of the messages of a window; `update` reads what has arrived since the last call.
 
     Args:
         path: the ledger.
@@ -297,7 +264,7 @@ class Tally:
         self._last_row = 0
 
     def update(self) -> bool:
-        """Read what is new; False where nobody keeps the ledger."""
+        """Read new messages; False if no monitor writes the ledger."""
         if not self._last_row:
             first = _first_row(self._path, self._since - LOOK_BACK)
             if not first:
@@ -321,14 +288,14 @@ class Tally:
             yield row[:5]
 
     def leave_out(self, found: Iterable[Dropped]) -> None:
-        """Take these, and no others, for dropped; of streams that nothing arrived of, none is kept."""
+        """Replace the dropped numbers by these; those of streams without arrivals are not kept."""
         self._dropped.clear()
         for each in found:
             if self._stream(each.client_id, each.stream):
                 self._dropped.setdefault((each.client_id, each.stream), []).append(each)
 
     def take(self, arrivals: Iterable[tuple[Any, ...]]) -> None:
-        """Take arrivals in, in the order in which they came."""
+        """Add arrivals, `(client_id, stream, sequence, region, arrived_at)` each, in the order in which they came."""
         streams, since, until = self._streams, self._since, self._until
         for client_id, name, sequence, region, at in arrivals:
             stream = streams.get(client_id)
@@ -339,7 +306,7 @@ class Tally:
                 _count(stream, sequence, at >= since)
                 self._watch(client_id, region, at)
             elif sequence < stream.high:
-                # Late, and so not lost.
+                # Late, but not lost.
                 stream.numbers.add(sequence)
 
     def _stream(self, client_id: str, name: str) -> _Stream | None:
@@ -347,7 +314,7 @@ class Tally:
         return next((each for each in newest.chain() if each.name == name), None) if newest else None
 
     def _begin(self, client_id: str, name: str, at: float) -> _Stream:
-        """A client's new stream; of one that has too many already, one that counts nothing."""
+        """A new stream of a client; one that is not counted if the client already has too many."""
         newest = self._streams.get(client_id)
         if newest and sum(1 for _ in newest.chain()) >= MOST_STREAMS:
             newest.excess += 1
@@ -373,7 +340,7 @@ class Tally:
         return {key: getattr(total, key) for key in ("sent", "received", "lost", "duplicated")}
 
     def implausible(self) -> dict[str, int]:
-        """Return how many numbers and arrivals are in no count, per client that cannot have published what it says."""
+        """Return how many numbers and arrivals are not counted, per client that cannot have published its numbers."""
         found = {
             client_id: sum(counts.implausible for counts in self._of(client_id).values()) for client_id in self._streams
         }
@@ -411,8 +378,8 @@ def _count(stream: _Stream, sequence: int, within: bool) -> None:
         if not stream.floor or sequence < stream.floor:
             stream.floor = sequence
         return
-    # What is below all that came before the window, as after an old outbox was put back, says nothing of what lies
-    # between: that may have arrived long ago.
+    # A number below all from before the window, such as of an old outbox that was restored, says nothing about those
+    # in between: they may have arrived long ago.
     if sequence < stream.floor:
         return
     stream.reordered += sequence < high
@@ -432,7 +399,7 @@ class _Gap:
         self._last: float | None = None
 
     def take(self, region: str, at: float, since: float) -> None:
-        # What arrived in the new region before the window is of an earlier move.
+        # Messages in the new region before the window belong to an earlier move.
         if region == self._new and at >= since and self._first is None:
             self._first = at
         elif region == self._old and self._first is None:
@@ -443,7 +410,7 @@ class _Gap:
 
 
 class _Pause:
-    """The longest pause of a client that was sent away and came back, wherever its messages arrived."""
+    """The longest pause of a client that was disconnected and came back, wherever its messages arrived."""
 
     __slots__ = ("_last", "_longest")
 
@@ -470,40 +437,15 @@ def _dropped(connection: sqlite3.Connection) -> Iterator[Dropped]:
 
 
 def told_apart(implausible: Mapping[str, int]) -> list[str]:
-    """What an operator is told of `Tally.implausible`: one line, or none."""
+    """The report of `Tally.implausible` to the operator: one line, or none."""
     if not implausible:
         return []
     names = [name if name.isprintable() else repr(name) for name in sorted(implausible)[:NAMES_SHOWN]]
     shown = ", ".join(names) + (", …" if len(implausible) > NAMES_SHOWN else "")
     return [
-        f"messages: found numbers of {len(implausible)} clients that they cannot have published ({shown}), expected "
-        f"numbers without holes: {sum(implausible.values())} are in no count, look at what these devices send"
+        f"messages: {len(implausible)} clients sent numbers that they cannot have published ({shown}): "
+        f"{sum(implausible.values())} are not counted, check what these devices send"
     ]
-
-
-def count(arrivals: Iterable[Arrival], since: float) -> dict[str, int]:
-    """Return `{"sent", "received", "lost", "duplicated"}` of the messages from `since` on.
-
-    A stream counts its messages from 1 without holes: from the first that arrived after `since` to the last,
-    each number that never arrived is lost, but for those of which `read` found that the device dropped them.
-    """
-    tally = Tally(Path(), since)
-    tally.take(arrivals)
-    tally.leave_out(arrivals.dropped() if isinstance(arrivals, Arrivals) else ())
-    return tally.messages()
-
-
-def gaps(arrivals: Iterable[Arrival], moved: Mapping[str, tuple[str, str]], since: float) -> dict[str, float]:
-    """Return, per moved client, the seconds from its last message in the old region to its first in the new.
-
-    Args:
-        arrivals: in the order in which they came.
-        moved: `{client_id: (old region, new region)}`.
-        since: epoch seconds; what arrived in the new region before is of an earlier move.
-    """
-    tally = Tally(Path(), since, moved)
-    tally.take(arrivals)
-    return tally.gaps()
 
 
 def percentiles(values: Iterable[float]) -> dict[str, Any] | None:
@@ -516,7 +458,7 @@ def percentiles(values: Iterable[float]) -> dict[str, Any] | None:
 
 
 def timeline(path: Path, since: float, until: float, buckets: int) -> list[tuple[float, dict[str, int]]]:
-    """Return how many messages arrived in each region in each of so many equal parts of a window.
+    """Return how many messages arrived in each region in each of `buckets` equal parts of a window.
 
     Returns:
         `(epoch seconds at which the part begins, {region: messages})` for each part, in order; a region without a
@@ -561,9 +503,9 @@ class _Seen:
 
 
 def by_client(path: Path, since: float, until: float) -> dict[str, ClientMessages]:
-    """Return what became of each client's messages in a window; empty where there is no ledger.
+    """Return the counts of each client's messages in a window; empty where there is no ledger.
 
-    A client that nothing arrived of between `since` and `until` (epoch seconds) is not in it.
+    A client without an arrival between `since` and `until` (epoch seconds) is not in it.
     """
     clients: dict[str, _Seen] = {}
     tally = Tally(path, since, until=until, clients=clients)
@@ -572,20 +514,13 @@ def by_client(path: Path, since: float, until: float) -> dict[str, ClientMessage
     for (client_id, _), counts in tally.by_stream().items():
         if client_id in totals:
             totals[client_id] = totals[client_id].plus(counts)
-    return {client_id: _client_messages(totals[client_id], seen) for client_id, seen in clients.items()}
-
-
-def _client_messages(counts: _Counts, seen: _Seen) -> ClientMessages:
-    return ClientMessages(
-        sent=counts.sent,
-        received=counts.received,
-        lost=counts.lost,
-        duplicated=counts.duplicated,
-        reordered=counts.reordered,
-        longest_gap=round(seen.longest_gap, 3),
-        regions=seen.regions,
-        last_region=seen.last_region,
-        seen=seen.seen,
-        dropped=counts.dropped,
-        implausible=counts.implausible,
-    )
+    return {
+        client_id: ClientMessages(
+            **totals[client_id]._asdict(),
+            longest_gap=round(each.longest_gap, 3),
+            regions=each.regions,
+            last_region=each.last_region,
+            seen=each.seen,
+        )
+        for client_id, each in clients.items()
+    }

@@ -1,4 +1,4 @@
-"""Whether the monitor keeps the ledger, so that a move will have figures of messages."""
+"""Whether the monitor writes the ledger, so that a move will have figures of messages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from ..model.findings import Finding
 from .ledger import open_ledger
 
-# Seconds in which a fleet that sends says something: each client has a message of its own a minute.
+# Seconds in which a fleet sends something: each client has a message of its own once a minute.
 QUIET = 180.0
 NO_FIGURES = "without it a move counts neither loss nor gaps"
 
 
 @dataclass(frozen=True)
 class LedgerState:
-    """What a ledger says of its monitor.
+    """What a ledger shows about its monitor.
 
     Attributes:
         newest: when the newest message arrived, epoch seconds; None: none did.
@@ -30,10 +30,10 @@ class LedgerState:
 
 
 def unkept(path: str | None, now: float) -> list[Finding]:
-    """What keeps a move from having figures of messages, at most one finding, which is only told.
+    """Why a move would have no figures of messages: at most one finding, which is only a note.
 
     Args:
-        path: the ledger; empty: the operator named none; None: nobody asks.
+        path: the ledger; empty: the operator named none; None: not checked.
         now: epoch seconds.
     """
     if path is None:
@@ -45,17 +45,19 @@ def unkept(path: str | None, now: float) -> list[Finding]:
     except OSError as error:
         return [_missing(path, error)]
     except sqlite3.Error as error:
-        expected = "one that can be read: see who may, and whether the monitor runs (systemctl status fleet-monitor)"
+        expected = (
+            "a readable one: check its permissions, and whether the monitor runs (systemctl status fleet-monitor)"
+        )
         return [_found(f"{path} not readable ({error})", expected, NO_FIGURES)]
     return judged(path, state, now)
 
 
 def judged(path: str, state: LedgerState, now: float) -> list[Finding]:
     """The same, of a ledger that was read."""
-    look = "see to the monitor (systemctl status fleet-monitor)"
+    look = "check the monitor (systemctl status fleet-monitor)"
     if state.unwatched:
         found = f"the monitor of {path} not subscribed in {', '.join(state.unwatched)}"
-        return [_found(found, "it to be", f"{look}; what arrives there is not counted")]
+        return [_found(found, "subscribed", f"{look}; messages that arrive there are not counted")]
     see_to_it = f"{look}; {NO_FIGURES}"
     if state.newest is None:
         return [_found(f"no message in {path} yet", "messages of the clients", see_to_it)]
@@ -67,8 +69,8 @@ def judged(path: str, state: LedgerState, now: float) -> list[Finding]:
 
 def _missing(path: str, error: OSError) -> Finding:
     if isinstance(error, PermissionError):
-        expected = "to read it"
-        advice = f"let this user be in the group that may (fleet_monitor_group); {NO_FIGURES}"
+        expected = "read permission"
+        advice = f"add this user to the group that may read it (fleet_monitor_group); {NO_FIGURES}"
         return _found(f"{path} not readable ({error.strerror})", expected, advice)
     return _found(f"no ledger {path}", "the monitor's", f"run playbooks/deploy_monitor.yml; {NO_FIGURES}")
 
@@ -81,8 +83,8 @@ def _read(path: Path) -> LedgerState:
     """Read it.
 
     Raises:
-        OSError: it is not there, or may not be read.
-        sqlite3.Error: it is no ledger, or cannot be read at the moment.
+        OSError: it does not exist, or may not be read.
+        sqlite3.Error: it is not a ledger, or cannot be read at the moment.
     """
     path.open("rb").close()
     with closing(open_ledger(path)) as connection:

@@ -1,4 +1,4 @@
-"""Room for a run's files: how much is needed, what is kept back for the end, and the line where it does not suffice."""
+"""Disk space for a run's files: how much is needed, what is reserved for the end, and the error when it is short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..model.findings import Finding
 MEGABYTE = 1_000_000
 # Of any run: its page (4 MB at most), its reserve, and SQLite's write-ahead log.
 RUN_BYTES = 20 * MEGABYTE
-# Of each client, beside its row in the roster: journal, clients.csv, and the roster of a move that is taken back.
+# Of each client, beside its row in the roster: journal, clients.csv, and the roster of a move that is restored.
 CLIENT_BYTES = 1_000
 # For the end of a run: its last entries and its summary.
 RESERVE_BYTES = 4 * MEGABYTE
@@ -23,15 +23,13 @@ _NEEDED = f"{RUN_BYTES // MEGABYTE} MB and {CLIENT_BYTES // 1000} kB for each cl
 
 
 def failed(path: Path, error: OSError | sqlite3.Error) -> StorageError:
-    """The line of a write that failed."""
+    """The error of a write that failed."""
     words = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if not _no_room(error):
-        return StorageError(
-            f"{path}: found {words}, expected a file that can be written to: mend that, then run the same again"
-        )
+        return StorageError(f"{path}: cannot be written ({words}): correct that, then run the same command again")
     return StorageError(
-        f"{path}: found {words} ({_free(path)} free), expected room for a run's files ({_NEEDED}): make room there, "
-        "then run the same again"
+        f"{path}: {words} ({_free(path)} free): free space for a run's files ({_NEEDED}), then run the same command "
+        "again"
     )
 
 
@@ -45,7 +43,7 @@ def free(path: Path) -> int:
     """How many bytes this user may still write to the file system of a path, which need not be there yet.
 
     Raises:
-        OSError: nobody can tell.
+        OSError: it cannot be determined.
     """
     while not path.exists() and path != path.parent:
         path = path.parent
@@ -61,7 +59,7 @@ def _free(path: Path) -> str:
 
 
 def findings(reports: Path, clients: int) -> list[Finding]:
-    """What speaks against a move of so many clients: too little room for its report. A quota is not seen here."""
+    """Findings that block a move of so many clients: too little space for its report. Disk quotas are not checked."""
     needed = RUN_BYTES + clients * CLIENT_BYTES
     try:
         found = free(reports.absolute())
@@ -72,18 +70,18 @@ def findings(reports: Path, clients: int) -> list[Finding]:
     return [
         Finding(
             "report_room", True, "", "", f"{found / MEGABYTE:.1f} MB free for {reports}",
-            f"{needed / MEGABYTE:.1f} MB ({_NEEDED})", "make room there, or name another folder in reports_directory",
+            f"{needed / MEGABYTE:.1f} MB ({_NEEDED})", "free space there, or name another folder in reports_directory",
         )
     ]  # fmt: skip
 
 
 class Reserve:
-    """Room that nobody else gets while a run goes on, and the run itself only for its end.
+    """Disk space that is reserved during a run, and released for the run's end.
 
-    It is a file without a name: the kernel gives it back if the process is killed.
+    It is a file without a name: the kernel releases it if the process is killed.
 
     Raises:
-        StorageError: there is not even room for it.
+        StorageError: there is no space for it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -94,13 +92,13 @@ class Reserve:
         try:
             os.posix_fallocate(self._file.fileno(), 0, RESERVE_BYTES)
         except (AttributeError, OSError) as error:
-            # Where a file system cannot keep room back, a run goes on without.
+            # Where a file system cannot reserve space, a run continues without.
             if isinstance(error, OSError) and error.errno in _NO_ROOM:
                 self.release()
                 raise failed(folder, error) from error
 
     def release(self) -> None:
-        """Give it back."""
+        """Release it."""
         self._file.close()
 
     def __enter__(self) -> Reserve:

@@ -1,4 +1,4 @@
-"""What a run leaves: `reports/<run>/summary.json`, and the link `reports/latest`."""
+"""The summary of a run, `reports/<run>/summary.json`, and the link `reports/latest`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Summary:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[dict[str, Any]]:
-        """Time a phase, also one that fails; yields what else is to be noted of it."""
+        """Time a phase, also one that fails; yields a dict for further keys of its entry."""
         started = time.monotonic()
         noted: dict[str, Any] = {}
         try:
@@ -59,7 +59,7 @@ class Summary:
 
     @property
     def given_up(self) -> list[str]:
-        """The DNS servers that never answered as wanted, and were not waited for any longer."""
+        """The DNS servers that never gave the new answer, and were given up."""
         return [str(server) for phase in self.phases for server in phase.get("stale", ())]
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def write(directory: Path, summary: dict[str, Any]) -> None:
     """Write summary.json whole or not at all, and point `latest` beside the folder at it.
 
     Raises:
-        StorageError: the disk does not take it.
+        StorageError: it cannot be written.
     """
     with folder.replacing(directory / SUMMARY, errors="backslashreplace") as stream:
         stream.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
@@ -97,7 +97,7 @@ def write(directory: Path, summary: dict[str, Any]) -> None:
 
 
 def lines(summary: dict[str, Any], report: str, page: str = "") -> list[str]:
-    """What an operator wants to read of a run.
+    """The lines that a run shows to the operator.
 
     Args:
         report: the run's folder.

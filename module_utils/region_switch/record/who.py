@@ -1,4 +1,4 @@
-"""Who makes a run, for whoever reads its journal, its summary or its page later."""
+"""Who starts a run, for readers of its journal, its summary or its page."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from . import folder
 
 @dataclass(frozen=True)
 class Who:
-    """Who makes a run, or made a plan.
+    """Who started a run, or made a plan.
 
     Attributes:
         user: name of the user that the module runs as.
         host: name of the controller.
-        operator: who began it, as told by `operator`; None where nobody said.
-        caller: ARN of GetCallerIdentity; None where AWS did not say.
+        operator: who started it, by the option `operator`; None if not set.
+        caller: ARN of GetCallerIdentity; None if unknown.
     """
 
     user: str
@@ -30,12 +30,12 @@ class Who:
 
 
 def here(operator: str | None, caller: str | None) -> Who:
-    """Who makes what is made by this process."""
+    """The identity of this process."""
     return Who(folder.user(), platform.node(), operator or None, caller)
 
 
 def line(found: dict[str, Any]) -> str:
-    """What `Who.as_dict` returned, for people."""
+    """The text of what `Who.as_dict` returned."""
     operator = f"{found['operator']}, " if found.get("operator") else ""
     caller = found.get("caller") or "not known to AWS"
     return f"{operator}{found.get('user')} on {found.get('host')}, {caller}"

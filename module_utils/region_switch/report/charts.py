@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import matplotlib as mpl
@@ -118,25 +119,21 @@ def _timeline(run: Run, marks: Sequence[Mark], colours: Mapping[str, int], width
     figure = Figure((width, height))
     left, right = (1.25 if narrow else 1.75) / width, 1 - 0.18 / width
     low, high = _limits(run)
-    shared: Axes | None = None
+    stacked: list[Axes] = []
     if run.messages:
-        shared = figure.add_axes((left, 1 - (top + upper) / height, right - left, upper / height))
-        _draw_messages(shared, run, colours)
-        shared.set_xlim(low, high)
-    axes = shared
+        stacked.append(figure.add_axes((left, 1 - (top + upper) / height, right - left, upper / height)))
+        _draw_messages(stacked[0], run, colours)
     if lanes:
-        axes = figure.add_axes((left, bottom / height, right - left, lower / height), sharex=shared)
-        _draw_lanes(axes, lanes, 15 if narrow else 24)
-        axes.set_xlim(low, high)
-        if shared is not None:
-            shared.tick_params(labelbottom=False, length=0)
-    if axes is None:
-        return None
+        for axes in stacked:
+            axes.tick_params(labelbottom=False, length=0)
+        shared = stacked[0] if stacked else None
+        stacked.append(figure.add_axes((left, bottom / height, right - left, lower / height), sharex=shared))
+        _draw_lanes(stacked[-1], lanes, 15 if narrow else 24)
+    axes = stacked[-1]
+    axes.set_xlim(low, high)
     axes.set_xlabel("seconds since the run began")
     axes.xaxis.set_major_locator(MaxNLocator(5 if narrow else 10, steps=[1, 2, 5, 10]))
-    _draw_marks(
-        figure, [each for each in (shared, axes if lanes else None) if each], marks, width - 0.18 - left * width
-    )
+    _draw_marks(figure, stacked, marks, width - 0.18 - left * width)
     return figure
 
 
@@ -172,31 +169,31 @@ class Lane:
 
     name: str
     start: float
-    end: float | None
+    end: float
     colour: str
-    done: bool = True
+    done: bool
 
 
 def _lanes(run: Run) -> list[Lane]:
-    last = run.seconds
-    spans = [run.switch] if run.switch else []
-    found = [Lane(each.name, each.start, each.end, ACCENT, each.end is not None) for each in spans]
-    found += [_lane(each, MUTED) for each in run.servers[: LANES - len(found)]]
-    found += [Lane(each.name, each.start, each.end, WARN, done=False) for each in run.waves[:LANES]]
+    found = [_lane(run, run.switch, ACCENT)] if run.switch else []
+    found += [_lane(run, each, MUTED) for each in run.servers[: LANES - len(found)]]
+    found += [_lane(run, each, WARN, done=False) for each in run.waves[:LANES]]
     moved = [row for row in run.clients.rows if row.told is not None]
     if len(moved) <= LANES:
         found += [
-            Lane(row.client_id, row.told or 0.0, row.landed, GOOD if row.landed is not None else BAD)
+            _lane(run, Span(row.client_id, row.told or 0.0, row.landed), GOOD)
             for row in moved
             # The time at which a client came back is not recorded.
             if row.state != "returned" or row.landed is not None
         ]
-    return [Lane(each.name, each.start, each.end if each.end is not None else last, each.colour
-                 if each.end is not None else BAD, each.done and each.end is not None) for each in found]  # fmt: skip
+    return found
 
 
-def _lane(span: Span, colour: str) -> Lane:
-    return Lane(span.name, span.start, span.end, colour)
+def _lane(run: Run, span: Span, colour: str, done: bool = True) -> Lane:
+    """The row of a span; one that did not end lasts until the run's end."""
+    if span.end is None:
+        return Lane(span.name, span.start, run.seconds, BAD, done=False)
+    return Lane(span.name, span.start, span.end, colour, done)
 
 
 def shorten(text: str, length: int) -> str:
@@ -206,10 +203,9 @@ def shorten(text: str, length: int) -> str:
 
 def _draw_lanes(axes: Axes, lanes: Sequence[Lane], letters: int) -> None:
     for number, lane in enumerate(lanes):
-        end = lane.end or 0.0
-        axes.barh(number, max(end - lane.start, 0.0), left=lane.start, height=0.34, color=lane.colour, alpha=0.55)
+        axes.barh(number, max(lane.end - lane.start, 0.0), left=lane.start, height=0.34, color=lane.colour, alpha=0.55)
         if lane.done:
-            axes.plot([end], [number], marker="o", markersize=5, color=lane.colour, markeredgecolor=PAPER)
+            axes.plot([lane.end], [number], marker="o", markersize=5, color=lane.colour, markeredgecolor=PAPER)
     axes.set_yticks(range(len(lanes)), [shorten(lane.name, letters) for lane in lanes])
     axes.tick_params(axis="y", labelcolor=TEXT)
     axes.set_ylim(len(lanes) - 0.4, -0.6)
@@ -281,17 +277,9 @@ def _planned_rate(run: Run) -> float:
 
 
 def _cumulated(found: Mapping[int, int], width: float) -> tuple[list[float], list[int]]:
-    times: list[float] = []
-    counts: list[int] = []
-    total = 0
-    for bucket, count in sorted(found.items()):
-        if not times:
-            times.append(bucket * width)
-            counts.append(0)
-        total += count
-        times.append((bucket + 1) * width)
-        counts.append(total)
-    return times, counts
+    buckets = sorted(found)
+    times = [bucket * width for bucket in (*buckets[:1], *(bucket + 1 for bucket in buckets))]
+    return times, list(accumulate((found[bucket] for bucket in buckets), initial=0))[: len(times)]
 
 
 def _gaps(run: Run) -> Figure | None:

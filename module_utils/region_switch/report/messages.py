@@ -49,7 +49,7 @@ class Messages:
 
     @classmethod
     def read(cls, directory: Path, notes: list[str]) -> Messages | None:
-        """Read what `keep` stored; None where nothing was stored."""
+        """Read what `keep` stored; None if nothing was stored."""
         try:
             with (directory / FILE).open("rb") as stream:
                 found = cls(**json.loads(stream.read(folder.MOST_BYTES)))

@@ -55,12 +55,12 @@ class Run:
     """A run as its page shows it.
 
     Attributes:
-        summary: as in summary.json; of a run that was killed what its journal and its roster say.
+        summary: as in summary.json; for a run that was killed, from its journal and its roster.
         ended: whether the run wrote its end.
         error: the line that it ended with.
         seconds: from its first entry to its latest: the clock may have been set back in between.
-        stale: the last that was said of servers which still answered the old target.
-        findings: what spoke against the move, each with `kind`: refused, waived or note.
+        stale: the latest answers of servers that still answered the old target.
+        findings: of the checks, each with `kind`: refused, waived or note.
         skipped: `{region: why}`.
         checked: whether the checks were made; restored: whether the records were put back.
         notes: what could not be read, and what is missing.
@@ -112,11 +112,11 @@ def colours(run: Run) -> dict[str, int]:
 
 
 def read(directory: Path) -> Run:
-    """Return what a run's folder tells.
+    """Return the content of a run's folder.
 
     Raises:
         OSError: there is no journal that can be read.
-        DamagedError: its plan is damaged; without that it would be another move.
+        DamagedError: its plan is damaged; the page would show another move without it.
     """
     notes: list[str] = []
     moments = list(_moments(directory / "journal.jsonl", notes))
@@ -157,7 +157,7 @@ def moment(text: str) -> float:
 
 
 def _moments(path: Path, notes: list[str]) -> Iterator[Moment]:
-    """The entries of a journal but for those of single clients; what is no entry is passed over and counted.
+    """The entries of a journal except those of single clients; lines that are not entries are left out and counted.
 
     Raises:
         OSError, DamagedError: see `read`.
@@ -179,7 +179,7 @@ def _moments(path: Path, notes: list[str]) -> Iterator[Moment]:
                     raise
                 damaged += 1
     if many:
-        # Of a run that was killed they are the last that it did.
+        # In a run that was killed they may be the last entries.
         with suppress(ValueError, OverflowError):
             yield moment(many[1].decode()), None
     if cut:
@@ -196,7 +196,7 @@ def _moment(line: bytes) -> Moment:
 
 
 class _Steps:
-    """A journal's events, each with its seconds since the run began, asked for what they add up to."""
+    """A journal's events, each with its seconds since the run began, and what the page shows of them."""
 
     def __init__(self, steps: list[Moment]) -> None:
         self._steps = steps
@@ -247,7 +247,7 @@ class _Steps:
         return Span("Route 53", at, end if end is not None else self.at_last(events.Switched))
 
     def servers(self) -> list[Span]:
-        """Each DNS server from the switch until it was right."""
+        """Each DNS server, from the switch until it gave the new answer."""
         starts = map(self.at_first, (events.Switched, events.Preflight, events.Start))
         start = next((at for at in starts if at is not None), 0.0)
         settled = {event.server: (at, event) for at, event in self.all(events.DnsSettled)}
@@ -262,9 +262,9 @@ class _Steps:
         return found + [Span(name, start, None, "stale") for name in sorted(late)]
 
     def stale(self) -> list[Entry]:
-        """What was last said of stale servers, in the end or while they were waited for."""
-        said = self.last(events.Dns) or self.last(events.DnsWaiting)
-        return said.stale if said else []
+        """The latest answers of stale servers, at the end of the wait or during it."""
+        latest = self.last(events.Dns) or self.last(events.DnsWaiting)
+        return latest.stale if latest else []
 
     def waves(self) -> list[Span]:
         back = next((index for index, (_, event) in enumerate(self._steps) if isinstance(event, events.Restored)), None)
@@ -305,11 +305,11 @@ class _Steps:
         return found
 
     def homes(self) -> dict[str, str]:
-        """Where the records point in the end: `{endpoint: region}`, as far as the run knew or did it."""
+        """Where the records point in the end: `{endpoint: region}`, as far as the run knew or changed them."""
         end, plan = self.last(events.End), self.first(events.Plan)
         if end and end.records is not None:
             return end.records
-        # Where it was killed while it changed them, nobody can tell whether they are changed.
+        # If it was killed while it changed them, it is unknown whether they are changed.
         there = self.first(events.Switch) and not self.first(events.Restore) and not (end and end.outcome == "refused")
         return {move.endpoint: move.target if there else move.source for move in (plan.moves if plan else ())}
 
@@ -317,7 +317,7 @@ class _Steps:
         return [at for at, _ in self.all(events.Start)]
 
 
-# What summaries of an earlier release do not have.
+# Keys that summaries of an earlier release do not have.
 _LATER = {"by"}
 _PHASES: dict[str, tuple[type[events.Event], ...]] = {
     "plan": (events.Plan,),
@@ -331,7 +331,7 @@ _COUNTED: dict[type, str] = {
     events.SweepAgain: "Disconnected again, because they went back or stayed: {}",
     events.DeleteConnectionFailed: "AWS did not disconnect: {}",
 }
-# A rollback has waves, too.
+# Restoring has waves, too.
 _BACK: dict[type, str] = {
     events.Sweep: "Rollback; clients to disconnect: {clients}",
     events.Landing: "Rollback; of the disconnected clients {landed} are back, {late} are not yet",
@@ -354,7 +354,7 @@ _TEXTS: dict[type, str] = {
 
 
 def _text(event: events.Event | None) -> str:
-    """What an event is called; empty where it is none."""
+    """The text of an event on the page; empty if it is not shown."""
     if isinstance(event, events.Start):
         return "Resumed: devices have been asked" if event.goes_on else ""
     if isinstance(event, events.Preflight):
@@ -417,8 +417,7 @@ def _phases(found: list[dict[str, Any]], steps: _Steps) -> list[Span]:
 def _clients(path: Path, began: float, homes: dict[str, str], notes: list[str]) -> Clients:
     if not path.exists():
         notes.append("There is no roster (clients.sqlite): the run ended before it looked for clients.")
-        counts = ("total", "misplaced", "landed", "stragglers", "bounced", "in_both_regions")
-        return Clients(counts=dict.fromkeys(counts, 0))
+        return Clients(counts=Summary("", "").clients)
     try:
         return read_clients(path, began, homes, MOST_ROWS)
     except sqlite3.Error as error:

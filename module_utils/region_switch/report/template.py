@@ -82,7 +82,7 @@ TEMPLATE = """\
 <div><dt>clients in their record's region</dt><dd>{{ figure("clients", "landed") }}
 <small>of {{ figure("clients", "total") }} clients, {{ figure("clients", "misplaced") }}
 {{ "would have to move" if refused else "had to move" }}</small></dd></div>
-{# A refused run disconnected nobody: it has no stragglers. #}
+{# A refused run disconnected no client: it has no stragglers. #}
 <div class="{{ "bad" if summary.clients.stragglers and not refused }}">
 <dt>{{ "elsewhere" if refused else "stragglers" }}</dt><dd>{{ figure("clients", "stragglers") }}
 <small>{{ figure("clients", "bounced") }} bounced, {{ figure("clients", "in_both_regions") }} in both regions</small>

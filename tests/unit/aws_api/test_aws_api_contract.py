@@ -11,7 +11,7 @@ import botocore.session
 import pytest
 
 from lab.aws_api import operations
-from lab.aws_api.contract import Contract, read_file
+from lab.aws_api.contract import Contract
 from lab.aws_api.operations import Exemption, Message, Models, error_code, problems_of
 from lab.aws_api.shapes import pattern_of
 from tests import contract
@@ -269,7 +269,7 @@ def test_file_has_counts_and_each_kind_once(tmp_path: Path) -> None:
     kept.note("iot-data", "GetConnection", connection_request(method="GET"), answer({"connected": 1}))
 
     (path,) = tmp_path.iterdir()
-    counts, deviations = read_file(path)
+    counts, deviations = contract.read_file(path)
 
     assert (counts.requests, counts.conforming_requests, counts.conforming_answers) == (5, 2, 4)
     assert [each.line for each in deviations] == [

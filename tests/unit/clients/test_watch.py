@@ -117,7 +117,7 @@ def test_move_is_followed_from_the_journal() -> None:
     assert (move.mode, move.stage, move.total) == ("3", "DNS", 100)
     assert move.routes == [("mqtt1.example.com", OLD, NEW), ("mqtt2.example.com", OLD, NEW)]
     stale = [{"server": "ns2"}, {"server": "ns1"}, {"server": "ns1"}]
-    assert "ns1, ns2 keeps" in journal({"step": "dns_waiting", "stale": stale, "left": 7.4}).note
+    assert "ns1, ns2 still answers" in journal({"step": "dns_waiting", "stale": stale, "left": 7.4}).note
     move = journal(START, PLAN, SWEEP)
     assert (move.stage, move.done, move.total, move.landed, move.stragglers) == ("sweep", 40, 100, 30, 70)
     assert journal(START, PLAN, SWEEP, {**SWEEP, "phase": "landing", "eta": None}).stage == "landing"

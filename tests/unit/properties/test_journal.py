@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ from ansible.module_utils.region_switch.record import events
 from ansible.module_utils.region_switch.record.events import VERSION
 from ansible.module_utils.region_switch.record.history import (
     Previous,
+    entries,
     interrupted,
     previous_records,
-    read_journal,
 )
 from ansible.module_utils.region_switch.record.journal import Journal
 from hypothesis import HealthCheck, example, given, settings
@@ -37,8 +37,7 @@ DETAILS = st.dictionaries(
 FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@dataclass(frozen=True)
-class Step(events.Event):
+class Step(events.Event, step="step"):
     """A step of which nobody has heard."""
 
     step: str = "step"  # type: ignore[misc]
@@ -64,7 +63,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, written: list[dict[str, A
         for details in written:
             journal.note(Step(found=details))
 
-    found = read_journal(path)
+    found = list(entries(path))
     assert [{key: value for key, value in line.items() if key not in ("at", "step")} for line in found] == written
     assert {line["step"] for line in found} <= {"step"}
 
@@ -76,16 +75,16 @@ def test_a_line_that_was_cut_off_spoils_no_other(
 ) -> None:
     path = fresh(tmp_path)
     with Journal(path) as journal:
-        journal.note(Step("whole"))
-        journal.note(Step("cut", first))
+        journal.note(Step(step="whole"))
+        journal.note(Step(step="cut", found=first))
     content = path.read_bytes()
     start = content.index(b"\n") + 1
     path.write_bytes(content[: data.draw(st.integers(start, len(content)))])
 
     with Journal(path) as journal:
-        journal.note(Step("after", second))
+        journal.note(Step(step="after", found=second))
 
-    found = read_journal(path)
+    found = list(entries(path))
     assert [found[0]["step"], found[-1]["step"]] == ["whole", "after"]
     assert {line["step"] for line in found} <= {"whole", "cut", "after"}
 
@@ -113,7 +112,7 @@ def test_any_journal_is_read_or_refused_in_one_line(tmp_path: Path, content: lis
     path.write_bytes(b"\n".join(content) + (b"\n" if ended else b""))
 
     with refused_at_most():
-        assert all(isinstance(entry["step"], str) for entry in read_journal(path))
+        assert all(isinstance(entry["step"], str) for entry in entries(path))
     with refused_at_most():
         found = previous_records(tmp_path)
         run_id, before = found.run_id, found.before

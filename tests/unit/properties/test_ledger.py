@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mqtt_monitor.ledger import Arrival, Ledger
 from region_switch.record import ledger
 from region_switch.record.ledger import LOOK_BACK
+from tests import arrivals as at_once
 
 SINCE, UNTIL = 1000.0, 1060.0
 REGIONS = ("us-east-1", "ap-northeast-1")
@@ -106,10 +107,10 @@ def test_reading_in_two_parts_is_reading_at_once(arrivals: list[Arrival], part: 
         tally.update()
         write(path, arrivals[part:])
         tally.update()
-        found = ledger.read(path, SINCE) or ()
+        found = at_once.read(path, SINCE) or ()
 
-        assert tally.messages() == ledger.count(found, SINCE)
-        assert tally.gaps() == ledger.gaps(found, moved, SINCE)
+        assert tally.messages() == at_once.count(found, SINCE)
+        assert tally.gaps() == at_once.gaps(found, moved, SINCE)
 
 
 @given(ARRIVALS)
@@ -126,9 +127,9 @@ def test_gaps(arrivals: list[Arrival]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ledger"
         write(path, arrivals)
-        found = ledger.read(path, SINCE) or ()
+        found = at_once.read(path, SINCE) or ()
 
-        assert ledger.gaps(found, {"client_01": REGIONS, "client_02": REGIONS}, SINCE) == expected
+        assert at_once.gaps(found, {"client_01": REGIONS, "client_02": REGIONS}, SINCE) == expected
 
 
 @given(ARRIVALS)

@@ -229,7 +229,7 @@ def test_progress_reads_journals_of_older_releases(tmp_path: Path, entries: list
 
     said = [progress.apply(entry, 0.0) for entry, _ in new_entries(run / "journal.jsonl", 0)]
 
-    assert f"plan: {MOVING} {OLD} -> {NEW}; 2 clients are elsewhere" in said
+    assert f"plan: {MOVING} {OLD} -> {NEW}; 2 misplaced clients" in said
     assert "records: changed and INSYNC" in said
     assert progress.outcome == entries[-1].get("outcome", "")
 

@@ -65,7 +65,7 @@ def test_folder_that_others_may_write_to_is_refused_with_what_to_do(reports: Pat
         folder.claim(reports)
 
     assert str(refused.value) == (
-        f"reports_directory {reports}: found mode {bits:04o}, expected one that nobody but {ME} may write to: "
+        f"reports_directory {reports}: found mode {bits:04o}, expected one that only {ME} may write to: "
         f"chmod go-w {reports}, or name another folder"
     )
     assert mode(reports) == bits
@@ -121,7 +121,7 @@ def test_folder_of_another_user_is_refused(reports: Path) -> None:
 
 def test_folder_below_one_in_which_everybody_may_rename_is_refused(reports: Path) -> None:
     reports.parent.chmod(0o777)
-    with pytest.raises(RefusedError, match=f"found mode 0777 of {reports.parent}, expected no folder above"):
+    with pytest.raises(RefusedError, match=f"{reports.parent} has mode 0777, so that every user could replace"):
         folder.check(reports)
 
     # As /tmp is: there only the owner may.
@@ -136,22 +136,22 @@ def test_link_is_followed_and_the_way_to_what_it_leads_to_is_looked_at(reports: 
     folder.claim(link)
 
     link.parent.chmod(0o777)
-    with pytest.raises(RefusedError, match="everybody may rename"):
+    with pytest.raises(RefusedError, match="every user could replace"):
         folder.check(link)
     link.parent.chmod(0o755)
     reports.parent.chmod(0o777)
-    with pytest.raises(RefusedError, match="everybody may rename"):
+    with pytest.raises(RefusedError, match="every user could replace"):
         folder.check(link)
 
 
 def test_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("")
-    with pytest.raises(RefusedError, match="found a file, expected a folder"):
+    with pytest.raises(RefusedError, match="is a file: name a folder"):
         folder.check(tmp_path / "reports")
-    with pytest.raises(RefusedError, match="found Not a directory, expected a folder"):
+    with pytest.raises(RefusedError, match="Not a directory: name a folder"):
         folder.claim(tmp_path / "reports" / "below")
     (tmp_path / "link").symlink_to(tmp_path / "gone")
-    with pytest.raises(RefusedError, match="found File exists, expected a folder"):
+    with pytest.raises(RefusedError, match="File exists: name a folder"):
         folder.claim(tmp_path / "link")
 
 
@@ -230,7 +230,7 @@ def test_file_is_replaced_whole_or_not_at_all(reports: Path) -> None:
 def test_file_that_cannot_take_its_place_is_told_and_leaves_nothing(reports: Path) -> None:
     (reports / "file").mkdir()
 
-    told = f"{reports / 'file'}: found Is a directory, expected a file that can be"
+    told = f"{reports / 'file'}: cannot be written \\(Is a directory\\): correct that"
     with pytest.raises(StorageError, match=told), folder.replacing(reports / "file") as stream:
         stream.write("x")
 
@@ -271,7 +271,7 @@ def test_something_else_in_the_place_of_latest_is_told(reports: Path) -> None:
     folder.make(reports / "run")
     (reports / "latest").mkdir()
 
-    with pytest.raises(StorageError, match="latest: found Is a directory"):
+    with pytest.raises(StorageError, match=r"latest: cannot be written \(Is a directory\)"):
         folder.point_latest(reports / "run")
 
     assert sorted(each.name for each in reports.iterdir()) == ["latest", "run"]
@@ -294,7 +294,7 @@ def test_run_that_is_named_has_to_be_this_users(reports: Path) -> None:
     with pytest.raises(UntrustedError, match="found no folder"):
         folder.run_folder(reports, "link")
     (reports / "run").chmod(0o777)
-    with pytest.raises(UntrustedError, match="found mode 0777, expected one that nobody but"):
+    with pytest.raises(UntrustedError, match="found mode 0777, expected one that only"):
         folder.run_folder(reports, "run")
 
 
@@ -306,7 +306,7 @@ def test_what_somebody_else_put_among_the_runs_is_named(reports: Path) -> None:
 
     assert folder.ours(reports) == [reports / "b"]
     assert folder.foreign(reports) == [
-        f"{reports / 'a'}: passed over, found a folder of {folder.user(NOBODY)}, expected one of {ME}: see who put it "
+        f"{reports / 'a'}: ignored, because it belongs to {folder.user(NOBODY)} and not to {ME}: find out who put it "
         "there"
     ]
     assert folder.foreign(reports / "gone") == []
@@ -317,7 +317,7 @@ def test_folder_that_cannot_be_read_is_told_in_one_line(reports: Path, monkeypat
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(folder.os, "scandir", denied)
-    with pytest.raises(RefusedError, match=f"found Permission denied, expected a folder that {ME} may read"):
+    with pytest.raises(RefusedError, match=f"Permission denied: name a folder that {ME} may read"):
         folder.runs(reports)
 
 
@@ -326,7 +326,7 @@ def test_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, monkeypa
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(folder.Path, "mkdir", denied)
-    with pytest.raises(SwitchError, match=f"found Permission denied, expected a folder that {ME} may write to"):
+    with pytest.raises(SwitchError, match=f"Permission denied: name a folder that {ME} may write to"):
         folder.claim(tmp_path / "reports")
 
 

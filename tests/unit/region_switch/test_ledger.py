@@ -9,20 +9,17 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.region_switch.record import ledger as ledgers
 from ansible.module_utils.region_switch.record.ledger import (
-    Arrival,
     Dropped,
     Tally,
     by_client,
-    count,
-    gaps,
     percentiles,
-    read,
     timeline,
     told_apart,
 )
 
 from mqtt_monitor.ledger import Arrival as Written
 from mqtt_monitor.ledger import Ledger
+from tests.arrivals import Arrival, count, gaps, read
 
 OLD, NEW = "us-east-1", "ap-northeast-1"
 
@@ -265,12 +262,10 @@ def test_client_that_tells_the_impossible_has_it_in_its_own_row(tmp_path: Path) 
 def test_operator_is_told_who_sends_the_impossible() -> None:
     assert told_apart({}) == []
     (line,) = told_apart({f"client_{number:02}": 3 for number in range(12)} | {"\x1b[2J": 4})
-    assert line.startswith(
-        "messages: found numbers of 13 clients that they cannot have published ('\\x1b[2J', client_00"
-    )
+    assert line.startswith("messages: 13 clients sent numbers that they cannot have published ('\\x1b[2J', client_00")
     assert "client_08, …)" in line
     assert "client_09" not in line
-    assert ": 40 are in no count" in line
+    assert ": 40 are not counted" in line
 
 
 def test_ledger_that_is_damaged_counts_as_none(tmp_path: Path) -> None:

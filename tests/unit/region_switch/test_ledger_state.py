@@ -12,6 +12,7 @@ from ansible.module_utils.region_switch.record import ledger as ledgers
 from ansible.module_utils.region_switch.record.ledger_state import unkept
 
 from mqtt_monitor.ledger import Arrival, Ledger
+from tests.arrivals import read
 
 REGIONS = ("us-east-1", "ap-northeast-1")
 NOW = 1_000_000.0
@@ -81,8 +82,8 @@ def test_nothing_arrived_yet(tmp_path: Path) -> None:
 def test_region_without_subscription_is_named(ledger: Path) -> None:
     with closing(Ledger(ledger)) as kept:
         kept.set_subscription(REGIONS[1], None)
-    assert f"found the monitor of {ledger} not subscribed in ap-northeast-1, expected it to be" in line(ledger)
-    assert line(ledger).endswith("what arrives there is not counted")
+    assert f"found the monitor of {ledger} not subscribed in ap-northeast-1, expected subscribed" in line(ledger)
+    assert line(ledger).endswith("messages that arrive there are not counted")
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no database at all" * 400])
@@ -96,11 +97,11 @@ def test_folder_that_this_user_may_not_enter_is_said_and_no_traceback(ledger: Pa
     try:
         with nobody():
             told = line(ledger)
-            assert ledgers.read(ledger, 0) is None
+            assert read(ledger, 0) is None
             assert ledgers.timeline(ledger, 0, 10, 2) == []
             assert not ledgers.Tally(ledger, 0).update()
     finally:
         tmp_path.chmod(0o700)
     assert (
-        f"found {ledger} not readable (Permission denied), expected to read it: let this user be in the group" in told
+        f"found {ledger} not readable (Permission denied), expected read permission: add this user to the group" in told
     )

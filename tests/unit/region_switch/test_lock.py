@@ -250,7 +250,7 @@ def test_lock_that_the_disk_does_not_take_is_told_and_given_back(path: Path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(lock.os, "pwrite", full)
-        with pytest.raises(StorageError, match=f"{path}: found No space left on device"), exclusive(path, "3"):
+        with pytest.raises(StorageError, match=f"{path}: No space left on device"), exclusive(path, "3"):
             pytest.fail("taken")
 
     with exclusive(path, "3"):

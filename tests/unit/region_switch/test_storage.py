@@ -47,18 +47,16 @@ def test_full_disk_is_told_with_what_is_free_and_what_is_needed(tmp_path: Path, 
     error = storage.failed(tmp_path / "gone" / "journal.jsonl", OSError(number, os.strerror(number)))
 
     free = f"{storage.free(tmp_path) / 1e6:.1f}"[:-2]
-    assert str(error).startswith(f"{tmp_path}/gone/journal.jsonl: found {os.strerror(number)} ({free}")
+    assert str(error).startswith(f"{tmp_path}/gone/journal.jsonl: {os.strerror(number)} ({free}")
     assert str(error).endswith(
-        " MB free), expected room for a run's files (20 MB and 1 kB for each client): make room there, then run the "
-        "same again"
+        " MB free): free space for a run's files (20 MB and 1 kB for each client), then run the same command again"
     )
 
 
 def test_other_failures_of_a_disk_are_no_lack_of_room(tmp_path: Path) -> None:
     error = storage.failed(tmp_path / "file", OSError(errno.EIO, "Input/output error"))
     assert str(error) == (
-        f"{tmp_path}/file: found Input/output error, expected a file that can be written to: mend that, then run the "
-        "same again"
+        f"{tmp_path}/file: cannot be written (Input/output error): correct that, then run the same command again"
     )
 
 
@@ -70,8 +68,8 @@ def test_room_is_asked_for_by_the_number_of_clients(tmp_path: Path, monkeypatch:
 
     assert found.blocking
     assert found.line() == (
-        f"report_room: found 21.0 MB free for {tmp_path}, expected 21.0 MB (20 MB and 1 kB for each client): make room "
-        "there, or name another folder in reports_directory"
+        f"report_room: found 21.0 MB free for {tmp_path}, expected 21.0 MB (20 MB and 1 kB for each client): free "
+        "space there, or name another folder in reports_directory"
     )
 
 
@@ -90,7 +88,7 @@ def test_reserve_is_room_that_nobody_else_has(tmp_path: Path) -> None:
 
 
 def test_reserve_that_finds_no_room_is_told(tmp_path: Path) -> None:
-    with at_most(1000), pytest.raises(StorageError, match=f"{tmp_path}: found File too large .* expected room"):
+    with at_most(1000), pytest.raises(StorageError, match=f"{tmp_path}: File too large .* free space"):
         Reserve(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -116,7 +114,7 @@ def test_journal_says_the_first_entry_that_fails_and_keeps_it_where_there_is_roo
     with Journal(path, make_room) as journal:
         journal.write(events.Start())
         before = path.read_bytes()
-        with at_most(len(before) + 20), pytest.raises(StorageError, match=f"{path}: found File too large"):
+        with at_most(len(before) + 20), pytest.raises(StorageError, match=f"{path}: File too large"):
             journal.note(events.Landed(client_id="a", region="us-east-1", seconds=None))
         # Nothing is left of the half that fitted.
         assert made == [before]
@@ -142,7 +140,7 @@ def test_journal_that_is_not_synced_is_an_error(tmp_path: Path, monkeypatch: pyt
 
     with Journal(tmp_path / "journal.jsonl") as journal:
         monkeypatch.setattr("ansible.module_utils.region_switch.record.journal.os.fsync", failing)
-        with pytest.raises(StorageError, match="found Input/output error"):
+        with pytest.raises(StorageError, match=r"cannot be written \(Input/output error\)"):
             journal.write(events.Start())
 
 
@@ -159,7 +157,7 @@ def test_journal_in_the_place_of_which_there_is_a_link_or_nothing_can_be_is_refu
     with pytest.raises(UntrustedError):
         Journal(tmp_path / "journal.jsonl")
     assert not (tmp_path / "other").exists()
-    with pytest.raises(StorageError, match="found No such file or directory"):
+    with pytest.raises(StorageError, match=r"cannot be written \(No such file or directory\)"):
         Journal(tmp_path / "gone" / "journal.jsonl")
 
 
@@ -181,7 +179,7 @@ def test_roster_says_the_first_write_that_fails_and_goes_on_from_its_last_commit
     with Roster(path, lambda: made.append("room")) as roster:
         roster.add(clients(1), DESIRED)
         roster.commit()
-        with full(roster), pytest.raises(StorageError, match=f"{path}: found database or disk is full .*expected room"):
+        with full(roster), pytest.raises(StorageError, match=f"{path}: database or disk is full .*free space"):
             roster.add(clients(5000), DESIRED)
         assert made == ["room"]
 
@@ -196,7 +194,7 @@ def test_roster_says_the_first_write_that_fails_and_goes_on_from_its_last_commit
 
 def test_clients_that_can_only_be_looked_for_need_room_as_well(tmp_path: Path) -> None:
     with Roster(tmp_path / "clients.sqlite") as roster:
-        with full(roster), pytest.raises(StorageError, match="found database or disk is full"):
+        with full(roster), pytest.raises(StorageError, match="database or disk is full"):
             roster.expect(clients(5000), DESIRED)
         assert roster.count() == 0
 
@@ -206,7 +204,7 @@ def test_what_was_not_committed_is_gone_after_any_failure(tmp_path: Path) -> Non
         roster.add(clients(2), DESIRED)
         [first, _] = roster.misplaced(2)
         # Not every failure ends SQLite's transaction.
-        with pytest.raises(StorageError, match="found NOT NULL constraint failed"):
+        with pytest.raises(StorageError, match=r"cannot be written \(NOT NULL constraint failed"):
             roster.update(first, "told", connected_since=None)
         assert roster.count() == 0
         roster.add(clients(1), DESIRED)
@@ -214,14 +212,14 @@ def test_what_was_not_committed_is_gone_after_any_failure(tmp_path: Path) -> Non
 
 
 def test_roster_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(StorageError, match=r"gone/clients.sqlite: found No such file or directory, expected a file"):
+    with pytest.raises(StorageError, match=r"gone/clients.sqlite: cannot be written \(No such file or directory\)"):
         Roster(tmp_path / "gone" / "clients.sqlite")
 
     def refused(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("unable to open database file")
 
     monkeypatch.setattr(sqlite3, "connect", refused)
-    with pytest.raises(StorageError, match=r"clients.sqlite: found unable to open database file, expected a file"):
+    with pytest.raises(StorageError, match=r"clients.sqlite: cannot be written \(unable to open database file\)"):
         Roster(tmp_path / "clients.sqlite")
 
 
@@ -229,7 +227,7 @@ def test_table_of_another_shape_is_told_in_one_line(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "clients.sqlite")) as other:
         other.execute("CREATE TABLE client (client_id TEXT)")
 
-    with pytest.raises(StorageError, match=r"clients.sqlite: found no such column: wave, expected a file"):
+    with pytest.raises(StorageError, match=r"clients.sqlite: cannot be written \(no such column: wave\)"):
         Roster(tmp_path / "clients.sqlite")
 
 
@@ -315,7 +313,7 @@ def test_copy_that_the_disk_does_not_take_is_told_and_gone(tmp_path: Path, monke
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, factory=Full))
 
-    with pytest.raises(StorageError, match=r"new.sqlite: found database or disk is full"):
+    with pytest.raises(StorageError, match=r"new.sqlite: database or disk is full"):
         Roster.copy(tmp_path / "old.sqlite", tmp_path / "new.sqlite")
 
     assert not (tmp_path / "new.sqlite").exists()
@@ -325,7 +323,7 @@ def test_table_of_clients_that_the_disk_does_not_take_leaves_nothing(tmp_path: P
     with Roster(tmp_path / "clients.sqlite") as roster:
         roster.add(clients(500), DESIRED)
         roster.commit()
-        with at_most(20_000), pytest.raises(StorageError, match=r"clients.csv: found File too large"):
+        with at_most(20_000), pytest.raises(StorageError, match=r"clients.csv: File too large"):
             roster.write_csv(tmp_path / "clients.csv")
     assert not (tmp_path / ".clients.csv").exists()
     assert not (tmp_path / "clients.csv").exists()
