@@ -1293,7 +1293,9 @@ def test_clients_of_a_dead_region_that_nobody_knows_are_never_said_to_be_moved(
     assert records() == dict.fromkeys(ENDPOINTS, ATS[NEW])
     for found in (first, again):
         assert found["outcome"] == "partial"
-        assert found["msg"].startswith("clients of mqtt1.example.com, mqtt2.example.com: no device is known that uses them")
+        assert found["msg"].startswith(
+            "clients of mqtt1.example.com, mqtt2.example.com: no device is known that uses them"
+        )
     assert run_ok("iot_region_switch", {**move, "waive": ["no_clients"]})["outcome"] == "unchanged"
     aws_api.faults()
     assert run("iot_region_switch", move)["outcome"] == "refused"
