@@ -102,8 +102,8 @@ def unproven(evidence: Evidence, dead: Collection[str], attribute: str, waived: 
         return None
     return (
         f"clients of {', '.join(endpoints)}: no device is known that uses {'it' if len(endpoints) == 1 else 'them'}, "
-        f"and some may be in {', '.join(dead)}, which is not asked: only the records are proven; set {attribute} of their things or list them "
-        f"(failover_discovery: clients), then run again, {_WAIVE}"
+        f"and some may be in {', '.join(dead)}, which is not asked: only the records are proven; set {attribute} of "
+        f"their things or list them (failover_discovery: clients), then run again, {_WAIVE}"
     )
 
 
