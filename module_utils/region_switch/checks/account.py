@@ -69,8 +69,8 @@ def check_endpoints(zone: Zone, endpoints: Iterable[str]) -> None:
     for endpoint in endpoints:
         if plain(endpoint) == zone.name:
             raise RefusedError(
-                f"endpoint {endpoint}: found the apex of the hosted zone {zone.id}, where no CNAME is allowed: use a name "
-                f"such as mqtt.{zone.name} in iot_endpoints"
+                f"endpoint {endpoint}: found the apex of the hosted zone {zone.id}, where no CNAME is allowed: use a "
+                f"name such as mqtt.{zone.name} in iot_endpoints"
             )
         if not plain(endpoint).endswith(f".{zone.name}"):
             raise RefusedError(
@@ -85,8 +85,8 @@ def _zone(dns: DnsMethod, zone: str, endpoints: Iterable[str]) -> Zone:
     except AwsError as error:
         if error.not_found:
             raise RefusedError(
-                f"hosted_zone_id: found no hosted zone {zone} in this account: correct it in the inventory, or use other "
-                "credentials"
+                f"hosted_zone_id: found no hosted zone {zone} in this account: correct it in the inventory, or use "
+                "other credentials"
             ) from error
         raise
 
@@ -109,8 +109,8 @@ def _host(iot: AwsClient, region: str) -> str | None:
             raise
         alike = " or ".join(sorted(get_close_matches(region, known, n=2)))
         raise RefusedError(
-            f"region {region}: found no answer, and no such Region of AWS IoT: correct the hosts of the group 'regions' "
-            f"to one such as {alike or 'us-east-1'}"
+            f"region {region}: found no answer, and no such Region of AWS IoT: correct the hosts of the group "
+            f"'regions', for example to {alike or 'us-east-1'}"
         ) from error
 
 

@@ -141,7 +141,9 @@ class _Checks:
             jobs.append(("domain_configuration", region, partial(self._domains_left, region)))
         for region in self._living:
             jobs.append(("connection_api", region, partial(self._connection_api, region)))
-            needed = self._options.source.checks(self._aws.iot[region], probe.client_id(), region in self._target_regions)
+            needed = self._options.source.checks(
+                self._aws.iot[region], probe.client_id(), region in self._target_regions
+            )
             jobs += [(name, region, job) for name, job in needed.items()]
         if self._changing:
             jobs += [(name, "", job) for name, job in self._dns.checks(self._changing).items()]
@@ -165,7 +167,7 @@ class _Checks:
         return findings
 
     def pairs_to_probe(self) -> list[tuple[str, str]]:
-        """(endpoint, region) of every server certificate to read: the targets', and the sources' to compare them with."""
+        """(endpoint, region) of every server certificate to read: of the targets, and of the sources for comparison."""
         if self._no_ca:
             return []
         moving = {endpoint for endpoint, _ in self.pairs}
@@ -218,7 +220,7 @@ class _Checks:
         return findings
 
     def _domains_left(self, region: str) -> list[Finding]:
-        """Read those of a region that endpoints only leave, to compare them; not being able to does not block the move."""
+        """Read those of a region that endpoints only leave, for comparison; a refusal does not block the move."""
         try:
             self._describe(region, self._left()[region])
         except AwsError as error:
@@ -264,13 +266,19 @@ class _Checks:
             allowed = quotas.asked(self._aws, region).connections
         except AwsError as error:
             allowed = quotas.defaults(region).connections
-            found, advice = f"{error.operation}: {error.code} ({error.text})", f"AWS's defaults are used; {error.advice}"
+            found, advice = (
+                f"{error.operation}: {error.code} ({error.text})",
+                f"AWS's defaults are used; {error.advice}",
+            )
             unread = [Finding("quota", False, region, "", found, "", advice)]
         if present + coming <= allowed:
             return unread
         found = f"{present} connected and {coming} to come"
         expected = f"{allowed} at most, the quota of concurrent connections"
-        return [*unread, _blocking("quota", region, "", found, expected, "request an increase, or move fewer endpoints")]
+        return [
+            *unread,
+            _blocking("quota", region, "", found, expected, "request an increase, or move fewer endpoints"),
+        ]
 
     def _connection_api(self, region: str) -> list[Finding]:
         """Whether the region answers DeleteConnection and GetConnection, which a move depends on."""
@@ -348,7 +356,9 @@ def _dead(region: str) -> Finding:
 def _no_probe(missing: Sequence[str]) -> Finding:
     """A probe that is not configured is a note; one whose files are missing blocks the move."""
     found = f"no file {', '.join(missing)}" if missing else "no certificate for a probe"
-    advice = "run setup.yml, which creates one, and name it in failover_probe_certificate and failover_probe_private_key"
+    advice = (
+        "run setup.yml, which creates one, and name it in failover_probe_certificate and failover_probe_private_key"
+    )
     return Finding("mqtt_probe", bool(missing), "", "", found, "", advice)
 
 
@@ -420,7 +430,9 @@ def _target_findings(result: ProbeResult, checks: CheckOptions, now: float, age:
     if (left := (certificate.not_after - now) / DAY) < checks.certificate_days:
         expected = f"{checks.certificate_days:g} days or more"
         found = f"a certificate that expires in {left:.1f} days{result.place}"
-        advice = "run setup.yml, which renews those that it created; renew your own under its ARN in ACM, in every region"
+        advice = (
+            "run setup.yml, which renews those that it created; renew your own under its ARN in ACM, in every region"
+        )
         findings.append(_blocking("server_certificate", region, endpoint, found, expected, advice))
     if result.refusal:
         advice = (

@@ -140,8 +140,8 @@ def ask(server: Server, name: str) -> Answer:
     """Query a server for a name's CNAME, within QUERY_TIMEOUT.
 
     A name has one CNAME (https://www.rfc-editor.org/rfc/rfc2181#section-10.1), and a query
-    for the CNAME itself is answered without an error (https://www.rfc-editor.org/rfc/rfc6604#section-3); resolvers differ
-    in everything else.
+    for the CNAME itself is answered without an error (https://www.rfc-editor.org/rfc/rfc6604#section-3); in the rest
+    resolvers differ.
     """
     reply = _query(server, name, "CNAME")
     return reply if isinstance(reply, Answer) else _cname(reply, name)
@@ -301,7 +301,7 @@ class Gate:
         rest = len(fatal) - SHOWN_IN_ERROR
         more = f"; and {rest} more" if rest > 0 else ""
         raise StaleServersError(
-            f"DNS after {self.timeout:.0f} s: found {shown}{more}: no client was disconnected, "
+            f"DNS after {self.timeout:.0f} s: found {shown}{more}: nobody was disconnected, "
             "fix these servers, then run again",
             fatal,
             self.policy,

@@ -93,7 +93,7 @@ def wait_insync(
         if clock() >= deadline:
             raise NotConvergedError(
                 f"Route 53 change {change_id}: found {status} after {timeout:.0f} s, expected INSYNC: "
-                "no client was disconnected; run again"
+                "nobody was disconnected; run again"
             )
         look()
         sleep(pause)

@@ -73,7 +73,7 @@ class Finding:
 
 
 def unanswered(check: str, region: str, error: AwsError) -> Finding:
-    """The finding for a check that AWS did not answer; of the check `permission` where the caller is not allowed to ask.
+    """The finding for a check that AWS did not answer; of the check `permission` where the caller has no permission.
 
     Raises:
         CredentialsError: there are no usable credentials; every check would fail alike.
