@@ -189,8 +189,9 @@ def test_zone_that_resolvers_do_not_ask_is_refused_before_anything_is_made(aws_a
         run_ok(MODULE, {**SETUP, "hosted_zone_id": other, "resolvers": [resolver], "setup": waived})
         run_ok(MODULE, {**SETUP, "resolvers": [resolver]})
 
-    found = f"the private zone {other}" if private else f"{', '.join(NAME_SERVERS)} for the name servers of this zone"
-    assert error.startswith(f"hosted_zone (example.com): found {found}")
+    elsewhere = f"found {', '.join(NAME_SERVERS)} for the name servers of this zone"
+    found = f"the zone {other} is private" if private else elsewhere
+    assert error.startswith(f"hosted_zone (example.com): {found}")
     assert aws_api.writes(after) == []
 
 
@@ -249,7 +250,9 @@ def test_region_that_does_not_answer_is_passed_over_and_one_that_refuses_is_name
 
     denied = {"status": 403, "code": "UnrecognizedClientException"}
     aws_api.faults({"operation": "DescribeEndpoint", "region": OTHER, "kind": "error", **denied})
-    assert error_of(MODULE, SETUP).startswith("region ap-northeast-1: found UnrecognizedClientException (")
+    assert error_of(MODULE, SETUP).startswith(
+        "region ap-northeast-1: DescribeEndpoint failed with UnrecognizedClientException ("
+    )
     # Another region is set up.
     run_ok(MODULE, {**SETUP, "setup": {**SETUP["setup"], "regions": [REGION]}})
 

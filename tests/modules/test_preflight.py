@@ -732,7 +732,7 @@ def test_region_that_holds_the_endpoint_is_checked_too(options: dict[str, Any]) 
     assert not done["ready"]
     assert done["lines"] == [
         f"refused domain_configuration ({OLD} {ENDPOINT}): found DISABLED, expected ENABLED: "
-        "enable it there; setup.yml leaves as it is what somebody disabled"
+        "enable it there; setup.yml does not change what somebody disabled"
     ]
 
 
@@ -756,7 +756,7 @@ def test_dead_region_is_a_finding(options: dict[str, Any], aws_api: AwsApi) -> N
 def test_record_that_is_missing_or_points_elsewhere(options: dict[str, Any]) -> None:
     client = boto3.client("route53", region_name=OLD)
     elsewhere = {**cname(0), "ResourceRecords": [{"Value": "broker.example.org"}]}
-    for action, record, found in (("UPSERT", elsewhere, "broker.example.org"), ("DELETE", elsewhere, "none")):
+    for action, record, found in (("UPSERT", elsewhere, "broker.example.org"), ("DELETE", elsewhere, "no record")):
         batch = {"Changes": [{"Action": action, "ResourceRecordSet": record}]}
         client.change_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID, ChangeBatch=batch)
 

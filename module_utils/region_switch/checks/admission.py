@@ -286,15 +286,9 @@ def _policy_findings(policies: Mapping[str, Policies | Finding]) -> list[Finding
 
 
 def _foreign(region: str, name: str, regions: Sequence[str]) -> Finding:
-    return Finding(
-        "policy_region",
-        True,
-        region,
-        "",
-        f"policy {name} with ARNs of {', '.join(regions)} only",
-        f"ARNs of {region}",
-        f"run setup.yml --limit {region}, or correct the policy there",
-    )
+    found = f"policy {name} with ARNs of {', '.join(regions)} only"
+    advice = f"run setup.yml --limit {region}, or correct the policy there"
+    return Finding("policy_region", True, region, "", found, f"ARNs of {region}", advice)
 
 
 _ADVICE = {
@@ -315,12 +309,6 @@ def _names(things: Sequence[str], unseen: int) -> str:
 
 
 def _certificate_finding(route: Route, kind: str, found: str, blocking: bool) -> Finding:
-    return Finding(
-        "device_certificate",
-        blocking,
-        route.target,
-        "",
-        found,
-        f"each ACTIVE certificate of {route.source} registered, ACTIVE and with a policy",
-        _ADVICE[kind].format(region=route.target),
-    )
+    expected = f"each ACTIVE certificate of {route.source} registered, ACTIVE and with a policy"
+    advice = _ADVICE[kind].format(region=route.target)
+    return Finding("device_certificate", blocking, route.target, "", found, expected, advice)

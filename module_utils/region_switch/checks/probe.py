@@ -130,7 +130,7 @@ def _described(found: x509.Certificate) -> ServerCertificate:
 def shown(
     host: str, port: int, server_name: str, certificate: str | None = None, private_key: str | None = None
 ) -> Certificate:
-    """Do a TLS handshake as a device does, with SNI, and return the server's certificate, whatever it is.
+    """Do a TLS handshake as a device does, with SNI, and return the server's certificate without verifying it.
 
     Args:
         host, port, server_name, certificate, private_key: as for `handshake`.
@@ -140,7 +140,7 @@ def shown(
     """
     place = f"{server_name} at {host}:{port}"
     context = _context(place, None, certificate, private_key)
-    # Nothing is sent there; that it is another's certificate is what is looked for.
+    # Unverified: nothing is sent, and the caller wants to see a wrong certificate, too.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return _peer(context, host, port, server_name, Certificate)
@@ -149,7 +149,7 @@ def shown(
 def _peer(
     context: ssl.SSLContext, host: str, port: int, server_name: str, read: Callable[[x509.Certificate], Shown]
 ) -> Shown:
-    """Do a TLS handshake, with ALPN where MQTT needs it, and return what is read of the server's certificate.
+    """Do a TLS handshake, with ALPN where MQTT needs it, and return `read` of the server's certificate.
 
     Raises:
         ProbeError: no connection, or a certificate that the context does not trust, or that cannot be read.

@@ -41,10 +41,10 @@ def assess(
     endpoints = sorted({endpoint for targets in modes.values() for endpoint in targets})
     seen = _Seen()
     with ThreadPoolExecutor(max_workers=len(aws.regions) + len(endpoints)) as pool:
-        regions = [(region, pool.submit(_ask_region, aws, region, options.source)) for region in aws.regions]
+        regions = [(region, pool.submit(_read_region, aws, region, options.source)) for region in aws.regions]
         reading = [pool.submit(_read_record, dns, name) for name in endpoints]
-        for region, asked in regions:
-            _note_region(seen, region, asked.result())
+        for region, read in regions:
+            _note_region(seen, region, read.result())
         for found in (each.result() for each in reading):
             if isinstance(found, Record):
                 seen.records[found.name] = found
@@ -67,28 +67,22 @@ def assess(
     ]
 
 
-@dataclass(frozen=True)
-class _Region:
-    host: str
-    clients: int
-
-
-def _ask_region(aws: Aws, region: str, source: FleetSource) -> _Region | AwsError:
+def _read_region(aws: Aws, region: str, source: FleetSource) -> tuple[str, int] | AwsError:
+    """The host name of the region's data endpoint, and the number of its clients."""
     try:
         host = describe_data_endpoint(aws.probing[region])
     except AwsError as error:
         return error
     try:
-        return _Region(host, source.count(aws.iot[region]) or 0)
+        return host, source.count(aws.iot[region]) or 0
     except AwsError:
         # Without a count the quota of connections is not checked; a check of the source reports the reason.
-        return _Region(host, 0)
+        return host, 0
 
 
-def _note_region(seen: _Seen, region: str, answer: _Region | AwsError) -> None:
-    if isinstance(answer, _Region):
-        seen.hosts[region] = answer.host
-        seen.clients[region] = answer.clients
+def _note_region(seen: _Seen, region: str, answer: tuple[str, int] | AwsError) -> None:
+    if not isinstance(answer, AwsError):
+        seen.hosts[region], seen.clients[region] = answer
         return
     seen.dead.add(region)
     if not answer.temporary:

@@ -396,7 +396,7 @@ def _query_again(server: Server, name: str, rdtype: str) -> dns.message.Message 
 
 
 def check(asked: Sequence[Server], current: Mapping[str, str], policy: Policy = "wait") -> list[Finding]:
-    """Find servers that the gate would wait for in vain, and name servers that lag before the switch. Reads only.
+    """Find servers that would never pass the gate, and name servers that lag before the switch. Reads only.
 
     A resolver is queried for the domain above a name and never for the name itself: a resolver that caches answers for
     longer than their TTL would otherwise cache the answer that is about to become stale.

@@ -50,8 +50,8 @@ class IndexSource(FleetSource):
     def count(self, iot: AwsClient) -> int:
         return int(iot.call("GetStatistics", queryString=CONNECTED)["statistics"]["count"])
 
-    def checks(self, iot: AwsClient, nobody: str, target: bool) -> Mapping[str, Check]:
-        return {"permission": partial(_may_search, iot, nobody), "fleet_index": partial(_is_built, iot, target)}
+    def checks(self, iot: AwsClient, unused_id: str, target: bool) -> Mapping[str, Check]:
+        return {"permission": partial(_may_search, iot, unused_id), "fleet_index": partial(_is_built, iot, target)}
 
     def _search(self, paced: Paced) -> Iterator[Connection]:
         """Read the whole index. If it refuses a next page (InvalidRequestException), it changed while it was read:
@@ -95,8 +95,8 @@ def _seconds(milliseconds: object) -> float:
     return 0.0
 
 
-def _may_search(iot: AwsClient, nobody: str) -> list[Finding]:
-    return denied(iot.region, lambda: iot.call("SearchIndex", queryString=f"thingName:{nobody}", maxResults=1))
+def _may_search(iot: AwsClient, unused_id: str) -> list[Finding]:
+    return denied(iot.region, lambda: iot.call("SearchIndex", queryString=f"thingName:{unused_id}", maxResults=1))
 
 
 def _is_built(iot: AwsClient, target: bool) -> list[Finding]:

@@ -108,16 +108,16 @@ class FleetSource(Protocol):
         del iot
         return None
 
-    def checks(self, iot: AwsClient, nobody: str, target: bool) -> Mapping[str, Check]:
+    def checks(self, iot: AwsClient, unused_id: str, target: bool) -> Mapping[str, Check]:
         """Checks of what it needs in a region in addition to GetConnection: `{name of the check: the check}`.
 
         Checks change nothing, and may run in parallel. They raise AwsError where AWS does not answer.
 
         Args:
-            nobody: a client ID that no client has.
+            unused_id: a client ID that no client has.
             target: whether clients are moved to this region.
         """
-        del iot, nobody, target
+        del iot, unused_id, target
         return {}
 
     def endpoint(self, thing: Mapping[str, Any]) -> str:
