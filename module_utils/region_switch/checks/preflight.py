@@ -422,10 +422,9 @@ def _target_findings(result: ProbeResult, checks: CheckOptions, now: float, age:
     if isinstance(certificate, ProbeError):
         if certificate.untrusted and age is not None and age < serving.MAY_TAKE:
             return [_not_served_yet(region, endpoint, certificate.problem, age)]
-        expected = f"TLS with a certificate for the name, of {checks.ca_file or 'a CA that the system trusts'}"
-        advice = "correct the certificate in ACM or the domain configuration; failover_ca_file names the CA"
-        found = f"{certificate.problem}{result.place}"
-        return [_blocking("server_certificate", region, endpoint, found, expected, advice)]
+        ca = checks.ca_file or "none, so those that the system trusts"
+        advice = f"correct the certificate in ACM, the domain configuration or the CA (failover_ca_file: {ca})"
+        return [_blocking("server_certificate", region, endpoint, f"{certificate.problem}{result.place}", "", advice)]
     findings = []
     if (left := (certificate.not_after - now) / DAY) < checks.certificate_days:
         expected = f"{checks.certificate_days:g} days or more"

@@ -246,8 +246,7 @@ class Roster:
         if found != "ok":
             target.unlink()
             raise UntrustedError(
-                f"{source}: passed over, found {one_line(found)}, expected the clients of a run: they are looked for "
-                "again"
+                f"{source}: passed over, found {one_line(found)}, expected the clients of a run: they are read again"
             )
 
     def close(self) -> None:
