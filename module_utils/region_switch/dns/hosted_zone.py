@@ -52,7 +52,6 @@ def refuse_unasked(zone: Zone, resolvers: Sequence[str] | None, waived: Collecti
 def _private(zone: Zone) -> Finding:
     return _finding(
         f"the zone {zone.id} is private, and only its VPCs query it",
-        "",
         "correct hosted_zone_id, or, where all devices are in these VPCs, set failover_waive: [hosted_zone]",
         zone.name,
     )
@@ -60,14 +59,11 @@ def _private(zone: Zone) -> Finding:
 
 def _delegated(endpoint: str, name: str) -> Finding:
     return _finding(
-        f"{name} is delegated to other name servers",
-        "",
-        f"name the zone of {name} in hosted_zone_id",
-        endpoint,
+        f"{name} is delegated to other name servers", f"name the zone of {name} in hosted_zone_id", endpoint
     )
 
 
-def _finding(found: str, expected: str, advice: str, endpoint: str, blocking: bool = True) -> Finding:
+def _finding(found: str, advice: str, endpoint: str, blocking: bool = True, expected: str = "") -> Finding:
     return Finding("hosted_zone", blocking, "", endpoint, found, expected, advice)
 
 
@@ -89,7 +85,7 @@ def _delegation(zone: Zone, resolvers: Sequence[Server], named: bool, policy: Po
         if not ours or others:
             says = f"{', '.join(sorted(others)) or 'none'} for the name servers of this zone, by resolver"
             blocking = not ours and (not right or policy != "proceed")
-            findings.append(_finding(f"{says} {server.name}", expected, _CORRECT, zone.name, blocking))
+            findings.append(_finding(f"{says} {server.name}", _CORRECT, zone.name, blocking, expected))
     return findings
 
 
@@ -109,7 +105,6 @@ def _others(server: Server, own: Collection[str], names: Collection[str]) -> tup
 def _not_known(zone: Zone, own: Collection[str]) -> Finding:
     return _finding(
         "no resolver answers which name servers this zone is delegated to",
-        "",
         f"check that devices' resolvers query {zone.id} ({', '.join(sorted(own)) or 'no name servers known'}): changes "
         "to another zone move no client",
         zone.name,
