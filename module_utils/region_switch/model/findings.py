@@ -82,7 +82,7 @@ def unanswered(check: str, region: str, error: AwsError) -> Finding:
         raise error
     if error.credentials or not error.denied:
         found = f"{error.operation}: {error.code} ({error.text})"
-        advice = error.advice if error.credentials else "run again; this was not checked"
+        advice = error.advice if error.credentials else "run again, since the check has no result"
         return Finding(check, True, region, "", found, "", advice)
     said = error.action
     action = said if ":" in said else f"{'route53' if error.operation in ROUTE53 else 'iot'}:{error.operation}"
