@@ -154,7 +154,7 @@ FAULTS = (
         lambda _: sabotage.calls(
             {"operation": "DeleteConnection", "kind": "error", "status": 403, "code": "ForbiddenException"}
         ),
-        r"^refused permission \(SOURCE\): found iot:DeleteConnection denied",
+        r"^refused permission \(SOURCE\): iot:DeleteConnection denied",
     ),
     Fault(
         "controller-killed",

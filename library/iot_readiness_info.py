@@ -104,13 +104,13 @@ ARGUMENT_SPEC: dict[str, Any] = {
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     from ansible.module_utils.region_switch.aws.clients import Aws
     from ansible.module_utils.region_switch.checks import readiness
-    from ansible.module_utils.region_switch.checks.preflight import Settings
+    from ansible.module_utils.region_switch.checks.preflight import PreflightOptions
     from ansible.module_utils.region_switch.dns import methods
     from ansible.module_utils.region_switch.fleet import sources
 
     findings.check_waived(parameters["waive"])
     table = modes.normalise(parameters["modes"], parameters["endpoints"], parameters["regions"])
-    settings = Settings(
+    options = PreflightOptions(
         given(DnsOptions, parameters),
         given(CheckOptions, parameters),
         sources.chosen(given(FleetOptions, parameters), parameters["default_endpoint"]),
@@ -118,7 +118,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     now = datetime.now(UTC)
     aws = Aws(parameters["regions"])
     dns = methods.method(aws, parameters["hosted_zone_id"])
-    found = readiness.assess(aws, dns, settings, table, parameters["name_servers"])
+    found = readiness.assess(aws, dns, options, table, parameters["name_servers"])
     found += ledger_state.unkept(parameters["ledger"], now.timestamp())
     reasons = len(findings.in_force(found, parameters["waive"]))
     return {

@@ -90,10 +90,10 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
 
     files = (parameters["probe_certificate"], parameters["probe_private_key"])
     pair = files if all(file and Path(file).is_file() for file in files) else (None, None)
-    door = serving.Door(parameters["mqtt_port"], parameters["resolvers"], *pair)
+    options = serving.ProbeOptions(parameters["mqtt_port"], parameters["resolvers"], *pair)
     # DescribeDomainConfiguration is called for each one, at most ten times a second.
     iot = AwsClient("iot", parameters["region"], attempts=8)
-    found = serving.look(iot, parameters["endpoints"], parameters["within"], door, time.time())
+    found = serving.look(iot, parameters["endpoints"], parameters["within"], options, time.time())
     return {
         "changed": False,
         "pending": list(found.pending),

@@ -108,7 +108,7 @@ def test_silence_is_told_from_an_answer(stack: ExitStack, monkeypatch: pytest.Mo
     monkeypatch.setattr(dns_gate, "QUERY_TIMEOUT", 0.1)
     server = name_server(stack.enter_context(dead_server()))
 
-    assert dns_gate.ask(server, NAMES[0]) == Answer("(Timeout)", came=False)
+    assert dns_gate.ask(server, NAMES[0]) == Answer("(Timeout)", received=False)
 
 
 def test_name_server_that_lags_is_waited_for(zone: dict[str, Cname], stack: ExitStack) -> None:

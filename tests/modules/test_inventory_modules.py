@@ -159,9 +159,9 @@ def test_inventory_that_fits_the_account_is_taken_and_nothing_is_written(aws_api
         ({"hosted_zone_id": "Z0123456789EXAMPLE"}, "hosted_zone_id: found no hosted zone Z0123456789EXAMPLE in this"),
         (
             {"endpoints": ["mqtt1.example.org"]},
-            f"endpoint mqtt1.example.org: found the hosted zone {HOSTED_ZONE_ID} of e",
+            f"endpoint mqtt1.example.org: not in example.com, the hosted zone {HOSTED_ZONE_ID}: c",
         ),
-        ({"endpoints": ["mqtt1.notexample.com"]}, "endpoint mqtt1.notexample.com: found the hosted zone"),
+        ({"endpoints": ["mqtt1.notexample.com"]}, "endpoint mqtt1.notexample.com: not in example.com, the hosted zone"),
         (
             {"endpoints": ["example.com"]},
             f"endpoint example.com: found the apex of the hosted zone {HOSTED_ZONE_ID}, where",
@@ -189,8 +189,9 @@ def test_zone_that_resolvers_do_not_ask_is_refused_before_anything_is_made(aws_a
         run_ok(MODULE, {**SETUP, "hosted_zone_id": other, "resolvers": [resolver], "setup": waived})
         run_ok(MODULE, {**SETUP, "resolvers": [resolver]})
 
-    found = f"the private zone {other}" if private else f"{', '.join(NAME_SERVERS)} for the name servers of this zone"
-    assert error.startswith(f"hosted_zone (example.com): found {found}")
+    elsewhere = f"found {', '.join(NAME_SERVERS)} for the name servers of this zone"
+    found = f"the zone {other} is private" if private else elsewhere
+    assert error.startswith(f"hosted_zone (example.com): {found}")
     assert aws_api.writes(after) == []
 
 
@@ -205,8 +206,8 @@ def test_endpoint_below_a_delegation_is_refused_before_anything_is_made(aws_api:
     error = error_of(MODULE, setup(endpoints=["mqtt.a.iot.example.com", "mqtt1.example.com"]))
 
     assert error == (
-        "hosted_zone (mqtt.a.iot.example.com): found iot.example.com delegated to other name servers, expected a zone "
-        "that is asked for it: name the zone of iot.example.com in hosted_zone_id"
+        "hosted_zone (mqtt.a.iot.example.com): iot.example.com is delegated to other name servers: name the zone of "
+        "iot.example.com in hosted_zone_id"
     )
     assert aws_api.writes(after) == []
 
@@ -249,7 +250,9 @@ def test_region_that_does_not_answer_is_passed_over_and_one_that_refuses_is_name
 
     denied = {"status": 403, "code": "UnrecognizedClientException"}
     aws_api.faults({"operation": "DescribeEndpoint", "region": OTHER, "kind": "error", **denied})
-    assert error_of(MODULE, SETUP).startswith("region ap-northeast-1: found UnrecognizedClientException (")
+    assert error_of(MODULE, SETUP).startswith(
+        "region ap-northeast-1: DescribeEndpoint failed with UnrecognizedClientException ("
+    )
     # Another region is set up.
     run_ok(MODULE, {**SETUP, "setup": {**SETUP["setup"], "regions": [REGION]}})
 
@@ -260,9 +263,9 @@ def test_region_that_there_is_not_is_named_with_the_one_that_is_meant(aws_api: A
     error = error_of(MODULE, setup(regions=[REGION, "us-est-1"]))
 
     assert error.startswith(
-        "region us-est-1: found none that AWS IoT is known to be in and no answer from it, expected"
+        "region us-est-1: found no answer, and no such Region of AWS IoT: correct the hosts of the group 'regions', "
     )
-    assert "such as us-east-1 or us-west-1:" in error
+    assert error.endswith("for example to us-east-1 or us-west-1")
 
 
 FIRST = "mqtt1.example.com"

@@ -362,7 +362,7 @@ def test_guardrail_that_would_refuse_the_batch_is_found_before_it_is_sent(
     refused = run("iot_region_switch", {**options, "mode": "3"})
 
     assert refused["outcome"] == "refused"
-    assert f"change_guardrail ({ENDPOINTS[0]}): found ALIAS_TARGET_CHECK turned on" in refused["msg"]
+    assert f"change_guardrail ({ENDPOINTS[0]}): ALIAS_TARGET_CHECK is turned on" in refused["msg"]
     assert aws_api.writes(start) == []
     waived = run("iot_region_switch", {**options, "mode": "3", "waive": ["change_guardrail"]})
     assert waived["outcome"] == "failed"
@@ -372,7 +372,7 @@ def test_guardrail_that_would_refuse_the_batch_is_found_before_it_is_sent(
     aws_api.settings(change_guardrails=["ACTIVE_RECORD_CHECK"])
     moved = run_ok("iot_region_switch", {**options, "mode": "3"})
     assert moved["outcome"] == "moved"
-    assert any("change_guardrail (example.com): found ACTIVE_RECORD_CHECK turned on" in line for line in moved["lines"])
+    assert any("change_guardrail (example.com): ACTIVE_RECORD_CHECK turned on" in line for line in moved["lines"])
 
 
 def test_busy_zone_is_waited_for(aws_api: AwsApi, options: dict[str, Any]) -> None:
@@ -449,7 +449,9 @@ def test_a_zone_that_nobody_asks_is_not_switched(aws_api: AwsApi, options: dict[
     found = run("iot_region_switch", {**wrong, "mode": "3"})
 
     said = (
-        "found the private zone" if private else "found ns-101.awsdns-12.com, ns-202.awsdns-25.net for the name servers"
+        f"the zone {twin} is private"
+        if private
+        else "found ns-101.awsdns-12.com, ns-202.awsdns-25.net for the name servers"
     )
     assert found["outcome"] == "refused"
     assert f"hosted_zone (example.com): {said}" in found["msg"]
@@ -474,7 +476,7 @@ def test_an_endpoint_below_a_delegation_is_refused_by_the_set_up(aws_api: AwsApi
 
     error = error_of("route53_endpoint_records", {**common, "hosted_zone_id": HOSTED_ZONE_ID})
 
-    assert error.startswith(f"hosted_zone ({endpoint}): found iot.example.com delegated to other name servers")
+    assert error.startswith(f"hosted_zone ({endpoint}): iot.example.com is delegated to other name servers")
     assert endpoint not in records()
 
 

@@ -19,7 +19,7 @@ from ansible.module_utils.region_switch.aws import quotas
 from ansible.module_utils.region_switch.aws.clients import Aws
 from ansible.module_utils.region_switch.aws.paced import Paced
 from ansible.module_utils.region_switch.checks import admission, preflight, probe
-from ansible.module_utils.region_switch.checks.preflight import Question, Settings
+from ansible.module_utils.region_switch.checks.preflight import PreflightOptions, Question
 from ansible.module_utils.region_switch.dns import methods
 from ansible.module_utils.region_switch.fleet.index import IndexSource
 from ansible.module_utils.region_switch.fleet.things import ThingsSource
@@ -52,8 +52,8 @@ def policy(region: str) -> str:
     )
 
 
-def checking(settings: Settings, **changes: Any) -> Settings:
-    """Settings with other options of the checks."""
+def checking(settings: PreflightOptions, **changes: Any) -> PreflightOptions:
+    """PreflightOptions with other options of the checks."""
     return replace(settings, checks=replace(settings.checks, **changes))
 
 
@@ -64,7 +64,7 @@ class World:
     aws_api: AwsApi
     ca: Authority
     stack: ExitStack
-    settings: Settings
+    settings: PreflightOptions
     devices: dict[str, str]
 
     def serve(self, region: str, pair: Pair, manners: Manners | None = None) -> None:
@@ -129,7 +129,7 @@ def world(aws_api: AwsApi, tmp_path: Path) -> Iterator[World]:
         probe_private_key=str(own.key),
         mqtt_ports=[0],
     )
-    settings = Settings(DnsOptions(), checks, IndexSource(FleetOptions(endpoint_attribute=ATTRIBUTE)))
+    settings = PreflightOptions(DnsOptions(), checks, IndexSource(FleetOptions(endpoint_attribute=ATTRIBUTE)))
     with ExitStack() as stack:
         world = World(aws_api, ca, stack, settings, {})
         world.add_device("client_01")
@@ -337,7 +337,7 @@ def test_domain_configuration_that_is_absent(ready: World) -> None:
 
     finding = only(ready.reasons())
 
-    assert (finding.check, finding.found) == ("domain_configuration", "none of this name")
+    assert (finding.check, finding.found) == ("domain_configuration", "no domain configuration of this name")
 
 
 def test_domain_configurations_that_ask_different_things_of_devices(ready: World) -> None:
@@ -375,7 +375,7 @@ def test_domain_configuration_that_is_left_keeps_nobody_from_leaving(ready: Worl
 SERVED = [
     ("expired", ENDPOINT, -1, "certificate has expired"),
     ("wrong-name", "mqtt9.example.com", 90, "not valid for 'mqtt1.example.com'"),
-    ("ends-soon", ENDPOINT, 5, "a certificate that ends in 5.0 days"),
+    ("ends-soon", ENDPOINT, 5, "a certificate that expires in 5.0 days"),
 ]
 
 
@@ -437,7 +437,7 @@ def test_probes_certificate_that_is_missing(ready: World) -> None:
     assert (finding.check, finding.found) == ("mqtt_probe", "no file /nowhere/probe.key")
 
 
-def encrypt(settings: Settings, tmp_path: Path) -> Settings:
+def encrypt(settings: PreflightOptions, tmp_path: Path) -> PreflightOptions:
     key = serialization.load_pem_private_key(Path(str(settings.checks.probe_private_key)).read_bytes(), None)
     locked = serialization.BestAvailableEncryption(b"once upon")
     file = tmp_path / "locked.key"
@@ -445,12 +445,12 @@ def encrypt(settings: Settings, tmp_path: Path) -> Settings:
     return checking(settings, probe_private_key=str(file))
 
 
-def of_another(settings: Settings, tmp_path: Path) -> Settings:
+def of_another(settings: PreflightOptions, tmp_path: Path) -> PreflightOptions:
     return checking(settings, probe_private_key=str(tmp_path / f"{ENDPOINT}.key"))
 
 
-def garble(option: str) -> Callable[[Settings, Path], Settings]:
-    def change(settings: Settings, tmp_path: Path) -> Settings:
+def garble(option: str) -> Callable[[PreflightOptions, Path], PreflightOptions]:
+    def change(settings: PreflightOptions, tmp_path: Path) -> PreflightOptions:
         (tmp_path / "garbage").write_text("no PEM")
         return checking(settings, **{option: str(tmp_path / "garbage")})
 
@@ -468,7 +468,12 @@ def garble(option: str) -> Callable[[Settings, Path], Settings]:
     ],
 )
 def test_file_that_the_probe_cannot_use_is_blamed_on_no_region(
-    ready: World, tmp_path: Path, change: Callable[[Settings, Path], Settings], check: str, found: str, option: str
+    ready: World,
+    tmp_path: Path,
+    change: Callable[[PreflightOptions, Path], PreflightOptions],
+    check: str,
+    found: str,
+    option: str,
 ) -> None:
     ready.settings = change(ready.settings, tmp_path)
 
@@ -727,7 +732,7 @@ def test_region_that_holds_the_endpoint_is_checked_too(options: dict[str, Any]) 
     assert not done["ready"]
     assert done["lines"] == [
         f"refused domain_configuration ({OLD} {ENDPOINT}): found DISABLED, expected ENABLED: "
-        "enable it there; setup.yml leaves as it is what somebody disabled"
+        "enable it there; setup.yml does not change what somebody disabled"
     ]
 
 
@@ -751,7 +756,7 @@ def test_dead_region_is_a_finding(options: dict[str, Any], aws_api: AwsApi) -> N
 def test_record_that_is_missing_or_points_elsewhere(options: dict[str, Any]) -> None:
     client = boto3.client("route53", region_name=OLD)
     elsewhere = {**cname(0), "ResourceRecords": [{"Value": "broker.example.org"}]}
-    for action, record, found in (("UPSERT", elsewhere, "broker.example.org"), ("DELETE", elsewhere, "none")):
+    for action, record, found in (("UPSERT", elsewhere, "broker.example.org"), ("DELETE", elsewhere, "no record")):
         batch = {"Changes": [{"Action": action, "ResourceRecordSet": record}]}
         client.change_resource_record_sets(HostedZoneId=HOSTED_ZONE_ID, ChangeBatch=batch)
 
@@ -846,5 +851,5 @@ def test_region_that_does_not_serve_a_new_domain_yet(world: World, tmp_path: Pat
     early = only(world.reasons())
     assert (early.check, early.region, early.endpoint) == ("server_certificate", NEW, ENDPOINT)
     assert early.found.startswith("configured 12 minutes ago, and still a server certificate that is not trusted (")
-    assert early.expected.endswith("which AWS may take 60 minutes to serve")
-    assert early.advice == "look again in 48 minutes at the latest"
+    assert early.advice.startswith("AWS may take 60 minutes to serve its certificate; ")
+    assert early.advice.endswith("; check again in 48 minutes at the latest")

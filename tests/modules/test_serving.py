@@ -98,7 +98,7 @@ def test_region_that_cannot_be_reached_is_told_and_not_waited_for(region: Region
 
     assert found["pending"] == []
     lines = [each if isinstance(each, str) else each["event"]["msg"] for each in found["warnings"]]
-    assert lines == [f"{name} in {REGION}: was not looked at, since there was Connection refused" for name in NAMES]
+    assert lines == [f"{name} in {REGION}: could not be checked (Connection refused)" for name in NAMES]
 
 
 @pytest.mark.parametrize(

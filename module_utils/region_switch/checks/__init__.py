@@ -1,1 +1,1 @@
-"""What is looked at before anything is changed, and would speak against it."""
+"""Checks before anything is changed, whose findings may block it."""

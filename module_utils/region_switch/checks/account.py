@@ -1,4 +1,4 @@
-"""Whether the account is the one that the inventory describes, asked before anything is written. Reads only."""
+"""Check that the account is the one that the inventory describes, before anything is written. Reads only."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def check(
     resolvers: Sequence[str] | None = None,
     waived: Collection[str] = (),
 ) -> list[str]:
-    """Return the regions that answer, when setting up would find zone, regions and records as it needs them.
+    """Return the regions that answer, if zone, regions and records are as setup.yml needs them.
 
-    A region that is there and does not answer is no fault of the inventory: setting it up fails by itself.
+    A region that exists and does not answer is no error of the inventory: its own set-up fails later.
 
     Args:
         aws: clients of every region of the inventory.
         asked: the regions that are to be set up.
         zone: ID of the hosted zone.
-        wanted: `{endpoint: region}`, where endpoints without a record are to be pointed.
+        wanted: `{endpoint: region}`, where endpoints without a record will point.
         ttl: of the records, in seconds.
-        resolvers: who is asked which name servers the zone has, none for the system's; None: nobody.
-        waived: names of checks; `hosted_zone` takes a zone that resolvers do not ask.
+        resolvers: those to ask for the zone's name servers, none for the system's; None: ask nobody.
+        waived: names of checks; `hosted_zone` accepts a zone that resolvers do not ask.
 
     Raises:
         RefusedError: zone, region or record are not as expected.
-        AwsError: AWS refuses to be read.
+        AwsError: AWS refuses a read.
     """
     dns = methods.method(aws, zone)
     with ThreadPoolExecutor(max_workers=len(asked) + 1) as pool:
@@ -51,8 +51,8 @@ def check(
         hosts = {region: host for region, answer in asking.items() if (host := answer.result())}
     records = dns.read(wanted)
     if set(hosts) >= set(aws.regions):
-        targets = {name: hosts[region] for name, region in wanted.items()}
-        setup_changes(dns, records, targets, hosts.values(), ttl)
+        wanted_hosts = {name: hosts[region] for name, region in wanted.items()}
+        setup_changes(dns, records, wanted_hosts, hosts.values(), ttl)
     return list(hosts)
 
 
@@ -60,7 +60,7 @@ def check_endpoints(zone: Zone, endpoints: Iterable[str]) -> None:
     """Return where each endpoint can be a CNAME in the zone. No I/O.
 
     Raises:
-        RefusedError: an endpoint that is outside of it or is its apex, where no CNAME may be
+        RefusedError: an endpoint that is outside of it or is its apex, where no CNAME is allowed
             (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-choosing-alias-non-alias.html).
         SwitchError: AWS did not say the zone's name.
     """
@@ -69,13 +69,13 @@ def check_endpoints(zone: Zone, endpoints: Iterable[str]) -> None:
     for endpoint in endpoints:
         if plain(endpoint) == zone.name:
             raise RefusedError(
-                f"endpoint {endpoint}: found the apex of the hosted zone {zone.id}, where no CNAME may be, expected a "
-                f"name such as mqtt.{zone.name}: correct iot_endpoints"
+                f"endpoint {endpoint}: found the apex of the hosted zone {zone.id}, where no CNAME is allowed: use a "
+                f"name such as mqtt.{zone.name} in iot_endpoints"
             )
         if not plain(endpoint).endswith(f".{zone.name}"):
             raise RefusedError(
-                f"endpoint {endpoint}: found the hosted zone {zone.id} of {zone.name}, expected one that the endpoint "
-                "is in: correct hosted_zone_id or iot_endpoints"
+                f"endpoint {endpoint}: not in {zone.name}, the hosted zone {zone.id}: correct hosted_zone_id or "
+                "iot_endpoints"
             )
 
 
@@ -85,22 +85,22 @@ def _zone(dns: DnsMethod, zone: str, endpoints: Iterable[str]) -> Zone:
     except AwsError as error:
         if error.not_found:
             raise RefusedError(
-                f"hosted_zone_id: found no hosted zone {zone} in this account, expected that of the endpoints: correct "
-                "it in the inventory, or use other credentials"
+                f"hosted_zone_id: found no hosted zone {zone} in this account: correct it in the inventory, or use "
+                "other credentials"
             ) from error
         raise
 
 
 def _host(iot: AwsClient, region: str) -> str | None:
-    """The region's endpoint, None where it does not answer for now."""
+    """The region's endpoint, None where it does not answer at present."""
     try:
         return describe_data_endpoint(iot)
     except AwsError as error:
         if error.denied:
-            # Of keys that are unknown, the region may be at fault, and so the inventory that names it.
+            # A Region that is not opted in does not know the keys: the inventory may name the wrong one.
             advice = error.advice if error.credentials else f"{error.advice}, or correct the group 'regions'"
             raise RefusedError(
-                f"region {region}: found {error.code} ({error.text}), expected an answer to DescribeEndpoint: {advice}"
+                f"region {region}: DescribeEndpoint failed with {error.code} ({error.text}): {advice}"
             ) from error
         known = _known_regions()
         if error.temporary and region in known:
@@ -109,8 +109,8 @@ def _host(iot: AwsClient, region: str) -> str | None:
             raise
         alike = " or ".join(sorted(get_close_matches(region, known, n=2)))
         raise RefusedError(
-            f"region {region}: found none that AWS IoT is known to be in and no answer from it, expected one such as "
-            f"{alike or 'us-east-1'}: correct the hosts of the group 'regions'"
+            f"region {region}: found no answer, and no such Region of AWS IoT: correct the hosts of the group "
+            f"'regions', for example to {alike or 'us-east-1'}"
         ) from error
 
 

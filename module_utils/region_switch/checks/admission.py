@@ -1,4 +1,4 @@
-"""Whether a region would admit the devices of another: their certificates and policies, compared in bulk."""
+"""Check that a region would admit the devices of another: compare their certificates and policies in bulk."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ..model.findings import Finding, unanswered
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: most requests of the control plane, each 10 per second.
 CONTROL_RATE = 10.0
 PAGE_SIZE = 250
-# Of a request that AWS throttles, also after the SDK's own retries.
+# Of a request that AWS throttles, in addition to the SDK's own retries.
 ATTEMPTS = 4
 RETRY_INTERVAL = 1.0
-# Beyond so many policies, a request or two for each would take longer than anyone waits.
+# With more policies, a request or two for each would take too long.
 MAX_POLICIES = 250
-# Certificates per kind of problem whose things are asked for, two requests each; and how many are named.
+# Certificates per kind of problem whose things are looked up, two requests each; and how many are named.
 EXAMINED = 20
 NAMED = 5
 
@@ -41,7 +41,7 @@ LEFT JOIN certificate AS new ON new.region = :target AND new.id = old.id
 LEFT JOIN attached ON attached.region = :target AND attached.id = old.id
 WHERE old.region = :source AND old.active AND
 """
-# What is wrong, and how SQL says so.
+# `{problem: its SQL condition}`.
 _KINDS = {
     "not registered": "new.id IS NULL",
     "not ACTIVE": "new.id IS NOT NULL AND NOT new.active",
@@ -59,7 +59,7 @@ class ControlPlane:
         self._paced: dict[str, Paced] = {}
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """`AwsClient.call`, which waits for its turn, and longer when others use up the quota."""
+        """`AwsClient.call`, paced within the quota, and slower when others use it up."""
         with self._lock:
             paced = self._paced.setdefault(operation, Paced(self._iot, CONTROL_RATE, _attempts, RETRY_INTERVAL))
         return paced.call(operation, **parameters)
@@ -88,7 +88,7 @@ class Policies:
 
     Attributes:
         count: how many policies the region has, attached or not.
-        groups: whether one is attached to a thing group: certificates of its things need none of their own.
+        groups: whether one is attached to a thing group, whose things' certificates need none of their own.
         foreign: `{policy: regions}` whose ARNs name other regions only.
     """
 
@@ -102,7 +102,7 @@ class Policies:
 
 
 class Admission:
-    """Compares regions; what they list is kept on disk, so that memory does not grow with the fleet.
+    """Compares regions; the lists are kept on disk, so that memory does not grow with the fleet.
 
     Args:
         endpoint: the endpoint of a thing as DescribeThing answers; empty where it belongs to none.
@@ -113,12 +113,12 @@ class Admission:
         self._endpoint = endpoint
         self._lock = threading.Lock()
         self._prefixes: dict[str, str] = {}
-        # An empty name is a temporary file of SQLite's own.
+        # An empty name is a temporary file of SQLite.
         self._table = sqlite3.connect("", check_same_thread=False)
         self._table.executescript(_TABLES)
 
     def check(self, routes: Sequence[Route]) -> list[Finding]:
-        """Return what is wrong for the devices of these routes. Reads only; what AWS refuses is a finding."""
+        """Return the findings about the devices of these routes. Reads only; a refusal by AWS is a finding."""
         listed = sorted({region for route in routes for region in (route.source, route.target)})
         targets = sorted({route.target for route in routes})
         with ThreadPoolExecutor(max_workers=2 * len(self._regions)) as pool:
@@ -126,12 +126,11 @@ class Admission:
             reading = {region: pool.submit(self._try_policies, region) for region in targets}
             refused = [finding for job in loading for finding in job.result()]
             policies = {region: job.result() for region, job in reading.items()}
-            without = {finding.region for finding in refused}
-            whole = [route for route in routes if not without & {route.source, route.target}]
-            compared = list(pool.map(lambda route: self._try_route(route, policies[route.target]), whole))
+            unread = {finding.region for finding in refused}
+            readable = [route for route in routes if not unread & {route.source, route.target}]
+            compared = list(pool.map(lambda route: self._try_route(route, policies[route.target]), readable))
         self._table.close()
-        told = [finding for each in compared for finding in each]
-        return [*refused, *_policy_findings(policies), *told]
+        return [*refused, *_policy_findings(policies), *(finding for each in compared for finding in each)]
 
     def _try_certificates(self, region: str) -> list[Finding]:
         try:
@@ -199,7 +198,7 @@ class Admission:
         return findings
 
     def _problems(self, route: Route, condition: str) -> tuple[int, list[str]]:
-        """How many certificates of the source are so in the target, and the first of them."""
+        """How many certificates of the source have this problem in the target, and the first of them."""
         values = {"source": route.source, "target": route.target, "examined": EXAMINED}
         with self._lock:
             (count,) = self._table.execute(f"SELECT count(*) {_JOIN} {condition}", values).fetchone()
@@ -217,7 +216,7 @@ class Admission:
         if moving or unseen:
             found = f"{_names(moving, unseen)} {kind}"
             if by_group:
-                found += " of their own (there are policies of thing groups, which were not looked into)"
+                found += " of their own (there are policies of thing groups, which were not checked)"
             findings.append(_certificate_finding(route, kind, found, blocking=not by_group))
         if others:
             found = f"{_names(others, 0)} of no endpoint that moves {kind}"
@@ -236,14 +235,14 @@ class Admission:
 
 
 def _digest(identifier: str, operation: str, region: str) -> bytes:
-    """A certificate's ID as it is kept: SHA-256.
+    """A certificate's ID as stored: a SHA-256 digest.
 
     Source: https://docs.aws.amazon.com/iot/latest/apireference/API_CertificateDescription.html: hexadecimal digits.
     """
     try:
         return bytes.fromhex(identifier)
     except ValueError as error:
-        text = f"{one_line(identifier)}, no certificate ID"
+        text = f"{one_line(identifier)} is not a certificate ID"
         raise AwsError(operation, region, UNREADABLE, answers.OK, text) from error
 
 
@@ -252,12 +251,12 @@ def _foreign_regions(iot: ControlPlane, policy: str) -> list[str]:
     try:
         return foreign_regions(document, iot.region)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        text = f"policy {policy} = {one_line(document)}, no policy document"
+        text = f"policy {policy} = {one_line(document)} is not a policy document"
         raise AwsError("GetPolicy", iot.region, UNREADABLE, answers.OK, text) from error
 
 
 def foreign_regions(document: str, region: str) -> list[str]:
-    """Return the regions that a policy's ARNs name when this region is not among them; nothing when it is.
+    """Return the regions that a policy's ARNs name when this region is not among them, else an empty list.
 
     A policy with another region's ARNs authorises nothing
     (https://docs.aws.amazon.com/iot/latest/developerguide/iot-action-resources.html).
@@ -278,40 +277,25 @@ def _policy_findings(policies: Mapping[str, Policies | Finding]) -> list[Finding
         if isinstance(found, Finding):
             findings.append(found)
         elif not found.read:
-            text = f"{found.count} policies, so that neither they nor who has one was looked into"
-            findings.append(
-                Finding(
-                    "policy_region",
-                    False,
-                    region,
-                    "",
-                    text,
-                    f"{MAX_POLICIES} at most",
-                    "see to it that each device has one",
-                )
-            )
+            text = f"{found.count} policies: neither they nor the certificates without one were checked"
+            advice = "check that each device has one"
+            findings.append(Finding("policy_region", False, region, "", text, f"{MAX_POLICIES} at most", advice))
         else:
             findings += [_foreign(region, name, regions) for name, regions in found.foreign.items()]
     return findings
 
 
 def _foreign(region: str, name: str, regions: Sequence[str]) -> Finding:
-    return Finding(
-        "policy_region",
-        True,
-        region,
-        "",
-        f"policy {name} with ARNs of {', '.join(regions)} only",
-        f"ARNs of {region}",
-        f"run setup.yml --limit {region}, or correct the policy there",
-    )
+    found = f"policy {name} with ARNs of {', '.join(regions)} only"
+    advice = f"run setup.yml --limit {region}, or correct the policy there"
+    return Finding("policy_region", True, region, "", found, f"ARNs of {region}", advice)
 
 
 _ADVICE = {
     "not registered": "run setup.yml --limit {region}, or register them there",
-    # Set-up leaves what somebody turned off.
+    # setup.yml does not activate what somebody turned off.
     "not ACTIVE": "make them ACTIVE there, or in no region",
-    "without policy": "run setup.yml --limit {region}, which says where it was detached, or attach one there",
+    "without policy": "run setup.yml --limit {region}, which reports where it was detached, or attach one there",
 }
 
 
@@ -325,12 +309,6 @@ def _names(things: Sequence[str], unseen: int) -> str:
 
 
 def _certificate_finding(route: Route, kind: str, found: str, blocking: bool) -> Finding:
-    return Finding(
-        "device_certificate",
-        blocking,
-        route.target,
-        "",
-        found,
-        f"each ACTIVE certificate of {route.source} registered, ACTIVE and with a policy",
-        _ADVICE[kind].format(region=route.target),
-    )
+    expected = f"each ACTIVE certificate of {route.source} registered, ACTIVE and with a policy"
+    advice = _ADVICE[kind].format(region=route.target)
+    return Finding("device_certificate", blocking, route.target, "", found, expected, advice)

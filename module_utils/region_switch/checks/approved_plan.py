@@ -1,4 +1,4 @@
-"""The clients of a plan that was shown for approval, kept so that a fleet which drifts can be compared with it."""
+"""The clients of a plan that was shown for approval, kept to compare a fleet that drifts with it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..record.storage import failed
 from ..record.who import Who
 
 FOLDER = "plans"
-# Who made plans, also those that no other clients may be approved by.
+# Who made each plan, including plans that allow no drift.
 MAKERS = "planned"
-# Plans that were read and never carried out are of no use to anybody.
+# Older plans that were never carried out are deleted.
 KEPT = 20
 
 
@@ -36,7 +36,7 @@ def keep(reports: Path, token: str, roster: Roster) -> None:
 
 
 def sign(reports: Path, token: str, maker: Who) -> None:
-    """Note who made the plan that a token stands for.
+    """Store who made the plan that a token stands for.
 
     Raises:
         RefusedError: the folder of reports may not be used.
@@ -47,7 +47,7 @@ def sign(reports: Path, token: str, maker: Who) -> None:
 
 
 def maker(reports: Path, token: str) -> dict[str, Any] | None:
-    """Who made the plan that a token stands for, `Who.as_dict` with `at`; None where nobody here knows."""
+    """Who made the plan that a token stands for, `Who.as_dict` with `at`; None where it is unknown."""
     if approval.parts(token) is None:
         return None
     try:
@@ -61,14 +61,14 @@ def differences(reports: Path, token: str, roster: Roster) -> Mapping[str, Diffe
     """How the clients that leave differ from those that a token stands for.
 
     Returns:
-        See `approval.differences`; None where the list is not there, or is not the one that the token stands for.
+        See `approval.differences`; None where the list is missing, or is not the one that the token stands for.
     """
     parts = approval.parts(token)
     if parts is None:
         return None
     path = _path(reports, token)
     try:
-        # Whoever wrote it: it is believed where the token, which was approved, has its digest.
+        # Whoever wrote it, the file is trusted only if its digest is part of the approved token.
         if approval.digest(_lines(path)) != parts[1]:
             return None
         approved = (tuple(json.loads(line)) for line in _lines(path))
@@ -79,7 +79,7 @@ def differences(reports: Path, token: str, roster: Roster) -> Mapping[str, Diffe
 
 @contextmanager
 def _kept(reports: Path, path: Path) -> Iterator[IO[str]]:
-    """Write a file of a folder in that of the reports, of whose files the newest are kept.
+    """Write a file in a folder of the reports folder, and delete all but its newest files.
 
     Raises:
         RefusedError: the folder of reports may not be used.

@@ -1,4 +1,4 @@
-"""Whether a client's messages arrive: what the fleet's monitor sees of it."""
+"""Whether a client's messages arrive, by the monitor's ledger."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..module import Result
 from ..record import ledger as ledgers
 
 POLL = 0.2
-# A ledger in which nothing at all arrived for so long is one that nobody keeps: each client says something a minute.
+# Without any arrival for so long, no monitor writes the ledger: each client publishes at least once a minute.
 ALIVE = 180.0
 
 
 def wait_for_arrival(parameters: dict[str, Any], check_mode: bool) -> Result:  # noqa: ARG001 - changes nothing
-    """Wait for a message of a client that arrives from now on; return its region.
+    """Wait until a new message of a client arrives; return its region.
 
-    The region is None where nobody keeps the ledger: nothing of any client arrived in it for three minutes.
+    The region is None where no monitor writes the ledger: no message of any client arrived for three minutes.
 
     Raises:
-        NotConvergedError: none did within the time.
-        RefusedError: the client ID is none.
+        NotConvergedError: none arrived within the timeout.
+        RefusedError: the client ID is not valid.
     """
     ledger, timeout = Path(parameters["ledger"]), float(parameters["timeout"])
     client_id = refuse_other_names(parameters["client_id"])
@@ -35,8 +35,8 @@ def wait_for_arrival(parameters: dict[str, Any], check_mode: bool) -> Result:  #
     while not (region := _region_of_arrival(ledger, since, client_id)):
         if time.time() - since > timeout:
             raise NotConvergedError(
-                f"{client_id}: found no message of it in {ledger} within {timeout:.0f} s, expected one: "
-                "see that the monitor runs, and where the device is connected"
+                f"{client_id}: found no message of it in {ledger} within {timeout:.0f} s: "
+                "check that the monitor runs, and where the device is connected"
             )
         time.sleep(POLL)
     return {"changed": False, "region": region}
@@ -51,6 +51,6 @@ def _region_of_arrival(ledger: Path, since: float, client_id: str | None = None)
             else:
                 found = connection.execute(f"{query} AND client_id = ?", (since, client_id)).fetchone()
     except sqlite3.DatabaseError:
-        # Made, but not yet filled by its writer, or not made yet; or damaged.
+        # Not created or not filled yet, or damaged.
         return None
     return str(found[0]) if found else None

@@ -1,6 +1,6 @@
-"""What two domain configurations of one name ask of a device, compared. No I/O.
+"""Compares what two domain configurations of one name require of a device. No I/O.
 
-A device that one of them admits may be refused by the other:
+A device that is admitted by one may be refused by the other:
 https://docs.aws.amazon.com/iot/latest/developerguide/protocols.html#device-protocol-authentication
 """
 
@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# https://docs.aws.amazon.com/iot/latest/developerguide/iot-endpoints-tls-config.html: the newest version that is
-# spoken, and the oldest; what is behind them tells policies of Regions apart.
+# https://docs.aws.amazon.com/iot/latest/developerguide/iot-endpoints-tls-config.html: the newest supported
+# version, and the oldest; the suffix differs between Regions.
 _TLS = re.compile(r"IoTSecurityPolicy_TLS1(\d)_1_(\d)_.+")
 
 
@@ -20,8 +20,8 @@ class Difference:
     """One thing that differs.
 
     Attributes:
-        blocking: whether devices may be refused for it.
-        found, expected: as the target and the region that is left have it.
+        blocking: whether devices may be refused because of it.
+        found, expected: the values in the target and in the region that is left.
     """
 
     blocking: bool
@@ -40,7 +40,7 @@ def compare(left: Mapping[str, object], target: Mapping[str, object]) -> list[Di
 
 
 def _said(described: Mapping[str, object], key: str) -> str:
-    # Those of before AWS had these settings say nothing of them.
+    # Domain configurations older than these settings do not have them.
     return str(described.get(key) or "DEFAULT")
 
 
@@ -72,7 +72,7 @@ def _policies(left: Mapping[str, object], target: Mapping[str, object]) -> list[
         return []
     if old and new:
         takes_all = new[1] >= old[1] and new[2] <= old[2]
-        # A Region's name for the same.
+        # Only the suffix differs.
         return [] if old.groups() == new.groups() else [Difference(not takes_all, f"TLS policy {after}", before)]
     return [Difference(True, f"TLS policy {after}", before)]
 

@@ -1,7 +1,7 @@
-"""Whether each region would take the endpoints' certificates, asked before anything is written. Reads only.
+"""Check that each region would accept the endpoints' certificates, before anything is written. Reads only.
 
-AWS IoT serves a name of the operator's with a certificate of a public CA, or with one of a private CA together with a
-public one of ACM's own that proves whose the name is: the validation certificate
+AWS IoT serves a custom domain with a certificate of a public CA, or with one of a private CA together with a public
+certificate issued by ACM that proves who owns the domain: the validation certificate
 (https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html).
 """
 
@@ -23,10 +23,10 @@ from ..setup.server_certificate import read_certificates
 
 @dataclass(frozen=True)
 class Choice:
-    """What the inventory says of a region.
+    """The certificates that the inventory chooses for a region.
 
     Attributes:
-        own: `{endpoint: ARN}` of server certificates of the operator's in ACM.
+        own: `{endpoint: ARN}` of the operator's server certificates in ACM.
         validation: `{endpoint: ARN}` of validation certificates.
     """
 
@@ -36,15 +36,15 @@ class Choice:
 
 
 def check(choices: Sequence[Choice], endpoints: Sequence[str], public: Collection[str]) -> None:
-    """Return where each region's domain configurations are there, or could be made.
+    """Return if each region has its domain configurations, or could create them.
 
     Args:
-        choices: of the regions that are to be set up, and answer.
-        public: endpoints whose server certificate is imported and of a public CA.
+        choices: of the regions that will be set up, and answer.
+        public: endpoints whose server certificate is imported and issued by a public CA.
 
     Raises:
-        RefusedError: a certificate that is missing or would not do, all of them in one line.
-        AwsError: AWS refuses to be read.
+        RefusedError: certificates that are missing or not suitable, all of them in one line.
+        AwsError: AWS refuses a read.
     """
     with ThreadPoolExecutor(max(1, len(choices))) as pool:
         found = list(pool.map(lambda choice: _refusals(choice, endpoints, public), choices))
@@ -52,10 +52,10 @@ def check(choices: Sequence[Choice], endpoints: Sequence[str], public: Collectio
 
 
 def public_endpoints(given: Iterable[Mapping[str, str | None]]) -> list[str]:
-    """The endpoints whose given certificate (PEM `certificate`, `chain`) is of a public CA.
+    """The endpoints whose given certificate (PEM `certificate`, `chain`) is issued by a public CA.
 
     Raises:
-        RefusedError: one that is no PEM.
+        RefusedError: one that is not PEM.
     """
     found = []
     for each in given:
@@ -68,7 +68,7 @@ def public_endpoints(given: Iterable[Mapping[str, str | None]]) -> list[str]:
 def _refusals(choice: Choice, endpoints: Sequence[str], public: Collection[str]) -> list[Refusal]:
     region = choice.region
     iot, acm = (AwsClient(name, region, attempts=server_acm.ATTEMPTS) for name in ("iot", "acm"))
-    # AWS asks for the proof when a configuration is made, and never again.
+    # AWS checks ownership only when a domain configuration is created.
     proven = {plain(each.get("domainName", "")) for each in configurations(iot)}
     found: list[Refusal | None] = []
     for endpoint in endpoints:

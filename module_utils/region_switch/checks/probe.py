@@ -1,4 +1,4 @@
-"""Asks a region's MQTT endpoint what a device would ask of it, wherever the CNAMEs point."""
+"""Connects to a region's MQTT endpoint as a device would, wherever the CNAMEs point."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..setup.server_certificate import Certificate
 Shown = TypeVar("Shown")
 # Seconds for each step: TCP, TLS, and CONNECT with PUBLISH.
 TIMEOUT = 5
-# On port 443 MQTT with a client certificate is asked for by ALPN
+# On port 443, ALPN selects MQTT with a client certificate
 # (https://docs.aws.amazon.com/iot/latest/developerguide/protocols.html).
 ALPN_PORT, ALPN = 443, "x-amzn-mqtt-ca"
 # What the policy of a probe's certificate has to allow: a client ID that begins so, and publishing to this topic.
@@ -35,24 +35,21 @@ TOPIC = "region-switch/probe"
 
 
 class ProbeError(SwitchError):
-    """An endpoint did not do what a device needs.
+    """An endpoint did not admit the probe.
 
     Attributes:
-        problem: what happened, without the place.
-        untrusted: whether it was the server's certificate that a device would not trust.
+        problem: what happened, without the host and port.
+        untrusted: whether a device would not trust the server's certificate.
     """
 
     def __init__(self, place: str, problem: str, *, untrusted: bool = False) -> None:
         self.untrusted = untrusted
         self.problem = printable(" ".join(problem.split()))
-        super().__init__(
-            f"{place}: found {self.problem}, expected it to admit the probe: see Is the other region ready? in "
-            "docs/runbook.md"
-        )
+        super().__init__(f"{place}: {self.problem}: see Is the other region ready? in docs/runbook.md")
 
 
 class ProbeFileError(ProbeError):
-    """A file of this machine cannot be used: nothing was asked of the endpoint.
+    """A file of this machine cannot be used; no connection was tried.
 
     Attributes:
         option: the variable that names the file.
@@ -65,7 +62,7 @@ class ProbeFileError(ProbeError):
 
 @dataclass(frozen=True)
 class ServerCertificate:
-    """The certificate that a server showed, chain, name and dates verified.
+    """The certificate that a server sent, with chain, name and dates verified.
 
     Attributes:
         not_after: epoch seconds.
@@ -79,18 +76,18 @@ class ServerCertificate:
 
 
 def client_id() -> str:
-    """A client ID that no other probe uses: one ID may connect once a second, and only one connection has it."""
+    """A client ID that no other probe uses: AWS allows one connection per ID, and one CONNECT per second."""
     return CLIENT_ID_PREFIX + secrets.token_hex(4)
 
 
 def locate(host: str, resolvers: Sequence[str]) -> str:
-    """Return an address of the host as these resolvers know it; without resolvers the host, for the system to look up.
+    """Return an address of the host from these resolvers; without resolvers the host, for the system to resolve.
 
     Args:
         resolvers: `address` or `address:port`.
 
     Raises:
-        ProbeError: none of them knows it.
+        ProbeError: none of them resolves it.
     """
     if not resolvers:
         return host
@@ -116,7 +113,7 @@ def handshake(
         host: where to connect to, a name or an address.
         server_name: the endpoint's name: SNI, and what the certificate must be for.
         ca_file: PEM of the CA that the chain must end at; None: the system's.
-        certificate, private_key: the client's; below TLS 1.3 a server that insists on one ends the handshake without.
+        certificate, private_key: the client's; before TLS 1.3, a server that requires one aborts the handshake without.
 
     Raises:
         ProbeError: no connection, or a certificate that a device would not trust.
@@ -133,7 +130,7 @@ def _described(found: x509.Certificate) -> ServerCertificate:
 def shown(
     host: str, port: int, server_name: str, certificate: str | None = None, private_key: str | None = None
 ) -> Certificate:
-    """Do a TLS handshake as a device does, with SNI, and return the server's certificate, whatever it is.
+    """Do a TLS handshake as a device does, with SNI, and return the server's certificate without verifying it.
 
     Args:
         host, port, server_name, certificate, private_key: as for `handshake`.
@@ -143,7 +140,7 @@ def shown(
     """
     place = f"{server_name} at {host}:{port}"
     context = _context(place, None, certificate, private_key)
-    # Nothing is sent there; that it is another's certificate is what is looked for.
+    # Unverified: nothing is sent, and the caller wants to see a wrong certificate, too.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return _peer(context, host, port, server_name, Certificate)
@@ -152,7 +149,7 @@ def shown(
 def _peer(
     context: ssl.SSLContext, host: str, port: int, server_name: str, read: Callable[[x509.Certificate], Shown]
 ) -> Shown:
-    """Do a TLS handshake, with ALPN where MQTT needs it, and return what is read of the server's certificate.
+    """Do a TLS handshake, with ALPN where MQTT needs it, and return `read` of the server's certificate.
 
     Raises:
         ProbeError: no connection, or a certificate that the context does not trust, or that cannot be read.
@@ -191,9 +188,9 @@ def connect(
     place = f"{server_name} at {host}:{port}"
     context = _context(place, ca_file, certificate, private_key, server_name)
     _speak_mqtt(context, port)
-    visit = _Visit(client_id, topic, context)
+    connection = _Connection(client_id, topic, context)
     try:
-        problem = visit.pay(host, port)
+        problem = connection.publish(host, port)
     except (OSError, ValueError) as error:
         problem = _words(error)
     if problem:
@@ -206,7 +203,7 @@ def _speak_mqtt(context: ssl.SSLContext, port: int) -> None:
 
 
 class _NamedContext(ssl.SSLContext):
-    """A context that asks for, and verifies, one server name whatever address was connected to."""
+    """A context that sends and verifies one server name, whatever address is connected to."""
 
     server_name: str | None = None
 
@@ -242,7 +239,7 @@ def _load_own(context: ssl.SSLContext, place: str, certificate: str, private_key
     asked: list[str] = []
 
     def passphrase() -> str:
-        # Without this, OpenSSL asks at the terminal.
+        # Without this, OpenSSL prompts on the terminal.
         asked.append(place)
         return ""
 
@@ -262,7 +259,7 @@ def _load_own(context: ssl.SSLContext, place: str, certificate: str, private_key
 
 
 def file_problem(ca_file: str | None, certificate: str | None, private_key: str | None) -> ProbeFileError | None:
-    """Why a file cannot be used; None where all can."""
+    """Why one of the files cannot be used; None where all can."""
     try:
         _context("files", ca_file, certificate, private_key)
     except ProbeFileError as error:
@@ -280,8 +277,8 @@ def _words(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-class _Visit:
-    """One connection of the probe; `step` is what the server owes."""
+class _Connection:
+    """One MQTT connection of the probe; `_step` is the packet that it waits for, empty after the last."""
 
     def __init__(self, client_id: str, topic: str, context: ssl.SSLContext) -> None:
         self._topic = topic
@@ -300,9 +297,9 @@ class _Visit:
         client.on_disconnect = self._on_disconnect
         self._client = client
 
-    def pay(self, host: str, port: int) -> str | None:
-        """Return the problem, or None when the message was acknowledged."""
-        # The library's time for a TLS handshake is the keep-alive.
+    def publish(self, host: str, port: int) -> str | None:
+        """Connect and publish one message; return the problem, or None when the message was acknowledged."""
+        # The library uses the keep-alive as the timeout of the TLS handshake.
         self._client.connect(host, port, keepalive=TIMEOUT)
         deadline = time.monotonic() + TIMEOUT
         while self._step and not self._problem:
@@ -328,5 +325,5 @@ class _Visit:
         self, _: Client, __: Any, flags: DisconnectFlags, reason: ReasonCode, ___: Properties | None
     ) -> None:
         if self._step and not self._problem:
-            said = f"DISCONNECT {reason}" if flags.is_disconnect_packet_from_server else "the connection closed"
-            self._problem = f"{said} instead of {self._step}"
+            ended = f"DISCONNECT {reason}" if flags.is_disconnect_packet_from_server else "the connection closed"
+            self._problem = f"{ended} instead of {self._step}"

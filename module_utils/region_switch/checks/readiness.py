@@ -1,4 +1,4 @@
-"""Whether every region could take every endpoint that some mode gives it, looked at without a move in mind."""
+"""Check that every region could serve every endpoint that a mode gives it, without a planned move."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..model.findings import Finding, unanswered
 from ..model.modes import Modes
 from ..model.names import region_of
 from . import preflight
-from .preflight import Question, Settings
+from .preflight import PreflightOptions, Question
 
 
 @dataclass
 class _Seen:
-    """What could be read, and findings about the rest."""
+    """The current state as far as it could be read, and findings about the rest."""
 
     hosts: dict[str, str] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
@@ -30,8 +30,10 @@ class _Seen:
     findings: list[Finding] = field(default_factory=list)
 
 
-def assess(aws: Aws, dns: DnsMethod, settings: Settings, modes: Modes, name_servers: Sequence[str]) -> list[Finding]:
-    """Return what speaks against any mode of the table: preflight's findings and those about records and DNS servers.
+def assess(
+    aws: Aws, dns: DnsMethod, options: PreflightOptions, modes: Modes, name_servers: Sequence[str]
+) -> list[Finding]:
+    """Return all findings about the modes of the table: preflight's, and those about records and DNS servers.
 
     Args:
         name_servers: those to ask instead of the hosted zone's own; none: the zone's.
@@ -39,10 +41,10 @@ def assess(aws: Aws, dns: DnsMethod, settings: Settings, modes: Modes, name_serv
     endpoints = sorted({endpoint for targets in modes.values() for endpoint in targets})
     seen = _Seen()
     with ThreadPoolExecutor(max_workers=len(aws.regions) + len(endpoints)) as pool:
-        regions = [(region, pool.submit(_ask_region, aws, region, settings.source)) for region in aws.regions]
+        regions = [(region, pool.submit(_read_region, aws, region, options.source)) for region in aws.regions]
         reading = [pool.submit(_read_record, dns, name) for name in endpoints]
-        for region, asked in regions:
-            _note_region(seen, region, asked.result())
+        for region, read in regions:
+            _note_region(seen, region, read.result())
         for found in (each.result() for each in reading):
             if isinstance(found, Record):
                 seen.records[found.name] = found
@@ -60,33 +62,27 @@ def assess(aws: Aws, dns: DnsMethod, settings: Settings, modes: Modes, name_serv
     )
     return [
         *seen.findings,
-        *preflight.check(aws, dns, settings, question),
-        *_dns_findings(dns, settings, seen, endpoints, name_servers),
+        *preflight.check(aws, dns, options, question),
+        *_dns_findings(dns, options, seen, endpoints, name_servers),
     ]
 
 
-@dataclass(frozen=True)
-class _Region:
-    host: str
-    clients: int
-
-
-def _ask_region(aws: Aws, region: str, source: FleetSource) -> _Region | AwsError:
+def _read_region(aws: Aws, region: str, source: FleetSource) -> tuple[str, int] | AwsError:
+    """The host name of the region's data endpoint, and the number of its clients."""
     try:
         host = describe_data_endpoint(aws.probing[region])
     except AwsError as error:
         return error
     try:
-        return _Region(host, source.count(aws.iot[region]) or 0)
+        return host, source.count(aws.iot[region]) or 0
     except AwsError:
-        # Without a count the quota of connections cannot be judged; a move would say what is wrong.
-        return _Region(host, 0)
+        # Without a count the quota of connections is not checked; a check of the source reports the reason.
+        return host, 0
 
 
-def _note_region(seen: _Seen, region: str, answer: _Region | AwsError) -> None:
-    if isinstance(answer, _Region):
-        seen.hosts[region] = answer.host
-        seen.clients[region] = answer.clients
+def _note_region(seen: _Seen, region: str, answer: tuple[str, int] | AwsError) -> None:
+    if not isinstance(answer, AwsError):
+        seen.hosts[region], seen.clients[region] = answer
         return
     seen.dead.add(region)
     if not answer.temporary:
@@ -100,11 +96,11 @@ def _read_record(dns: DnsMethod, name: str) -> Record | Finding:
         return unanswered("record", "", error)
     except UnusableRecordError as error:
         return Finding("record", True, "", name, error.what, error.expected, error.advice)
-    return record or Finding("record", True, "", name, "none", "a CNAME to a region's endpoint", "run setup.yml")
+    return record or Finding("record", True, "", name, "no record", "", "run setup.yml")
 
 
 def _sources(seen: _Seen) -> dict[str, str]:
-    """The region of each record; notes those that are of none."""
+    """The region of each record; adds a finding for each that belongs to none."""
     regions = {host: region for region, host in seen.hosts.items()}
     sources: dict[str, str] = {}
     for name, record in seen.records.items():
@@ -119,15 +115,15 @@ def _sources(seen: _Seen) -> dict[str, str]:
 
 
 def _dns_findings(
-    dns: DnsMethod, settings: Settings, seen: _Seen, endpoints: Sequence[str], name_servers: Sequence[str]
+    dns: DnsMethod, options: PreflightOptions, seen: _Seen, endpoints: Sequence[str], name_servers: Sequence[str]
 ) -> list[Finding]:
     current: Mapping[str, str] = {name: record.value for name, record in seen.records.items()}
     try:
         zone = dns.zone(endpoints)
-        servers = gate.servers(name_servers or zone.name_servers, settings.dns.resolvers)
+        servers = gate.servers(name_servers or zone.name_servers, options.dns.resolvers)
         found = hosted_zone.check(zone, servers, bool(name_servers))
         return [*found, *zone.obstacles, *gate.check(servers, current)]
     except AwsError as error:
         return [unanswered("dns_server", "", error)]
     except RefusedError as error:
-        return [Finding("dns_server", True, "", "", str(error), "one that can be asked", "correct it")]
+        return [Finding("dns_server", True, "", "", str(error), "", "")]

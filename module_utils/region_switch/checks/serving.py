@@ -1,4 +1,4 @@
-"""Whether a region serves a custom domain already: AWS takes its time after a domain configuration was made.
+"""Whether a region already serves a custom domain: AWS takes a while after a domain configuration is created.
 
 Source: https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-configurable-custom.html ("it might
 take up to 60 minutes until AWS IoT Core serves your custom server certificates").
@@ -23,13 +23,13 @@ MAY_TAKE = 3600
 
 
 @dataclass(frozen=True)
-class Door:
-    """How a region's MQTT endpoint is asked.
+class ProbeOptions:
+    """How a region's MQTT endpoint is probed.
 
     Attributes:
         port: of MQTT.
-        resolvers: who is asked for its address; none: the system's.
-        certificate, private_key: PEM files of a client's, for an endpoint that ends a handshake without; None: none.
+        resolvers: those that resolve its host name; none: the system's.
+        certificate, private_key: PEM files of a client, for an endpoint that aborts a handshake without.
     """
 
     port: int
@@ -40,12 +40,12 @@ class Door:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What a region serves of the endpoints that were configured lately.
+    """The recently configured endpoints that a region does not serve yet.
 
     Attributes:
         pending: endpoints that it does not serve yet.
-        lines: about each of these, for people.
-        warnings: endpoints that could not be looked at, and why.
+        lines: one line about each of these, for people.
+        warnings: endpoints that could not be probed, and why.
     """
 
     pending: Sequence[str] = ()
@@ -54,7 +54,7 @@ class Waiting:
 
 
 def age(described: Mapping[str, Any], now: float) -> float | None:
-    """Seconds since the status of a domain configuration, as it is described, last changed; None where it is not said.
+    """Seconds since the status of a domain configuration last changed; None where its description does not say.
 
     Args:
         now: epoch seconds.
@@ -71,11 +71,11 @@ def since(seconds: float) -> str:
     return f"configured {minutes} minute{'s' if minutes > 1 else ''} ago"
 
 
-def look(iot: AwsClient, endpoints: Sequence[str], within: float, door: Door, now: float) -> Waiting:
-    """Ask a region's MQTT endpoint for each of these endpoints that was configured lately.
+def look(iot: AwsClient, endpoints: Sequence[str], within: float, options: ProbeOptions, now: float) -> Waiting:
+    """Probe a region's MQTT endpoint for each of these endpoints that was configured recently.
 
     Args:
-        within: seconds; what was configured before is not asked for.
+        within: seconds; endpoints that were configured earlier are not probed.
         now: epoch seconds.
 
     Raises:
@@ -89,18 +89,18 @@ def look(iot: AwsClient, endpoints: Sequence[str], within: float, door: Door, no
             recent |= {name: seconds} if seconds < within else {}
     if not recent:
         return Waiting()
-    return _look(describe_data_endpoint(iot), iot.region, recent, door)
+    return _look(describe_data_endpoint(iot), iot.region, recent, options)
 
 
-def _look(host: str, region: str, recent: Mapping[str, float], door: Door) -> Waiting:
+def _look(host: str, region: str, recent: Mapping[str, float], options: ProbeOptions) -> Waiting:
     pending, lines, warnings = [], [], []
     try:
-        address = probe.locate(host, door.resolvers)
+        address = probe.locate(host, options.resolvers)
     except ProbeError as error:
         return Waiting(warnings=[_unseen(name, region, error) for name in sorted(recent)])
     for name, seconds in sorted(recent.items()):
         try:
-            shown = probe.shown(address, door.port, name, door.certificate, door.private_key)
+            shown = probe.shown(address, options.port, name, options.certificate, options.private_key)
         except ProbeError as error:
             warnings.append(_unseen(name, region, error))
             continue
@@ -114,4 +114,4 @@ def _look(host: str, region: str, recent: Mapping[str, float], door: Door) -> Wa
 
 
 def _unseen(name: str, region: str, error: ProbeError) -> str:
-    return f"{name} in {region}: was not looked at, since there was {error.problem}"
+    return f"{name} in {region}: could not be checked ({error.problem})"

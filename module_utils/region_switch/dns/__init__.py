@@ -1,1 +1,1 @@
-"""The endpoints' records, and the servers that answer them."""
+"""The endpoints' DNS records, and the servers that answer for them."""

@@ -1,4 +1,4 @@
-"""DNS is true before anyone is disconnected: every server is asked until all answer the new target."""
+"""The DNS gate: before any client is disconnected, query every server until all answer the new target."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from ..model.names import plain
 QUERY_TIMEOUT = 2.0
 INTERVAL = 0.1
 REPORT_INTERVAL = 1.0
-# A resolver that left so many queries unanswered and answered none is dead.
+# After so many unanswered queries and no answer, a resolver counts as dead.
 DEAD_AFTER = 3
-# How often a server is asked before a move is refused because it does not answer: a packet may be lost.
+# Queries to a server before a move is refused because it does not answer: a packet may be lost.
 CHECK_TRIES = 2
 SHOWN_IN_ERROR = 6
 TARGETS_SHOWN = 3
@@ -41,18 +41,18 @@ Policy = Literal["wait", "proceed", "abort"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one query.
+    """The result of one query.
 
     Attributes:
-        text: the CNAME's target, or in brackets why there is none.
-        ttl: seconds, as the server said; None without a CNAME.
-        came: False when the server stayed silent.
-        authoritative: whether the server says that the answer is its own, and no copy that it keeps.
+        text: the CNAME's target, or in parentheses why there is none.
+        ttl: seconds, as answered; None without a CNAME.
+        received: False when the server did not answer.
+        authoritative: whether the answer has the AA flag, so that it is not from a cache.
     """
 
     text: str
     ttl: float | None = None
-    came: bool = True
+    received: bool = True
     authoritative: bool = True
 
 
@@ -61,8 +61,8 @@ class Stale:
     """A server that does not answer a name's new target.
 
     Attributes:
-        answer: the CNAME's target, or in brackets why there is none.
-        seconds: for how long a resolver may still keep that answer; None where nobody knows.
+        answer: the CNAME's target, or in parentheses why there is none.
+        seconds: for how long a resolver may still cache that answer; None where unknown.
     """
 
     server: str
@@ -77,11 +77,11 @@ class Stale:
 
 
 class StaleServersError(NotConvergedError):
-    """Servers still answered something else when the time was over.
+    """Servers were still stale at the timeout.
 
     Attributes:
-        stale: which and what.
-        policy: what was to happen then; under `abort` the caller restores the records.
+        stale: the servers, with their answers.
+        policy: of the gate; under `abort` the caller restores the records.
     """
 
     def __init__(self, message: str, stale: Sequence[Stale], policy: Policy) -> None:
@@ -107,7 +107,7 @@ def servers(authoritative: Iterable[str], resolvers: Sequence[str]) -> list[Serv
     """Return the name servers (given by host name or address, resolved by `resolvers`) and the resolvers.
 
     Raises:
-        RefusedError: a name server's name that no resolver answers.
+        RefusedError: a name server's name that no resolver resolves.
     """
     recursive = [parse_server(text, recursive=True) for text in resolvers or system_resolvers()]
     lookup = resolver(recursive)
@@ -116,7 +116,7 @@ def servers(authoritative: Iterable[str], resolvers: Sequence[str]) -> list[Serv
 
 
 def resolver(recursive: Sequence[Server]) -> dns.resolver.Resolver:
-    """Return a resolver that asks these servers, and none of the system's."""
+    """Return a resolver that uses these servers only, and none of the system's."""
     asked = dns.resolver.Resolver(configure=False)
     asked.nameservers = [server.address for server in recursive]
     asked.nameserver_ports = {server.address: server.port for server in recursive}
@@ -130,18 +130,18 @@ def _locate(server: Server, lookup: dns.resolver.Resolver) -> Server:
         answer = lookup.resolve(server.address, "A", lifetime=QUERY_TIMEOUT * 3)
     except dns.exception.DNSException as error:
         raise RefusedError(
-            f"name server {server.name}: found no address ({type(error).__name__}), expected one: "
-            "check dns_resolvers, or name the servers' addresses"
+            f"name server {server.name}: found no address ({type(error).__name__}): "
+            "check dns_resolvers, or configure the servers' addresses"
         ) from error
     return Server(server.name, str(answer[0]), server.port)
 
 
 def ask(server: Server, name: str) -> Answer:
-    """Ask a server for a name's CNAME, for QUERY_TIMEOUT at most.
+    """Query a server for a name's CNAME, within QUERY_TIMEOUT.
 
-    A name has one CNAME (https://www.rfc-editor.org/rfc/rfc2181#section-10.1), and no error comes with it where the
-    CNAME itself is asked for (https://www.rfc-editor.org/rfc/rfc6604#section-3); resolvers make of the rest what they
-    like.
+    A name has one CNAME (https://www.rfc-editor.org/rfc/rfc2181#section-10.1), and a query
+    for the CNAME itself is answered without an error (https://www.rfc-editor.org/rfc/rfc6604#section-3); in the rest
+    resolvers differ.
     """
     reply = _query(server, name, "CNAME")
     return reply if isinstance(reply, Answer) else _cname(reply, name)
@@ -167,7 +167,7 @@ def _cname(reply: dns.message.Message, name: str) -> Answer:
 
 
 def _query(server: Server, name: str, rdtype: str) -> dns.message.Message | Answer:
-    """Return the server's reply, each record in a set of its own, or the Answer that none came."""
+    """Return the server's reply, each record in its own RRset, or an Answer that says why there is none."""
     deadline = time.monotonic() + QUERY_TIMEOUT
     try:
         query = dns.message.make_query(name, rdtype)
@@ -181,18 +181,18 @@ def _query(server: Server, name: str, rdtype: str) -> dns.message.Message | Answ
             left = deadline - time.monotonic()
             return dns.query.tcp(query, server.address, left, server.port, one_rr_per_rrset=True)
     except (dns.exception.DNSException, OSError) as error:
-        return Answer(f"({type(error).__name__})", came=False)
+        return Answer(f"({type(error).__name__})", received=False)
 
 
 @dataclass
 class _Watch:
-    """What one server has answered so far.
+    """The answers of one server so far.
 
     Attributes:
-        last: each name's newest answer, and when it came.
-        right: how often in a row it was right for all names. Silence is no answer, so it does not count against it.
-        silent: queries it left unanswered.
-        spoke: whether it ever answered.
+        last: each name's newest answer, and its time.
+        right: rounds in a row in which all answers were right; an unanswered query does not reset it.
+        unanswered: queries without an answer.
+        answered: whether it has ever answered.
     """
 
     server: Server
@@ -200,8 +200,8 @@ class _Watch:
     consecutive: int
     last: dict[str, tuple[Answer, float]] = field(default_factory=dict)
     right: int = 0
-    silent: int = 0
-    spoke: bool = False
+    unanswered: int = 0
+    answered: bool = False
 
     @property
     def settled(self) -> bool:
@@ -209,22 +209,22 @@ class _Watch:
 
     @property
     def dead(self) -> bool:
-        return not self.spoke and self.silent >= DEAD_AFTER
+        return not self.answered and self.unanswered >= DEAD_AFTER
 
-    def hear(self, answers: Mapping[str, Answer], now: float) -> None:
-        """Take in one round of queries, which is cut short when the server is silent or the time is over."""
+    def add(self, answers: Mapping[str, Answer], now: float) -> None:
+        """Add a round of answers, which lacks names after an unanswered query or at the timeout."""
         # Replaced, never changed: another thread may be reading it.
         self.last = {**self.last, **{name: (answer, now) for name, answer in answers.items()}}
-        came = {name: answer for name, answer in answers.items() if answer.came}
-        self.spoke = self.spoke or bool(came)
-        self.silent += sum(not answer.came for answer in answers.values())
-        if any(answer.text != self.expected[name] for name, answer in came.items()):
+        received = {name: answer for name, answer in answers.items() if answer.received}
+        self.answered = self.answered or bool(received)
+        self.unanswered += len(answers) - len(received)
+        if any(answer.text != self.expected[name] for name, answer in received.items()):
             self.right = 0
-        elif len(came) == len(self.expected):
+        elif len(received) == len(self.expected):
             self.right += 1
 
     def stale(self, now: float) -> list[Stale]:
-        """What is wrong with this server, per name; nothing when it is settled."""
+        """The names for which this server is stale; none when it is settled."""
         if self.settled:
             return []
         last = self.last
@@ -244,57 +244,57 @@ def _ignore(stale: Sequence[Stale], left: float) -> None:
     pass
 
 
-def _pass_over(server: Server) -> None:
+def _ignore_server(server: Server) -> None:
     pass
 
 
 @dataclass(frozen=True)
 class Gate:
-    """How long to insist.
+    """How to wait for DNS.
 
     Attributes:
-        consecutive: right answers in a row that a server must give; behind one address there may be several.
+        consecutive: right answers in a row that a server must give; one address may stand for several servers.
         timeout: seconds, more than 0. The gate ends QUERY_TIMEOUT after that at the latest.
-        policy: what becomes of a resolver that stays stale: `wait` and `abort` make it an error, `proceed` does not.
-        report: called every REPORT_INTERVAL with who is stale and the seconds that are left.
-        settled: called, in any thread, with a server that has come to be right.
+        policy: whether a resolver that stays stale is an error: with `wait` and `abort` it is, with `proceed` not.
+        report: called every REPORT_INTERVAL with the stale servers and the seconds left.
+        settled: called, in any thread, with a server that now answers right.
     """
 
     consecutive: int
     timeout: float
     policy: Policy = "wait"
     report: Report = _ignore
-    settled: Settled = _pass_over
+    settled: Settled = _ignore_server
     ask: Ask = ask
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
     def wait(self, asked: Sequence[Server], expected: Mapping[str, str]) -> list[Stale]:
-        """Return when every server answers every name's expected target, with the resolvers that were given up.
+        """Return when every server answers every name's expected target, with the resolvers that were skipped.
 
-        The zone's name servers come first: a resolver that is asked while one of them lags may get the old answer from
-        it, and keep it. Until the end, servers that are right are asked along with the others.
+        The zone's name servers come first: a resolver that is queried while one of them lags may get the old answer
+        from it, and cache it. Servers that are right are queried until all are.
 
         Returns:
-            Nothing, or under `proceed` the resolvers that were stale when the time was over, or that are dead: no
-            device gets a stale answer from those.
+            Nothing, or under `proceed` the resolvers that were stale at the timeout, or that are dead: dead resolvers
+            give no device a stale answer.
 
         Raises:
-            StaleServersError: servers were stale when the time was over, and are not to be passed over.
+            StaleServersError: servers were stale at the timeout, and may not be skipped.
         """
         deadline = self.clock() + self.timeout
-        targets = {name: plain(target) for name, target in expected.items()}
-        everyone = [_Watch(server, targets, self.consecutive) for server in asked]
-        own = [watch for watch in everyone if not watch.server.recursive]
-        for watches in (own, everyone):
-            # Again, when a query that was still under way brought a wrong answer.
-            while not self._enough(watches) and self.clock() < deadline:
-                self._follow(watches, deadline)
-        return self._judge(own, everyone)
+        hosts = {name: plain(host) for name, host in expected.items()}
+        every = [_Watch(server, hosts, self.consecutive) for server in asked]
+        authoritative = [watch for watch in every if not watch.server.recursive]
+        for watches in (authoritative, every):
+            # Repeated when the last answer of a server that was right is wrong.
+            while not self._done(watches) and self.clock() < deadline:
+                self._poll_all(watches, deadline)
+        return self._result(authoritative, every)
 
-    def _judge(self, own: Sequence[_Watch], everyone: Sequence[_Watch]) -> list[Stale]:
-        stale = self._stale(everyone)
-        fatal = self._stale(own) or (stale if self.policy != "proceed" else [])
+    def _result(self, authoritative: Sequence[_Watch], every: Sequence[_Watch]) -> list[Stale]:
+        stale = self._stale(every)
+        fatal = self._stale(authoritative) or (stale if self.policy != "proceed" else [])
         if not fatal:
             return stale
         shown = "; ".join(each.text() for each in fatal[:SHOWN_IN_ERROR])
@@ -302,7 +302,7 @@ class Gate:
         more = f"; and {rest} more" if rest > 0 else ""
         raise StaleServersError(
             f"DNS after {self.timeout:.0f} s: found {shown}{more}: nobody was disconnected, "
-            "see to these servers and run again",
+            "fix these servers, then run again",
             fatal,
             self.policy,
         )
@@ -311,17 +311,17 @@ class Gate:
         now = self.clock()
         return [stale for watch in watches for stale in watch.stale(now)]
 
-    def _enough(self, watches: Iterable[_Watch]) -> bool:
+    def _done(self, watches: Iterable[_Watch]) -> bool:
         return all(
             watch.settled or (self.policy == "proceed" and watch.server.recursive and watch.dead) for watch in watches
         )
 
-    def _follow(self, watches: Sequence[_Watch], deadline: float) -> None:
-        """Ask each server in a thread of its own until that is enough or the time is over."""
+    def _poll_all(self, watches: Sequence[_Watch], deadline: float) -> None:
+        """Query each server in its own thread until all are done or the deadline is reached."""
         over = threading.Event()
         with ThreadPoolExecutor(max_workers=len(watches)) as pool:
             try:
-                running = {pool.submit(self._insist, watch, watches, deadline, over) for watch in watches}
+                running = {pool.submit(self._poll, watch, watches, deadline, over) for watch in watches}
                 while running:
                     ended, running = wait_futures(running, REPORT_INTERVAL)
                     for future in ended:
@@ -331,16 +331,16 @@ class Gate:
             finally:
                 over.set()
 
-    def _insist(self, watch: _Watch, watches: Collection[_Watch], deadline: float, over: threading.Event) -> None:
+    def _poll(self, watch: _Watch, watches: Collection[_Watch], deadline: float, over: threading.Event) -> None:
         def ended() -> bool:
             return over.is_set() or self.clock() >= deadline
 
         while not ended():
             before = watch.settled
-            watch.hear(self._round(watch, ended), self.clock())
+            watch.add(self._round(watch, ended), self.clock())
             if watch.settled and not before:
                 self.settled(watch.server)
-            if self._enough(watches):
+            if self._done(watches):
                 over.set()
                 return
             self.sleep(INTERVAL)
@@ -349,37 +349,37 @@ class Gate:
         answers: dict[str, Answer] = {}
         for name in takewhile(lambda _: not ended(), watch.expected):
             answers[name] = self.ask(watch.server, name)
-            if not answers[name].came:
-                # Who is silent for one name is so for all, and each would cost QUERY_TIMEOUT.
+            if not answers[name].received:
+                # A server that does not answer one name answers none, and each would take QUERY_TIMEOUT.
                 break
         return answers
 
 
 def name_servers_of(server: Server, zone: str) -> frozenset[str] | None:
-    """The host names of a zone's name servers as a resolver tells them: none where it says that there is no such zone.
+    """The host names of a zone's name servers by a resolver; empty where it answers that there is no such zone.
 
     Returns:
-        None where it says neither.
+        None where it gives no usable answer.
     """
     reply = _query_again(server, zone, "NS")
     code = None if reply is None else reply.rcode()
     if reply is None or code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return None
-    told = _values(reply, zone, "NS")
-    # The SOA of a negative answer is that of the zone which it comes from: https://www.rfc-editor.org/rfc/rfc2308.
+    names = _values(reply, zone, "NS")
+    # The SOA of a negative answer belongs to the zone that gave it: https://www.rfc-editor.org/rfc/rfc2308.
     above = [rrset for rrset in reply.authority if rrset.rdtype == dns.rdatatype.SOA]
     denied = code == dns.rcode.NXDOMAIN or any(plain(rrset.name.to_text()) != plain(zone) for rrset in above)
-    return told if told or denied else None
+    return names if names or denied else None
 
 
 def addresses_of(server: Server, name: str) -> frozenset[str]:
-    """The IPv4 addresses of a name as a resolver tells them."""
+    """The IPv4 addresses of a name by a resolver."""
     reply = _query_again(server, name, "A")
     return frozenset() if reply is None else _values(reply, None, "A")
 
 
 def _values(reply: dns.message.Message, name: str | None, rdtype: str) -> frozenset[str]:
-    """The records of a type in a reply's answer, of one name or of any."""
+    """The records of a type in a reply's answer section, of one name or of any."""
     return frozenset(
         plain(record.to_text())
         for rrset in reply.answer
@@ -390,26 +390,26 @@ def _values(reply: dns.message.Message, name: str | None, rdtype: str) -> frozen
 
 
 def _query_again(server: Server, name: str, rdtype: str) -> dns.message.Message | None:
-    """The server's reply; None where none came, however often it was asked."""
+    """The server's reply; None after CHECK_TRIES queries without one."""
     replies = (_query(server, name, rdtype) for _ in range(CHECK_TRIES))
     return next((each for each in replies if isinstance(each, dns.message.Message)), None)
 
 
 def check(asked: Sequence[Server], current: Mapping[str, str], policy: Policy = "wait") -> list[Finding]:
-    """Before the switch: servers that the gate would wait for in vain, and name servers that lag even now. Reads only.
+    """Find servers that would never pass the gate, and name servers that lag before the switch. Reads only.
 
-    A resolver is asked about the domain above a name and never for the name itself: one that keeps answers for longer
-    than their TTL would, by that very question, keep the answer that is about to become the old one.
+    A resolver is queried for the domain above a name and never for the name itself: a resolver that caches answers for
+    longer than their TTL would otherwise cache the answer that is about to become stale.
 
     Args:
         asked: the servers.
-        current: `{endpoint: host name}`, the records as they are.
-        policy: under `proceed` a resolver that does not answer is only told.
+        current: `{endpoint: host name}`, the current records.
+        policy: under `proceed` a resolver that does not answer is not blocking.
 
     Returns:
-        `dns_server` for a server without a useful answer, and (never blocking) for a name server whose answer is no
-        authoritative one: resolvers do not take it from there, so a move need not fail for it. `dns_lag` (never
-        blocking) for a name server that answers something else than the record.
+        `dns_server` for a server without a usable answer, and (never blocking) for a name server whose answer is not
+        authoritative: resolvers do not accept it, so a move need not fail because of it. `dns_lag` (never blocking) for
+        a name server whose answer differs from the record.
     """
     if not asked or not current:
         return []
@@ -421,22 +421,22 @@ def check(asked: Sequence[Server], current: Mapping[str, str], policy: Policy = 
 def _check(server: Server, current: Mapping[str, str], policy: Policy) -> list[Finding]:
     if server.recursive:
         problem = _resolver_problem(server, next(iter(current)))
-        return [_useless(server, problem, blocking=policy != "proceed")] if problem else []
+        return [_unusable(server, problem, blocking=policy != "proceed")] if problem else []
     findings: list[Finding] = []
     for name, target in current.items():
         answer = _ask_again(server, name)
         if answer.text.startswith("("):
-            return [*findings, _useless(server, f"{name} = {answer.text}", blocking=True)]
+            return [*findings, _unusable(server, f"{name} = {answer.text}", blocking=True)]
         if answer.text != plain(target):
             findings.append(_lag(server, name, answer.text, target))
         if not answer.authoritative:
-            findings.append(_copied(server, name))
+            findings.append(_not_authoritative(server, name))
     return findings
 
 
 def _ask_again(server: Server, name: str) -> Answer:
     answers = (ask(server, name) for _ in range(CHECK_TRIES))
-    return next((answer for answer in answers if answer.came), Answer("(no answer)", came=False))
+    return next((answer for answer in answers if answer.received), Answer("(no answer)", received=False))
 
 
 def _resolver_problem(server: Server, name: str) -> str | None:
@@ -448,17 +448,16 @@ def _resolver_problem(server: Server, name: str) -> str | None:
     return None if code in ("NOERROR", "NXDOMAIN") else f"{code} for {domain}"
 
 
-def _useless(server: Server, found: str, blocking: bool) -> Finding:
+def _unusable(server: Server, found: str, blocking: bool) -> Finding:
     kind = "resolver" if server.recursive else "name server"
-    advice = "see to it, or take it out of dns_resolvers" if server.recursive else "see to it, a move waits for it"
-    return Finding("dns_server", blocking, "", "", f"{kind} {server.name}: {found}", "an answer", advice)
+    advice = "fix it, or remove it from dns_resolvers" if server.recursive else "fix it, a move waits for it"
+    return Finding("dns_server", blocking, "", "", f"{kind} {server.name}: {found}", "", advice)
 
 
-def _copied(server: Server, name: str) -> Finding:
-    return Finding(
-        "dns_server", False, "", name, f"an answer of name server {server.name} that is not authoritative",
-        "an authoritative one", "see that it serves the zone, and that nobody on the way answers in its place",
-    )  # fmt: skip
+def _not_authoritative(server: Server, name: str) -> Finding:
+    found = f"the answer of name server {server.name} is not authoritative"
+    advice = "check that it serves the zone, and that nothing on the way answers in its place"
+    return Finding("dns_server", False, "", name, found, "", advice)
 
 
 def _lag(server: Server, name: str, answer: str, target: str) -> Finding:

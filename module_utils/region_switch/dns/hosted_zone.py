@@ -1,7 +1,7 @@
-"""The hosted zone that records are changed in: whether it is the one that devices' resolvers ask.
+"""Check that the hosted zone of the records is the one that devices' resolvers query.
 
-An account may hold several zones of one name. Route 53 changes the records of any of them, and only the one whose name
-servers the parent zone names is asked:
+An account may have several zones of one name. Route 53 changes the records of any of them, but resolvers only query the
+one to which the parent zone delegates:
 https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/migrate-dns-domain-in-use.html
 """
 
@@ -22,12 +22,12 @@ _CORRECT = "name the delegated zone in hosted_zone_id, or correct the delegation
 
 
 def check(zone: Zone, servers: Sequence[Server], named: bool, policy: Policy = "wait") -> list[Finding]:
-    """What keeps devices from ever asking the zone. Asks resolvers, of the zone's name servers alone.
+    """Findings about why devices would not query the zone. Queries resolvers, only for the zone's name servers.
 
     Args:
-        servers: those a move waits for.
-        named: whether the operator has named the zone's name servers: what resolvers cannot tell is no matter then.
-        policy: under `proceed` a resolver that is led elsewhere is only told, where another one is not.
+        servers: those that a move waits for.
+        named: whether the operator has configured the zone's name servers: resolvers need not know them then.
+        policy: under `proceed` a resolver that uses other name servers does not block, if another one is right.
     """
     found = [_delegated(endpoint, name) for endpoint, name in sorted(zone.delegations.items())]
     if zone.private:
@@ -36,10 +36,10 @@ def check(zone: Zone, servers: Sequence[Server], named: bool, policy: Policy = "
 
 
 def refuse_unasked(zone: Zone, resolvers: Sequence[str] | None, waived: Collection[str]) -> None:
-    """Return where a zone is one that devices' resolvers ask, as far as is known, or where that is waived.
+    """Return if devices' resolvers query the zone, as far as is known, or if the check is waived.
 
     Args:
-        resolvers: their addresses, none for the system's; None where nobody is to be asked.
+        resolvers: their addresses, none for the system's; None to query none.
 
     Raises:
         RefusedError: it is private, another zone of its name is delegated, or an endpoint is below a delegation.
@@ -51,8 +51,7 @@ def refuse_unasked(zone: Zone, resolvers: Sequence[str] | None, waived: Collecti
 
 def _private(zone: Zone) -> Finding:
     return _finding(
-        f"the private zone {zone.id}, which only its VPCs ask",
-        "the public zone of the endpoints",
+        f"the zone {zone.id} is private, and only its VPCs query it",
         "correct hosted_zone_id, or, where all devices are in these VPCs, set failover_waive: [hosted_zone]",
         zone.name,
     )
@@ -60,57 +59,54 @@ def _private(zone: Zone) -> Finding:
 
 def _delegated(endpoint: str, name: str) -> Finding:
     return _finding(
-        f"{name} delegated to other name servers",
-        "a zone that is asked for it",
-        f"name the zone of {name} in hosted_zone_id",
-        endpoint,
+        f"{name} is delegated to other name servers", f"name the zone of {name} in hosted_zone_id", endpoint
     )
 
 
-def _finding(found: str, expected: str, advice: str, endpoint: str, blocking: bool = True) -> Finding:
+def _finding(found: str, advice: str, endpoint: str, blocking: bool = True, expected: str = "") -> Finding:
     return Finding("hosted_zone", blocking, "", endpoint, found, expected, advice)
 
 
 def _delegation(zone: Zone, resolvers: Sequence[Server], named: bool, policy: Policy) -> list[Finding]:
-    """Compare what resolvers say of the zone's name servers with those that Route 53 has given it."""
+    """Compare the zone's name servers by each resolver with those that Route 53 gave it."""
     own = frozenset(map(plain, zone.name_servers))
-    told: list[tuple[Server, frozenset[str] | None]] = []
+    answered: list[tuple[Server, frozenset[str] | None]] = []
     if zone.name and own and resolvers:
         with ThreadPoolExecutor(max_workers=len(resolvers)) as pool:
             answers = pool.map(lambda server: gate.name_servers_of(server, zone.name), resolvers)
-            told = list(zip(resolvers, answers, strict=True))
-    led = {server: _strangers(server, own, names) for server, names in told if names is not None}
-    right = [server for server, (ours, _) in led.items() if ours]
-    if not led and not named:
+            answered = list(zip(resolvers, answers, strict=True))
+    compared = {server: _others(server, own, names) for server, names in answered if names is not None}
+    right = [server for server, (ours, _) in compared.items() if ours]
+    if not compared and not named:
         return [_not_known(zone, own)]
     expected = f"{', '.join(sorted(own))}, those of the hosted zone {zone.id}"
     findings = []
-    for server, (ours, strangers) in led.items():
-        if not ours or strangers:
-            says = f"{', '.join(sorted(strangers)) or 'none'} for the name servers of this zone, by resolver"
+    for server, (ours, others) in compared.items():
+        if not ours or others:
+            says = f"{', '.join(sorted(others)) or 'none'} for the name servers of this zone, by resolver"
             blocking = not ours and (not right or policy != "proceed")
-            findings.append(_finding(f"{says} {server.name}", expected, _CORRECT, zone.name, blocking))
+            findings.append(_finding(f"{says} {server.name}", _CORRECT, zone.name, blocking, expected))
     return findings
 
 
-def _strangers(server: Server, own: Collection[str], told: Collection[str]) -> tuple[bool, set[str]]:
-    """Whether some of the name servers that a resolver told are the zone's, and those that are not.
+def _others(server: Server, own: Collection[str], names: Collection[str]) -> tuple[bool, set[str]]:
+    """Whether some of the name servers that a resolver answered are the zone's, and those that are not.
 
-    Under other names the zone's name servers are its own all the same:
+    The zone's name servers may have other names with the same addresses:
     https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/white-label-name-servers.html
     """
-    others = {name for name in told if name not in own}
+    others = {name for name in names if name not in own}
     if others:
         addresses = {address for name in own for address in gate.addresses_of(server, name)}
         others = {name for name in others if not addresses.intersection(gate.addresses_of(server, name))}
-    return len(others) < len(told), others
+    return len(others) < len(names), others
 
 
 def _not_known(zone: Zone, own: Collection[str]) -> Finding:
     return _finding(
-        "no resolver that says which name servers this zone is delegated to",
-        f"{', '.join(sorted(own)) or 'those of the hosted zone'}",
-        f"see for yourself that {zone.id} is the zone that devices' resolvers ask: changes of another move nobody",
+        "no resolver answers which name servers this zone is delegated to",
+        f"check that devices' resolvers query {zone.id} ({', '.join(sorted(own)) or 'no name servers known'}): changes "
+        "to another zone move no client",
         zone.name,
         blocking=False,
     )

@@ -1,15 +1,15 @@
-"""What a DNS method is: how the endpoints' names are read, pointed elsewhere and put back, whatever answers for them.
+"""The contract of a DNS method: how the endpoints' records are read, switched and restored.
 
-A method object stands for names that are changed together, with one set of credentials, such as those of one hosted
-zone. Endpoints of several zones, or of several methods, have an object each: a change of one object is all or none, and
-what it means to stop between two of them is for the caller to plan.
+A method object covers names that are changed together, with one set of credentials, such as those of one hosted zone.
+Endpoints of several zones, or of several methods, have an object each: a change of one object is all or nothing, and
+the caller has to plan for a stop between two of them.
 
-What a move does with records is made of these few calls, for every method alike:
+A move uses these calls, the same for every method:
 
 - Switch: `swap` with the records that move, each from what was read to `record` of its new host, and with those that
   stay, each to itself: two controllers that move different names of a table at the same time would otherwise leave a
-  table that neither asked for.
-- Undo: `swap` from what is now to what was read before the switch.
+  table that neither wanted.
+- Undo: `swap` from the current records to what was read before the switch.
 - Guard and watch: `differing`.
 - Set-up: `swap` from nothing to `record`, and from a record to the same one with another TTL.
 """
@@ -31,11 +31,11 @@ Sleep = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Change:
-    """A record that becomes another one where it still is exactly what was read.
+    """The replacement of a record, if it is still exactly what was read.
 
     Attributes:
-        before: as it was read; None where there was none, and none may have come since.
-        after: as it shall be; the same as `before` of a record that stays.
+        before: the record as read; None where there was none, and still has to be none.
+        after: the new record; the same as `before` for a record that stays.
     """
 
     before: Record | None
@@ -44,15 +44,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Zone:
-    """A zone as the service has it.
+    """A zone as the service describes it.
 
     Attributes:
-        id: what the service knows it by.
+        id: its ID at the service.
         name: lower case, no trailing dot; empty where the service did not say.
-        private: whether only some networks ask it.
+        private: whether only some networks query it.
         name_servers: those that answer for it; a private zone has none.
-        delegations: `{endpoint: name below the zone whose records are other name servers'}`.
-        obstacles: what in the zone itself refuses, or may refuse, that the endpoints' records are replaced.
+        delegations: `{endpoint: name below the zone that is delegated to other name servers}`.
+        obstacles: settings of the zone that refuse, or may refuse, to replace the endpoints' records.
     """
 
     id: str
@@ -64,10 +64,10 @@ class Zone:
 
 
 class UnusableRecordError(RefusedError):
-    """A name that has other records than the method can point elsewhere.
+    """A name has records that the method cannot switch.
 
     Attributes:
-        what, expected, advice: what it has, what it should have, and what to do.
+        what, expected, advice: the records found, those expected, and the remedy.
     """
 
     def __init__(self, name: str, what: str, expected: str, advice: str) -> None:
@@ -76,98 +76,98 @@ class UnusableRecordError(RefusedError):
 
 
 class DnsMethod(Protocol):
-    """The contract. `dns/methods.py` has the methods that keep it, by the names that an inventory has for them."""
+    """The contract. `dns/methods.py` lists the implementations."""
 
     @property
     def needs(self) -> Sequence[str]:
-        """What has to be alive for a change, as a plan says it."""
+        """The services that a change depends on, for the text of a plan."""
 
     @property
-    def room(self) -> int:
-        """How many records one `swap` takes, those that stay included."""
+    def max_records(self) -> int:
+        """How many records one `swap` may contain, including those that stay."""
 
     def read(self, names: Iterable[str], patiently: bool = False) -> dict[str, Record | None]:
-        """Return where each name points, None where there is no record of any type.
+        """Return each name's record, None where there is no record of any type.
 
-        `Record.raw` is all that a `swap` has to compare, as data that JSON keeps: it goes into journals and tokens.
+        `Record.raw` is all that a `swap` has to compare, serialisable as JSON: it is stored in journals and tokens.
 
         Args:
-            patiently: whether to try again while the service fails for a moment, since a switch depends on it.
+            patiently: whether to retry while the service fails temporarily, because a switch depends on it.
 
         Raises:
             UnusableRecordError: a name that has other records.
-            AwsError: the service refuses to be read, or does not answer.
-            SwitchError: an answer that is none.
+            AwsError: the service refuses the read, or does not answer.
+            SwitchError: an answer that cannot be read.
         """
 
     def kept(self, raw: Mapping[str, Any]) -> Record | None:
-        """The record of a `Record.raw` that a journal has kept; None where it is none of this method."""
+        """The record of a `Record.raw` from a journal; None where it is not of this method."""
 
     def record(self, name: str, value: str, ttl: int, read: Record | None = None) -> Record:
         """The record that points a name at a host.
 
         Args:
             ttl: in seconds.
-            read: the record that it takes the place of, of which it keeps the rest.
+            read: the record that it replaces, whose other settings it keeps.
 
         Raises:
             RefusedError: the method cannot point the name there.
         """
 
     def swap(self, changes: Sequence[Change], comment: str, or_others: bool = False) -> str | None:
-        """Make all of the changes, or none of them where one record is not what was read.
+        """Make all of the changes, or none if one record is no longer what was read.
 
-        An answer that got lost is settled by reading again. A service that is busy is waited for.
+        After a lost answer the records are read again. While the service is busy, the request is repeated.
 
         Args:
-            changes: of `room` records at most.
-            comment: what they are for, where the service keeps that.
-            or_others: whether it is as good that somebody else has written the very same meanwhile. Who may have to put
-                the records back has to know that the change is theirs.
+            changes: at most `max_records`.
+            comment: their purpose, where the service stores one.
+            or_others: whether the same records written by somebody else count as success. A caller that may have to
+                restore the records needs to know that the change is its own.
 
         Returns:
-            What `wait` knows the change by; None when it proved to be made although no answer said so.
+            The ID of the change for `wait`; None when the records are as wanted although the answer was lost.
 
         Raises:
-            RecordsChangedError: a record is not what it was read as; nothing was overwritten.
-            AwsError: the service refuses the changes for another reason, or whether they were made is not known.
-            SwitchError: an answer that is none.
+            RecordsChangedError: a record is no longer what was read; nothing was overwritten.
+            AwsError: the service refuses the changes for another reason, or it is unknown whether they were made.
+            SwitchError: an answer that cannot be read.
         """
 
     def wait(self, change: str, timeout: float, look: Callable[[], None] = lambda: None) -> None:
-        """Return when every server of the service has the change. Servers that are asked themselves are `gate`'s.
+        """Return when the service reports the change on all its servers; `gate` queries the servers themselves.
 
         Args:
             timeout: in seconds.
-            look: called again and again meanwhile; what it raises ends the wait.
+            look: called at every poll; an exception of it ends the wait.
 
         Raises:
-            NotConvergedError: it is still under way then.
-            AwsError: the service refuses to be asked, or still fails then.
+            NotConvergedError: the change is still pending at the timeout.
+            AwsError: the service refuses the request, or still fails at the timeout.
         """
 
     def zone(self, names: Iterable[str]) -> Zone:
-        """Read the zone that the names are in, and which servers answer for it.
+        """Read the zone that the names are in, and its name servers.
 
         Raises:
-            AwsError: the service refuses to be read, or does not answer.
-            SwitchError: an answer that is none.
+            AwsError: the service refuses the read, or does not answer.
+            SwitchError: an answer that cannot be read.
         """
 
     def checks(self, records: Sequence[Record]) -> Mapping[str, Callable[[], list[Finding]]]:
-        """What can be known before a `swap` of whether it would be refused: `{name of the check: the check}`.
+        """Checks before a `swap` for reasons to refuse it: `{name of the check: the check}`.
 
-        Checks change nothing, and may run side by side. They raise AwsError where they are not answered.
+        Checks change nothing, and may run in parallel. They raise AwsError where the service does not answer.
         """
 
 
 @dataclass(frozen=True)
 class Differing:
-    """Records that are not as somebody left them.
+    """Records that differ from the expected ones.
 
     Attributes:
-        wrong: `{name: host name, or "no record"}`, of those alone.
-        found: `{name: host name}` of all, None where there is no record.
+        wrong: `{name: host name, or "no record"}` of the records that differ.
+        found: `{name: host name}` of all records, None where there is none.
     """
 
     wrong: Mapping[str, str]
@@ -175,13 +175,11 @@ class Differing:
 
 
 def differing(dns: DnsMethod, expected: Mapping[str, str]) -> Differing | None:
-    """Compare records with `{name: host name}`; None where all are so, or the service does not answer for now.
-
-    A service that does not answer says nothing against the records.
+    """Compare records with `{name: host name}`; None where all are equal, or the service does not answer at present.
 
     Raises:
         UnusableRecordError: a name has other records.
-        AwsError: the service refuses to be read.
+        AwsError: the service refuses the read.
     """
     try:
         records = dns.read(expected)

@@ -1,4 +1,4 @@
-"""The DNS methods that there are."""
+"""The registry of DNS methods."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..aws.clients import Aws
 from .method import Clock, DnsMethod, Sleep
 from .route53_cname import Route53Cname
 
-# Each is made of the AWS clients, the ID of the hosted zone, a monotonic clock and a sleep.
+# Each is constructed with the AWS clients, the ID of the hosted zone, a monotonic clock and a sleep.
 METHODS = {"route53_cname": Route53Cname}
 DEFAULT = "route53_cname"
 

@@ -1,4 +1,4 @@
-"""Route 53's API, as the DNS methods that use it call it."""
+"""Calls of the Route 53 API that DNS methods share."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..model.names import plain
 from .method import Clock, Sleep, Zone
 
 POLL_INTERVAL = 0.5
-# Until a poll that failed, or was throttled, is repeated.
+# Before a failed or throttled poll is repeated.
 RETRY_INTERVAL = 2.0
-# Route 53 refuses a batch while it works on another one of the zone, and asks for waits that grow
+# Route 53 refuses a batch while it processes another one of the zone, and asks for exponential backoff
 # (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html#limits-api-requests): 28 seconds.
 BUSY_ATTEMPTS = 8
-# Change Guardrails (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeGuardrail.html): the one that
-# refuses to delete a record which an alias of the zone points to, and those that look at NS records, or at names below
-# a delegation, where no endpoint may be anyway. Whether ACTIVE_RECORD_CHECK, which refuses to delete the last record of
-# a name that is still asked for, takes a CREATE of the same batch into account is not documented.
+# Change Guardrails (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeGuardrail.html): one
+# refuses to delete a record that an alias of the zone points to; others concern NS records, or names below a
+# delegation, where no endpoint can be. ACTIVE_RECORD_CHECK refuses to delete the last record of a name that is still
+# queried; whether it considers a CREATE of the same batch is not documented.
 ALIAS_TARGET = "ALIAS_TARGET_CHECK"
 _OF_OTHERS = {
     ALIAS_TARGET,
@@ -31,11 +31,11 @@ _OF_OTHERS = {
 
 
 def record_sets_of(client: AwsClient, zone: str, name: str, **start: str) -> list[Mapping[str, Any]]:
-    """The record sets of a name, of any type unless StartRecordType says from which on.
+    """The record sets of a name, of all types or from StartRecordType on.
 
     Raises:
-        AwsError: Route 53 refuses to be read, or does not answer.
-        SwitchError: an answer that holds no list of record sets.
+        AwsError: Route 53 refuses the read, or does not answer.
+        SwitchError: an answer without a list of record sets.
     """
     answer = client.call("ListResourceRecordSets", HostedZoneId=zone, StartRecordName=name, MaxItems="10", **start)
     return [entry for entry in _record_sets(answer) if plain(entry["Name"]) == plain(name)]
@@ -51,10 +51,10 @@ def _record_sets(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def change(client: AwsClient, zone: str, changes: Sequence[Mapping[str, Any]], comment: str, sleep: Sleep) -> str:
-    """Send one batch, again while the zone is busy, and return the change's ID.
+    """Send one batch, repeated while the zone is busy, and return the change's ID.
 
     Raises:
-        AwsError: Route 53 refuses the batch, or does not say what has become of it.
+        AwsError: Route 53 refuses the batch, or the result is unknown.
     """
     batch = {"Comment": comment, "Changes": changes}
 
@@ -78,7 +78,7 @@ def wait_insync(
     sleep: Sleep,
     look: Callable[[], None] = lambda: None,
 ) -> None:
-    """`DnsMethod.wait` by GetChange, until INSYNC. A poll that fails for a moment is repeated."""
+    """`DnsMethod.wait` by GetChange, until INSYNC. A poll that fails temporarily is repeated."""
     deadline = clock() + timeout
     while True:
         pause = POLL_INTERVAL
@@ -108,7 +108,7 @@ def _status(answer: Mapping[str, Any]) -> str:
 
 def read_zone(client: AwsClient, zone: str, endpoints: Iterable[str]) -> Zone:
     """`DnsMethod.zone` by GetHostedZone (https://docs.aws.amazon.com/Route53/latest/APIReference/API_GetHostedZone.html),
-    with what the zone has above the endpoints, and aliases of them where a guardrail asks for these."""
+    with the delegations above the endpoints, and their aliases where a guardrail concerns these."""
     endpoints = list(endpoints)
     answer = client.call("GetHostedZone", Id=zone)
     servers = _delegation_set(answer)
@@ -138,7 +138,7 @@ def _delegation_set(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _above(endpoint: str, zone: str) -> list[str]:
-    """The names between an endpoint and the zone that it is in, without both."""
+    """The names between an endpoint and its zone, excluding both."""
     inside = endpoint.removesuffix(f".{zone}")
     if not zone or inside == endpoint:
         return []
@@ -147,32 +147,30 @@ def _above(endpoint: str, zone: str) -> list[str]:
 
 
 def _guarded(zone: str, guardrails: Collection[str], aliases: Mapping[str, str]) -> list[Finding]:
-    """What a zone's Change Guardrails say, or may say, to a batch that replaces the endpoints' records.
+    """Findings about Change Guardrails that refuse, or may refuse, a batch that replaces the endpoints' records.
 
-    A record is replaced by its DELETE and a CREATE in one batch. What a guardrail refuses changes nothing, since a
-    batch is all or none; it is known beforehand all the same where it can be known.
+    A record is replaced by its DELETE and a CREATE in one batch. A refused batch changes nothing, but is better known
+    before the move.
 
     Args:
         zone: its name.
         aliases: `{endpoint: a record set of the zone that is an alias of it}`.
     """
     found = [
-        Finding("change_guardrail", True, "", name, f"{ALIAS_TARGET} turned on, and {alias} an alias of it",
-                "no alias of a record that is replaced",
+        Finding("change_guardrail", True, "", name, f"{ALIAS_TARGET} is turned on, and {alias} is an alias of it", "",
                 "make the alias a CNAME, or turn this guardrail off in Route 53 for the move")
         for name, alias in sorted(aliases.items())
     ]  # fmt: skip
     if others := sorted(set(guardrails) - _OF_OTHERS):
         found.append(
-            Finding("change_guardrail", False, "", zone, f"{', '.join(others)} turned on",
-                    "none that looks at deleted records",
-                    "a batch that it refuses changes nothing, and its line names it: turn it off in Route 53 then")
+            Finding("change_guardrail", False, "", zone, f"{', '.join(others)} turned on", "",
+                    "it may refuse the batch, which then changes nothing: turn it off in Route 53 in that case")
         )  # fmt: skip
     return found
 
 
 def _guardrails(features: object) -> tuple[str, ...]:
-    """The Change Guardrails that are turned on, as far as this botocore knows of them.
+    """The Change Guardrails that are turned on; empty if this botocore does not know them.
 
     Source: https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeGuardrail.html
     """
@@ -200,5 +198,5 @@ def _aliases_to(client: AwsClient, zone: str, names: Collection[str]) -> dict[st
 
 
 def _is_delegated(client: AwsClient, zone: str, name: str) -> bool:
-    """Whether a name below a zone's apex has NS records: its records are other name servers'."""
+    """Whether a name below a zone's apex has NS records, which delegate it to other name servers."""
     return any(entry.get("Type") == "NS" for entry in record_sets_of(client, zone, name, StartRecordType="NS"))

@@ -1,4 +1,4 @@
-"""Whether Route 53 would let records be changed, as far as it can be known beforehand."""
+"""Check that Route 53 would accept a change of the records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def checks(aws: Aws, zone: str, records: Sequence[Record]) -> Mapping[str, Calla
 
 
 def _may_change(aws: Aws, zone: str, records: Sequence[Record]) -> list[Finding]:
-    """Tried with a batch that creates what exists: it is refused as a whole, and would change nothing if not."""
+    """Send a batch that creates records that exist: Route 53 refuses it, and it would change nothing otherwise."""
     sets = [dict(record.raw) for record in records]
     changes = [{"Action": action, "ResourceRecordSet": each} for each in sets for action in ("CREATE", "DELETE")]
     batch, writer = {"Comment": "permission check", "Changes": changes}, aws.route53_writer
@@ -35,11 +35,12 @@ def _protections(aws: Aws, zone: str, names: Collection[str]) -> list[Finding]:
         pages = aws.route53.pages("ListResourceRecordSetProtections", items, cursor, HostedZoneId=zone)
         protected = [each for each in pages if each["RecordType"] == "CNAME" and plain(each["RecordName"]) in names]
     except SwitchError as error:
-        # Whoever may not see them, or cannot, mostly has none.
-        return [Finding("record_protection", False, "", "", f"no list ({error})", "one", "see for yourself")]
+        # Not blocking: few zones have protected records.
+        found = f"protected records could not be listed ({error})"
+        return [Finding("record_protection", False, "", "", found, "", "check in Route 53 that no endpoint has one")]
     return [_protected(plain(each["RecordName"]), each.get("Comment") or "no comment") for each in protected]
 
 
 def _protected(name: str, comment: str) -> Finding:
     advice = "remove the protection (DeleteResourceRecordSetProtections) for the move"
-    return Finding("record_protection", True, "", name, f"a protected record ({comment})", "none", advice)
+    return Finding("record_protection", True, "", name, f"the record is protected ({comment})", "", advice)

@@ -1,4 +1,4 @@
-"""The DNS method `route53_cname`: one simple CNAME for each endpoint, all changed in one batch of a hosted zone."""
+"""The DNS method `route53_cname`: one simple CNAME per endpoint, all changed in one batch of a hosted zone."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ..model.names import plain
 from . import route53, route53_checks
 from .method import Change, Clock, Sleep, UnusableRecordError, Zone
 
-# Reads that have to succeed since a switch depends on them: 10 seconds, beside botocore's own attempts.
+# Of reads that a switch depends on: 10 seconds, in addition to botocore's own attempts.
 READ_ATTEMPTS = 5
 
-# What a record set has that belongs to no routing policy, alias or traffic policy
+# The fields of a record set without a routing policy, alias or traffic policy
 # (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ResourceRecordSet.html).
 _SIMPLE = {"Name", "Type", "TTL", "ResourceRecords", "HealthCheckId"}
 
 
 class Route53Cname:
-    """The CNAMEs of a hosted zone. A raw record is a ResourceRecordSet, and a change is that of GetChange."""
+    """The CNAMEs of a hosted zone. A raw record is a ResourceRecordSet; the ID of a change is the one for GetChange."""
 
     needs = ("Route 53's control plane (us-east-1)",)
-    # A batch has 1,000 values, each change counts one, and to replace a record takes two
+    # A batch has at most 1,000 values, and each replaced record has two changes of one value
     # (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html#limits-api-requests-changeresourcerecordsets);
     # 32,000 characters of values, of which a host name of an endpoint has 63 at most.
-    room = 250
+    max_records = 250
 
     def __init__(self, aws: Aws, hosted_zone_id: str, clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> None:
         self._aws, self._id = aws, hosted_zone_id
@@ -60,7 +60,7 @@ class Route53Cname:
         return None
 
     def record(self, name: str, value: str, ttl: int, read: Record | None = None) -> Record:
-        # What else the record has, such as a health check, goes with it.
+        # Keep the record's other settings, such as a health check.
         raw = {**(read.raw if read else {}), **record_set(name, value, ttl)}
         return Record(plain(name), plain(value), ttl, raw)
 
@@ -68,23 +68,23 @@ class Route53Cname:
         """One batch is all or none, and its DELETE fails unless every value matches
         (https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html)."""
         batch = [part for change in changes for part in _parts(change)]
-        # To repeat a batch does harm where it has to be known whose it is.
+        # A repeated batch would hide whether the change is the caller's own.
         client = self._aws.route53 if or_others else self._aws.route53_writer
         try:
             return route53.change(client, self._id, batch, comment, self._sleep)
         except AwsError as error:
-            # A request without an answer may have been carried out, and its repetition then fails.
+            # A request without an answer may have been carried out; its repetition then fails.
             if error.code != "InvalidChangeBatch" and not error.uncertain:
                 raise
-            self._settle(changes, error, or_others)
+            self._verify(changes, error, or_others)
             return None
 
-    def _settle(self, changes: Sequence[Change], error: AwsError, or_others: bool) -> None:
-        """Read again after a batch that was refused or not answered; return when the records are as wanted."""
+    def _verify(self, changes: Sequence[Change], error: AwsError, or_others: bool) -> None:
+        """Read the records after a batch that was refused or not answered; return if they are as wanted."""
         found = self.read([change.after.name for change in changes], patiently=True)
-        # A batch may change nothing but TTLs: then the values say nothing about whether it was carried out.
+        # Whole records are compared: a batch may change TTLs only.
         wrong = [change for change in changes if found[change.after.name] != change.after]
-        # A batch that was refused was not carried out: what is as wanted now, somebody else has written.
+        # A refused batch was not carried out: if the records are as wanted, somebody else wrote them.
         if not wrong and (or_others or error.code != "InvalidChangeBatch"):
             return
         changed = [change.after.name for change in changes if _raw(found[change.after.name]) != _raw(change.before)]
@@ -110,7 +110,7 @@ class Route53Cname:
 def _unusable(name: str, kinds: set[str], count: int) -> UnusableRecordError:
     shown = ", ".join(sorted(kinds))
     if "SOA" in kinds:
-        what = f"the apex of the hosted zone ({shown}), where no CNAME may be"
+        what = f"the apex of the hosted zone ({shown}), where no CNAME is allowed"
         advice = "use a name below it as the endpoint"
     elif "NS" in kinds:
         what = f"{shown}, which delegates the name to other name servers"
@@ -120,7 +120,7 @@ def _unusable(name: str, kinds: set[str], count: int) -> UnusableRecordError:
         advice = "replace it by hand, then run again"
     else:
         what = f"{count} record set(s) of type {shown}"
-        advice = "delete them if they may go, and run setup.yml, or use another endpoint"
+        advice = "delete them if nothing needs them, and run setup.yml, or use another endpoint"
     return UnusableRecordError(name, what, "one simple CNAME", advice)
 
 
@@ -130,7 +130,7 @@ def record_set(name: str, value: str, ttl: int) -> dict[str, Any]:
 
 
 def _parts(change: Change) -> list[dict[str, Any]]:
-    """The parts of a batch that fails where a record exists that was not there, or is not what was read."""
+    """The parts of a batch that fails if the record is no longer what was read, or exists now."""
     parts = [{"Action": "DELETE", "ResourceRecordSet": dict(change.before.raw)}] if change.before else []
     return [*parts, {"Action": "CREATE", "ResourceRecordSet": dict(change.after.raw)}]
 

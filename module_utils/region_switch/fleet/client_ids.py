@@ -1,4 +1,4 @@
-"""Client IDs that operators list: what can be one, and files of them."""
+"""Client IDs that operators list, in an option or in a file, and their validation."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ..model.errors import RefusedError, one_line
 # https://docs.aws.amazon.com/iot/latest/apireference/API_iotdata_DeleteConnection.html
 LONGEST = 128
 EXPECTED = f"a client ID of 1 to {LONGEST} characters, the first of them not $"
-# More than the longest client ID, quoted, a domain name and some other columns need.
+# Enough for the longest client ID, quoted, a domain name and some other columns.
 _LONGEST_LINE = 4096
-# JSON is read whole.
+# JSON is read into memory.
 _LARGEST_DOCUMENT = 64 * 2**20
 _UTF8 = "utf-8-sig"
-# The longer ones first: a mark of UTF-32 begins with one of UTF-16.
+# The longer ones first: the mark of UTF-32-LE begins with that of UTF-16-LE.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# What is left of bytes that could not be decoded.
-_HALVES = re.compile("[\ud800-\udfff]")
+# Surrogates, which stand for bytes that could not be decoded.
+_UNDECODED = re.compile("[\ud800-\udfff]")
 _ZIP = b"PK\x03\x04"
 
 
 def fault(client_id: str) -> str | None:
-    """What is wrong with a client ID, None when nothing is."""
+    """Why a client ID is not valid, None when it is."""
     if not client_id:
         return "nothing"
     if len(client_id) > LONGEST:
@@ -46,7 +46,7 @@ def check(client_ids: Iterable[object]) -> Iterator[tuple[str, str]]:
     """Yield `(client ID, "")` of each.
 
     Raises:
-        RefusedError: names the first that is none, and its place in the list.
+        RefusedError: names the first that is not valid, and its place in the list.
     """
     for number, client_id in enumerate(client_ids, 1):
         if not isinstance(client_id, str):
@@ -59,17 +59,17 @@ def check(client_ids: Iterable[object]) -> Iterator[tuple[str, str]]:
 def read(path: str, attribute: str = "mqtt_endpoint") -> Iterator[tuple[str, str]]:
     """Yield `(client ID, endpoint)` of a file; the endpoint is empty where the file names none.
 
-    The file is UTF-8, or UTF-16 or UTF-32 with or without its mark, as Windows programs write it; its lines end as they
-    like. See `client_table` for what may be in it.
+    The file is UTF-8, or UTF-16 or UTF-32 with or without a byte order mark, as Windows programs write it, with any
+    line ends. See `client_table` for its formats.
 
     Args:
-        attribute: thing attribute that names the endpoint, for JSON that AWS has answered.
+        attribute: thing attribute that names the endpoint, for JSON from AWS.
 
     Raises:
         RefusedError: names the file, and the line that is wrong.
     """
     try:
-        with open(path, "rb") as stream:  # noqa: PTH123 - Path would not take what is no path
+        with open(path, "rb") as stream:  # noqa: PTH123 - Path refuses what is not a path
             for row in _rows(stream, attribute):
                 if found := fault(row.client_id):
                     raise TableError(row.line, found, EXPECTED)
@@ -88,7 +88,7 @@ def _rows(stream: BufferedReader, attribute: str) -> Iterator[Row]:
     if head.startswith(_ZIP):
         raise TableError(1, "a workbook or another ZIP file", "text", "export it as CSV")
     encoding = _encoding(head)
-    # A byte that is no UTF-8 is found in its line, not in the block that it was read with.
+    # Report the line of a byte that is not UTF-8, not the block that it was read with.
     errors = "surrogateescape" if encoding == _UTF8 else "replace"
     text = TextIOWrapper(stream, encoding, errors, newline=None)
     if text.read(_LONGEST_LINE).lstrip()[:1] in ("[", "{"):
@@ -102,7 +102,7 @@ def _encoding(head: bytes) -> str:
     for mark, encoding in _MARKS.items():
         if head.startswith(mark):
             return encoding
-    # What is written in half of the world begins with a letter of ASCII all the same.
+    # Without a mark: the first two characters are assumed to be ASCII.
     if len(head) >= 4 and head[1] == head[3] == 0 < head[0]:
         return "utf-16-le"
     if len(head) >= 4 and head[0] == head[2] == 0 < head[1]:
@@ -111,7 +111,7 @@ def _encoding(head: bytes) -> str:
 
 
 def _lines(text: TextIOWrapper, encoding: str) -> Iterator[str]:
-    """The lines of a file, without their ends."""
+    """The lines of a file, without line ends."""
     for number, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), 1):
         if len(line) == _LONGEST_LINE and not line.endswith("\n"):
             raise TableError(number, f"more than {_LONGEST_LINE} bytes", EXPECTED)
@@ -119,7 +119,7 @@ def _lines(text: TextIOWrapper, encoding: str) -> Iterator[str]:
 
 
 def _document(text: TextIOWrapper, encoding: str) -> str:
-    """A file of JSON, whole."""
+    """The text of a JSON file."""
     found = text.read(_LARGEST_DOCUMENT)
     if len(found) == _LARGEST_DOCUMENT:
         raise TableError(1, f"more than {_LARGEST_DOCUMENT} bytes of JSON", "less", "write it as CSV")
@@ -129,6 +129,6 @@ def _document(text: TextIOWrapper, encoding: str) -> str:
 
 
 def _decoded(number: int, line: str, encoding: str) -> str:
-    if _HALVES.search(line) or (encoding != _UTF8 and "\ufffd" in line):
-        raise TableError(number, f"what is no {encoding[:6].rstrip('-').upper()}", "text")
+    if _UNDECODED.search(line) or (encoding != _UTF8 and "\ufffd" in line):
+        raise TableError(number, f"bytes that are not {encoding[:6].rstrip('-').upper()}", "text")
     return line

@@ -1,4 +1,4 @@
-"""Clients whom the operator lists, also without a thing: each is asked for."""
+"""The source `clients`: clients that the operator lists, with or without a thing, each looked up by GetConnection."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class ClientListSource(FleetSource):
     """The options `client_ids` and `client_ids_file` (see `client_ids.read`)."""
 
     def check(self) -> None:
-        """Read all that is listed once.
+        """Read the whole list once.
 
         Raises:
-            RefusedError: a client ID that cannot be one, or none at all.
+            RefusedError: a client ID that is not valid, or an empty list.
         """
         if not sum(1 for _ in self.listed()):
             where = self.options.client_ids_file or "client_ids"
-            raise RefusedError(f"{where}: found no client ID, expected at least one: name the clients")
+            raise RefusedError(f"{where}: found no client ID: name the clients")
 
     def listed(self) -> Iterator[tuple[str, str]]:
         file = self.options.client_ids_file

@@ -1,4 +1,4 @@
-"""Clients by the fleet index: connected things, where the client ID is the thing's name.
+"""The source `index`: connected things in the fleet index, where the client ID is the thing's name.
 
 Source: https://docs.aws.amazon.com/iot/latest/developerguide/managing-index.html
 """
@@ -24,7 +24,7 @@ from .things import client_id_of, mapping, registered
 
 # https://docs.aws.amazon.com/iot/latest/apireference/API_SearchIndex.html: results per page.
 PAGE_SIZE = 100
-# Readings of an index whose next page is refused, since it changed while it was read.
+# Attempts to read an index whose next page is refused because it changed while it was read.
 READINGS = 5
 INDEX = "AWS_Things"
 CONNECTED = "connectivity.connected:true"
@@ -36,7 +36,7 @@ _WAIT = "wait until the index is built, then run again"
 
 
 class IndexSource(FleetSource):
-    """Connected things in the fleet index, which follows connections within seconds."""
+    """Connected things in the fleet index, which is updated within seconds."""
 
     # https://docs.aws.amazon.com/iot/latest/developerguide/device-connectivity-status.html
     lags = True
@@ -50,12 +50,12 @@ class IndexSource(FleetSource):
     def count(self, iot: AwsClient) -> int:
         return int(iot.call("GetStatistics", queryString=CONNECTED)["statistics"]["count"])
 
-    def checks(self, iot: AwsClient, nobody: str, target: bool) -> Mapping[str, Check]:
-        return {"permission": partial(_may_search, iot, nobody), "fleet_index": partial(_is_built, iot, target)}
+    def checks(self, iot: AwsClient, unused_id: str, target: bool) -> Mapping[str, Check]:
+        return {"permission": partial(_may_search, iot, unused_id), "fleet_index": partial(_is_built, iot, target)}
 
     def _search(self, paced: Paced) -> Iterator[Connection]:
-        """Read the index to its end. One that refuses a next page (InvalidRequestException) changed while it was read:
-        it is read again from the start, and who was found before comes twice.
+        """Read the whole index. If it refuses a next page (InvalidRequestException), it changed while it was read:
+        it is read again from the start, and clients that were already found come twice.
 
         https://docs.aws.amazon.com/iot/latest/apireference/API_SearchIndex.html
         """
@@ -71,8 +71,8 @@ class IndexSource(FleetSource):
                     if reading < READINGS:
                         continue
                     raise SwitchError(
-                        f"fleet index in {paced.region}: found the next page refused {READINGS} times ({error.text}), "
-                        "expected an index that can be read to its end: run again when no things are changed"
+                        f"fleet index in {paced.region}: found the next page refused {READINGS} times ({error.text}): "
+                        "run again when no things are changed"
                     ) from error
                 if error.code not in _ERRORS:
                     raise
@@ -89,26 +89,24 @@ class IndexSource(FleetSource):
 
 
 def _seconds(milliseconds: object) -> float:
-    """AWS's epoch milliseconds in seconds, 0 where there are none."""
+    """AWS's epoch milliseconds in seconds, 0 where unknown."""
     if isinstance(milliseconds, int | float) and 0 < milliseconds < LATEST:
         return milliseconds / 1000
     return 0.0
 
 
-def _may_search(iot: AwsClient, nobody: str) -> list[Finding]:
-    return denied(iot.region, lambda: iot.call("SearchIndex", queryString=f"thingName:{nobody}", maxResults=1))
+def _may_search(iot: AwsClient, unused_id: str) -> list[Finding]:
+    return denied(iot.region, lambda: iot.call("SearchIndex", queryString=f"thingName:{unused_id}", maxResults=1))
 
 
 def _is_built(iot: AwsClient, target: bool) -> list[Finding]:
-    """Whether the region's index knows who is connected: it answers no query until it is built, and the connectivity of
-    things is indexed where the configuration says so."""
+    """Check that the index is built, and that its configuration includes the connectivity of things."""
     try:
         things = iot.call("GetIndexingConfiguration").get("thingIndexingConfiguration") or {}
         described = iot.find("DescribeIndex", indexName=INDEX)
     except AwsError as error:
-        # To leave a region that is half dead is what a move may be for; who is there has been read before.
-        told = error.temporary and not target
-        return [replace(unanswered("fleet_index", iot.region, error), blocking=not told)]
+        # A region that half works may be the very reason for the move; its clients have been read before.
+        return [replace(unanswered("fleet_index", iot.region, error), blocking=target or not error.temporary)]
     return _findings(iot.region, things, described)
 
 

@@ -1,6 +1,6 @@
-"""The clients of a run, on disk: what is known of each, and what is to be done next.
+"""The clients of a run in an SQLite file: the state of each, and its next action.
 
-A fleet may have a million clients, so none of this is kept in memory. One thread uses a roster.
+A fleet may have a million clients, so none of this is kept in memory. A roster is used by one thread.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from .source import Connection
 
 State = Literal["placed", "waiting", "sending", "told", "looking", "landed"]
 COMMIT_SECONDS = 0.25
-# The wave of a client that is in none yet: later than all; and of one that belongs to none, but may be told any time.
+# The wave of a client that is in none yet, later than all; and of one that may be disconnected at any time.
 NO_WAVE = 2**31
 ANY_WAVE = 0
-# The shape of the table below, which a run that goes on from another's roster has to know.
+# The version of the table below, which has to be the same in a run that resumes with another's roster.
 SHAPE = 3
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: MQTT CONNECT per client ID, 1 per second. A connection
-# that began so much later in the same region is another one; the index and GetConnection need not agree on its moment.
+# that began so much later in the same region is a new one; the index and GetConnection may differ on its time.
 ANOTHER_CONNECTION = 1.0
 CSV_COLUMNS = (
     *("client_id", "endpoint", "from", "to", "state", "disconnected_at", "landed_at", "seconds"),
     *("disconnects", "bounces", "note"),
 )
 
-# lot: clients are taken in an order that has nothing to do with their names, so that a first wave is a sample.
-# seen: by this run; what only an interrupted run has seen may have become another thing since.
+# lot: a hash that orders the clients independently of their names, so that a first wave is a sample.
+# seen: by this run; a client that only an interrupted run saw may have changed since.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS client (
     client_id TEXT NOT NULL,
@@ -77,11 +77,11 @@ _COLUMNS = (
 )
 _NAMES = ", ".join(_COLUMNS)
 _SELECT = f"SELECT {_NAMES} FROM client"  # noqa: S608 - names of this file
-# A client that was told to leave by a move which was taken back, and was seen where its record points again.
+# A client that a move disconnected before its records were restored, seen again where its record points.
 RETURNED = "returned"
-# One that had gone when it was told to leave, and is nowhere since: nobody can say that a region does not take it in.
+# A client that was gone before it was disconnected, and is connected nowhere since: no proof that a region refuses it.
 _ABSENT = "(kicks > 0 AND found = 0 AND in_target = 0 AND in_source = 0)"
-# What became of a client, in one word, beside its endpoint's record as it is in the end: see `STATES`.
+# A client's final state, in one word, compared with the final record of its endpoint: see `STATES`.
 _HOME = "coalesce((SELECT home.region FROM temp.home WHERE home.endpoint = client.endpoint), target)"
 VERDICT = f"""
 CASE
@@ -98,31 +98,31 @@ END"""
 STATES = {
     "placed": "was where its record points",
     "landed": "seen connected where its record points",
-    "returned": "told to leave, and seen back where its record points again",
-    "untold": "found elsewhere than its record points, and not told to leave",
+    "returned": "disconnected, and seen again where its restored record points",
+    "untold": "found elsewhere than its record points, and not disconnected",
     "straggler": "connected elsewhere than its record points",
-    "bounced": "went back to the region that it was told to leave",
+    "bounced": "connected again in the region that it was disconnected from",
     "both": "connected in both regions",
     "dark": "connected in neither region",
-    "unproven": "may have been told to leave; not looked for since, or AWS did not say",
+    "unproven": "may have been disconnected; not looked up since, or AWS did not say where it is",
 }
-# Those of them that are where the record points.
+# The states of clients that are where the record points.
 AT_HOME = ("placed", "landed", "returned")
 _AT_HOME = ", ".join(f"'{state}'" for state in AT_HOME)
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedClient:
-    """A client in a region it does not belong to, and what was done about it.
+    """A client in a wrong region, and what was done about it.
 
     Attributes:
         region, target: where it was found, and where it belongs.
         connected_since: epoch seconds by AWS's clock, 0 where unknown.
-        attempts: failed requests since it was last told to leave.
-        looks: how often it was looked for since then.
-        kicks, found: how often it was told to leave, and whether AWS knew the connection.
-        kicked_at, told_at: when it was told last, in epoch seconds for people, and in monotonic seconds of this run.
-        bounces: how often it came back to the region it had left.
+        attempts: failed requests since it was last disconnected.
+        looks: how often it was looked up since then.
+        kicks, found: how often it was disconnected, and whether AWS knew the connection.
+        kicked_at, told_at: when it was last disconnected, in epoch seconds, and in monotonic seconds of this run.
+        bounces: how often it returned to the region that it was disconnected from.
     """
 
     client_id: str
@@ -145,7 +145,7 @@ class TrackedClient:
 
 
 class _Database(sqlite3.Connection):
-    """A database whose failing statements end in one line."""
+    """A database whose errors are one line, as StorageError."""
 
     path = Path()
     make_room: Callable[[], None] = staticmethod(no_room)
@@ -187,7 +187,7 @@ def _connect(path: Path, make_room: Callable[[], None] = no_room) -> _Database:
 
 
 def _claim(path: Path) -> None:
-    """See to it that a database is for its owner alone; what SQLite makes beside it gets the same mode."""
+    """Make a database accessible to its owner only; SQLite creates its other files with the same mode."""
     try:
         for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
             if each == path or each.exists():
@@ -199,14 +199,14 @@ def _claim(path: Path) -> None:
 class Roster:
     """The clients of one run in an SQLite file.
 
-    When the disk takes no more, what was written since the last commit is gone as after a crash: it is found out again.
+    When the disk is full, writes since the last commit are lost as after a crash, and are found out again.
 
     Args:
-        make_room: called when the disk takes no more, so that the run's end is written all the same.
+        make_room: called when the disk is full, so that the run's end can still be written.
 
     Raises:
-        StorageError: the disk does not take it.
-        UntrustedError: there is something else than a roster of this user's.
+        StorageError: the file cannot be written.
+        UntrustedError: the file is not a roster of this user.
     """
 
     def __init__(self, path: Path, make_room: Callable[[], None] = no_room) -> None:
@@ -222,11 +222,11 @@ class Roster:
 
     @staticmethod
     def copy(source: Path, target: Path) -> None:
-        """Copy a roster, also one whose run was killed; nothing where there is none.
+        """Copy a roster, even if its run was killed; do nothing where there is none.
 
         Raises:
-            StorageError: the disk does not take the copy, of which nothing is left.
-            UntrustedError: it is damaged or of another release, or somebody else has made it or may write to it.
+            StorageError: the disk is full; the copy is deleted.
+            UntrustedError: it is damaged, of another release, or owned or writable by somebody else.
         """
         if not source.exists():
             return
@@ -246,8 +246,7 @@ class Roster:
         if found != "ok":
             target.unlink()
             raise UntrustedError(
-                f"{source}: passed over, found {one_line(found)}, expected the clients of a run: they are looked for "
-                "again"
+                f"{source}: passed over, found {one_line(found)}, expected the clients of a run: they are read again"
             )
 
     def close(self) -> None:
@@ -263,13 +262,13 @@ class Roster:
         self.close()
 
     def commit(self) -> None:
-        # SQLite itself ends a transaction that the disk does not take.
+        # SQLite itself ends a transaction when the disk is full.
         if self._db.in_transaction:
             self._db.execute("COMMIT")
         self._committed = time.monotonic()
 
     def tick(self) -> None:
-        """Commit now and then: what a crash takes is found out again."""
+        """Commit every COMMIT_SECONDS: what a crash loses is found out again."""
         if time.monotonic() - self._committed >= COMMIT_SECONDS:
             self.commit()
 
@@ -278,16 +277,15 @@ class Roster:
             self._db.execute("BEGIN")
 
     def add(self, clients: Iterable[Connection], desired: Mapping[str, str], late: bool = False) -> int:
-        """Take in the connections of the endpoints of `desired`; return how many are in a wrong region and new.
+        """Add the connections of the endpoints of `desired`; return how many are new and in a wrong region.
 
-        A client that had landed and is found again in the region it left, by a connection made since, is one that
-        has come back. An older one is what the index has not caught up with. One that was only looked for can be told
-        to leave where its region answers again. Of one whose endpoint has become another, what was seen and planned for
-        the former one holds no more.
+        A client that had landed and has a newer connection in the region it left has come back; an older connection
+        there is a stale entry of the index. A client that was only looked up can be disconnected once its region
+        answers again. When a client's endpoint has changed, its former state and plan are discarded.
 
         Args:
-            clients: those of other endpoints are passed over.
-            late: whether the plan has been made without them.
+            clients: those of other endpoints are skipped.
+            late: whether the plan was made without them.
         """
         self._begin()
         added = 0
@@ -316,10 +314,10 @@ class Roster:
         return added
 
     def _seen_again(self, client: Connection, ours: bool) -> None:
-        """Note that this run has seen a client, and forget the ways it had by another endpoint.
+        """Mark a client as seen by this run, and delete its rows of another endpoint.
 
         Args:
-            ours: whether it uses one of our endpoints; the row of its region is then brought up to date.
+            ours: whether it uses one of our endpoints; the row of its region is updated then.
         """
         self._db.execute(
             "UPDATE client SET seen = ? WHERE client_id = ? AND region = ?", (ours, client.client_id, client.region)
@@ -330,7 +328,7 @@ class Roster:
         )
 
     def expect(self, clients: Iterable[Connection], desired: Mapping[str, str]) -> int:
-        """Take in clients that nobody can tell to leave, only look for: their region does not answer."""
+        """Add clients that can only be looked up, not disconnected: their region does not answer."""
         self._begin()
         before = self._db.total_changes
         self._db.executemany(
@@ -345,7 +343,7 @@ class Roster:
         """Return how many different clients these are, how many of them are not in the roster, and the first of those.
 
         Args:
-            shown: how many are named.
+            shown: how many are named at most.
         """
         self._begin()
         self._db.execute("CREATE TEMP TABLE listed (client_id TEXT PRIMARY KEY) WITHOUT ROWID")
@@ -359,12 +357,12 @@ class Roster:
         return total, absent, [str(name) for (name,) in names]
 
     def per_endpoint(self) -> dict[str, int]:
-        """`{endpoint: how many clients}`, whatever became of them."""
+        """`{endpoint: how many clients}`, in any state."""
         query = "SELECT endpoint, count(DISTINCT client_id) FROM client GROUP BY endpoint"
         return dict(self._db.execute(query).fetchall())
 
     def only_look_for(self, regions: Iterable[str]) -> None:
-        """Take it that nobody can tell the clients of these regions to leave."""
+        """Only look up the clients of these regions, which cannot be disconnected."""
         self._begin()
         leaving = ((ANY_WAVE, region) for region in regions)
         self._db.executemany(
@@ -373,21 +371,21 @@ class Roster:
         self.commit()
 
     def settle(self) -> None:
-        """Take back what was begun and has no result, after an interruption: it may not have been sent."""
+        """Reset requests without a result, after an interruption: they may not have been sent."""
         self._begin()
         self._db.execute("UPDATE client SET state = 'waiting' WHERE state = 'sending'")
         self._db.execute("UPDATE client SET state = 'told' WHERE state = 'looking'")
         self.commit()
 
     def resume(self) -> None:
-        """Take up where another run was interrupted: its waves, its clock and what its plan knew count no more.
+        """Resume an interrupted run: its waves, its clock and its plan's clients are discarded.
 
-        Who is where has to be found again, see `forget_unseen`.
+        Where clients are has to be read again, see `forget_unseen`.
         """
         self._resumed = bool(self.count())
         self._begin()
-        # Nobody knows whether a request was sent and carried out: what was noted last is not on disk after a crash, but
-        # for the clients of a wave, see `assign`.
+        # It is unknown whether a request was carried out: a crash loses the last updates, except for the clients of a
+        # wave, see `assign`.
         begun = "state = 'sending' OR (state = 'waiting' AND wave < ?)"
         self._db.execute(f"UPDATE client SET attempts = attempts + 1 WHERE {begun}", (NO_WAVE,))  # noqa: S608
         self.settle()
@@ -398,7 +396,7 @@ class Roster:
         self.commit()
 
     def forget_unseen(self, regions: Iterable[str]) -> None:
-        """Forget whom an interrupted run has seen in these regions, this one has not, and nobody has told to leave."""
+        """Delete clients of these regions that only an interrupted run has seen, and that were not disconnected."""
         self._begin()
         self._db.executemany(
             "DELETE FROM client WHERE region = ? AND NOT seen AND kicks = 0 AND attempts = 0 AND state != 'landed'",
@@ -407,7 +405,7 @@ class Roster:
         self.commit()
 
     def gather_late(self) -> int:
-        """Take everyone who was told and has not landed out of the waves; return how many they are."""
+        """Remove disconnected clients that have not landed from their waves; return their number."""
         self._begin()
         late = "state = 'told' OR (state = 'waiting' AND wave < ?)"
         self._db.execute(f"UPDATE client SET wave = ? WHERE {late}", (ANY_WAVE, NO_WAVE))  # noqa: S608
@@ -415,16 +413,16 @@ class Roster:
         return self._count("wave = ? AND state IN ('told', 'waiting')", ANY_WAVE)
 
     def reverse(self) -> Iterator[tuple[TrackedClient, bool]]:
-        """Who was told to leave, or may have been, and whether it has landed: those whom a restored record sends back.
+        """Clients that were disconnected, or may have been, each with whether it has landed: they return on a restore.
 
-        A request that failed may have been carried out all the same.
+        A failed request may have been carried out.
         """
         moved = "kicks > 0 OR attempts > 0"
         query = f"SELECT {_NAMES}, state FROM client WHERE {moved}"  # noqa: S608 - names of this file
         return ((TrackedClient(*values), state == "landed") for *values, state in self._db.execute(query))
 
     def add_returning(self, client: TrackedClient, home: str, landed: bool) -> None:
-        """Take in a client that has to come from where another roster had it go to the region of its record."""
+        """Add a client of another roster that has to return from its target there to its record's region `home`."""
         self._begin()
         self._db.execute(
             "INSERT OR IGNORE INTO client (client_id, region, endpoint, target, connected_since, state, lot) "
@@ -433,34 +431,34 @@ class Roster:
         )  # fmt: skip
 
     def tell_nobody(self) -> None:
-        """Have those who wait to be told looked for instead."""
+        """Look up the clients that wait to be disconnected instead."""
         self._begin()
         self._db.execute("UPDATE client SET state = 'told', due = 0, attempts = attempts + 1 WHERE state = 'waiting'")
         self.commit()
 
     def landed(self) -> Iterator[TrackedClient]:
-        """Those who have landed after they were told to leave or were looked for."""
+        """Clients that have landed after they were disconnected or looked up."""
         return (TrackedClient(*row) for row in self._db.execute(f"{_SELECT} WHERE state = 'landed'"))
 
     def returned(self, client: TrackedClient) -> None:
-        """Note that a client of another roster, whose way leads back, is where its record points again."""
+        """Store that a client of another roster, which has to return, is where its record points again."""
         self._begin()
         key = client.client_id, client.region
         update = "UPDATE client SET state = 'placed', note = ? WHERE client_id = ? AND target = ? AND state != 'placed'"
         self._db.execute(update, (RETURNED, *key))
-        # It was found where it had landed, too, and is not there any more.
+        # It was also found where it had landed, and is no longer there.
         self._db.execute("DELETE FROM client WHERE client_id = ? AND region = ? AND state = 'placed'", key)
 
     def away(self) -> Iterator[tuple[TrackedClient, int | None, int | None]]:
-        """Who has not come where this roster leads, with what was last seen: in the region they go to, and left."""
+        """Clients that have not landed, each with whether it was last seen in its target, and in the region it left."""
         query = f"SELECT {_NAMES}, in_target, in_source FROM client WHERE state != 'landed'"  # noqa: S608
         return ((TrackedClient(*values), seen, left) for *values, seen, left in self._db.execute(query))
 
     def still_away(self, client: TrackedClient, in_home: int | None, in_left: int | None) -> None:
-        """Note where a client of another roster, whose way leads back, was last seen: it did not come back.
+        """Store where a client of another roster was last seen that had to return and did not.
 
         Args:
-            in_home, in_left: in the region it had to go to, and in the one it had to leave; None where AWS did not say.
+            in_home, in_left: in the region it had to return to, and in the one to leave; None where AWS did not say.
         """
         self._begin()
         self._db.execute(
@@ -470,11 +468,11 @@ class Roster:
         )
 
     def records_are(self, homes: Mapping[str, str]) -> None:
-        """Count against these records from now on: `{endpoint: region}`, empty for a region that is not ours."""
+        """Compare clients with these records from now on: `{endpoint: region}`, empty for a region that is not ours."""
         records_are(self._db, homes)
 
     def assign(self, wave: int, size: int) -> None:
-        """Give the next `size` clients that are in no wave yet to a wave."""
+        """Assign the next `size` clients without a wave to a wave."""
         self._begin()
         self._db.execute(
             "UPDATE client SET wave = ?1 WHERE (client_id, region) IN "
@@ -484,11 +482,11 @@ class Roster:
         self.commit()
 
     def take_waiting(self, wave: int, now: float, limit: int) -> list[TrackedClient]:
-        """Return clients of waves up to `wave` that are to be told to leave now; they count as being sent."""
+        """Return clients of waves up to `wave` to disconnect now, and mark them as being sent."""
         return self._take("waiting", "sending", "wave <= ? AND due <= ? ORDER BY wave, lot", (wave, now), limit)
 
     def take_told(self, now: float, limit: int) -> list[TrackedClient]:
-        """Return clients that are to be looked for now, those that are due longest first."""
+        """Return clients to look up now, the longest due first."""
         return self._take("told", "looking", "due <= ? ORDER BY due", (now,), limit)
 
     def _take(
@@ -503,7 +501,7 @@ class Roster:
         return found
 
     def update(self, client: TrackedClient, state: State, **columns: Any) -> None:
-        """Note what became of a client; `columns` are those of the table."""
+        """Store a client's new state; `columns` are those of the table."""
         self._begin()
         names = ", ".join(f"{name} = ?" for name in ("state", *columns))
         self._db.execute(
@@ -516,15 +514,15 @@ class Roster:
         return self._count("1")
 
     def count_landed(self) -> int:
-        """How many have landed after they were told to leave or were looked for."""
+        """How many have landed after they were disconnected or looked up."""
         return self._count("state = 'landed'")
 
     def outstanding(self) -> int:
-        """How many were found in a wrong region, or are looked for, and have not landed."""
+        """How many were found in a wrong region, or are looked up, and have not landed."""
         return self._count("state NOT IN ('placed', 'landed')")
 
     def told_again(self) -> int:
-        """How many were told to leave more than once."""
+        """How many were disconnected more than once."""
         return self._count("kicks > 1")
 
     def _count(self, where: str, *values: object) -> int:
@@ -532,16 +530,16 @@ class Roster:
         return int(self._db.execute(query, values).fetchone()[0])
 
     def not_landed(self, wave: int) -> tuple[int, int]:
-        """How many of a wave were told and are known not to have landed, and of how many AWS does not say.
+        """How many of a wave were disconnected and have not landed, and of how many AWS does not say whether they have.
 
-        Whoever had gone before it was told, and is nowhere since, is in neither: see `absent`.
+        Neither includes clients that were gone before, and are connected nowhere since: see `absent`.
         """
         told = f"wave = ? AND kicks > 0 AND state NOT IN ('placed', 'landed') AND NOT ifnull({_ABSENT}, 0)"
         unseen = "(in_target IS NULL OR (in_target = 1 AND in_source IS NULL))"
         return self._count(f"{told} AND NOT {unseen}", wave), self._count(f"{told} AND {unseen}", wave)
 
     def absent(self, wave: int) -> int:
-        """How many of a wave had gone before they were told to leave, and are nowhere since."""
+        """How many of a wave were gone before they were disconnected, and are connected nowhere since."""
         return self._count(f"wave = ? AND state NOT IN ('placed', 'landed') AND {_ABSENT}", wave)
 
     def late_of(self, wave: int, limit: int) -> list[str]:
@@ -550,15 +548,15 @@ class Roster:
         return [client_id for (client_id,) in self._db.execute(query, (wave, limit))]
 
     def not_looked_for(self, wave: int) -> bool:
-        """Whether somebody of a wave was told and has not been looked for since."""
+        """Whether a client of a wave was disconnected and has not been looked up since."""
         return bool(self._count("wave = ? AND kicks > 0 AND looks = 0 AND state IN ('told', 'looking')", wave))
 
     def waiting(self) -> int:
-        """How many have to go and are in no wave yet."""
+        """How many have to move and are in no wave yet."""
         return self._count("state = 'waiting' AND wave = ?", NO_WAVE)
 
     def per_route(self) -> dict[tuple[str, str], int]:
-        """`{(region, target): how many clients have to go}`."""
+        """`{(region, target): how many clients have to move}`."""
         query = "SELECT region, target, count(*) FROM client WHERE state = 'waiting' GROUP BY region, target"
         return {(region, target): count for region, target, count in self._db.execute(query)}
 
@@ -573,9 +571,9 @@ class Roster:
         return [client_id for (client_id,) in self._db.execute(query, (limit,))]
 
     def moved(self) -> Iterator[tuple[str, str, str]]:
-        """`(client ID, region it left, region it went to)` of those who were told to leave, or only looked for.
+        """`(client ID, region it left, target)` of the clients that were disconnected, or only looked up.
 
-        Of one that is back where it was both are the same.
+        Both regions are the same for a client that has returned.
         """
         query = (
             f"SELECT client_id, region, CASE {VERDICT} WHEN 'returned' THEN region ELSE target END "  # noqa: S608
@@ -584,21 +582,21 @@ class Roster:
         return iter(self._db.execute(query))
 
     def client_digest(self) -> str:
-        """A digest of who has to go from where to where, whatever the order they were found in."""
+        """A digest of the clients that have to move, with region and target, in any order."""
         return approval.digest(map(approval.line, self.leaving()))
 
     def leaving(self) -> Iterator[approval.Leaving]:
-        """`(client ID, region, target)` of everyone who has to go, sorted."""
+        """`(client ID, region, target)` of every client that has to move, sorted."""
         query = "SELECT client_id, region, target FROM client WHERE state = 'waiting' ORDER BY client_id, region"
         return iter(self._db.execute(query))
 
     def late(self) -> dict[str, int]:
-        """`{target: how many have to go there whom the plan did not know}`."""
+        """`{target: how many that the plan did not include have to move there}`."""
         query = "SELECT target, count(*) FROM client WHERE state = 'waiting' AND late GROUP BY target"
         return dict(self._db.execute(query))
 
     def planned(self) -> dict[str, int]:
-        """`{target: how many the plan sent there}`."""
+        """`{target: how many the plan moves there}`."""
         query = "SELECT target, count(*) FROM client WHERE state != 'placed' AND NOT late GROUP BY target"
         return dict(self._db.execute(query))
 
@@ -610,7 +608,7 @@ class Roster:
         """Write the table of clients, sorted by client ID.
 
         Raises:
-            StorageError: the disk does not take it.
+            StorageError: the file cannot be written.
         """
         with folder.replacing(path, newline="") as stream:
             writer = csv.writer(stream)
@@ -624,9 +622,9 @@ class Roster:
 
 
 def records_are(database: sqlite3.Connection, homes: Mapping[str, str]) -> None:
-    """Have a database with the table of a roster know where the endpoints' records point; writes nothing to its file.
+    """Set where the endpoints' records point, in a temporary table of a roster's database.
 
-    An endpoint that is not in `homes` is taken to be where the clients' way leads.
+    For an endpoint that is not in `homes`, the clients' target is assumed.
     """
     database.execute("CREATE TEMP TABLE IF NOT EXISTS home (endpoint TEXT PRIMARY KEY, region TEXT NOT NULL)")
     database.execute("DELETE FROM temp.home")
@@ -634,7 +632,7 @@ def records_are(database: sqlite3.Connection, homes: Mapping[str, str]) -> None:
 
 
 def count_clients(database: sqlite3.Connection) -> dict[str, int]:
-    """The counts of summary.json, and `dark`: seen in neither region; of the table of a roster, see `records_are`."""
+    """The counts of summary.json, and `dark`: seen in neither region; needs `records_are` on the same database."""
     query = f"SELECT client_id, {VERDICT} AS verdict, region != target AS misplaced, bounces FROM client"  # noqa: S608
     query = f"""
         SELECT count(*), ifnull(sum(misplaced), 0), ifnull(sum(straggler), 0), ifnull(sum(bounced), 0),

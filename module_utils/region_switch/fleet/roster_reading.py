@@ -1,4 +1,4 @@
-"""The clients of a run as its report shows them, read from the roster that the run left. Reads only."""
+"""The clients of a run for its report, read from the roster. Reads only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUCKETS = 240
 
 @dataclass(frozen=True)
 class Row:
-    """A client of the roster; times in seconds since the run began, None where that did not happen."""
+    """A client of the roster; times in seconds since the start of the run, None where it did not happen."""
 
     client_id: str
     endpoint: str
@@ -38,7 +38,7 @@ class Clients:
     """The clients of a run.
 
     Attributes:
-        total: rows of the roster; `rows` has a limited number of them, those that went wrong first.
+        total: rows of the roster; `rows` is limited, stragglers first.
         calls: how often clients were disconnected.
         counts: those of summary.json, see `Roster.counts`.
         told, landed: how many were disconnected or seen landed, per bucket of `width` seconds from the run's start on.
@@ -58,13 +58,13 @@ def read_clients(path: Path, began: float, homes: Mapping[str, str], most: int) 
 
     Args:
         began: when the run began, in epoch seconds.
-        homes: where the records point in the end, `{endpoint: region}`.
-        most: how many rows are wanted at most.
+        homes: the final records, `{endpoint: region}`.
+        most: limit of `rows`.
 
     Raises:
-        sqlite3.Error: it is no roster, or cannot be read at the moment.
+        sqlite3.Error: it is not a roster, or cannot be read at the moment.
     """
-    # Without a write-ahead log nobody has it open, and reading it leaves nothing behind.
+    # Without a write-ahead log it is not in use; reading it as immutable creates no files.
     alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
     uri = f"{path.resolve().as_uri()}?mode=ro{alone}"
     with closing(sqlite3.connect(uri, uri=True, timeout=5)) as database:
@@ -75,7 +75,7 @@ def read_clients(path: Path, began: float, homes: Mapping[str, str], most: int) 
 _COLUMNS = (
     f"client_id, endpoint, region, target, {VERDICT} AS verdict, wave, kicked_at, landed_at, kicks, bounces, note"
 )
-# A client that has landed may have been found again, where it belongs now.
+# A client that has landed may have a second row, found where it belongs.
 _SHOWN = (
     "FROM client WHERE (state != 'placed' OR note = 'returned' OR NOT EXISTS (SELECT 1 FROM client AS other "
     "WHERE other.client_id = client.client_id AND (other.state != 'placed' OR other.note = 'returned')))"

@@ -1,4 +1,4 @@
-"""The contract of a source of clients: how those that are connected in a region are found."""
+"""The contract of a source: how the clients that are connected in a region are found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Connection:
     """An MQTT client that is connected in a region.
 
     Attributes:
-        endpoint: the endpoint it uses, lower case, empty where nothing says so.
+        endpoint: the endpoint it uses, lower case, empty where unknown.
         connected_since: epoch seconds by AWS's clock, 0 where unknown.
     """
 
@@ -35,16 +35,16 @@ class FleetSource(Protocol):
     """A way of finding the connected clients; its name is a key of `sources.SOURCES` and a value of the option
     `discovery`.
 
-    A source is a subclass that has `connected` and `known`; the rest is here as it is for one that needs nothing of a
-    region but the clients' own requests, and nothing of the operator.
+    A source is a subclass that implements `connected` and `known`; the defaults of the rest suit one that needs nothing
+    in a region but GetConnection, and no input from the operator.
 
     Args:
-        options: what the operator has chosen.
-        default_endpoint: endpoint of clients of which nothing names one, empty for none.
-        endpoints: a source may leave out clients of other endpoints; empty: of none.
+        options: the operator's choice.
+        default_endpoint: endpoint of clients without one, empty for none.
+        endpoints: a source may skip clients of other endpoints; empty: skip none.
 
     Attributes:
-        lags: whether what it says may be some seconds old: that nobody is connected counts when it is read twice.
+        lags: whether its answers may be some seconds old: an empty region is then read twice.
     """
 
     lags: ClassVar[bool] = False
@@ -60,7 +60,7 @@ class FleetSource(Protocol):
         self.options = options
 
     def check(self) -> None:
-        """Read what the operator has configured, before AWS is asked for anything.
+        """Check the operator's input before any request to AWS.
 
         Raises:
             RefusedError: no client can be found with it.
@@ -68,23 +68,23 @@ class FleetSource(Protocol):
         return
 
     def connected(self, aws: Aws, region: str, limit: Quotas, stop: threading.Event) -> Iterator[Connection]:
-        """Yield who is connected in a region, within its quotas and without ever holding the whole fleet.
+        """Yield the clients that are connected in a region, within its quotas and without loading the whole fleet.
 
-        A client may come twice. The iterator is read by a thread of its own.
+        A client may come twice. The iterator is read by its own thread.
 
         Args:
-            stop: is set when nobody reads on.
+            stop: is set when the result is no longer needed.
 
         Raises:
             AwsError: the region refuses, or does not answer.
-            SwitchError: it answers what cannot be read.
-            StoppedError: nobody reads on.
+            SwitchError: an answer that cannot be read.
+            StoppedError: `stop` was set.
         """
         ...
 
     def known(self, aws: Aws, region: str) -> Iterator[tuple[str, str]]:
-        """Yield `(client ID, endpoint or "")` of every device that could be connected in a region that does not
-        answer, as far as another region, which is asked, and the operator know them.
+        """Yield `(client ID, endpoint or "")` of every client that could be connected in a region that does not answer,
+        as known to the operator or to this other region.
 
         Raises:
             AwsError: the region refuses, or does not answer.
@@ -92,15 +92,15 @@ class FleetSource(Protocol):
         ...
 
     def listed(self) -> Iterator[tuple[str, str]]:
-        """Yield `(client ID, endpoint or "")` of those whom the operator has named.
+        """Yield `(client ID, endpoint or "")` of the clients that the operator has listed.
 
         Raises:
-            RefusedError: names the first that is no client ID.
+            RefusedError: names the first that is not a valid client ID.
         """
         return iter(())
 
     def count(self, iot: AwsClient) -> int | None:
-        """How many clients are connected in a region; None where one request does not tell.
+        """How many clients are connected in a region; None where this takes more than one request.
 
         Raises:
             AwsError: the region refuses, or does not answer.
@@ -108,20 +108,20 @@ class FleetSource(Protocol):
         del iot
         return None
 
-    def checks(self, iot: AwsClient, nobody: str, target: bool) -> Mapping[str, Check]:
-        """What it needs of a region, and of the caller there, beside GetConnection: `{name of the check: the check}`.
+    def checks(self, iot: AwsClient, unused_id: str, target: bool) -> Mapping[str, Check]:
+        """Checks of what it needs in a region in addition to GetConnection: `{name of the check: the check}`.
 
-        Checks change nothing, and may run side by side. They raise AwsError where they are not answered.
+        Checks change nothing, and may run in parallel. They raise AwsError where AWS does not answer.
 
         Args:
-            nobody: a client ID that no client has.
+            unused_id: a client ID that no client has.
             target: whether clients are moved to this region.
         """
-        del iot, nobody, target
+        del iot, unused_id, target
         return {}
 
     def endpoint(self, thing: Mapping[str, Any]) -> str:
-        """The endpoint that a thing names, or that of those which name none."""
+        """The endpoint in a thing's attribute, or the default."""
         attributes = thing.get("attributes")
         found = attributes.get(self.attribute) if isinstance(attributes, Mapping) else None
         return (plain(found) if isinstance(found, str) else "") or self.default_endpoint

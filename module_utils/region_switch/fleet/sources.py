@@ -1,4 +1,4 @@
-"""The sources of clients by the name that the option `discovery` has for them."""
+"""The registry of sources, by the values of the option `discovery`."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ SOURCES: Mapping[str, type[FleetSource]] = {
 
 
 def chosen(options: FleetOptions, default_endpoint: str = "", endpoints: Collection[str] = ()) -> FleetSource:
-    """The source that is chosen; arguments as of `FleetSource`."""
+    """The source that `options.discovery` selects; arguments as for `FleetSource`."""
     return SOURCES[options.discovery](options, default_endpoint, endpoints)

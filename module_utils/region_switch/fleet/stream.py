@@ -1,4 +1,4 @@
-"""Reading the connected clients of several regions in a stream, within the regions' quotas."""
+"""Stream the connected clients of several regions, within the regions' quotas."""
 
 from __future__ import annotations
 
@@ -19,28 +19,27 @@ from ..model.connection_state import NOT_CONNECTED, since
 from ..model.errors import UNREADABLE, AwsError, one_line
 from .source import Connection, FleetSource
 
-# Seconds that an answer of GetConnection may take while the quota is still used up.
+# Highest latency of GetConnection, in seconds, at which the quota is still fully used.
 LATENCY = 0.32
 BATCH_SIZE = 500
 BATCHES_WAITING = 8
-# How soon a region's thread sees that nobody reads on.
+# How soon a region's thread notices that the result is no longer needed.
 STOP_INTERVAL = 0.1
 
 
 def stream(
     aws: Aws, regions: Sequence[str], source: FleetSource, limits: Mapping[str, Quotas] | None = None
 ) -> Iterator[list[Connection]]:
-    """Yield the connected clients of regions in batches, all regions at the same time.
+    """Yield the connected clients of regions in batches, all regions in parallel.
 
-    Only a few batches are held at any time, however large the fleet. A client may come twice: the index changes
-    while it is read.
+    Only a few batches are in memory at any time. A client may come twice: the index changes while it is read.
 
     Args:
         limits: quotas by region; AWS's defaults where a region is not in it.
 
     Raises:
-        RefusedError: of `source`, before AWS is asked for anything.
-        SwitchError: a region does not index connectivity, or answers what cannot be read.
+        RefusedError: of `source.check`, before any request to AWS.
+        SwitchError: a region does not index connectivity, or an answer cannot be read.
         AwsError: a region refuses, or does not answer.
     """
     source.check()
@@ -50,7 +49,7 @@ def stream(
 
 
 def asking(client: AwsClient, rate: float, stop: threading.Event | None = None) -> Paced:
-    """Sends requests, each client ID not more often than AWS allows; what fails for a moment is tried again."""
+    """Requests within a rate, and within AWS's rate per client ID; temporary failures are retried."""
     return Paced(client, rate, _attempts, CLIENT_INTERVAL, stop)
 
 
@@ -68,11 +67,11 @@ def one_by_one(
     candidates: Iterable[tuple[str, str]],
     endpoint_of: Callable[[str, str], str] = lambda _thing, endpoint: endpoint,
 ) -> Iterator[Connection]:
-    """Ask GetConnection for each candidate, many at the same time; yield those that are connected.
+    """Call GetConnection for each candidate, many in parallel; yield those that are connected.
 
     Args:
         candidates: `(client ID, endpoint or "")`.
-        endpoint_of: the endpoint of one that is connected, by its thing's name and the candidate's endpoint.
+        endpoint_of: returns the endpoint of a connected client from its thing's name and the candidate's endpoint.
 
     Raises:
         AwsError: UNREADABLE where an answer does not say whether a client is connected.
@@ -90,13 +89,13 @@ def one_by_one(
         thing = str(answer.get("thingName") or client_id)
         return Connection(client_id, endpoint_of(thing, endpoint), region, connected_since)
 
-    return _side_by_side(ask, candidates, limit.get_connection)
+    return _in_parallel(ask, candidates, limit.get_connection)
 
 
-def _side_by_side(
+def _in_parallel(
     ask: Callable[[str, str], Connection | None], candidates: Iterable[tuple[str, str]], rate: float
 ) -> Iterator[Connection]:
-    """Ask for many clients at the same time, as many as a rate (per second) needs; yield the connected ones."""
+    """Call `ask` with as many threads as a rate (per second) needs; yield the connected clients."""
     workers = min(DATA_CONNECTIONS, math.ceil(rate * LATENCY))
     pending: deque[Future[Connection | None]] = deque()
     pool = ThreadPoolExecutor(workers)
@@ -113,7 +112,7 @@ def _side_by_side(
 
 
 def _once(candidates: Iterable[tuple[str, str]], window: int) -> Iterator[tuple[str, str]]:
-    """Leave out who was among the last `window`: AWS tells of a client once per second only."""
+    """Skip candidates that were among the last `window`: AWS allows one request per client ID and second."""
     recent: dict[str, None] = {}
     for client_id, endpoint in candidates:
         if client_id not in recent:
@@ -124,8 +123,8 @@ def _once(candidates: Iterable[tuple[str, str]], window: int) -> Iterator[tuple[
 
 
 def _merge(readers: Sequence[Iterator[Connection]], stop: threading.Event) -> Iterator[list[Connection]]:
-    """Yield batches of all readers, each read by a thread of its own, until all are done or one fails."""
-    # A reader that is done puts its number.
+    """Yield batches of all readers, each read by its own thread, until all are done or one fails."""
+    # A thread that has finished puts its reader's number.
     batches: queue.Queue[list[Connection] | int] = queue.Queue(BATCHES_WAITING)
     pool = ThreadPoolExecutor(max(1, len(readers)))
     try:

@@ -1,4 +1,4 @@
-"""Clients by the things of the registry, whose names are their client IDs: each is asked for, without an index."""
+"""The source `things`: the registry's things, whose names are client IDs, each looked up by GetConnection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE_SIZE = 250
 
 
 class ThingsSource(FleetSource):
-    """Every thing of the registry that names one of the endpoints."""
+    """Every thing of the registry with one of the endpoints in its attribute."""
 
     def connected(self, aws: Aws, region: str, limit: Quotas, stop: threading.Event) -> Iterator[Connection]:
         listing = asking(aws.iot[region], limit.list_things, stop)
@@ -34,7 +34,7 @@ class ThingsSource(FleetSource):
 def registered(source: FleetSource, aws: Aws, region: str) -> Iterator[tuple[str, str]]:
     """Yield `(client ID, endpoint or "")` of every thing of a region.
 
-    ListThings compares attributes to the letter, and DNS names have no capital letters: it is asked for all things.
+    All things are listed, because ListThings compares attributes case-sensitively.
     """
     return _things(source, asking(aws.iot[region], quotas.defaults(region).list_things))
 
@@ -46,19 +46,19 @@ def _things(source: FleetSource, listing: Paced) -> Iterator[tuple[str, str]]:
 
 
 def client_id_of(found: object, region: str) -> str:
-    """The client ID that AWS tells.
+    """The client ID in an answer of AWS.
 
     Raises:
-        SwitchError: it is none.
+        SwitchError: it is not valid.
     """
     if isinstance(found, str) and client_ids.fault(found) is None:
         return found
     raise SwitchError(
         f"AWS IoT in {region}: found a client named {one_line(found)}, expected {client_ids.EXPECTED}: "
-        "look at the thing of this name, then run again"
+        "check the thing of this name, then run again"
     )
 
 
 def mapping(found: object) -> Mapping[str, Any]:
-    """What AWS tells of a thing, nothing where it is none."""
+    """An object in an answer of AWS, empty where it is not an object."""
     return found if isinstance(found, Mapping) else {}

@@ -1,4 +1,4 @@
-"""Findings of all checks, which may block a move before anything is changed. No I/O."""
+"""Findings: what the checks found before anything is changed, in one list. No I/O."""
 
 from __future__ import annotations
 
@@ -49,10 +49,12 @@ class Finding:
 
     Attributes:
         check: name of the check, by which an operator may waive it.
-        blocking: whether a move is refused for it; otherwise it is a note.
+        blocking: whether a move is refused for it; otherwise it is only reported.
         region: AWS Region, empty where it concerns none.
-        endpoint: domain name, empty where it concerns none.
-        found, expected, advice: parts of one line.
+        endpoint: the endpoint's domain name, empty where it concerns none.
+        found: the problem, or the value that differs from `expected`.
+        expected: the value to compare `found` with, empty where nothing is compared.
+        advice: the remedy.
     """
 
     check: str
@@ -66,32 +68,33 @@ class Finding:
     def line(self) -> str:
         where = " ".join(part for part in (self.region, self.endpoint) if part)
         place = f"{self.check} ({where})" if where else self.check
-        return printable(f"{place}: found {self.found}, expected {self.expected}: {self.advice}")
+        problem = f"found {self.found}, expected {self.expected}" if self.expected else self.found
+        return printable(": ".join(part for part in (place, problem, self.advice) if part))
 
 
 def unanswered(check: str, region: str, error: AwsError) -> Finding:
-    """The finding of a check whose request AWS refused; of the check `permission` where IAM denies it.
+    """The finding for a check that AWS did not answer; of the check `permission` where the caller has no permission.
 
     Raises:
-        CredentialsError: there are none: each check would find the same.
+        CredentialsError: there are no usable credentials; every check would fail alike.
     """
     if isinstance(error, CredentialsError):
         raise error
     if error.credentials or not error.denied:
         found = f"{error.operation}: {error.code} ({error.text})"
         advice = error.advice if error.credentials else "run again, since the check has no result"
-        return Finding(check, True, region, "", found, "an answer", advice)
+        return Finding(check, True, region, "", found, "", advice)
     said = error.action
     action = said if ":" in said else f"{'route53' if error.operation in ROUTE53 else 'iot'}:{error.operation}"
     advice = "allow it in IAM (playbooks/iam_policies.yml writes the policy)"
-    return Finding("permission", True, region, "", f"{action} denied ({error.text})", f"{action} allowed", advice)
+    return Finding("permission", True, region, "", f"{action} denied ({error.text})", "", advice)
 
 
 def check_waived(names: Iterable[str]) -> None:
-    """Refuse a name that waives nothing.
+    """Refuse names that are not names of checks.
 
     Raises:
-        RefusedError: names it, and the most similar check.
+        RefusedError: an unknown name; the error suggests the check that was probably meant.
     """
     for name in names:
         if name not in CHECKS:
@@ -103,16 +106,16 @@ def check_waived(names: Iterable[str]) -> None:
 
 
 def in_force(findings: Iterable[Finding], waived: Collection[str]) -> list[Finding]:
-    """Findings that block a move, sorted by region, endpoint and check."""
+    """The blocking findings that are not waived, sorted by region, endpoint and check."""
     blocking = [finding for finding in findings if finding.blocking and finding.check not in waived]
     return sorted(blocking, key=lambda each: (each.region, each.endpoint, each.check, each.found))
 
 
 def refuse(findings: Sequence[Finding], waived: Collection[str]) -> None:
-    """Refuse a move with blocking findings that are not waived.
+    """Return when every blocking finding is waived.
 
     Raises:
-        RefusedError: counts the reasons and names the first ones; the table has all.
+        RefusedError: states the number of reasons and the first of them; the table has all.
     """
     reasons = in_force(findings, waived)
     if not reasons:
@@ -125,7 +128,7 @@ def refuse(findings: Sequence[Finding], waived: Collection[str]) -> None:
 
 
 def table(findings: Iterable[Finding], waived: Collection[str]) -> list[str]:
-    """Lines for people, one per finding: blocking ones first, then waived ones, then notes."""
+    """Lines for people, one per finding: first those that block the move, then the waived ones, then notes."""
     kinds = {"refused": 0, "waived": 1, "note": 2}
     rows = [(_kind(finding, waived), finding) for finding in findings]
     rows.sort(key=lambda row: (kinds[row[0]], row[1].region, row[1].endpoint, row[1].check, row[1].found))

@@ -40,7 +40,7 @@ def check(services: Services, plan: Plan, roster: Roster) -> list[Finding]:
     current = {name: record.value for name, record in plan.records.items()}
     found += gate.check(plan.servers, current, options.dns_wait.dns_policy)
     if options.scope.preflight:
-        settings = preflight.Settings(options.dns, options.checks, services.source)
+        settings = preflight.PreflightOptions(options.dns, options.checks, services.source)
         found += preflight.check(services.aws, services.dns, settings, _question(plan, roster))
     found = [_naming_way_out(finding, options, plan) for finding in found]
     return found + ledger_state.unkept(options.run.ledger, MACHINE.now())

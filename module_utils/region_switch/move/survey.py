@@ -136,7 +136,8 @@ def _read(services: Services, desired: dict[str, str], roster: Roster) -> Plan:
     ids = (client_id for client_id, _ in source.listed())
     listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
     evidence = replace(evidence, listed=listed, absent=absent, names=names)
-    return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone, zone, dns.room)
+    return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone, zone,
+                dns.max_records)  # fmt: skip
 
 
 def silent_regions(aws: Aws) -> set[str]:

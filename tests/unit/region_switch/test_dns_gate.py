@@ -20,7 +20,7 @@ NAME, OLD, NEW = "mqtt1.example.com", "old.example.net", "new.example.net"
 ONE, TWO = Server("ns-1", "192.0.2.1"), Server("ns-2", "192.0.2.2")
 RESOLVER = Server("resolver", "192.0.2.53", recursive=True)
 DEAD = Server("dead", "192.0.2.54", recursive=True)
-SILENT = Answer("(Timeout)", came=False)
+SILENT = Answer("(Timeout)", received=False)
 TIMEOUT = 100.0
 WAIT = 30
 
@@ -168,7 +168,7 @@ def test_resolver_is_told_with_the_rest_of_its_ttl() -> None:
 
 def test_rest_of_the_ttl_shrinks_while_nothing_new_is_heard() -> None:
     watch = dns_gate._Watch(RESOLVER, {NAME: NEW}, 3)
-    watch.hear({NAME: Answer(OLD, 30.0)}, 1000.0)
+    watch.add({NAME: Answer(OLD, 30.0)}, 1000.0)
 
     assert [stale.seconds for now in (1000.0, 1012.0, 1040.0) for stale in watch.stale(now)] == [30.0, 18.0, 0.0]
 
@@ -248,8 +248,8 @@ def test_wrong_answer_that_was_under_way_when_all_were_right_counts() -> None:
     script = Script({RESOLVER: [NEW, OLD, NEW], other: [NEW]})
 
     class Observed(Gate):
-        def _insist(self, watch: Any, *more: Any) -> None:
-            super()._insist(watch, *more)
+        def _poll(self, watch: Any, *more: Any) -> None:
+            super()._poll(watch, *more)
             if watch.server is other:
                 all_right.set()
 
@@ -288,7 +288,7 @@ def test_a_server_that_answers_is_asked_for_every_name() -> None:
 
 def test_only_the_names_that_are_wrong_are_told() -> None:
     watch = dns_gate._Watch(ONE, {NAME: NEW, "mqtt2.example.com": NEW, "mqtt3.example.com": NEW}, 3)
-    watch.hear({NAME: Answer(NEW), "mqtt2.example.com": Answer(OLD)}, 1000.0)
+    watch.add({NAME: Answer(NEW), "mqtt2.example.com": Answer(OLD)}, 1000.0)
 
     found = [(stale.name, stale.answer) for stale in watch.stale(1000.0)]
 
@@ -301,8 +301,8 @@ def test_nobody_is_asked_any_more_once_all_are_right() -> None:
     script = Script({RESOLVER: [NEW], other: [NEW]})
 
     class Observed(Gate):
-        def _insist(self, watch: Any, *more: Any) -> None:
-            super()._insist(watch, *more)
+        def _poll(self, watch: Any, *more: Any) -> None:
+            super()._poll(watch, *more)
             if watch.server is other:
                 all_right.set()
 
@@ -398,18 +398,18 @@ def test_a_resolver_is_dead_after_three_queries_without_any_answer(names: int) -
     watch = dns_gate._Watch(DEAD, {f"mqtt{number}.example.com": NEW for number in range(names)}, 3)
     dead = []
     for _ in range(4):
-        watch.hear({"mqtt0.example.com": SILENT}, 1000.0)
+        watch.add({"mqtt0.example.com": SILENT}, 1000.0)
         dead.append(watch.dead)
     assert dead == [False, False, True, True]
 
-    watch.hear({"mqtt0.example.com": Answer(OLD)}, 1000.0)
-    watch.hear({"mqtt0.example.com": SILENT}, 1000.0)
+    watch.add({"mqtt0.example.com": Answer(OLD)}, 1000.0)
+    watch.add({"mqtt0.example.com": SILENT}, 1000.0)
     assert not watch.dead
 
 
 def test_a_resolver_whose_answer_has_no_ttl_left_keeps_it_no_longer() -> None:
     watch = dns_gate._Watch(RESOLVER, {NAME: NEW}, 3)
-    watch.hear({NAME: Answer(OLD, 0.0)}, 1000.0)
+    watch.add({NAME: Answer(OLD, 0.0)}, 1000.0)
 
     assert [stale.seconds for stale in watch.stale(1000.0)] == [0.0]
 
@@ -417,10 +417,10 @@ def test_a_resolver_whose_answer_has_no_ttl_left_keeps_it_no_longer() -> None:
 def test_a_round_that_was_cut_short_is_not_counted_as_right() -> None:
     watch = dns_gate._Watch(ONE, {NAME: NEW, "mqtt2.example.com": NEW}, 1)
 
-    watch.hear({NAME: Answer(NEW)}, 1000.0)
+    watch.add({NAME: Answer(NEW)}, 1000.0)
     assert not watch.settled
 
-    watch.hear({NAME: Answer(NEW), "mqtt2.example.com": Answer(NEW)}, 1000.0)
+    watch.add({NAME: Answer(NEW), "mqtt2.example.com": Answer(NEW)}, 1000.0)
     assert watch.settled
 
 

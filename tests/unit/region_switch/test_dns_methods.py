@@ -99,7 +99,7 @@ def hosts(dns: DnsMethod) -> dict[str, tuple[str, int] | None]:
 def test_a_method_says_what_it_needs_and_how_much_it_takes_at_once(service: Service) -> None:
     assert service.dns.needs
     assert all(service.dns.needs)
-    assert service.dns.room > 0
+    assert service.dns.max_records > 0
 
 
 def test_names_are_read_pointed_elsewhere_and_waited_for(service: Service) -> None:

@@ -121,7 +121,7 @@ def test_the_cname_of_the_name_is_the_answer(network: Network) -> None:
 
     answer = ask(OWN, NAME)
 
-    assert (answer.text, answer.ttl, answer.came) == (NEW, 30.0, True)
+    assert (answer.text, answer.ttl, answer.received) == (NEW, 30.0, True)
 
 
 def test_the_cname_of_another_name_is_none(network: Network) -> None:
@@ -129,7 +129,7 @@ def test_the_cname_of_another_name_is_none(network: Network) -> None:
 
     answer = ask(OWN, NAME)
 
-    assert (answer.text, answer.ttl, answer.came) == ("(NOERROR, no CNAME)", None, True)
+    assert (answer.text, answer.ttl, answer.received) == ("(NOERROR, no CNAME)", None, True)
 
 
 def test_a_record_of_another_type_is_no_cname(network: Network) -> None:
@@ -148,7 +148,7 @@ def test_an_error_is_an_answer(network: Network) -> None:
 
     answer = ask(OWN, NAME)
 
-    assert (answer.text, answer.came) == ("(SERVFAIL, no CNAME)", True)
+    assert (answer.text, answer.received) == ("(SERVFAIL, no CNAME)", True)
 
 
 def test_a_target_beside_an_error_is_not_believed(network: Network) -> None:
@@ -179,7 +179,7 @@ def test_of_several_cnames_none_is_believed_and_a_resolver_may_keep_the_one_that
 def test_who_is_silent_or_out_of_reach_did_not_answer(network: Network, problem: type[Exception]) -> None:
     network.answers = [problem]
 
-    assert ask(OWN, NAME) == Answer(f"({problem.__name__})", came=False)
+    assert ask(OWN, NAME) == Answer(f"({problem.__name__})", received=False)
 
 
 def test_a_reply_that_is_too_long_is_asked_for_over_tcp_within_the_same_time(network: Network) -> None:
@@ -249,7 +249,7 @@ def test_name_servers_are_looked_up_by_the_resolvers(lookups: list[tuple[Any, ..
 
 
 def test_name_server_without_address_is_refused(lookups: list[tuple[Any, ...]]) -> None:
-    with pytest.raises(RefusedError, match=r"name server nowhere.example.net: found no address \(NXDOMAIN\), expected"):
+    with pytest.raises(RefusedError, match=r"name server nowhere.example.net: found no address \(NXDOMAIN\): check"):
         servers(["nowhere.example.net"], ["192.0.2.53"])
 
 
@@ -305,7 +305,7 @@ def test_a_resolver_that_is_of_no_use_is_told(
     (finding,) = check([RESOLVER], {NAME: OLD}, policy)
 
     assert (finding.check, finding.blocking, finding.found) == ("dns_server", blocking, found)
-    assert finding.advice == "see to it, or take it out of dns_resolvers"
+    assert finding.advice == "fix it, or remove it from dns_resolvers"
 
 
 @pytest.mark.parametrize("server", [OWN, RESOLVER])
@@ -331,7 +331,7 @@ def test_a_name_server_that_is_of_no_use_stops_any_move(network: Network, answer
     (finding,) = check([OWN], {NAME: OLD}, "proceed")
 
     assert (finding.check, finding.blocking, finding.found) == ("dns_server", True, found)
-    assert finding.advice == "see to it, a move waits for it"
+    assert finding.advice == "fix it, a move waits for it"
 
 
 def test_a_name_server_that_lags_is_told_and_stops_nothing(network: Network) -> None:
@@ -350,13 +350,13 @@ def test_a_name_server_whose_answer_is_a_copy_is_told_and_stops_nothing(network:
     (finding,) = check([OWN], {NAME: OLD})
 
     assert (finding.check, finding.blocking, finding.endpoint) == ("dns_server", False, NAME)
-    assert finding.found == "an answer of name server ns-1 that is not authoritative"
+    assert finding.found == "the answer of name server ns-1 is not authoritative"
 
 
 def test_who_is_silent_however_often_it_is_asked_did_not_answer(network: Network) -> None:
     network.answers = [dns.exception.Timeout]
 
-    assert gate._ask_again(OWN, NAME) == Answer("(no answer)", came=False)
+    assert gate._ask_again(OWN, NAME) == Answer("(no answer)", received=False)
 
 
 ZONE = "example.com"

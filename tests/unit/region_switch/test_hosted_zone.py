@@ -39,7 +39,7 @@ class Resolvers:
         if rdtype == "A" and name in self.addresses:
             reply.answer.append(dns.rrset.from_text(f"{name}.", 60, "IN", "A", self.addresses[name]))
         elif said is None:
-            return Answer("(Timeout)", came=False)
+            return Answer("(Timeout)", received=False)
         elif isinstance(said, list):
             reply.answer += [dns.rrset.from_text(f"{name}.", 60, "IN", "NS", f"{each.upper()}.") for each in said]
         else:
@@ -77,7 +77,7 @@ def test_alias_of_a_record_that_is_replaced_is_a_reason_where_a_guardrail_keeps_
         assert [(each.check, each.blocking, each.endpoint) for each in found] == [
             ("change_guardrail", True, name) for name in named
         ]
-    assert "a.example.com (A) an alias of it" in found[0].found
+    assert "a.example.com (A) is an alias of it" in found[0].found
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_resolvers_that_cannot_tell_are_no_proof_of_anything(resolvers: Resolver
     (finding,) = check(PUBLIC)
 
     assert not finding.blocking
-    assert finding.found == "no resolver that says which name servers this zone is delegated to"
+    assert finding.found == "no resolver answers which name servers this zone is delegated to"
     # Whoever has named the name servers knows.
     assert check(PUBLIC, named=True) == []
     # One that can tell is enough.
@@ -171,7 +171,7 @@ def test_a_private_zone_is_no_zone_that_devices_ask(resolvers: Resolvers) -> Non
     (finding,) = check(Zone("Z2", ZONE, True, []))
 
     assert finding.blocking
-    assert finding.line().startswith(f"hosted_zone ({ZONE}): found the private zone Z2")
+    assert finding.line().startswith(f"hosted_zone ({ZONE}): the zone Z2 is private")
     assert resolvers.asked == set()
 
 
@@ -200,8 +200,8 @@ def test_an_endpoint_below_a_delegation_is_found_with_its_name(resolvers: Resolv
     (finding,) = check(zone)
     assert finding.blocking
     assert finding.line() == (
-        "hosted_zone (a.b.iot.example.com): found iot.example.com delegated to other name servers, expected a zone "
-        "that is asked for it: name the zone of iot.example.com in hosted_zone_id"
+        "hosted_zone (a.b.iot.example.com): iot.example.com is delegated to other name servers: name the zone of "
+        "iot.example.com in hosted_zone_id"
     )
 
 
@@ -214,9 +214,9 @@ def test_a_private_zone_is_read() -> None:
 @pytest.mark.parametrize(
     ("kinds", "found", "advice"),
     [
-        (("NS", "SOA"), "the apex of the hosted zone (NS, SOA), where no CNAME may be", "use a name below it"),
+        (("NS", "SOA"), "the apex of the hosted zone (NS, SOA), where no CNAME is allowed", "use a name below it"),
         (("NS",), "NS, which delegates the name to other name servers", "name the zone of mqtt.example.com"),
-        (("A", "TXT"), "2 record set(s) of type A, TXT", "delete them if they may go"),
+        (("A", "TXT"), "2 record set(s) of type A, TXT", "delete them if nothing needs them"),
     ],
 )
 def test_other_records_of_a_name_are_not_all_replaced_by_hand(kinds: tuple[str, ...], found: str, advice: str) -> None:

@@ -76,8 +76,8 @@ def test_certificate_that_is_not_served_yet(status: str, minutes: int, found: st
     pair = ("mqtt1.example.com", TARGET)
     settings = SimpleNamespace(checks=CheckOptions())
 
-    (finding,) = preflight._door_findings(
-        [preflight.Door(*pair, problem)],
+    (finding,) = preflight._probe_findings(
+        [preflight.ProbeResult(*pair, problem)],
         [pair],
         settings,
         now,
@@ -86,8 +86,8 @@ def test_certificate_that_is_not_served_yet(status: str, minutes: int, found: st
 
     assert finding.found == found
     # A connection that fails is no matter of time.
-    unreachable = preflight.Door(*pair, ProbeError("mqtt1.example.com", "no answer within 5 s"))
-    (finding,) = preflight._door_findings([unreachable], [pair], settings, now, {pair: described})  # type: ignore[arg-type]
+    unreachable = preflight.ProbeResult(*pair, ProbeError("mqtt1.example.com", "no answer within 5 s"))
+    (finding,) = preflight._probe_findings([unreachable], [pair], settings, now, {pair: described})  # type: ignore[arg-type]
     assert finding.found == "no answer within 5 s"
 
 

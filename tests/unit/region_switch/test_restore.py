@@ -113,7 +113,7 @@ class World:
         before = {name: dns.record(name, HOSTS[OLD], ttl) for name, ttl in ((ONE, 20), (TWO, 30), (STAYS, 20))}
         moves = [Move(ONE, OLD, NEW), Move(TWO, OLD, OTHER), Move(STAYS, OLD, OLD)]
         desired = {ONE: NEW, TWO: OTHER, STAYS: OLD}
-        plan = Plan(desired, HOSTS, before, moves, {}, self.quotas, 0, [NAME_SERVER], room=dns.room)
+        plan = Plan(desired, HOSTS, before, moves, {}, self.quotas, 0, [NAME_SERVER], room=dns.max_records)
         runtime = Runtime(monotonic=clock, now=clock, sleep=clock.sleep, ask=self._ask)
         return restore.restore(
             aws, dns, Options.of(self.chosen), self.journal, plan, self.roster, self.folder, runtime, self._is_restored
@@ -188,7 +188,7 @@ def test_records_are_put_back_in_one_batch_as_they_were_and_those_that_stayed_as
 def test_a_record_that_stayed_is_left_out_where_the_batch_has_no_room_for_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Route53Cname, "room", 2)
+    monkeypatch.setattr(Route53Cname, "max_records", 2)
 
     world.restore()
 

@@ -238,7 +238,7 @@ class World:
             self.scheduler.block(seconds, lambda: not results.empty())
         return None if results.empty() else results.get_nowait()
 
-    def _knock(self, host: str, *_: Any) -> Any:
+    def _handshake(self, host: str, *_: Any) -> Any:
         """In place of a TLS handshake."""
         self.scheduler.sleep(0.1)
         run = self.scheduler.current.process
@@ -275,7 +275,7 @@ class World:
             (preflight, {"check": lambda *_: []}),
             (report, {"write": lambda *_: []}),
             (environment, {"versions": lambda *_: {}}),
-            (guard.probe, {"locate": lambda host, _: host, "handshake": self._knock}),
+            (guard.probe, {"locate": lambda host, _: host, "handshake": self._handshake}),
             (gate, {"_query": self.account.zone.query, "ThreadPoolExecutor": pool, "INTERVAL": 0.5,
                         "wait_futures": partial(wait, scheduler)}),
             (paced, {"TokenBucket": partial(TokenBucket, clock=clock.monotonic),

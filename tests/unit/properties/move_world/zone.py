@@ -82,7 +82,7 @@ class Zone:
         """What the engine hears from a server; in place of `gate._query`."""
         if server.address in self.mute:
             self._scheduler.sleep(gate.QUERY_TIMEOUT)
-            return gate.Answer("(Timeout)", came=False)
+            return gate.Answer("(Timeout)", received=False)
         self._scheduler.sleep(0.01)
         reply = dns.message.make_response(dns.message.make_query(name, rdtype))
         if rdtype == "CNAME":
