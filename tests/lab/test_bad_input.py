@@ -131,4 +131,4 @@ def test_unreachable_device_is_reported_and_the_others_are_deployed(fleet: dict[
     hosts = {line.split()[0]: line for line in run.output.partition("PLAY RECAP")[2].splitlines() if " : ok=" in line}
     assert "failed=1" in hosts["edge2"]
     assert "failed=0" in hosts["edge1"]
-    assert "ok: [edge1]" in run.output.partition("Install the client and see it work]")[2]
+    assert "ok: [edge1]" in run.output.partition("Install the client and wait until it works]")[2]

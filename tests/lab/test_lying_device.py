@@ -199,7 +199,7 @@ def test_device_that_cannot_be_asked_is_named_and_the_others_are_deployed(
 
     assert run.returncode == 2, run.output
     assert run.error == f"edge2: could not be asked ({reason}), nothing was changed: check the device"
-    assert "ok: [edge1]" in run.output.partition("Install the client and see it work]")[2]
+    assert "ok: [edge1]" in run.output.partition("Install the client and wait until it works]")[2]
     assert state() == before
 
 
