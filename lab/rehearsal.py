@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ REPORTS = topology.REPOSITORY / "reports"
 ARRIVAL_TIMEOUT = 90.0
 LEDGER_TIMEOUT = 60.0
 POLL = 0.2
+# The error of a refused move names its findings, one behind the other.
+REFUSED = re.compile(r"^preflight: found \d+ reasons? against this move, nothing was changed: ")
+FINDING = re.compile(r"; (?=[a-z_]+(?: \([^)]*\))?: )")
 
 Show = Callable[[str], None]
 
@@ -61,7 +64,7 @@ class Rehearsal:
     def line(self) -> str | None:
         """Return the line that the operator has to read."""
         says = self.fault.says.replace("SOURCE", self.move.source.name).replace("TARGET", self.move.target.name)
-        return next((line for line in self.under.lines if re.search(says, line)), None)
+        return next((line for line in findings(self.under.lines) if re.search(says, line)), None)
 
     def problems(self) -> list[str]:
         """What is not as the fault's expectation says; nothing when the fault was handled."""
@@ -127,6 +130,13 @@ def _rehearse(fault: Fault, move: Move, show: Show) -> Rehearsal:
     then = run_move(move.mode, show)
     wait_for_arrivals(move.mode)
     return Rehearsal(fault, move, under, then, lost_since(began))
+
+
+def findings(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a run, and in the place of the error of a refused one the findings that it names."""
+    for line in lines:
+        named = REFUSED.sub("", line)
+        yield from FINDING.split(named) if named != line else [line]
 
 
 def _way_back(move: Move) -> Move:

@@ -73,7 +73,7 @@ def test_killed_while_the_records_are_restored(
     # Clients that came back are told again at once: nothing caches an address here.
     monkeypatch.setattr(landing, "RESOLVER_CACHE", 0.1)
     monkeypatch.setattr(restore, "RESOLVER_CACHE", 0.1)
-    monkeypatch.setattr(restore, "TELL_AGAIN", 1.0)
+    monkeypatch.setattr(restore, "ASK_AGAIN", 1.0)
     # Longer than AWS takes to say again where a client is, whom the run before has asked for.
     move = {**options, "mode": "3", "landing_timeout": 2.5}
     start_over(aws_api, None)

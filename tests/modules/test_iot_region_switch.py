@@ -780,7 +780,7 @@ def test_an_error_that_nobody_has_thought_of_ends_with_its_report(
     found = run("iot_region_switch", {**options, "mode": "3"})
 
     assert found["outcome"] == "failed"
-    assert found["msg"].startswith("run: found JSONDecodeError: Expecting value")
+    assert found["msg"].startswith("run: unexpected JSONDecodeError: Expecting value")
     report = Path(found["report"])
     entries = [json.loads(line) for line in (report / "journal.jsonl").read_text().splitlines()]
     end = entries[-1]
