@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, field, fields
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -13,8 +13,6 @@ Spec = dict[str, Any]
 Room = TypeVar("Room")
 
 _ANSIBLE_TYPES = {str: "str", int: "int", float: "float", bool: "bool", object: "raw"}
-# Metadata that is not part of Ansible's argument spec.
-_OURS = {"description", "low", "high"}
 
 
 def option(description: str | list[str], default: Any = MISSING, **more: Any) -> Any:
@@ -34,18 +32,12 @@ def option(description: str | list[str], default: Any = MISSING, **more: Any) ->
 
 def argument_spec(*rooms: type) -> dict[str, Spec]:
     """The argument spec of a module with the options of these dataclasses."""
-    return {
-        name: {key: value for key, value in spec.items() if key not in _OURS} for name, spec in _specs(rooms).items()
-    }
+    return _specs(rooms, {"description", "low", "high"})
 
 
 def documentation(*rooms: type) -> dict[str, Spec]:
     """The `options` of a module's documentation, for the same dataclasses."""
-    found = {name: dict(spec) for name, spec in _specs(rooms).items()}
-    for spec in found.values():
-        for key in ("low", "high", "no_log"):
-            spec.pop(key, None)
-    return found
+    return _specs(rooms, {"low", "high", "no_log"})
 
 
 def given(room: type[Room], parameters: Mapping[str, Any]) -> Room:
@@ -71,12 +63,14 @@ def _options(room: type) -> tuple[Field[Any], ...]:
     return fields(room)
 
 
-def _specs(rooms: Iterable[type]) -> dict[str, Spec]:
-    return {
-        each.name: {**_type(get_type_hints(room)[each.name]), **_default(each), **each.metadata}
-        for room in rooms
-        for each in _options(room)
-    }
+def _specs(rooms: Iterable[type], left_out: Collection[str]) -> dict[str, Spec]:
+    found: dict[str, Spec] = {}
+    for room in rooms:
+        hints = get_type_hints(room)
+        for each in _options(room):
+            spec = {**_type(hints[each.name]), **_default(each), **each.metadata}
+            found[each.name] = {key: value for key, value in spec.items() if key not in left_out}
+    return found
 
 
 def _type(annotation: Any) -> Spec:

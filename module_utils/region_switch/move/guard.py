@@ -35,8 +35,7 @@ def look_at_records(dns: DnsMethod, plan: Plan, when: str) -> None:
     Raises:
         RecordsChangedError: somebody else has changed them since they were read or switched.
     """
-    expected = {name: plan.targets[region] for name, region in plan.desired.items()}
-    if others := differing(dns, expected):
+    if others := differing(dns, plan.expected):
         shown = ", ".join(f"{name} = {value}" for name, value in others.wrong.items())
         raise RecordsChangedError(
             f"records changed by someone else {when}: found {shown}, expected them as the mode says; nobody "

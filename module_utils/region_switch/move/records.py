@@ -51,7 +51,6 @@ def switch(course: Course, plan: Plan) -> None:
 
 def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
     """Wait for DNS; return the servers that were given up, for the summary."""
-    expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
     watch = _watch(course, plan)
 
     def waiting(stale: Iterable[Stale], left: float) -> None:
@@ -69,7 +68,7 @@ def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
         course.runtime.sleep,
     )
     try:
-        stale = dns.wait(plan.servers, expected)
+        stale = dns.wait(plan.servers, plan.expected)
     except NotConvergedError:
         # The servers may be right: somebody else may have changed the records.
         watch.look_at_all()
@@ -84,8 +83,7 @@ def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
 
 
 def _watch(course: Course, plan: Plan) -> RecordsWatch:
-    expected = {endpoint: plan.targets[region] for endpoint, region in plan.desired.items()}
-    return RecordsWatch(course.dns, expected, course.runtime)
+    return RecordsWatch(course.dns, plan.expected, course.runtime)
 
 
 def _wait_out(course: Course, seconds: float, watch: RecordsWatch) -> None:

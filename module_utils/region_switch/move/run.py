@@ -35,7 +35,6 @@ from .sweep import LateError, UnprovenError, WaveError
 # The client list of an older interrupted run is out of date.
 RESUME_SECONDS = 24 * 3600.0
 ROSTER = "clients.sqlite"
-JOURNAL = "journal.jsonl"
 
 
 def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Result:
@@ -87,7 +86,7 @@ def _course(services: Services, mode: str, desired: dict[str, str], notes: list[
         earlier = _prepare(root, directory, desired, notes, services.runtime.now())
     with (
         Reserve(directory) as reserve,
-        Journal(directory / JOURNAL, reserve.release) as journal,
+        Journal(directory / history.JOURNAL, reserve.release) as journal,
         Roster(directory / ROSTER, reserve.release) as roster,
     ):
         course = Course(
@@ -180,8 +179,8 @@ def _judge(course: Course, error: BaseException | None) -> None:
     if isinstance(error, RecordsChangedError):
         course.records_are_found(error)
     if isinstance(error, SwitchError):
-        with conclusion.on_disk(course):
-            if course.interrupted:
+        if course.interrupted:
+            with conclusion.on_disk(course):
                 course.journal.write(events.Interrupted(reason=str(error)))
         restored = "; the records had been restored, and not everybody was seen back"
         summary.error = f"{error}{restored if course.interrupted and course.restored else ''}"

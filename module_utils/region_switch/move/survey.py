@@ -81,6 +81,11 @@ class Plan:
         return {move.endpoint: move.source for move in self.moves}
 
     @property
+    def expected(self) -> dict[str, str]:
+        """`{endpoint: host name}` that the records have in the mode."""
+        return {endpoint: self.targets[region] for endpoint, region in self.desired.items()}
+
+    @property
     def living(self) -> list[str]:
         return [region for region in self.targets if region not in self.dead]
 
