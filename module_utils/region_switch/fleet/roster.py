@@ -79,6 +79,8 @@ _NAMES = ", ".join(_COLUMNS)
 _SELECT = f"SELECT {_NAMES} FROM client"  # noqa: S608 - names of this file
 # A client that a move disconnected before its records were restored, seen again where its record points.
 RETURNED = "returned"
+# In a run's folder.
+FILE = "clients.sqlite"
 # A client that was gone before it was disconnected, and is connected nowhere since: no proof that a region refuses it.
 _ABSENT = "(kicks > 0 AND found = 0 AND in_target = 0 AND in_source = 0)"
 # A client's final state, in one word, compared with the final record of its endpoint: see `STATES`.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import approved_plan
-from ..fleet.roster import Roster
+from ..fleet.roster import FILE, Roster
 from ..model import findings
 from ..model.errors import RefusedError, SwitchError, duration
 from ..model.findings import Finding
@@ -27,7 +27,7 @@ CLIENTS_SHOWN = 20
 def preview(services: Services, mode: str, desired: dict[str, str], expected: history.Previous | None) -> Result:
     """What a run would do, and the findings that block it."""
     options = services.options
-    with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / "clients.sqlite") as roster:
+    with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / FILE) as roster:
         plan = survey.read(services, desired, roster)
         if expected:
             expected.expect(plan.sources)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import approved_plan
-from ..fleet.roster import Roster
+from ..fleet.roster import FILE, Roster
 from ..model import approval, findings, modes, outcome, waves
 from ..model.errors import NotConvergedError, RecordsChangedError, RefusedError, SwitchError, unforeseen
 from ..model.names import plain
@@ -34,7 +34,6 @@ from .sweep import LateError, UnprovenError, WaveError
 
 # The client list of an older interrupted run is out of date.
 RESUME_SECONDS = 24 * 3600.0
-ROSTER = "clients.sqlite"
 
 
 def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Result:
@@ -87,7 +86,7 @@ def _course(services: Services, mode: str, desired: dict[str, str], notes: list[
     with (
         Reserve(directory) as reserve,
         Journal(directory / history.JOURNAL, reserve.release) as journal,
-        Roster(directory / ROSTER, reserve.release) as roster,
+        Roster(directory / FILE, reserve.release) as roster,
     ):
         course = Course(
             **vars(services), journal=journal, roster=roster, summary=summary, directory=directory, earlier=earlier,
@@ -123,7 +122,7 @@ def _prepare(root: Path, directory: Path, desired: dict[str, str], notes: list[s
     if earlier is None:
         return None
     try:
-        Roster.copy(earlier / ROSTER, directory / ROSTER)
+        Roster.copy(earlier / FILE, directory / FILE)
     except UntrustedError as error:
         notes.append(str(error))
         return None

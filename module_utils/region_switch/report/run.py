@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..fleet.roster import FILE
 from ..fleet.roster_reading import Clients, read_clients
 from ..record import events
 from ..record.events import DamagedError, Entry
@@ -124,7 +125,7 @@ def read(directory: Path) -> Run:
     steps = _Steps([(round(at - began, 3), event) for at, event in moments])
     start, plan, end = steps.first(events.Start), steps.last(events.Plan), steps.last(events.End)
     messages = Messages.read(directory, notes)
-    clients = _clients(directory / "clients.sqlite", began, steps.homes(), notes)
+    clients = _clients(directory / FILE, began, steps.homes(), notes)
     run = Run(
         summary=_summary(directory, steps, began, clients, notes),
         ended=end is not None,
