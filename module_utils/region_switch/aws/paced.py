@@ -90,8 +90,7 @@ class Paced:
     def _send(self, send: Callable[[], Answer]) -> Answer:
         self._pause(0)
         self._bucket.acquire()
-        with self._bucket.adapted():
-            return send()
+        return self._bucket.adapt(send)
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 from ..model.errors import AwsError
+
+Answer = TypeVar("Answer")
 
 BURST_SECONDS = 0.1
 RECOVERY = 0.05
@@ -46,16 +48,17 @@ class TokenBucket:
         if wait > 0:
             self._sleep(wait)
 
-    @contextmanager
-    def adapted(self) -> Iterator[None]:
-        """Adapt the rate to how AWS takes the request that is sent inside."""
+    def adapt(self, send: Callable[[], Answer]) -> Answer:
+        """Send a request whose turn it is, adapt the rate to how AWS takes it, and return its answer."""
         try:
-            yield
+            answer = send()
         except AwsError as error:
             if error.throttled:
                 self.slow_down()
             raise
-        self.recover()
+        if self.rate < self.limit:
+            self.recover()
+        return answer
 
     def slow_down(self) -> None:
         """Halve the rate, at most once a second: many threads notice the same throttling at once."""

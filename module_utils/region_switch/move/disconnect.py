@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..aws.clients import AwsClient
 from ..aws.paced import ATTEMPTS, CLIENT_INTERVAL
@@ -85,14 +86,15 @@ class Disconnector:
         if self._stopped.is_set():
             return Attempt(at, epoch, 0.0, sent=False)
         self._count(calls=1)
+        send = partial(
+            self.data[client.region].find,
+            "DeleteConnection",
+            clientId=client.client_id,
+            cleanSession=self.clean_session,
+            preventWillMessage=self.prevent_will_message,
+        )
         try:
-            with out.adapted():
-                answer = self.data[client.region].find(
-                    "DeleteConnection",
-                    clientId=client.client_id,
-                    cleanSession=self.clean_session,
-                    preventWillMessage=self.prevent_will_message,
-                )
+            answer = out.adapt(send)
         except AwsError as error:
             self._count(throttled=int(error.throttled))
             return Attempt(at, epoch, self.runtime.monotonic() - at, error=error)

@@ -60,8 +60,11 @@ class Event:
 
     def details(self) -> Entry:
         """The fields of the entry, without its time and its step; the inverse of `read`."""
-        values = vars(self).items()
-        return {key: value for key, value in values if key not in self.omitted or value != getattr(type(self), key)}
+        entry = dict(vars(self))
+        for key in self.omitted:
+            if entry[key] == getattr(type(self), key):
+                del entry[key]
+        return entry
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Self:
