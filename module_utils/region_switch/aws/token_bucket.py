@@ -56,8 +56,7 @@ class TokenBucket:
             if error.throttled:
                 self.slow_down()
             raise
-        if self.rate < self.limit:
-            self.recover()
+        self.recover()
         return answer
 
     def slow_down(self) -> None:

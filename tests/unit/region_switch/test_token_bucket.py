@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.module_utils.region_switch.aws.token_bucket import TokenBucket
+from ansible.module_utils.region_switch.model.errors import AwsError
 
 from .fakes import Clock
 
@@ -70,6 +71,31 @@ def test_throttling_halves_the_rate_once_a_second() -> None:
     bucket.time.sleep(0.5)
     bucket.slow_down()
     assert bucket.rate == 25.0
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "rate"), [("ThrottlingException", 429, 50.0), ("InternalFailureException", 500, 100.0)]
+)
+def test_a_request_that_aws_throttles_halves_the_rate_and_its_error_is_raised(
+    code: str, status: int, rate: float
+) -> None:
+    bucket = Bucket(100.0)
+
+    def send() -> None:
+        raise AwsError("GetConnection", "us-east-1", code, status, "no")
+
+    with pytest.raises(AwsError, match=code):
+        bucket.adapt(send)
+    assert bucket.rate == rate
+
+
+def test_an_accepted_request_raises_the_rate_and_its_answer_is_returned() -> None:
+    bucket = Bucket(100.0)
+    bucket.slow_down()
+    bucket.time.sleep(1)
+
+    assert bucket.adapt(lambda: "answer") == "answer"
+    assert bucket.rate == pytest.approx(52.5)
 
 
 def test_callers_wait_for_longer_at_the_lower_rate() -> None:
