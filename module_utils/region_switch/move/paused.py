@@ -43,8 +43,9 @@ def read(directory: Path) -> dict[str, Any]:
         found = json.loads(folder.read_text(directory / FILE))
         found["summary"] = Summary(**found["summary"], moves=[Move(*move) for move in found.pop("moves")])
         found["ttl"] = float(found["ttl"])
-        assert all(isinstance(found[name], kind) for name, kind in (("before", dict), ("notes", list)))  # noqa: S101
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as error:
+        if not (isinstance(found["before"], dict) and isinstance(found["notes"], list)):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RefusedError(
             f"run {directory.name}: found no {FILE} that can be read, expected that of a run which paused: "
             "run the mode again without run_id"

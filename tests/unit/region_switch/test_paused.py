@@ -55,3 +55,11 @@ def test_what_is_damaged_is_refused_in_one_line(tmp_path_factory: Any, content: 
         assert isinstance(found["before"], dict)
         assert isinstance(found["ttl"], float)
         assert isinstance(found["summary"], Summary)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"summary": {}}', "[" * 100_000, ""])
+def test_what_is_no_state_of_a_paused_run_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / paused.FILE).write_text(content)
+
+    with pytest.raises(RefusedError, match=r"found no paused\.json that can be read"):
+        paused.read(tmp_path)
