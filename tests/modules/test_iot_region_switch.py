@@ -814,6 +814,21 @@ def test_a_run_that_pauses_after_dns_goes_on(aws_api: AwsApi, options: dict[str,
     assert aws_api.connected(NEW) == set(CLIENTS)
 
 
+def test_a_client_that_moved_by_itself_during_the_pause_is_not_disconnected(
+    aws_api: AwsApi, options: dict[str, Any]
+) -> None:
+    paused = run_ok("iot_region_switch", {**options, "mode": "3", "pause_after_dns": True})
+    aws_api.disconnect(OLD, "client_01")
+    aws_api.connect(NEW, "client_01")
+    start = last_request(aws_api)
+
+    done = run_ok("iot_region_switch", {**options, "mode": "3", "run_id": paused["run_id"]})
+
+    assert done["outcome"] == "moved"
+    assert done["summary"]["clients"]["misplaced"] == len(CLIENTS) - 1
+    assert aws_api.writes(start).count("DeleteConnection") == len(CLIENTS) - 1
+
+
 def test_messages_are_counted_from_the_beginning_of_a_run_that_paused(
     aws_api: AwsApi, options: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.region_switch.model.errors import RefusedError
+from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.model.plan import Move
-from ansible.module_utils.region_switch.move import paused
+from ansible.module_utils.region_switch.move import paused, run
+from ansible.module_utils.region_switch.move.services import Services
 from ansible.module_utils.region_switch.record.summary import Summary
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,23 @@ def test_what_is_stored_is_read_once(tmp_path: Path) -> None:
     assert found == {"summary": written.summary, "before": BEFORE, "ttl": 60.0, "notes": ["left alone"]}
     with pytest.raises(RefusedError, match=r"found no paused\.json that can be read"):
         paused.read(tmp_path)
+
+
+@pytest.mark.parametrize(("configured", "expected"), [(30, 60.0), (300, 300.0)])
+def test_a_run_that_resumes_has_what_it_stored_and_the_longer_ttl(
+    tmp_path: Path, configured: int, expected: float
+) -> None:
+    written = course(tmp_path)
+    paused.store(written)
+    chosen = {
+        "modes": {}, "endpoints": [], "regions": [], "hosted_zone_id": "Z1", "reports_directory": str(tmp_path.parent),
+        "run_id": tmp_path.name, "ttl": configured,
+    }  # fmt: skip
+    services = Services(Options.of(chosen), *([None] * 4))  # type: ignore[list-item]
+    with run._course(services, "3", {}, ["new"]) as found:
+        assert (found.ttl, found.before, found.notes) == (expected, BEFORE, ["left alone", "new"])
+        assert found.wrote
+        assert found.summary == written.summary
 
 
 @given(content=ANYTHING | st.binary(max_size=40), key=st.sampled_from(["summary", "moves", "before", "ttl", "notes"]))
