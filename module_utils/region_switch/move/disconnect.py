@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Any
 
 from ..aws.clients import AwsClient
 from ..aws.paced import ATTEMPTS, CLIENT_INTERVAL
@@ -86,19 +86,20 @@ class Disconnector:
         if self._stopped.is_set():
             return Attempt(at, epoch, 0.0, sent=False)
         self._count(calls=1)
-        send = partial(
-            self.data[client.region].find,
+        try:
+            answer = out.adapt(lambda: self._disconnect(client))
+        except AwsError as error:
+            self._count(throttled=int(error.throttled))
+            return Attempt(at, epoch, self.runtime.monotonic() - at, error=error)
+        return Attempt(at, epoch, self.runtime.monotonic() - at, found=answer is not None)
+
+    def _disconnect(self, client: TrackedClient) -> dict[str, Any] | None:
+        return self.data[client.region].find(
             "DeleteConnection",
             clientId=client.client_id,
             cleanSession=self.clean_session,
             preventWillMessage=self.prevent_will_message,
         )
-        try:
-            answer = out.adapt(send)
-        except AwsError as error:
-            self._count(throttled=int(error.throttled))
-            return Attempt(at, epoch, self.runtime.monotonic() - at, error=error)
-        return Attempt(at, epoch, self.runtime.monotonic() - at, found=answer is not None)
 
     def rate(self) -> float:
         """The current request rate of all regions together, per second."""

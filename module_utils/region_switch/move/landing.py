@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 from ..aws.answers import OK
 from ..aws.clients import AwsClient
@@ -106,7 +105,7 @@ class Looker:
         bucket = self._buckets[region]
         bucket.acquire()
         try:
-            answer = bucket.adapt(partial(self.data[region].find, "GetConnection", clientId=client_id))
+            answer = bucket.adapt(lambda: self.data[region].find("GetConnection", clientId=client_id))
         except AwsError as error:
             if self._refusals[region].persist(error) or not (error.temporary or error.forbidden):
                 raise
