@@ -406,14 +406,15 @@ def main(arguments: list[str] | None = None) -> int:
         reports = ["--reports", str(options.reports)] if options.reports else []
         return watch.main(["--config", str(options.config), *reports])
     items: queue.SimpleQueue[Item] = queue.SimpleQueue()
-    log.configure()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: items.put(Stop()))
     try:
         config = load(options.config)
         for key in ("ca", "certificate", "private_key"):
             if file := getattr(config, key):
                 require_file(key, file)
+        # Not before: a process that only says what is wrong keeps its log and its signals.
+        log.configure()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: items.put(Stop()))
         monitor(config, items)
     except (ConfigError, LedgerError) as error:
         sys.stderr.write(f"mqtt_monitor.monitor: {printable(str(error))}\n")
