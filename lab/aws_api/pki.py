@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,16 +16,6 @@ from lab import files
 
 LIFETIME = timedelta(days=3650)
 DEVICE_SUBJECT = "AWS IoT Certificate"
-
-
-def certificate_id(pem: str) -> str:
-    """Return AWS's certificateId: the SHA-256 of the DER encoding, in lower-case hexadecimal.
-
-    Raises:
-        ValueError: not a PEM certificate.
-    """
-    certificate = x509.load_pem_x509_certificate(pem.encode())
-    return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
 class Authority:
