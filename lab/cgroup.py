@@ -101,18 +101,12 @@ def remove() -> None:
 
 def _groups(name: str) -> list[Path]:
     groups: list[Path] = []
-    for hierarchy in _existing_hierarchies():
-        top = hierarchy / ROOT / name
-        if top.is_dir():
-            groups += [top, *(path for path in top.rglob("*") if path.is_dir())]
+    # Where no control groups are mounted there is none of the lab's.
+    with suppress(LabError):
+        for top in (hierarchy / ROOT / name for hierarchy in hierarchies()):
+            if top.is_dir():
+                groups += [top, *(path for path in top.rglob("*") if path.is_dir())]
     return groups
-
-
-def _existing_hierarchies() -> list[Path]:
-    try:
-        return hierarchies()
-    except LabError:
-        return []
 
 
 def _is_alive(pid: int) -> bool:

@@ -27,11 +27,10 @@ MONITOR_CLIENT_ID = "fleet-monitor"
 
 @dataclass(frozen=True)
 class File:
-    """A file that a program reads: where, what, and who may read it."""
+    """A file that a program reads: where, and what."""
 
     path: Path
     content: str
-    mode: int = 0o644
 
 
 def render(template: str, **values: object) -> str:
@@ -170,7 +169,7 @@ def write_all(state: Path) -> None:
     for node in topology.REGIONS:
         rendered += [haproxy_file(node, state), mosquitto_file(node, state)]
     for file in rendered:
-        files.write(file.path, file.content, file.mode)
+        files.write(file.path, file.content)
     mosquitto_plugin.build(plugin_path(state))
     for node in topology.REGIONS:
         prepare_region(state / "regions" / node.name)

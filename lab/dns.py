@@ -11,6 +11,6 @@ def clamp_ttl(seconds: int) -> None:
     The resolver's cache is cleared. `python -m lab up` ends the clamping too.
     """
     for file in configuration.resolver_files(topology.state_directory(), minimum_ttl=seconds):
-        files.write(file.path, file.content, file.mode)
+        files.write(file.path, file.content)
     supervisor.update()
     readiness.wait_for_program(topology.RESOLVER.name)

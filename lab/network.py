@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ def port_name(node: Node) -> str:
     return f"mqttlab-{node.address.packed[-1]}"
 
 
-def mac_address(last_octet: int) -> str:
+def mac_address(address: IPv4Address) -> str:
     """A locally administered address derived from the IPv4 address on the bridge."""
-    octets = (0x02, *topology.NETWORK.network_address.packed[:3], 0, last_octet)
+    octets = (0x02, *address.packed[:3], 0, address.packed[-1])
     return ":".join(f"{octet:02x}" for octet in octets)
 
 
@@ -66,20 +66,19 @@ def _show(arguments: Sequence[str]) -> list[dict[str, Any]]:
 def bridge_commands(owner: str) -> list[str]:
     """Return the `ip -batch` lines that make the bridge."""
     address = f"{topology.CONTROLLER}/{topology.NETWORK.prefixlen}"
-    mac = mac_address(topology.CONTROLLER.packed[-1])
+    mac = mac_address(topology.CONTROLLER)
     return [
         f"link add name {topology.BRIDGE} address {mac} type bridge",
         f'link set dev {topology.BRIDGE} alias "{owner}"',
         f"address add {address} dev {topology.BRIDGE}",
         f"link set dev {topology.BRIDGE} up",
-        *(_neighbour(node, topology.BRIDGE) for node in topology.NODES),
+        *(_neighbour(node.address, topology.BRIDGE) for node in topology.NODES),
     ]
 
 
 def node_commands(node: Node) -> list[str]:
     """Return the `ip -batch` lines that join an existing namespace to the bridge."""
-    port = port_name(node)
-    mac = mac_address(node.address.packed[-1])
+    port, mac = port_name(node), mac_address(node.address)
     return [
         f"link add name {port} type veth peer name {INTERFACE} address {mac} netns {node.namespace}",
         f"link set dev {port} master {topology.BRIDGE}",
@@ -93,20 +92,17 @@ def inner_commands(node: Node) -> list[str]:
     Neighbours are fixed, so that packets to a node that is cut off vanish and connections hang, as
     they do with a region that is gone. Resolved neighbours would soon answer "no route to host".
     """
-    controller = mac_address(topology.CONTROLLER.packed[-1])
-    others = [other for other in topology.NODES if other != node]
+    others = [topology.CONTROLLER, *(other.address for other in topology.NODES if other != node)]
     return [
         "link set dev lo up",
         f"address add {node.interface} dev {INTERFACE}",
         f"link set dev {INTERFACE} up",
-        f"neighbour replace {topology.CONTROLLER} lladdr {controller} dev {INTERFACE} nud permanent",
         *(_neighbour(other, INTERFACE) for other in others),
     ]
 
 
-def _neighbour(node: Node, device: str) -> str:
-    mac = mac_address(node.address.packed[-1])
-    return f"neighbour replace {node.address} lladdr {mac} dev {device} nud permanent"
+def _neighbour(address: IPv4Address, device: str) -> str:
+    return f"neighbour replace {address} lladdr {mac_address(address)} dev {device} nud permanent"
 
 
 def is_joined(node: Node) -> bool:

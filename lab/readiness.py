@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import dns.message
 import dns.query
 import dns.rcode
 
-from lab import device, supervisor, topology
+from lab import api, device, supervisor, topology
 from lab.errors import LabError
 from lab.topology import Node
 
@@ -115,14 +113,11 @@ def _wait_for(part: Part, state: Path, over: Event) -> None:
 
 def aws_api_missing() -> str | None:
     """Return what keeps the AWS API stand-in from being ready."""
-    url = f"{topology.AWS_API_URL}/_lab/health"
-    # The controller may be behind a proxy that does not know the lab's addresses.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(url, timeout=5):
-            return None
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        return f"no answer from {url} ({error})"
+        api.ask("health")
+    except LabError as error:
+        return str(error)
+    return None
 
 
 def dns_missing(node: Node) -> str | None:

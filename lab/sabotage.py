@@ -23,12 +23,12 @@ from typing import Any
 import dns.message
 import dns.query
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lab import api, configuration, region, topology
+from lab import api, configuration, network, topology
 from lab import dns as lab_dns
+from lab.aws_api.pki import Authority
 from lab.errors import LabError
 from lab.topology import Node
 
@@ -140,11 +140,11 @@ def _hang(node: Node) -> Call:
 def dead_region(node: Node) -> Iterator[None]:
     """A region whose API and endpoints do not answer: connections hang."""
     with calls(_hang(node)):
-        region.kill(node.name)
+        network.set_link(node, up=False)
         try:
             yield
         finally:
-            region.revive(node.name)
+            network.set_link(node, up=True)
 
 
 @contextmanager
@@ -152,14 +152,14 @@ def target_dies_in_the_sweep(move: Move) -> Iterator[None]:
     """The target region is gone when the second device is to be disconnected."""
 
     def strike() -> list[Call]:
-        region.kill(move.target.name)
+        network.set_link(move.target, up=False)
         return [_hang(move.target)]
 
     try:
         with at_call({**OF_A_DEVICE, "after": 1}, strike):
             yield
     finally:
-        region.revive(move.target.name)
+        network.set_link(move.target, up=True)
 
 
 @contextmanager
@@ -255,25 +255,8 @@ def _issue(name: str, until: datetime) -> tuple[bytes, bytes]:
     signer = serialization.load_pem_private_key((CERTIFICATES / "ca.key").read_bytes(), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise LabError(f"{CERTIFICATES / 'ca.key'}: not an elliptic curve key: run setup.yml, which makes one")
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(issuer.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(until)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        # ACM takes no certificate under the same ARN that may be used for less.
-        .add_extension(x509.KeyUsage(True, False, True, False, False, False, False, False, False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(signer, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM), private
+    certificate, key = Authority(issuer, signer).public([name], "EC_prime256v1", until)
+    return certificate.encode(), key.encode()
 
 
 @dataclass(frozen=True)

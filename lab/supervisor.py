@@ -107,7 +107,7 @@ def start_stopped() -> list[str]:
 def write_configuration() -> None:
     """Write the supervisor's configuration file."""
     file = programs.supervisord_file(topology.state_directory())
-    files.write(file.path, file.content, file.mode)
+    files.write(file.path, file.content)
 
 
 def statuses() -> list[Status]:

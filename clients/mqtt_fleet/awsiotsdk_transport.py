@@ -219,16 +219,12 @@ class AwsIotSdkConnection:
             if any(word in str(error) for word in NOT_SENT):
                 self._report(PublishRefused(token, None, f"AWS IoT SDK: {error}"))
             return
-        code = result.result().puback.reason_code
-        if code is None:
-            # What the SDK makes of a code that MQTT 5 has not for a PUBACK, such as 0x95.
-            unspecified = int(mqtt5.PubackReasonCode.UNSPECIFIED_ERROR)
-            self._report(PublishRefused(token, unspecified, "PUBACK: a reason code that MQTT 5 does not have for it"))
-            return
-        if code >= mqtt5.PubackReasonCode.UNSPECIFIED_ERROR:
-            self._report(PublishRefused(token, int(code), f"PUBACK: {words(code)}"))
-            return
-        self._report(Acknowledged(token))
+        # None: what the SDK makes of a code that MQTT 5 has not for a PUBACK, such as 0x95.
+        code, unspecified = result.result().puback.reason_code, mqtt5.PubackReasonCode.UNSPECIFIED_ERROR
+        if code is None or code >= unspecified:
+            self._report(PublishRefused(token, int(unspecified if code is None else code), f"PUBACK: {words(code)}"))
+        else:
+            self._report(Acknowledged(token))
 
     def _on_subscribed(self, topic: str, result: Future[mqtt5.SubackPacket]) -> None:
         if error := result.exception():

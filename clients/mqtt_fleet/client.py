@@ -117,10 +117,6 @@ class Client:
         """Make `run` return; from any thread or signal handler."""
         self._items.put(Stop())
 
-    def looked(self, found: Lookup) -> None:
-        """Report what the endpoint's name resolves to now; from any thread."""
-        self._items.put(found)
-
     def run(self) -> float | None:
         """Work until stopped; return None, or, when a new process is wanted, the seconds that it backs off over."""
         # First, so that programs find the socket at once: what they hand over waits until the outbox is open.
@@ -308,7 +304,7 @@ class Client:
         if not restarting:
             notify("STOPPING=1")
         for last in (False, True):
-            _, submissions, acknowledged = self._drain()
+            submissions, acknowledged = self._drain()
             self._spool.commit(submissions, acknowledged)
             if not last:
                 for source in self._sources:
@@ -320,7 +316,7 @@ class Client:
         log.event(LOGGER, "restarting" if restarting else "stopped", backlog=self._spool.backlog)
         self._spool.close()
 
-    def _drain(self) -> tuple[bool, list[Submission], list[Message]]:
+    def _drain(self) -> tuple[list[Submission], list[Message]]:
         submissions: list[Submission] = []
         acknowledged: list[Message] = []
         while not self._items.empty():
@@ -329,7 +325,7 @@ class Client:
                 submissions.append(item)
             elif isinstance(item, FromConnection) and item.number == self._link.number:
                 self._hear(item.event, acknowledged)
-        return False, submissions, acknowledged
+        return submissions, acknowledged
 
 
 def sources(config: Config, hand: Hand) -> list[Source]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -14,6 +13,8 @@ from typing import Any
 from mqtt_fleet import proxy
 from mqtt_fleet.host_name import host_problem
 from mqtt_fleet.libraries import LIBRARIES
+from mqtt_fleet.resolve import is_address
+from mqtt_fleet.topic import LEVEL_FORBIDDEN, TOPIC_BYTES
 
 CREDENTIAL_KEYS = ("ca", "certificate", "private_key")
 # "" stands for none.
@@ -30,11 +31,9 @@ CHOICES = {
 # AWS IoT Core, "Message broker and protocol quotas": a client ID has 1 to 128 bytes of UTF-8; "MQTT": it does not begin
 # with $. A name used as one level of a topic cannot hold the separator or a wildcard either.
 CLIENT_ID_LENGTH = 128
-CLIENT_ID_FORBIDDEN = "/+#"
 # sockaddr_un.sun_path without its NUL, unix(7), and without the suffix of the temporary name.
 SOCKET_PATH_BYTES = 106
-# AWS IoT Core, "Message broker and protocol quotas": a topic. MQTT: a will has two bytes for its length.
-TOPIC_BYTES = 256
+# MQTT: a will has two bytes for its length.
 WILL_PAYLOAD_BYTES = 65535
 
 # Key: (lowest, highest) accepted. Keep-alive as AWS IoT Core enforces it; 100 unacknowledged
@@ -165,11 +164,19 @@ class Config:
 
     @property
     def message_topic(self) -> str:
-        return f"fleet/{self.client_id}/messages"
+        return self.topic("messages")
 
     @property
     def command_topic(self) -> str:
-        return f"fleet/{self.client_id}/commands"
+        return self.topic("commands")
+
+    @property
+    def whole_will_topic(self) -> str:
+        return self.topic(self.will_topic)
+
+    def topic(self, level: str) -> str:
+        """A topic below the client's own, which its policy allows."""
+        return f"fleet/{self.client_id}/{level}"
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
@@ -296,13 +303,13 @@ def will_problems(config: Config) -> list[str]:
         given = [key for key in ("will_payload", "will_retain", "will_delay") if getattr(config, key)]
         return [f"{key}: set without will_topic: set that as well, or remove this" for key in given]
     problems = []
-    whole = f"fleet/{config.client_id}/{topic}"
-    if not topic.isprintable() or set(topic) & set(CLIENT_ID_FORBIDDEN) or topic in ("messages", "commands"):
+    size = len(config.whole_will_topic.encode())
+    if not topic.isprintable() or set(topic) & set(LEVEL_FORBIDDEN) or topic in ("messages", "commands"):
         problems += [
             f"will_topic: found {topic!r}, expected one level of printable text without / + #, not messages or commands"
         ]
-    elif len(whole.encode()) > TOPIC_BYTES:
-        problems += [f"will_topic: found a topic of {len(whole.encode())} bytes, expected at most {TOPIC_BYTES}"]
+    elif size > TOPIC_BYTES:
+        problems += [f"will_topic: found a topic of {size} bytes, expected at most {TOPIC_BYTES}"]
     if len(config.will_payload.encode()) > WILL_PAYLOAD_BYTES:
         problems += [f"will_payload: longer than {WILL_PAYLOAD_BYTES} bytes: shorten it"]
     if config.will_delay and config.library == "paho":
@@ -317,7 +324,7 @@ def will_problems(config: Config) -> list[str]:
 
 def _check_client_id(value: str) -> None:
     usable = value.isprintable() and len(value.encode()) <= CLIENT_ID_LENGTH
-    if not usable or value.startswith("$") or set(value) & set(CLIENT_ID_FORBIDDEN):
+    if not usable or value.startswith("$") or set(value) & set(LEVEL_FORBIDDEN):
         raise ConfigError(
             f"client_id: found {value!r}, expected 1 to {CLIENT_ID_LENGTH} bytes of printable text without / + # "
             "and not beginning with $"
@@ -351,11 +358,9 @@ def _addresses(key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ConfigError(f"{key}: found {json.dumps(value)}, expected a list of IP addresses")
     for entry in value:
-        try:
-            # ip_address() takes numbers for addresses.
-            ipaddress.ip_address(entry if isinstance(entry, str) else "")
-        except ValueError as error:
-            raise ConfigError(f"{key}: found {json.dumps(entry)}, expected an IP address") from error
+        # A number is taken for an address, too.
+        if not isinstance(entry, str) or not is_address(entry):
+            raise ConfigError(f"{key}: found {json.dumps(entry)}, expected an IP address")
     return tuple(value)
 
 

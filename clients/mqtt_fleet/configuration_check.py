@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from mqtt_fleet import credentials
-from mqtt_fleet.config import Config
+from mqtt_fleet.config import Config, ConfigError, require_file
 from mqtt_fleet.host_name import host_doubt
 from mqtt_fleet.libraries import LIBRARIES
 
@@ -23,13 +23,13 @@ def problems(config: Config) -> list[str]:
     found = [f"endpoint: found {config.endpoint!r}, {doubt}"] if (doubt := host_doubt(config.endpoint)) else []
     found += [missing] if missing else credentials.problems(config)
     found += _folder_problems(config)
-    return found + _pin_problems(config) + _proxy_problems(config)
+    return [*found, *filter(None, (_exposed("pkcs11_pin_file", config.pkcs11_pin_file), _proxy_problem(config)))]
 
 
 def doubts(config: Config, now: float) -> list[str]:
     """What may be wrong, or will be; `now` in epoch seconds."""
     found = [credentials.expiry_problem(config, now), credentials.ca_doubt(config, now), credentials.key_doubt(config)]
-    found += [_readable(config), _client_id_doubt(config)]
+    found += [_exposed("private_key", config.private_key), _client_id_doubt(config)]
     return [each for each in found if each]
 
 
@@ -57,34 +57,23 @@ def _folder_problems(config: Config) -> list[str]:
     return found
 
 
-def _pin_problems(config: Config) -> list[str]:
-    path = config.pkcs11_pin_file
-    if path and _for_all(path):
-        return [f"pkcs11_pin_file: {path} can be read by every user: 'chmod 400 {path}'"]
-    return []
-
-
-def _proxy_problems(config: Config) -> list[str]:
-    path = config.proxy_credentials
-    if path is None:
-        return []
+def _proxy_problem(config: Config) -> str | None:
     try:
-        path.open("rb").close()
-    except OSError as error:
-        return [f"proxy_credentials: {path} cannot be read: {error.strerror}: install it, or name no credentials"]
-    return [f"proxy_credentials: {path} can be read by every user: 'chmod 400 {path}'"] if _for_all(path) else []
+        if config.proxy_credentials:
+            require_file("proxy_credentials", config.proxy_credentials)
+    except ConfigError as error:
+        return f"{error}: install it, or name no credentials"
+    return _exposed("proxy_credentials", config.proxy_credentials)
 
 
-def _readable(config: Config) -> str | None:
-    path = config.private_key
-    return f"private_key: {path} can be read by every user: 'chmod 400 {path}'" if path and _for_all(path) else None
-
-
-def _for_all(path: Path) -> bool:
+def _exposed(key: str, path: Path | None) -> str | None:
+    """A line where every user can read a file that holds a secret."""
     try:
-        return bool(path.stat().st_mode & READABLE_BY_ALL)
+        if path is None or not path.stat().st_mode & READABLE_BY_ALL:
+            return None
     except OSError:
-        return False
+        return None
+    return f"{key}: {path} can be read by every user: 'chmod 400 {path}'"
 
 
 def _client_id_doubt(config: Config) -> str | None:

@@ -47,12 +47,15 @@ class Progress:
     """Since when there has been no progress; times are the monotonic clock's.
 
     The oldest message in flight makes progress while its bytes arrive at the peer; then it waits for its PUBACK.
+
+    Attributes:
+        since: when it moved last.
     """
 
     def __init__(self) -> None:
         self._position = 0
         self._acked = 0
-        self._moved_at = 0.0
+        self.since = 0.0
 
     def begin(self) -> None:
         """Another connection."""
@@ -68,13 +71,13 @@ class Progress:
             self._position = max(self._position, traffic.acked + traffic.queued)
         self._position += size + FRAME_BYTES
         if first:
-            self._moved_at = now
+            self.since = now
             self._acked = traffic.acked if traffic else 0
         return self._position
 
     def next_oldest(self, now: float) -> None:
         """What was the oldest is answered."""
-        self._moved_at = now
+        self.since = now
 
     def look(self, end: int, traffic: Traffic | None, now: float) -> None:
         """See how far the message has come that ends at a position."""
@@ -82,13 +85,8 @@ class Progress:
             return
         if traffic.acked >= min(end, self._acked + LEAST_PROGRESS):
             self._acked = traffic.acked
-            self._moved_at = now
+            self.since = now
 
     def arrived(self, end: int) -> bool:
         """Whether a message that ends at a position was seen to have arrived at the peer's kernel."""
         return self._acked >= end
-
-    @property
-    def since(self) -> float:
-        """When the oldest message in flight moved last."""
-        return self._moved_at

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
+
+from mqtt_fleet.resolve import is_address
 
 # RFC 1035, 2.3.4; RFC 1123, 2.1.
 NAME_LENGTH, LABEL_LENGTH = 253, 63
@@ -20,7 +21,7 @@ def host_problem(text: str) -> str | None:
         return f"expected the name alone, without {scheme[0]}: {_alone(host)}"
     if "/" in plain or "@" in plain:
         return "expected the name of a host alone, without / and @"
-    if _address(plain.strip("[]")):
+    if is_address(plain.strip("[]")):
         return None if plain == text and "[" not in text else "expected an address without spaces or brackets"
     if match := _PORT.fullmatch(plain):
         return f"expected the name alone, and the port {match[2]} in 'port': {_alone(plain)}"
@@ -41,7 +42,7 @@ def host_doubt(text: str) -> str | None:
 
     AWS IoT Core finds the account by the server name that a client sends, which is never an address (RFC 6066, 3).
     """
-    if _address(text):
+    if is_address(text):
         return "expected a name: an address has no server name for AWS IoT Core, and cannot be moved to another region"
     if not text.isascii():
         return f"expected the name as DNS has it{_in_ascii(text)}"
@@ -52,14 +53,6 @@ def host_doubt(text: str) -> str | None:
 
 def _alone(text: str) -> str:
     return repr(text.rsplit(":", 1)[0].strip("[]") if _PORT.fullmatch(text) else text)
-
-
-def _address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _in_ascii(text: str) -> str:

@@ -7,15 +7,10 @@ from typing import Any
 from mqtt_fleet.config import Config
 
 
-def topic(config: Config) -> str:
-    """Where it goes: below the client's own topics, which its policy allows."""
-    return f"fleet/{config.client_id}/{config.will_topic}"
-
-
 def paho_options(config: Config) -> dict[str, Any]:
     """What paho's `will_set` is given."""
-    payload = config.will_payload.encode()
-    return {"topic": topic(config), "payload": payload, "qos": config.will_qos, "retain": config.will_retain}
+    topic, payload = config.whole_will_topic, config.will_payload.encode()
+    return {"topic": topic, "payload": payload, "qos": config.will_qos, "retain": config.will_retain}
 
 
 def awsiotsdk_options(config: Config) -> dict[str, Any]:
@@ -26,7 +21,7 @@ def awsiotsdk_options(config: Config) -> dict[str, Any]:
     from awscrt import mqtt5
 
     packet = mqtt5.PublishPacket(
-        topic=topic(config),
+        topic=config.whole_will_topic,
         payload=config.will_payload.encode(),
         qos=mqtt5.QoS(config.will_qos),
         retain=config.will_retain,

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 
 from mqtt_fleet import log
+from mqtt_fleet.attempt import ConnectError
 from mqtt_fleet.clock import Clock, iso
 from mqtt_fleet.config import Config
 from mqtt_fleet.credentials import CredentialError, check, expiry_problem, key_doubt
@@ -106,7 +107,10 @@ class Link:
         self._record.note()
         self.number += 1
         number = self.number
-        self.connection = self._open(self._config, lambda event: self._report(number, event))
+        try:
+            self.connection = self._open(self._config, lambda event: self._report(number, event))
+        except ConnectError as error:
+            return str(error)
         return None
 
     def connected(self, event: Connected) -> None:

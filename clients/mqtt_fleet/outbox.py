@@ -511,10 +511,7 @@ class Outbox:
 
     def log_bytes(self) -> int:
         """Bytes of SQLite's log, which it keeps in a file of its own."""
-        try:
-            return self._log_path.stat().st_size
-        except OSError:
-            return 0
+        return file_bytes(self._log_path)
 
     def shrink(self) -> None:
         """Give the space of removed messages back to the disk, a part of it at each call."""
@@ -530,6 +527,14 @@ class Outbox:
 
     def close(self) -> None:
         self._database.close()
+
+
+def file_bytes(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def ranges(numbers: Iterable[int]) -> list[Range]:

@@ -28,11 +28,6 @@ class Lookup:
     unanswered: tuple[int, ...] = ()
 
 
-def addresses(host: str, port: int, resolvers: Sequence[str] = ()) -> list[str]:
-    """Resolve a name now, see `look_up`."""
-    return list(look_up(host, port, resolvers).addresses)
-
-
 def look_up(host: str, port: int, resolvers: Sequence[str] = ()) -> Lookup:
     """Resolve a name now.
 

@@ -25,6 +25,7 @@ from mqtt_fleet.outbox import (
     OutboxError,
     Published,
     Range,
+    file_bytes,
     size,
 )
 from mqtt_fleet.refusals import Suspect
@@ -255,10 +256,8 @@ class Spool:
         self._metrics.oldest_age = 0.0 if stored_at is None else max(0.0, self._now() - stored_at)
         self._metrics.backlog = self.backlog
         self._metrics.backlog_bytes = self._outbox.bytes if self._outbox else 0
-        self._refusals.flush(self._clock.monotonic())
-        self._drops_logged.flush(self._clock.monotonic())
-        self._aside_logged.flush(self._clock.monotonic())
-        self._deletions_logged.flush(self._clock.monotonic())
+        for tally in (self._refusals, self._drops_logged, self._aside_logged, self._deletions_logged):
+            tally.flush(self._clock.monotonic())
 
     def _make_room(self) -> None:
         """Get the reserve back, from the outbox's own space if need be."""
@@ -408,14 +407,6 @@ def parts(submissions: Sequence[Submission]) -> list[list[Submission]]:
         found[-1].append(submission)
         room -= needed
     return found
-
-
-def file_bytes(path: Path) -> int:
-    """Bytes of a file; 0 where there is none."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def set_aside(path: Path, now: float) -> Path:

@@ -29,7 +29,7 @@ from mqtt_fleet.config import ConfigError, require_file
 from mqtt_fleet.notify import notify, watchdog_interval
 from mqtt_fleet.paho_transport import NamedContext
 from mqtt_fleet.reconnect import End, ReconnectPolicy
-from mqtt_fleet.resolve import addresses
+from mqtt_fleet.resolve import look_up
 from mqtt_fleet.text import printable
 from mqtt_fleet.transport import Cause
 from mqtt_monitor.config import MonitorConfig, RegionEndpoint, load
@@ -109,10 +109,6 @@ class RegionSubscriber:
         self._client = self._build()
         self._thread = threading.Thread(target=self._run, name=region.name, daemon=True)
 
-    @property
-    def region_name(self) -> str:
-        return self._region.name
-
     def start(self) -> None:
         self._thread.start()
 
@@ -173,7 +169,7 @@ class RegionSubscriber:
         # Made again for each connection: a renewed certificate is picked up.
         self._client = self._build()
         self._client.tls_set_context(self._tls_context())
-        address = addresses(self._region.host, self._region.port, self._config.resolvers)[0]
+        address = look_up(self._region.host, self._region.port, self._config.resolvers).addresses[0]
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_EXPIRY
         # What an earlier monitor left unread is not this one's; what arrives from now on is.
@@ -373,9 +369,9 @@ def monitor(config: MonitorConfig, items: queue.SimpleQueue[Item]) -> None:
     Raises:
         LedgerError: the ledger cannot be opened.
     """
-    ledger = Ledger(config.ledger)
-    for region in config.regions:
-        ledger.set_subscription(region.name, None)
+    ledger, names = Ledger(config.ledger), [region.name for region in config.regions]
+    for name in names:
+        ledger.set_subscription(name, None)
     subscribers = [
         RegionSubscriber(config, region, number, items.put)
         for region in config.regions
@@ -383,12 +379,12 @@ def monitor(config: MonitorConfig, items: queue.SimpleQueue[Item]) -> None:
     ]
     for subscriber in subscribers:
         subscriber.start()
-    names = [region.name for region in config.regions]
     Writer(ledger, items, 3600 * config.retention_hours, config.connections, names).run()
     notify("STOPPING=1")
     for subscriber in subscribers:
         subscriber.stop()
-        ledger.set_subscription(subscriber.region_name, None)
+    for name in names:
+        ledger.set_subscription(name, None)
     ledger.close()
 
 
@@ -406,14 +402,15 @@ def main(arguments: list[str] | None = None) -> int:
         reports = ["--reports", str(options.reports)] if options.reports else []
         return watch.main(["--config", str(options.config), *reports])
     items: queue.SimpleQueue[Item] = queue.SimpleQueue()
-    log.configure()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: items.put(Stop()))
     try:
         config = load(options.config)
         for key in ("ca", "certificate", "private_key"):
             if file := getattr(config, key):
                 require_file(key, file)
+        # Not before: a process that only says what is wrong keeps its log and its signals.
+        log.configure()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: items.put(Stop()))
         monitor(config, items)
     except (ConfigError, LedgerError) as error:
         sys.stderr.write(f"mqtt_monitor.monitor: {printable(str(error))}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography import x509
 from moto.acm.models import AWS_ROOT_CA as AWS_ROOT
@@ -14,11 +14,8 @@ from moto.core.responses import ActionResult
 
 from lab.aws_api import imports, paging
 from lab.aws_api.acm import PublicCertificate
+from lab.aws_api.answers import Answers
 from lab.aws_api.errors import AwsError
-
-if TYPE_CHECKING:
-    from lab.aws_api.stand_in import StandIn
-
 
 # What ListCertificates gives where no key types are asked for
 # (https://docs.aws.amazon.com/acm/latest/APIReference/API_Filters.html).
@@ -27,12 +24,8 @@ LISTED_KEY_TYPES = ("RSA_1024", "RSA_2048")
 PUBLIC_KEY_ALGORITHMS = ("RSA_2048", "EC_prime256v1")
 
 
-class AcmResponse(AWSCertificateManagerResponse):  # type: ignore[misc]
+class AcmResponse(Answers, AWSCertificateManagerResponse):  # type: ignore[misc]
     """moto's ACM; moto appends a certificate of Amazon's to each chain, so nothing would ever compare equal."""
-
-    def __init__(self, stand_in: StandIn) -> None:
-        super().__init__()
-        self._stand_in = stand_in
 
     def list_certificates(self) -> ActionResult:
         """Source: https://docs.aws.amazon.com/acm/latest/APIReference/API_ListCertificates.html and API_Filters.html"""
@@ -42,14 +35,9 @@ class AcmResponse(AWSCertificateManagerResponse):  # type: ignore[misc]
         summaries = [_named(each) for each in found if each["KeyAlgorithm"] in types]
         if not includes.get("keyTypes"):
             summaries = [each for each in summaries if each.get("DomainName") or each["SubjectAlternativeNames"]]
-        listing, largest = paging.ACM, self._stand_in.settings.page_size
-        names = (listing.size, listing.cursor)
-        try:
-            size, token = paging.given(listing, {name: self._get_param(name) for name in names})
-            scope = f"{sorted(types)} {self._get_param('CertificateStatuses')}"
-            return ActionResult(paging.page(listing, summaries, scope, size, token, largest))
-        except paging.PageError as error:
-            raise AwsError(listing.error, str(error)) from error
+        scope = f"{sorted(types)} {self._get_param('CertificateStatuses')}"
+        largest = self._stand_in.settings.page_size
+        return ActionResult(paging.page(paging.ACM, summaries, scope, self._get_param, largest))
 
     def describe_certificate(self) -> ActionResult:
         return ActionResult({"Certificate": _named(super().describe_certificate()._result["Certificate"])})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Configuration:
     state_directory: Path
     regions: dict[str, Region]
     hosted_zones: dict[str, str]
-    name_servers: tuple[NameServer, ...] = field(default=())
+    name_servers: tuple[NameServer, ...] = ()
     insync_delay_seconds: float = 0.0
     public_certificates: tuple[str, ...] = ()
     every_quota: bool = True
@@ -89,7 +89,7 @@ def _configuration(content: dict[str, Any]) -> Configuration:
         state_directory=Path(content["state_dir"]),
         regions={name: _region(name, region) for name, region in content["regions"].items()},
         hosted_zones=content["hosted_zones"],
-        name_servers=tuple(_name_server(server) for server in content.get("name_servers", [])),
+        name_servers=tuple(NameServer(**server) for server in content.get("name_servers", [])),
         insync_delay_seconds=float(content.get("insync_delay_seconds", 0)),
         public_certificates=tuple(content.get("public_certificates", [])),
         every_quota=bool(content.get("every_quota", True)),
@@ -102,12 +102,3 @@ def _configuration(content: dict[str, Any]) -> Configuration:
 def _region(name: str, content: dict[str, Any]) -> Region:
     directory = content.get("directory")
     return Region(name, content["ats_endpoint"], Path(directory) if directory else None)
-
-
-def _name_server(content: dict[str, Any]) -> NameServer:
-    return NameServer(
-        name=content["name"],
-        address=content.get("address"),
-        port=int(content.get("port", 53)),
-        lag_seconds=float(content.get("lag_seconds", 0)),
-    )

@@ -50,9 +50,6 @@ def spelt(service: str, code: str) -> str:
 class AwsError(ServiceException):  # type: ignore[misc]
     """An error that a service's own model knows: code and message."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)
-
 
 class InvalidChangeBatchError(AwsError):
     """Route 53's refusal of a batch, with one message for each change that cannot be made."""

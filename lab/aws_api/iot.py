@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography import x509
 from moto.acm.models import CertBundle, acm_backends
@@ -18,10 +18,8 @@ from moto.iot.responses import IoTResponse
 from lab.aws_api import documents, domains, paging, search, trust
 from lab.aws_api.acm import PUBLIC
 from lab.aws_api.acm_calls import chain_of
+from lab.aws_api.answers import Answers
 from lab.aws_api.errors import AwsError
-
-if TYPE_CHECKING:
-    from lab.aws_api.stand_in import StandIn
 
 INDEX = "AWS_Things"
 # What changes which certificates a region serves and admits, and what they may do.
@@ -47,12 +45,8 @@ PUBLISHED = frozenset(
 CERTIFICATE_STATUSES = ("ACTIVE", "INACTIVE", "REVOKED", "PENDING_TRANSFER", "REGISTER_INACTIVE", "PENDING_ACTIVATION")
 
 
-class IotControlResponse(IoTResponse):  # type: ignore[misc]
+class IotControlResponse(Answers, IoTResponse):  # type: ignore[misc]
     """moto's IoT with what it lacks or accepts too readily."""
-
-    def __init__(self, stand_in: StandIn) -> None:
-        super().__init__()
-        self._stand_in = stand_in
 
     def call_action(self) -> TYPE_RESPONSE:
         answer = super().call_action()
@@ -164,13 +158,7 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
         answer, largest = whole._result, self._stand_in.settings.page_size
         principal = {name: value for name, value in self.headers.items() if name.lower().startswith("x-amzn-")}
         scope = f"{self._get_action()} {self.path} {sorted(principal.items())}"
-        try:
-            size, token = paging.given(
-                listing, {name: self._get_param(name) for name in (listing.size, listing.cursor)}
-            )
-            found = paging.page(listing, answer[listing.items], scope, size, token, largest)
-        except paging.PageError as error:
-            raise AwsError(listing.error, str(error)) from error
+        found = paging.page(listing, answer[listing.items], scope, self._get_param, largest)
         return ActionResult({**answer, listing.next_cursor: None, **found})
 
     # Endpoint ----------------------------------------------------------------------------------------------------
@@ -185,8 +173,7 @@ class IotControlResponse(IoTResponse):  # type: ignore[misc]
 
     def create_domain_configuration(self) -> ActionResult:
         name, domain_name = self._get_param("domainConfigurationName"), self._get_param("domainName")
-        if problem := domains.name_problem(name):
-            raise AwsError("InvalidRequestException", problem)
+        _refuse(domains.name_problem(name))
         existing = self.iot_backend.domain_configurations
         if name not in existing:
             self._check_new_domain(domain_name)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from moto.iotdata.responses import IoTDataPlaneResponse
 
+from lab.aws_api.answers import Answers
 from lab.aws_api.connections import Connection, milliseconds
 from lab.aws_api.errors import AwsError
-
-if TYPE_CHECKING:
-    from lab.aws_api.stand_in import StandIn
 
 # Of the paths /connections/{clientId}, by method: a move makes hundreds of these calls a second.
 OPERATIONS = {"GET": "GetConnection", "DELETE": "DeleteConnection"}
@@ -48,12 +46,8 @@ def describe(connection: Connection, thing_name: str | None, *, socket_informati
     return {key: value for key, value in answer.items() if value is not None}
 
 
-class IotDataResponse(IoTDataPlaneResponse):  # type: ignore[misc]
+class IotDataResponse(Answers, IoTDataPlaneResponse):  # type: ignore[misc]
     """moto's data plane with DeleteConnection and GetConnection."""
-
-    def __init__(self, stand_in: StandIn) -> None:
-        super().__init__()
-        self._stand_in = stand_in
 
     def delete_connection(self) -> str:
         """Disconnect a client; 404 when it is not connected and has no session either."""

@@ -63,47 +63,19 @@ DATA_ERRORS: dict[str, frozenset[int]] = {
 }
 
 
-@dataclass(frozen=True)
-class Exemption:
-    """A deviation that is AWS's own: its model says otherwise than it does.
-
-    Attributes:
-        operation: a name, or "*" for all of a service.
-        side: "request" or "answer".
-        member: as Problem has it.
-        reason: how it is known.
-    """
-
-    service: str
-    operation: str
-    side: str
-    member: str
-    reason: str
-
-
-EXEMPTIONS: tuple[Exemption, ...] = (
-    Exemption(
-        "route53",
-        "ListHostedZones",
-        "answer",
-        "Marker",
-        "it is the request's, and the request for the first page has none (API reference, ListHostedZones)",
+# Deviations that are AWS's own, whose model says otherwise than it does, and how that is known; by service, operation,
+# side ("request" or "answer") and member, as Problem has it.
+EXEMPTIONS = {
+    ("route53", "ListHostedZones", "answer", "Marker"): (
+        "it is the request's, and the request for the first page has none (API reference, ListHostedZones)"
     ),
-    Exemption(
-        "route53",
-        "CreateHostedZone",
-        "answer",
-        "DelegationSet",
-        "the name servers of a private zone are told to nobody (developer guide, hosted-zone-private-considerations)",
+    ("route53", "CreateHostedZone", "answer", "DelegationSet"): (
+        "the name servers of a private zone are told to nobody (developer guide, hosted-zone-private-considerations)"
     ),
-    Exemption(
-        "acm",
-        "ListTagsForCertificate",
-        "answer",
-        "Tags",
-        "the shape is that of a request's list; amazon.aws reads it of certificates without tags, too: an empty one",
+    ("acm", "ListTagsForCertificate", "answer", "Tags"): (
+        "the shape is that of a request's list; amazon.aws reads it of certificates without tags, too: an empty one"
     ),
-)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +116,9 @@ class Operation:
         if self._protocol == "json":
             problems += self._target(request)
         else:
-            problems += self._path(request.path) + self._query(request.query) + self._given_headers(request.headers)
-        return problems + self._input_body(request.body)
+            problems += self._path(request.path) + self._query(request.query)
+            problems += _header_problems(self._model.input_shape, request.headers)
+        return problems + self._input_check(request.body)
 
     def _method(self, request: Message) -> list[Problem]:
         method = self._model.http["method"]
@@ -213,16 +186,10 @@ class Operation:
             members[wire_name(name, member)] = (name, leaf_in_text(leaf), name in required)
         return members
 
-    def _given_headers(self, headers: Mapping[str, str]) -> list[Problem]:
-        return _header_problems(self._model.input_shape, headers)
-
     def _located(self, location: str) -> list[tuple[str, Any]]:
         shape = self._model.input_shape
         members = shape.members.items() if shape else ()
         return [(name, member) for name, member in members if member.serialization.get("location") == location]
-
-    def _input_body(self, body: bytes) -> list[Problem]:
-        return self._input_check(body)
 
     @cached_property
     def _input_check(self) -> Callable[[bytes], list[Problem]]:
@@ -437,11 +404,4 @@ def problems_of(
         return [("request", Problem("operation", name, f"one of {service}"))] if request or not known else []
     found = [("request", problem) for problem in operation.request_problems(request)] if request else []
     found += [("answer", problem) for problem in operation.answer_problems(answer)]
-    return [(side, problem) for side, problem in found if not is_exempt(service, name, side, problem.member)]
-
-
-def is_exempt(service: str, operation: str, side: str, member: str) -> bool:
-    return any(
-        (each.service, each.side, each.member) == (service, side, member) and each.operation in ("*", operation)
-        for each in EXEMPTIONS
-    )
+    return [(side, problem) for side, problem in found if (service, name, side, problem.member) not in EXEMPTIONS]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from lab.aws_api.errors import AwsError
 
 # AWS says the largest page alone; whoever asks for none may get any. This one is small, so that it is noticed when
 # the next page is not asked for.
@@ -58,25 +60,20 @@ ACM = Listing("CertificateSummaryList", "MaxItems", "NextToken", "NextToken", 10
 SERVICE_QUOTAS = Listing("Quotas", "MaxResults", "NextToken", "NextToken", 100, "IllegalArgumentException")
 
 
-class PageError(ValueError):
-    """The page that is asked for is none."""
-
-
 def page(
-    listing: Listing, found: Sequence[Any], scope: str, size: int | None, token: str | None, largest: int | None = None
+    listing: Listing, found: Sequence[Any], scope: str, asked: Callable[[str], Any], largest: int | None = None
 ) -> dict[str, Any]:
     """Return a page of what was found, with the next page's token where there is one.
 
     Args:
         scope: what is listed; a token is of one list alone.
-        size: how many are asked for; None: no number.
+        asked: returns a parameter of the request, None where it has none of that name.
         largest: of any page, whatever is asked for: AWS may give fewer.
 
     Raises:
-        PageError: a size beyond the documented ones, or a token of another list.
+        AwsError: a size that is no number or beyond the documented ones, or a token of another list.
     """
-    if size is not None and not 1 <= size <= listing.maximum:
-        raise PageError(f"{listing.size} {size}: expected 1 to {listing.maximum}")
+    size, token = _size(listing, asked(listing.size)), asked(listing.cursor)
     first = _offset(listing, scope, token) if token else 0
     end = first + min(size or DEFAULT_SIZE, largest or listing.maximum)
     answer: dict[str, Any] = {listing.items: list(found[first:end])}
@@ -85,17 +82,14 @@ def page(
     return answer
 
 
-def given(listing: Listing, parameters: Mapping[str, Any]) -> tuple[int | None, str | None]:
-    """Return size and token of a request's parameters.
-
-    Raises:
-        PageError: a size that is no number.
-    """
-    size = parameters.get(listing.size)
+def _size(listing: Listing, asked: Any) -> int | None:
     try:
-        return None if size is None else int(size), parameters.get(listing.cursor)
+        size = None if asked is None else int(asked)
     except ValueError as error:
-        raise PageError(f"{listing.size} {size!r}: expected a number") from error
+        raise AwsError(listing.error, f"{listing.size} {asked!r}: expected a number") from error
+    if size is not None and not 1 <= size <= listing.maximum:
+        raise AwsError(listing.error, f"{listing.size} {size}: expected 1 to {listing.maximum}")
+    return size
 
 
 def _token(scope: str, offset: int) -> str:
@@ -103,10 +97,9 @@ def _token(scope: str, offset: int) -> str:
 
 
 def _offset(listing: Listing, scope: str, token: str) -> int:
-    try:
+    # What cannot be decoded is a ValueError, too.
+    with suppress(ValueError):
         offset = int(base64.b64decode(token, validate=True).decode().rpartition(":")[2])
-    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-        raise PageError(f"{listing.cursor}: not a token of this list") from error
-    if token != _token(scope, offset):
-        raise PageError(f"{listing.cursor}: not a token of this list")
-    return offset
+        if token == _token(scope, offset):
+            return offset
+    raise AwsError(listing.error, f"{listing.cursor}: not a token of this list")

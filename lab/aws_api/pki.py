@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,16 +18,6 @@ LIFETIME = timedelta(days=3650)
 DEVICE_SUBJECT = "AWS IoT Certificate"
 
 
-def certificate_id(pem: str) -> str:
-    """Return AWS's certificateId: the SHA-256 of the DER encoding, in lower-case hexadecimal.
-
-    Raises:
-        ValueError: not a PEM certificate.
-    """
-    certificate = x509.load_pem_x509_certificate(pem.encode())
-    return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
-
-
 class Authority:
     """The root that signs the regions' own server certificates and the certificates of devices."""
 
@@ -42,7 +31,7 @@ class Authority:
         certificate_path, key_path = directory / "amazon-root-ca.crt", directory / "amazon-root-ca.key"
         if not (certificate_path.exists() and key_path.exists()):
             key = ec.generate_private_key(ec.SECP256R1())
-            files.write(key_path, _key_pem(key), 0o600)
+            files.write(key_path, key_pem(key), 0o600)
             files.write(certificate_path, _root(key).public_bytes(serialization.Encoding.PEM))
         loaded = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
         if not isinstance(loaded, ec.EllipticCurvePrivateKey):
@@ -58,19 +47,26 @@ class Authority:
         """Return a new key and certificate for a server name, as HAProxy wants them: one PEM."""
         return "".join(self.public([name], "EC_prime256v1"))
 
-    def public(self, names: Sequence[str], algorithm: str) -> tuple[str, str]:
-        """Return certificate and key, PEM each, for server names; the algorithm is RSA_2048 or EC_prime256v1."""
+    def public(self, names: Sequence[str], algorithm: str, until: datetime | None = None) -> tuple[str, str]:
+        """Return certificate and key, PEM each, for server names.
+
+        Args:
+            algorithm: RSA_2048 or EC_prime256v1.
+            until: when it expires; None: after LIFETIME.
+        """
         key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
         if algorithm == "RSA_2048":
             key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         else:
             key = ec.generate_private_key(ec.SECP256R1())
         builder = (
-            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]), key.public_key())
+            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]), key.public_key(), until)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+            # ACM takes no certificate in the place of one that may be used for more.
+            .add_extension(x509.KeyUsage(True, False, True, False, False, False, False, False, False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         )
-        return self._sign(builder), _key_pem(key).decode()
+        return self._sign(builder), key_pem(key).decode()
 
     def device(self, request_pem: str) -> str:
         """Return the PEM certificate of a device from its signing request.
@@ -89,7 +85,9 @@ class Authority:
         )
         return self._sign(builder)
 
-    def _builder(self, subject: x509.Name, key: CertificatePublicKeyTypes) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: CertificatePublicKeyTypes, until: datetime | None = None
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -98,7 +96,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(minutes=5))
-            .not_valid_after(now + LIFETIME - timedelta(days=1))
+            .not_valid_after(until or now + LIFETIME - timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
@@ -136,7 +134,8 @@ def ca_builder(
     )
 
 
-def _key_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+def key_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a key that no password protects."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

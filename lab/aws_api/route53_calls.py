@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.route53.models import DelegationSet
 from moto.route53.responses import Route53
 
+from lab.aws_api.answers import Answers
 from lab.aws_api.errors import AwsError, InvalidChangeBatchError
 from lab.aws_api.route53 import (
     GUARDRAILS,
@@ -26,16 +27,9 @@ from lab.aws_api.route53 import (
     records_of,
 )
 
-if TYPE_CHECKING:
-    from lab.aws_api.stand_in import StandIn
 
-
-class Route53Response(Route53):  # type: ignore[misc]
+class Route53Response(Answers, Route53):  # type: ignore[misc]
     """moto's Route 53 with changes that take time and are refused as AWS refuses them."""
-
-    def __init__(self, stand_in: StandIn) -> None:
-        super().__init__()
-        self._stand_in = stand_in
 
     def create_hosted_zone(self) -> ActionResult:
         """Create a zone with name servers of its own: zones of one name never share any.

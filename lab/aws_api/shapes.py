@@ -139,24 +139,32 @@ def wire_name(name: str, member: Any) -> str:
     return str(member.serialization.get("name", name))
 
 
-class JsonShapes:
-    """Checks of values that were read from JSON."""
+class Shapes:
+    """Checks of shapes, each made once."""
 
     def __init__(self) -> None:
         self._made: dict[str, Check] = {}
 
-    def of(self, shape: Any) -> Check:
-        """Return the check of a shape, made when it is first used: shapes may contain themselves."""
-        key = f"{shape.name} {shape.serialization.get('timestampFormat', '')}"
+    def once(self, key: str, make: Callable[[], Check]) -> Check:
+        """Return a check that is made when it is first used: shapes may contain themselves."""
         made: Check | None = None
 
         def check(value: Any) -> Problems:
             nonlocal made
             if made is None:
-                made = self._made.get(key) or self._made.setdefault(key, self._make(shape))
+                made = self._made.get(key) or self._made.setdefault(key, make())
             return made(value)
 
         return self._made.get(key) or check
+
+
+class JsonShapes(Shapes):
+    """Checks of values that were read from JSON."""
+
+    def of(self, shape: Any) -> Check:
+        """Return the check of a shape."""
+        key = f"{shape.name} {shape.serialization.get('timestampFormat', '')}"
+        return self.once(key, lambda: self._make(shape))
 
     def structure(self, shape: Any, names: Iterable[str]) -> Check:
         """Return the check of some of a structure's members."""
@@ -269,25 +277,14 @@ def local_name(element: Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-class XmlShapes:
+class XmlShapes(Shapes):
     """Checks of elements of XML."""
-
-    def __init__(self) -> None:
-        self._made: dict[str, Check] = {}
 
     def of(self, shape: Any) -> Check:
         """Return the check of the elements of a member: a list of more than one only where it is flattened."""
         flattened = shape.type_name == "list" and shape.serialization.get("flattened", False)
         key = f"{shape.name} {flattened} {shape.serialization.get('timestampFormat', '')}"
-        made: Check | None = None
-
-        def check(elements: Any) -> Problems:
-            nonlocal made
-            if made is None:
-                made = self._made.get(key) or self._made.setdefault(key, self._make(shape, flattened))
-            return made(elements)
-
-        return self._made.get(key) or check
+        return self.once(key, lambda: self._make(shape, flattened))
 
     def structure(self, shape: Any, names: Iterable[str]) -> Check:
         """Return the check of some of a structure's members, of its one element."""

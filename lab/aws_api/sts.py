@@ -8,25 +8,19 @@ from __future__ import annotations
 import json
 import secrets
 import string
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.sts.responses import TokenResponse
 
+from lab.aws_api.answers import Answers
 from lab.aws_api.identities import Identity
-
-if TYPE_CHECKING:
-    from lab.aws_api.stand_in import StandIn
 
 _LETTERS = string.ascii_uppercase + string.digits
 
 
-class StsResponse(TokenResponse):  # type: ignore[misc]
+class StsResponse(Answers, TokenResponse):  # type: ignore[misc]
     """AWS Security Token Service."""
-
-    def __init__(self, stand_in: StandIn) -> None:
-        super().__init__()
-        self._stand_in = stand_in
 
     def get_caller_identity(self) -> ActionResult:
         """moto returns the same user whoever calls."""

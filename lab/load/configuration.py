@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from lab import files, topology
 from lab.errors import LabError
 
 # Connections that one HAProxy carries (lab/templates/haproxy.cfg.j2), less some for the lab's other clients.
 MAX_CLIENTS = 8_500
-ENDPOINTS = ("mqtt1.example.com", "mqtt2.example.com")
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,6 @@ class Configuration:
     connect_rate: float
     publish_interval: float
     keep_alive: int
-    endpoints: Sequence[str]
     port: int
     resolver: str
     ca: str
@@ -65,7 +61,7 @@ def client_id(number: int) -> str:
 
 def endpoint(number: int) -> str:
     """Return the endpoint of the n-th client: they take turns."""
-    return ENDPOINTS[(number - 1) % len(ENDPOINTS)]
+    return topology.ENDPOINTS[(number - 1) % len(topology.ENDPOINTS)]
 
 
 def directory() -> Path:
@@ -89,7 +85,6 @@ def make(clients: int, publish_interval: float) -> Configuration:
         connect_rate=100.0,
         publish_interval=publish_interval,
         keep_alive=30,
-        endpoints=ENDPOINTS,
         port=topology.MQTT_PORT,
         resolver=str(topology.RESOLVER.address),
         ca=str(topology.REPOSITORY / "certs" / "ca.crt"),
@@ -121,5 +116,4 @@ def status() -> Status | None:
     path = directory() / "status.json"
     if not path.exists():
         return None
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return Status(**content)
+    return Status(**json.loads(path.read_text(encoding="utf-8")))

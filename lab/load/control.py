@@ -37,7 +37,8 @@ def start(clients: int, publish_interval: float, say: Say) -> None:
     configuration.write(config)
     supervisor.start_program(programs.LOAD)
     wait_until_connected(clients, READY_TIMEOUT + clients / config.connect_rate)
-    say(f"{describe(_status())} after {time.monotonic() - began:.1f} s")
+    if status := configuration.status():
+        say(f"{describe(status)} after {time.monotonic() - began:.1f} s")
 
 
 def stop(say: Say) -> None:
@@ -101,10 +102,3 @@ def show(say: Say) -> int:
         return 1
     say(describe(status))
     return 0 if sum(regions().values()) == status.clients else 1
-
-
-def _status() -> Status:
-    status = configuration.status()
-    if status is None:
-        raise LabError("load: no status yet: start it first")
-    return status

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lab import files, topology
+from lab.aws_api import pki
 from lab.errors import LabError
 from lab.load import configuration
 from region_switch.aws.clients import AwsClient
@@ -129,11 +130,9 @@ def _request(folder: Path) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "load")])
         csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-        pem = serialization.Encoding.PEM
-        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         (folder / "load.crt").unlink(missing_ok=True)
-        files.write(key_path, private, 0o600)
-        files.write(path, csr.public_bytes(pem))
+        files.write(key_path, pki.key_pem(key), 0o600)
+        files.write(path, csr.public_bytes(serialization.Encoding.PEM))
     return path
 
 

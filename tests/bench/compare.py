@@ -25,7 +25,6 @@ from rich.console import Console
 from lab import api, device, drill, monitor, supervisor, topology
 from lab.dns import clamp_ttl
 from lab.errors import LabError
-from lab.load.configuration import ENDPOINTS
 from tests.arrivals import count, gaps, read
 
 from . import analysis, page, results
@@ -212,7 +211,7 @@ class Bench:
 
     @staticmethod
     def _targets(fleet: Fleet, mode: str) -> dict[str, str]:
-        regions = dict(zip(ENDPOINTS, MODES[mode], strict=True))
+        regions = dict(zip(topology.ENDPOINTS, MODES[mode], strict=True))
         return {client: regions[endpoint] for client, endpoint in fleet.endpoints().items()}
 
     def _wait_until(self, fleet: Fleet, mode: str) -> None:
@@ -327,7 +326,7 @@ def _look_up() -> None:
     """Have the devices' resolver know the names, as one that many devices use does at any time."""
     asked = dns.resolver.Resolver(configure=False)
     asked.nameservers = [str(topology.RESOLVER.address)]
-    for name in ENDPOINTS:
+    for name in topology.ENDPOINTS:
         asked.resolve(name, "A")
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from lab import device, network, region, topology
+from lab import device, network, topology
 
 from .conftest import wait_for
 from .device_messages import SERVICE, Device, Producers, Proof, arrived, devices, most_behind, on_each, producers, prove
@@ -141,12 +141,12 @@ def _hand_over(each: Device) -> int | None:
 def dead_regions() -> Iterator[None]:
     """No region can be reached: packets vanish."""
     for node in topology.REGIONS:
-        region.kill(node.name)
+        network.set_link(node, up=False)
     try:
         yield
     finally:
         for node in topology.REGIONS:
-            region.revive(node.name)
+            network.set_link(node, up=True)
 
 
 def dead_regions_for(seconds: float, rate: float) -> list[Proof]:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab import device, network, readiness, region, supervisor, topology
+from lab import device, network, readiness, supervisor, topology
 from lab import dns as lab_dns
 
 from .conftest import REPOSITORY, wait_for
@@ -221,12 +221,12 @@ def test_a_device_is_a_whole_system(lab: None, node: topology.Node) -> None:
 
 def test_a_dead_region_hangs_instead_of_refusing(lab: None) -> None:
     node = topology.REGIONS[0]
-    region.kill(node.name)
+    network.set_link(node, up=False)
     try:
         with pytest.raises(TimeoutError):
             socket.create_connection((str(node.address), 8883), timeout=3)
     finally:
-        region.revive(node.name)
+        network.set_link(node, up=True)
     socket.create_connection((str(node.address), 8883), timeout=5).close()
 
 

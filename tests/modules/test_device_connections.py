@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from mqtt_fleet.attempt import ConnectError
 from mqtt_fleet.transport import Cause, Connected, Disconnected
 
 from .connect_proxy import Proxy, connect_proxy
@@ -334,7 +335,8 @@ def test_library_that_is_not_installed_is_a_reason(
 ) -> None:
     monkeypatch.setitem(sys.modules, f"mqtt_fleet.{library}_transport", None)
 
-    assert f"{ENDPOINT}: {library}: " in device.refused(library=library)
+    with pytest.raises(ConnectError, match=f"^{ENDPOINT}: {library}: ModuleNotFoundError: "):
+        device.connect(library=library)
 
 
 @LIBRARIES

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from mqtt_fleet.libraries import LIBRARIES
+
 REPOSITORY = Path(__file__).parent.parent.parent
 FOLDER = REPOSITORY / "plugins" / "filter"
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -96,6 +98,11 @@ def test_ports_of_mqtt_are_those_that_devices_use(devices: list[dict[str, Any]],
     hostvars = {f"edge-{number}": variables for number, variables in enumerate(devices)}
     assert FILTERS["mqtt_ports"](list(hostvars), hostvars) == ports
     assert FILTERS["mqtt_ports"](list(hostvars), hostvars, 8443) == [8443]
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_port_of_a_library_is_the_one_that_the_client_takes(name: str) -> None:
+    assert FILTERS["mqtt_ports"](["edge1"], {"edge1": {"mqtt_client_library": name}}) == [LIBRARIES[name].port]
 
 
 def test_ports_of_a_large_fleet_are_those_of_hosts_all_over_it() -> None:

@@ -24,7 +24,8 @@ from .properties.anything import ANYTHING
 
 REPOSITORY = Path(__file__).parent.parent.parent
 ROLES = REPOSITORY / "roles"
-PLAYBOOKS = sorted((REPOSITORY / "playbooks").glob("*.yml"))
+CHECK = REPOSITORY / "playbooks" / "check_run.yml"
+PLAYBOOKS = sorted(path for path in CHECK.parent.glob("*.yml") if path != CHECK)
 GROUPS = {
     "regions": ["us-east-1", "ap-northeast-1"],
     "edge": ["edge1", "edge2", "edge3", "edge4", "edge5"],
@@ -37,6 +38,13 @@ AGAIN = "run again without --limit (in AWX: without a limit)"
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda playbook: playbook.stem)
 def test_every_playbook_checks_first_how_it_is_run(playbook: Path) -> None:
     first = yaml.safe_load(playbook.read_text())[0]
+
+    assert first["ansible.builtin.import_playbook"] == CHECK.name
+    assert first["vars"]["validate_run_kind"] in {"move", "look", "setup", "devices", "monitors"}
+
+
+def test_check_of_how_a_playbook_is_run_is_on_every_host_that_a_limit_leaves() -> None:
+    (first,) = yaml.safe_load(CHECK.read_text())
 
     assert first["hosts"] == "{{ 'all' if ansible_limit is defined else 'localhost' }}"
     assert (first["tags"], first["gather_facts"]) == (["always"], False)

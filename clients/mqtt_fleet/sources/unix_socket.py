@@ -298,10 +298,7 @@ class UnixSocket:
             slot.answer = answer
             touched.add(producer)
         for producer in touched & self._producers:
-            try:
-                self._send(producer)
-            except OSError:
-                self._drop(producer)
+            self._attend(producer, 0)
 
     def _send(self, producer: Producer) -> None:
         producer.collect()

@@ -19,7 +19,7 @@ import pytest
 
 from mqtt_fleet import client as client_module
 from mqtt_fleet import delivery, link, move, notify, spool, subscription
-from mqtt_fleet.attempt import Memory
+from mqtt_fleet.attempt import ConnectError, Memory
 from mqtt_fleet.client import WINDOW_VARIABLE, Client, execute_again
 from mqtt_fleet.clock import Clock
 from mqtt_fleet.config import Config
@@ -397,10 +397,26 @@ def test_broker_that_acknowledges_nothing_is_left(stage: Stage, monkeypatch: pyt
     assert second.sequences[0] == 1
 
 
+def test_library_that_cannot_even_begin_is_told_and_tried_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors, begin = [ConnectError("mqtt1.example.com: paho: cannot be imported")], stage.open
+
+    def fail_once(config: Config, report: Report) -> PlayedConnection:
+        if errors:
+            raise errors.pop()
+        return begin(config, report)
+
+    monkeypatch.setattr(stage, "open", fail_once)
+    stage.start().connection(0, CONNECTED)
+    (failed,) = [record for record in caplog.records if record.message == "connect_failed"]
+    assert vars(failed)["fields"]["reason"] == "mqtt1.example.com: paho: cannot be imported"
+
+
 def looked(stage: Stage, *lookups: Lookup) -> None:
     assert stage.client
     for lookup in lookups:
-        stage.client.looked(lookup)
+        stage.client._items.put(lookup)
 
 
 def test_client_moves_by_itself_after_what_is_in_flight_was_acknowledged(

@@ -52,7 +52,10 @@ def test_key_of_a_configuration_is_told_as_text(
     regions = {"regions": {"\x1b[2J\n": 7}, **dict.fromkeys(names, "x")}
     path.write_text(json.dumps({"\x1b[2J\n": 1} if main is client.main else regions))
     assert callable(main)
+    before = logging.getLogger().handlers[:]
     assert main(["--config", str(path)]) == 2
+    # What logs later in this process is not written to a stream that is closed by then.
+    assert logging.getLogger().handlers == before
     told = capsys.readouterr().err
     assert told.endswith("\n")
     # A line for each problem.

@@ -18,7 +18,7 @@ def test_port_names_fit_and_differ() -> None:
 
 
 def test_addresses_of_the_link_layer_are_local_and_differ() -> None:
-    addresses = {network.mac_address(node.address.packed[-1]) for node in topology.NODES}
+    addresses = {network.mac_address(node.address) for node in topology.NODES}
     assert len(addresses) == len(topology.NODES)
     assert all(int(address[:2], 16) & 0b11 == 0b10 for address in addresses)
 
