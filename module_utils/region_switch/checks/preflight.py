@@ -186,7 +186,7 @@ class _Checks:
         refusal = None
         if file and key and (endpoint, region) in self.pairs:
             try:
-                probe.connect(host, port, endpoint, checks.ca_file, file, key, probe.client_id(), probe.TOPIC)
+                probe.connect(host, port, endpoint, checks.ca_file, file, key)
             except ProbeError as error:
                 refusal = error
         return ProbeResult(endpoint, region, certificate, refusal, shown)
@@ -266,10 +266,8 @@ class _Checks:
             allowed = quotas.asked(self._aws, region).connections
         except AwsError as error:
             allowed = quotas.defaults(region).connections
-            found, advice = (
-                f"{error.operation}: {error.code} ({error.text})",
-                f"AWS's defaults are used; {error.advice}",
-            )
+            found = f"{error.operation}: {error.code} ({error.text})"
+            advice = f"AWS's defaults are used; {error.advice}"
             unread = [Finding("quota", False, region, "", found, "", advice)]
         if present + coming <= allowed:
             return unread

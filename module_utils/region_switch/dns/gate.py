@@ -240,14 +240,6 @@ class _Watch:
         return Stale(self.server.name, name, answer.text, self.expected[name], seconds)
 
 
-def _ignore(stale: Sequence[Stale], left: float) -> None:
-    pass
-
-
-def _ignore_server(server: Server) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Gate:
     """How to wait for DNS.
@@ -263,8 +255,8 @@ class Gate:
     consecutive: int
     timeout: float
     policy: Policy = "wait"
-    report: Report = _ignore
-    settled: Settled = _ignore_server
+    report: Report = lambda _stale, _left: None
+    settled: Settled = lambda _server: None
     ask: Ask = ask
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

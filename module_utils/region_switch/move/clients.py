@@ -104,7 +104,7 @@ def _sweep(course: Course, plan: Plan) -> Sweep:
     # An operator who turns the check of the MQTT endpoints off turns it off during the sweep, too.
     looking = options.scope.preflight and "server_certificate" not in options.checks.waive
     targets = {target for _, target in course.roster.per_route()} if looking else set()
-    guard = RecordsGuard(course.dns, options, plan, targets, course.runtime)
+    guard = RecordsGuard(course, plan, "during the sweep", targets)
     return Sweep(course.roster, way, course.journal, limits, guard, course.runtime)
 
 

@@ -8,8 +8,7 @@ from ..checks import probe
 from ..checks.probe import ProbeError
 from ..dns.method import DnsMethod, differing
 from ..model.errors import RecordsChangedError, SwitchError
-from ..model.options import Options
-from .runtime import MACHINE, Runtime
+from .course import Services
 from .survey import Plan
 from .sweep import Guard, Witness
 
@@ -44,46 +43,22 @@ def look_at_records(dns: DnsMethod, plan: Plan, when: str) -> None:
         )
 
 
-class TableGuard(Guard):
-    """Checks only the records.
+class RecordsGuard(Guard):
+    """Checks the records, and the MQTT endpoints of target regions.
 
     Args:
         when: for the error's text.
+        targets: the target regions; none where only the records are checked.
     """
 
-    def __init__(self, dns: DnsMethod, plan: Plan, when: str) -> None:
-        self._dns, self._plan, self._when = dns, plan, when
-
-    def look(self, _witness: Witness) -> None:
-        """Check once.
-
-        Raises:
-            RecordsChangedError: somebody else moves the records.
-        """
-        look_at_records(self._dns, self._plan, self._when)
-
-
-class RecordsGuard(Guard):
-    """Checks the records and the MQTT endpoint of each target region.
-
-    Args:
-        targets: the target regions.
-    """
-
-    def __init__(
-        self,
-        dns: DnsMethod,
-        options: Options,
-        plan: Plan,
-        targets: Iterable[str],
-        runtime: Runtime = MACHINE,
-    ) -> None:
-        self._dns = dns
-        self._checks = options.checks
-        self._resolvers = options.dns.resolvers
+    def __init__(self, services: Services, plan: Plan, when: str, targets: Iterable[str] = ()) -> None:
+        self._dns = services.dns
+        self._checks = services.options.checks
+        self._resolvers = services.options.dns.resolvers
+        self._runtime = services.runtime
         self._plan = plan
+        self._when = when
         self._targets = sorted(set(targets))
-        self._runtime = runtime
 
     def look(self, witness: Witness) -> None:
         """Check everything once.
@@ -93,7 +68,7 @@ class RecordsGuard(Guard):
             TargetLostError: a target region does not answer, and no client lands there.
             LocalNetworkError: this machine reaches no endpoint, or not one that clients are connected to.
         """
-        look_at_records(self._dns, self._plan, "during the sweep")
+        look_at_records(self._dns, self._plan, self._when)
         for region in self._targets:
             self._look_at_target(region, witness)
 

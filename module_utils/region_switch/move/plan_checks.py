@@ -13,8 +13,7 @@ from ..model.findings import Finding
 from ..model.options import Options
 from ..record import ledger_state, storage
 from . import survey
-from .runtime import MACHINE
-from .services import Services
+from .course import Services
 from .survey import Plan
 
 
@@ -43,7 +42,7 @@ def check(services: Services, plan: Plan, roster: Roster) -> list[Finding]:
         settings = preflight.PreflightOptions(options.dns, options.checks, services.source)
         found += preflight.check(services.aws, services.dns, settings, _question(plan, roster))
     found = [_naming_way_out(finding, options, plan) for finding in found]
-    return found + ledger_state.unkept(options.run.ledger, MACHINE.now())
+    return found + ledger_state.unkept(options.run.ledger, services.runtime.now())
 
 
 def _nobody(options: Options, plan: Plan, roster: Roster) -> list[Finding]:

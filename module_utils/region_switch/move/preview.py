@@ -18,7 +18,7 @@ from ..record import history, who
 from ..record import summary as summaries
 from . import pace as paces
 from . import plan_checks, plan_notes, survey
-from .services import Services
+from .course import Services
 from .survey import Plan
 
 CLIENTS_SHOWN = 20

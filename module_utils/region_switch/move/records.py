@@ -19,10 +19,10 @@ from ..model.errors import (
     UnfinishedError,
 )
 from ..record import events
-from . import restore
 from .course import Course
 from .guard import look_at_records
 from .records_watch import RecordsWatch
+from .restore import restore
 from .survey import Plan
 
 WAITING_SECONDS = 1.0
@@ -51,22 +51,16 @@ def switch(course: Course, plan: Plan) -> None:
 
 def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
     """Wait for DNS; return the servers that were given up, for the summary."""
-    watch = _watch(course, plan)
+    options, runtime, watch = course.options.dns_wait, course.runtime, _watch(course, plan)
 
     def waiting(stale: Iterable[Stale], left: float) -> None:
         _waiting_for_dns(course, stale, left)
         watch.look()
 
     dns = Gate(
-        course.options.dns_wait.dns_consecutive,
-        course.options.dns_wait.dns_timeout,
-        course.options.dns_wait.dns_policy,
-        waiting,
-        partial(_dns_settled, course),
-        course.runtime.ask,
-        course.runtime.monotonic,
-        course.runtime.sleep,
-    )
+        options.dns_consecutive, options.dns_timeout, options.dns_policy, waiting, partial(_dns_settled, course),
+        runtime.ask, runtime.monotonic, runtime.sleep,
+    )  # fmt: skip
     try:
         stale = dns.wait(plan.servers, plan.expected)
     except NotConvergedError:
@@ -125,10 +119,7 @@ def give_up(course: Course, plan: Plan, error: SwitchError) -> NoReturn:
     if not course.switched or not course.options.scope.restore or len(back) < len(plan.needed):
         raise stays(error) from error
     with course.summary.phase("restore"):
-        returned = restore.restore(
-            course.aws, course.dns, course.options, course.journal, plan, course.roster, course.directory,
-            course.runtime, lambda: _are_restored(course, plan),
-        )  # fmt: skip
+        returned = restore(course, plan)
     since = _changed_since_restored(course, plan)
     raise RolledBackError(
         f"{error}: the records were restored, and {returned.back} of {returned.told} disconnected clients were "
@@ -154,14 +145,10 @@ def stays(error: SwitchError) -> SwitchError:
     )
 
 
-def _after(returned: restore.Returned) -> str:
+def _after(returned: events.Returned) -> str:
     if returned.back == returned.told:
         return "see why, then run again"
     return "see why, and move the others back with the previous mode"
-
-
-def _are_restored(course: Course, plan: Plan) -> None:
-    course.restored, course.homes = True, plan.sources
 
 
 def devices_stale(stale: Sequence[str], seconds: float) -> NotConvergedError:

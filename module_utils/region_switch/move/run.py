@@ -23,12 +23,11 @@ from ..record.storage import Reserve
 from ..record.summary import Summary
 from . import clients, conclusion, paused, plan_checks, plan_notes, preview, records, survey
 from . import pace as paces
-from .course import Course
+from .course import Course, Services, connect
 from .guard import LocalNetworkError, TargetLostError
 from .interrupt import Interrupted, stoppable, undisturbed
 from .lock import exclusive
 from .runtime import MACHINE, Runtime
-from .services import Services, connect
 from .survey import Plan
 from .sweep import LateError, UnprovenError, WaveError
 
@@ -203,7 +202,7 @@ def _begin(course: Course, desired: dict[str, str], expected: history.Previous |
     """Begin a run; return the diff."""
     options, summary = course.options, course.summary
     root = course.directory.parent
-    summary.by = who.here(options.run.operator, course.runtime.caller(options.asked)).as_dict()
+    summary.by = who.here(options.run.operator, course.runtime.caller(options.asked))
     course.journal.write(events.Start(
         run_id=summary.run_id, mode=summary.mode, desired=desired, number=history.next_number(root),
         rollback=options.scope.rollback, by=summary.by, environment=environment.versions(root),

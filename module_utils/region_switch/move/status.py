@@ -6,9 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..aws.clients import Aws, AwsClient, describe_data_endpoint
 from ..dns.method import DnsMethod
@@ -85,9 +84,6 @@ class Status:
     running: str | None
     last: Last | None
     notes: list[str]
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def read(aws: Aws, dns: DnsMethod, table: Modes, attribute: str, reports: Path) -> Status:

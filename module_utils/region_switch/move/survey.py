@@ -22,7 +22,7 @@ from ..model.evidence import Evidence
 from ..model.names import region_of
 from ..model.options import Options, RunOptions
 from ..model.plan import Move, build_moves
-from .services import Services
+from .course import Services
 
 # Clients of a list that were not found.
 NAMES_SHOWN = 5
