@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model import approval, findings, waves
-from ..model.errors import UnfinishedError
+from ..model.errors import UnfinishedError, many
 from . import survey
 from .course import Course
 from .guard import RecordsGuard
@@ -77,18 +77,17 @@ def _refuse_late(course: Course, plan: Plan) -> None:
     """
     if not (late := course.roster.late()):
         return
-    counts = course.roster.counts()
-    found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), course.options.approval)
+    counts, bounds = course.roster.counts(), course.options.approval
+    found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), bounds)
     reasons = [finding.line() for finding in findings.in_force(found, course.options.checks.waive)]
-    if course.options.approval.require_approval:
-        planned = course.roster.planned()
-        reasons += [
-            f"{count} clients to {target} that were not approved, expected "
-            f"{approval.tolerated(planned.get(target, 0), course.options.approval.approval_drift):g} at most, for "
-            f"{course.options.approval.approval_drift:g} % of {planned.get(target, 0)}"
-            for target, count in sorted(late.items())
-            if count > approval.tolerated(planned.get(target, 0), course.options.approval.approval_drift)
-        ]
+    if bounds.require_approval:
+        for target, count in sorted(late.items()):
+            planned = course.roster.planned().get(target, 0)
+            if count > (allowed := approval.tolerated(planned, bounds.approval_drift)):
+                reasons.append(
+                    f"{many(count, 'client')} to {target} not approved, expected {allowed:g} at most, for "
+                    f"{bounds.approval_drift:g} % of {planned}"
+                )
     if reasons:
         raise UnfinishedError(
             f"clients: found {sum(late.values())} that came to a region after the plan was made, and they were not "

@@ -72,20 +72,6 @@ class RecordsGuard(Guard):
         for region in self._targets:
             self._look_at_target(region, witness)
 
-    def _probe(self, region: str, endpoint: str) -> None:
-        checks = self._checks
-        host = probe.locate(self._plan.targets[region], self._resolvers)
-        own = (checks.probe_certificate, checks.probe_private_key)
-        problems = []
-        for port in checks.mqtt_ports:
-            try:
-                probe.handshake(host, port, endpoint, checks.ca_file, *own)
-            except ProbeError as error:
-                problems.append(error)
-        # A region that answers on one port is not lost; clients that do not land are seen anyway.
-        if len(problems) == len(checks.mqtt_ports):
-            raise problems[0]
-
     def _look_at_target(self, region: str, witness: Witness) -> None:
         """Probe a region's endpoint; hold the sweep while it does not answer and no client lands there."""
         endpoint = next(name for name, target in self._plan.desired.items() if target == region)
@@ -103,11 +89,21 @@ class RecordsGuard(Guard):
             self.holding = False
 
     def _problem(self, region: str, endpoint: str) -> ProbeError | None:
-        try:
-            self._probe(region, endpoint)
-        except ProbeError as error:
-            return error
-        return None
+        """Why a region's endpoint answers on none of the ports; None where it answers on one.
+
+        One that does is not lost; clients that do not land are seen anyway.
+        """
+        checks, first = self._checks, None
+        own = (checks.probe_certificate, checks.probe_private_key)
+        for port in checks.mqtt_ports:
+            try:
+                host = probe.locate(self._plan.targets[region], self._resolvers)
+                probe.handshake(host, port, endpoint, checks.ca_file, *own)
+            except ProbeError as error:
+                first = first or error
+            else:
+                return None
+        return first
 
     def _lost_or_unreachable(self, region: str, endpoint: str, problem: ProbeError, witness: Witness) -> SwitchError:
         """Decide whether a region that did not answer for LOST_SECONDS is lost, or only unreachable from this
