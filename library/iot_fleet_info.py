@@ -105,11 +105,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
 
 
 def _entry(client: Any) -> dict[str, Any]:
-    return {
-        "client_id": client.client_id,
-        "endpoint": client.endpoint,
-        "connected_since": client.connected_since,
-    }
+    return {name: getattr(client, name) for name in ("client_id", "endpoint", "connected_since")}
 
 
 def main() -> None:

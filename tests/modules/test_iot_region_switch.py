@@ -1092,7 +1092,7 @@ def test_a_client_that_the_index_shows_late_is_moved_as_well(
         found: int = find(*arguments, late=late)
         aws_api.settings(index_lag_seconds=0)
         if late:
-            readings.append(sorted(arguments[3]))
+            readings.append(sorted(arguments[2]))
         return found
 
     monkeypatch.setattr(survey, "find_clients", find_clients)

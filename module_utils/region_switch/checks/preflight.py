@@ -273,16 +273,13 @@ class _Checks:
             return unread
         found = f"{present} connected and {coming} to come"
         expected = f"{allowed} at most, the quota of concurrent connections"
-        return [
-            *unread,
-            _blocking("quota", region, "", found, expected, "request an increase, or move fewer endpoints"),
-        ]
+        advice = "request an increase, or move fewer endpoints"
+        return [*unread, _blocking("quota", region, "", found, expected, advice)]
 
     def _connection_api(self, region: str) -> list[Finding]:
         """Whether the region answers DeleteConnection and GetConnection, which a move depends on."""
-        refusals = [
-            _unknown_client(self._aws.data[region], operation) for operation in ("GetConnection", "DeleteConnection")
-        ]
+        data, operations = self._aws.data[region], ("GetConnection", "DeleteConnection")
+        refusals = [_unknown_client(data, operation) for operation in operations]
         return [_unexpected_answer(region, error, region in self._target_regions) for error in refusals if error]
 
 

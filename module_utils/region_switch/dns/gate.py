@@ -91,8 +91,6 @@ class StaleServersError(NotConvergedError):
 
 
 Ask = Callable[[Server, str], Answer]
-Report = Callable[[Sequence[Stale], float], None]
-Settled = Callable[[Server], None]
 
 
 def system_resolvers() -> list[str]:
@@ -255,8 +253,8 @@ class Gate:
     consecutive: int
     timeout: float
     policy: Policy = "wait"
-    report: Report = lambda _stale, _left: None
-    settled: Settled = lambda _server: None
+    report: Callable[[Sequence[Stale], float], None] = lambda _stale, _left: None
+    settled: Callable[[Server], None] = lambda _server: None
     ask: Ask = ask
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

@@ -62,7 +62,7 @@ def _came_since(course: Course, plan: Plan, left: set[str]) -> list[int]:
         if reading:
             course.runtime.sleep(READ_AGAIN_SECONDS)
             limits = {region: quota for region, quota in plan.quotas.items() if region in left}
-        survey.find_clients(course.aws, course.source, plan.desired, limits, course.roster, late=True)
+        survey.find_clients(course, plan.desired, limits, course.roster, late=True)
         _refuse_late(course, plan)
         if sizes := waves.sizes(course.roster.waiting(), waves.parse(course.options.pace.waves)):
             return sizes

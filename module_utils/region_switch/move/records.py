@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NoReturn
 
 from ..dns.gate import Gate, Stale
@@ -57,8 +56,11 @@ def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
         _waiting_for_dns(course, stale, left)
         watch.look()
 
+    def settled(server: Server) -> None:
+        course.journal.note(events.DnsSettled(server=server.name, resolver=server.recursive))
+
     dns = Gate(
-        options.dns_consecutive, options.dns_timeout, options.dns_policy, waiting, partial(_dns_settled, course),
+        options.dns_consecutive, options.dns_timeout, options.dns_policy, waiting, settled,
         runtime.ask, runtime.monotonic, runtime.sleep,
     )  # fmt: skip
     try:
@@ -91,10 +93,6 @@ def _wait_out(course: Course, seconds: float, watch: RecordsWatch) -> None:
 
 def _waiting_for_dns(course: Course, stale: Iterable[Stale], left: float) -> None:
     course.journal.note(events.DnsWaiting(stale=[vars(each) for each in stale], left=round(left, 1)))
-
-
-def _dns_settled(course: Course, server: Server) -> None:
-    course.journal.note(events.DnsSettled(server=server.name, resolver=server.recursive))
 
 
 def look_again(course: Course, plan: Plan) -> None:

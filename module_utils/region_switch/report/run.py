@@ -366,7 +366,7 @@ def _text(event: events.Event | None) -> str:
         result = f"{many(len(stale), 'server')} given up" if stale else "every server answers the new region"
         return f"DNS gate passed: {result}"
     if isinstance(event, events.End):
-        return f"End: {_OUTCOME_WORDS.get(event.outcome, event.outcome)}"
+        return f"End: {event.outcome.replace('_', ' ')}"
     text = _TEXTS.get(type(event), "").format_map(vars(event)) if event else ""
     if isinstance(event, events.Landing) and event.absent:
         return f"{text}; {event.absent} were gone before they were disconnected"
@@ -374,7 +374,6 @@ def _text(event: events.Event | None) -> str:
 
 
 _PREPARING = {events.Plan, events.Preflight, events.Switch}
-_OUTCOME_WORDS = {"rolled_back": "rolled back"}
 
 
 def _summary(directory: Path, steps: _Steps, began: float, clients: Clients, notes: list[str]) -> Entry:
