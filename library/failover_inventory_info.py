@@ -135,7 +135,6 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.region_switch.model.inventory import check, check_setup
-from ansible.module_utils.region_switch.model.modes import Modes
 from ansible.module_utils.region_switch.module import MODE_TABLE_SPEC, SERVER_CERTIFICATES_OPTION, run_module
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -160,6 +159,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 _INVENTORY = ("modes", "endpoints", "regions", "resolvers", "record_ttl", "hosted_zone_id")
+_SETUP = ("initial_mode", "issuing_region", "validation_certificate_arns", "server_certificate_arns")
 
 
 def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
@@ -169,8 +169,9 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
 
     modes = check(**{name: parameters[name] for name in _INVENTORY})
     setup = parameters["setup"]
-    wanted = _wanted(modes, parameters["regions"], setup) if setup else {}
-    public = ownership.public_endpoints(setup["server_certificates"]) if setup else []
+    if setup:
+        wanted = check_setup(modes, parameters["regions"], **{name: setup[name] for name in _SETUP})
+        public = ownership.public_endpoints(setup["server_certificates"])
     result: dict[str, Any] = {"changed": False, "modes": modes}
     if parameters["caller_hint"] is not None:
         result["caller"] = asdict(identify(parameters["regions"], parameters["caller_hint"]))
@@ -188,18 +189,6 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
         choices = [ownership.Choice(each, own.get(each) or {}, validation.get(each) or {}) for each in answering]
         ownership.check(choices, parameters["endpoints"], public)
     return result
-
-
-def _wanted(modes: Modes, regions: list[str], setup: dict[str, Any]) -> dict[str, str]:
-    wanted: dict[str, str] = check_setup(
-        modes,
-        regions,
-        setup["initial_mode"],
-        setup["issuing_region"],
-        setup["validation_certificate_arns"],
-        setup["server_certificate_arns"],
-    )
-    return wanted
 
 
 def main() -> None:

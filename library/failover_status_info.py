@@ -86,6 +86,7 @@ lines:
   elements: str
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
         parameters["endpoint_attribute"],
         Path(parameters["reports_directory"]),
     )
-    return {"changed": False, **found.as_dict(), "lines": status.lines(found)}
+    return {"changed": False, **asdict(found), "lines": status.lines(found)}
 
 
 def main() -> None:

@@ -83,13 +83,14 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     regions = parameters["regions"]
     aws = Aws(regions)
     source = sources.chosen(given(FleetOptions, parameters))
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: dict[str, Counter[str]] = {region: Counter() for region in regions}
     listed: dict[str, list[Connection]] = {region: [] for region in regions}
     left = parameters["limit"]
     for batch in stream(aws, regions, source, {region: quotas.read(aws, region) for region in regions}):
-        counts.update((client.region, client.endpoint) for client in batch)
-        for client in batch[: max(0, left)]:
-            listed[client.region].append(client)
+        for number, client in enumerate(batch):
+            counts[client.region][client.endpoint] += 1
+            if number < left:
+                listed[client.region].append(client)
         left -= len(batch)
     return {
         "changed": False,
@@ -97,21 +98,14 @@ def _act(parameters: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
             region: [_entry(client) for client in sorted(listed[region], key=attrgetter("client_id"))]
             for region in regions
         },
-        "counts": {region: sum(count for key, count in counts.items() if key[0] == region) for region in regions},
-        "endpoints": {
-            region: {endpoint: count for (where, endpoint), count in sorted(counts.items()) if where == region}
-            for region in regions
-        },
+        "counts": {region: counts[region].total() for region in regions},
+        "endpoints": {region: dict(sorted(counts[region].items())) for region in regions},
         "truncated": left < 0,
     }
 
 
 def _entry(client: Any) -> dict[str, Any]:
-    return {
-        "client_id": client.client_id,
-        "endpoint": client.endpoint,
-        "connected_since": client.connected_since,
-    }
+    return {name: getattr(client, name) for name in ("client_id", "endpoint", "connected_since")}
 
 
 def main() -> None:

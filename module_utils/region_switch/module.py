@@ -109,6 +109,11 @@ def _printable(value: Any) -> Any:
     return value
 
 
+def changed(before: Any, after: Any, **found: Any) -> Result:
+    """A result with these return values: changed where `before` and `after` differ, which are its diff."""
+    return {"changed": before != after, **found, "diff": {"before": before, "after": after}}
+
+
 def changes(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of `wanted` that differ from `current`; None in `wanted` keeps the current value."""
     return {key: value for key, value in wanted.items() if value is not None and current.get(key) != value}

@@ -522,7 +522,7 @@ def test_client_whose_thing_names_no_endpoint_is_left_alone(aws_api: AwsApi, opt
     aws_api.connect(OLD, "client_03")
 
     move = {**options, "mode": "3"}
-    told = "1 connected clients are left alone: their things' attribute mqtt_endpoint names none of the endpoints"
+    told = "1 connected client left alone: their things' attribute mqtt_endpoint names none of the endpoints"
 
     assert told in run_ok("iot_region_switch", move, check=True)["lines"]
     done = run_ok("iot_region_switch", move)
@@ -1092,7 +1092,7 @@ def test_a_client_that_the_index_shows_late_is_moved_as_well(
         found: int = find(*arguments, late=late)
         aws_api.settings(index_lag_seconds=0)
         if late:
-            readings.append(sorted(arguments[3]))
+            readings.append(sorted(arguments[2]))
         return found
 
     monkeypatch.setattr(survey, "find_clients", find_clients)
@@ -1114,7 +1114,7 @@ def test_a_client_that_comes_after_the_plan_is_moved_as_well(
         ({"max_clients": 2}, "max_clients: found 3 clients to disconnect, expected 2 at most"),
         (
             {"require_approval": True, "approval_drift": 0},
-            f"1 clients to {NEW} that were not approved, expected 0 at most, for 0 % of 2",
+            f"1 client to {NEW} not approved, expected 0 at most, for 0 % of 2",
         ),
     ],
 )
@@ -1242,7 +1242,7 @@ def test_a_list_as_windows_programs_write_it_moves_its_clients(
     [
         ("client_01,mqtt1.example.com\n", "line 1: found 'client_01,mqtt1.example.com', which may be more"),
         ("Client_01\nclient_2\n", "none of the 2 clients of the list connected (Client_01, client_2)"),
-        ("client_id,endpoint\nclient_01,mqtt9.example.com\n", "1 connected clients that name none of the endpoints"),
+        ("client_id,endpoint\nclient_01,mqtt9.example.com\n", "1 connected client naming none of the endpoints"),
     ],
 )
 def test_a_list_of_which_nobody_can_be_moved_changes_nothing(

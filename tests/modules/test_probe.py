@@ -28,7 +28,7 @@ def device(ca: Authority) -> Pair:
 
 def visit(port: int, ca: Authority, device: Pair) -> None:
     files = (str(device.certificate), str(device.key))
-    probe.connect("127.0.0.1", port, NAME, str(ca.file), *files, probe.client_id(), probe.TOPIC)
+    probe.connect("127.0.0.1", port, NAME, str(ca.file), *files)
 
 
 def test_handshake_returns_the_verified_certificate(ca: Authority) -> None:

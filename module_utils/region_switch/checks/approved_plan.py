@@ -15,7 +15,6 @@ from ..record import folder
 from ..record.folder import UntrustedError
 from ..record.journal import timestamp
 from ..record.storage import failed
-from ..record.who import Who
 
 FOLDER = "plans"
 # Who made each plan, including plans that allow no drift.
@@ -35,19 +34,19 @@ def keep(reports: Path, token: str, roster: Roster) -> None:
         file.writelines(map(approval.line, roster.leaving()))
 
 
-def sign(reports: Path, token: str, maker: Who) -> None:
-    """Store who made the plan that a token stands for.
+def sign(reports: Path, token: str, maker: Mapping[str, Any]) -> None:
+    """Store who made the plan that a token stands for, as `who.here` says.
 
     Raises:
         RefusedError: the folder of reports may not be used.
         StorageError: it cannot be written.
     """
     with _kept(reports, reports / MAKERS / f"{token}.json") as file:
-        file.write(json.dumps({"at": timestamp(), **maker.as_dict()}))
+        file.write(json.dumps({"at": timestamp(), **maker}))
 
 
 def maker(reports: Path, token: str) -> dict[str, Any] | None:
-    """Who made the plan that a token stands for, `Who.as_dict` with `at`; None where it is unknown."""
+    """Who made the plan that a token stands for, as `who.here` says, with `at`; None where it is unknown."""
     if approval.parts(token) is None:
         return None
     try:

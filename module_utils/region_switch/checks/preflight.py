@@ -186,7 +186,7 @@ class _Checks:
         refusal = None
         if file and key and (endpoint, region) in self.pairs:
             try:
-                probe.connect(host, port, endpoint, checks.ca_file, file, key, probe.client_id(), probe.TOPIC)
+                probe.connect(host, port, endpoint, checks.ca_file, file, key)
             except ProbeError as error:
                 refusal = error
         return ProbeResult(endpoint, region, certificate, refusal, shown)
@@ -266,25 +266,20 @@ class _Checks:
             allowed = quotas.asked(self._aws, region).connections
         except AwsError as error:
             allowed = quotas.defaults(region).connections
-            found, advice = (
-                f"{error.operation}: {error.code} ({error.text})",
-                f"AWS's defaults are used; {error.advice}",
-            )
+            found = f"{error.operation}: {error.code} ({error.text})"
+            advice = f"AWS's defaults are used; {error.advice}"
             unread = [Finding("quota", False, region, "", found, "", advice)]
         if present + coming <= allowed:
             return unread
         found = f"{present} connected and {coming} to come"
         expected = f"{allowed} at most, the quota of concurrent connections"
-        return [
-            *unread,
-            _blocking("quota", region, "", found, expected, "request an increase, or move fewer endpoints"),
-        ]
+        advice = "request an increase, or move fewer endpoints"
+        return [*unread, _blocking("quota", region, "", found, expected, advice)]
 
     def _connection_api(self, region: str) -> list[Finding]:
         """Whether the region answers DeleteConnection and GetConnection, which a move depends on."""
-        refusals = [
-            _unknown_client(self._aws.data[region], operation) for operation in ("GetConnection", "DeleteConnection")
-        ]
+        data, operations = self._aws.data[region], ("GetConnection", "DeleteConnection")
+        refusals = [_unknown_client(data, operation) for operation in operations]
         return [_unexpected_answer(region, error, region in self._target_regions) for error in refusals if error]
 
 

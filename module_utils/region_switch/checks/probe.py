@@ -173,10 +173,8 @@ def connect(
     ca_file: str | None,
     certificate: str,
     private_key: str,
-    client_id: str,
-    topic: str,
 ) -> None:
-    """Connect as a device does, publish one message with QoS 1 and return when it is acknowledged.
+    """Connect as a device does, publish one message to TOPIC with QoS 1 and return when it is acknowledged.
 
     Args:
         host, port, server_name, ca_file: as for `handshake`.
@@ -188,7 +186,7 @@ def connect(
     place = f"{server_name} at {host}:{port}"
     context = _context(place, ca_file, certificate, private_key, server_name)
     _speak_mqtt(context, port)
-    connection = _Connection(client_id, topic, context)
+    connection = _Connection(context)
     try:
         problem = connection.publish(host, port)
     except (OSError, ValueError) as error:
@@ -280,13 +278,12 @@ def _words(error: Exception) -> str:
 class _Connection:
     """One MQTT connection of the probe; `_step` is the packet that it waits for, empty after the last."""
 
-    def __init__(self, client_id: str, topic: str, context: ssl.SSLContext) -> None:
-        self._topic = topic
+    def __init__(self, context: ssl.SSLContext) -> None:
         self._step = "CONNACK"
         self._problem: str | None = None
         client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=client_id,
+            client_id=client_id(),
             protocol=MQTTProtocolVersion.MQTTv5,
             reconnect_on_failure=False,
         )
@@ -314,7 +311,7 @@ class _Connection:
             self._problem = f"CONNACK {reason}"
             return
         self._step = "PUBACK"
-        client.publish(self._topic, b"probe", qos=1)
+        client.publish(TOPIC, b"probe", qos=1)
 
     def _on_publish(self, _: Client, __: Any, ___: int, reason: ReasonCode, ____: Properties | None) -> None:
         if reason.is_failure:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..aws.clients import AwsClient, describe_data_endpoint
+from ..model.errors import many
 from ..model.names import plain
 from ..setup.domain_configuration import configurations
 from ..setup.server_certificate import covers
@@ -66,9 +67,7 @@ def age(described: Mapping[str, Any], now: float) -> float | None:
 def since(seconds: float) -> str:
     """As in `configured 12 minutes ago`."""
     minutes = int(seconds // 60)
-    if minutes < 1:
-        return "configured less than a minute ago"
-    return f"configured {minutes} minute{'s' if minutes > 1 else ''} ago"
+    return f"configured {many(minutes, 'minute') if minutes else 'less than a minute'} ago"
 
 
 def look(iot: AwsClient, endpoints: Sequence[str], within: float, options: ProbeOptions, now: float) -> Waiting:

@@ -91,8 +91,6 @@ class StaleServersError(NotConvergedError):
 
 
 Ask = Callable[[Server, str], Answer]
-Report = Callable[[Sequence[Stale], float], None]
-Settled = Callable[[Server], None]
 
 
 def system_resolvers() -> list[str]:
@@ -240,14 +238,6 @@ class _Watch:
         return Stale(self.server.name, name, answer.text, self.expected[name], seconds)
 
 
-def _ignore(stale: Sequence[Stale], left: float) -> None:
-    pass
-
-
-def _ignore_server(server: Server) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Gate:
     """How to wait for DNS.
@@ -263,8 +253,8 @@ class Gate:
     consecutive: int
     timeout: float
     policy: Policy = "wait"
-    report: Report = _ignore
-    settled: Settled = _ignore_server
+    report: Callable[[Sequence[Stale], float], None] = lambda _stale, _left: None
+    settled: Callable[[Server], None] = lambda _server: None
     ask: Ask = ask
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from itertools import chain
@@ -11,13 +10,11 @@ from ..aws import quotas
 from ..aws.clients import Aws
 from ..aws.paced import Paced
 from ..aws.quotas import Quotas
+from ..model.device_names import CLIENT_ID
 from ..model.errors import RefusedError
 from . import client_ids
 from .source import Connection, FleetSource
 from .stream import asking, one_by_one
-
-# https://docs.aws.amazon.com/iot/latest/apireference/API_DescribeThing.html
-_THING_NAME = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
 
 
 class ClientListSource(FleetSource):
@@ -52,7 +49,7 @@ class ClientListSource(FleetSource):
             yield client_id, endpoint or self._endpoint_of(describing, client_id)
 
     def _endpoint_of(self, describing: Paced, thing: str) -> str:
-        found = describing.find("DescribeThing", thingName=thing) if _THING_NAME.fullmatch(thing) else None
+        found = describing.find("DescribeThing", thingName=thing) if CLIENT_ID.fullmatch(thing) else None
         return self.endpoint(found or {})
 
     @property

@@ -15,7 +15,7 @@ from ..aws.clients import Aws, AwsClient
 from ..aws.paced import Paced
 from ..aws.quotas import Quotas
 from ..aws.refusals import denied
-from ..model.connection_state import LATEST
+from ..model.connection_state import seconds
 from ..model.errors import AwsError, SwitchError
 from ..model.findings import Finding, unanswered
 from .source import Check, Connection, FleetSource
@@ -85,14 +85,7 @@ class IndexSource(FleetSource):
     def _connection(self, thing: Mapping[str, Any], region: str) -> Connection:
         connectivity = mapping(thing.get("connectivity"))
         client_id = client_id_of(connectivity.get("clientId") or thing.get("thingName"), region)
-        return Connection(client_id, self.endpoint(thing), region, _seconds(connectivity.get("timestamp")))
-
-
-def _seconds(milliseconds: object) -> float:
-    """AWS's epoch milliseconds in seconds, 0 where unknown."""
-    if isinstance(milliseconds, int | float) and 0 < milliseconds < LATEST:
-        return milliseconds / 1000
-    return 0.0
+        return Connection(client_id, self.endpoint(thing), region, seconds(connectivity.get("timestamp")) or 0.0)
 
 
 def _may_search(iot: AwsClient, unused_id: str) -> list[Finding]:

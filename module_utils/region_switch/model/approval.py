@@ -11,7 +11,7 @@ from heapq import merge
 from itertools import groupby
 from typing import Any
 
-from .errors import RefusedError
+from .errors import RefusedError, many
 from .findings import Finding
 from .options import ApprovalOptions
 
@@ -169,12 +169,12 @@ def guard(clients: int, total: int, endpoints: int, bounds: ApprovalOptions) -> 
     checks = (
         (
             "max_clients", bool(bounds.max_clients) and clients > bounds.max_clients,
-            f"{clients} clients to disconnect", f"{bounds.max_clients} at most",
+            f"{many(clients, 'client')} to disconnect", f"{bounds.max_clients} at most",
             f"if this is meant, set failover_max_clients={clients}",
         ),
         (
             "max_endpoints", bool(bounds.max_endpoints) and endpoints > bounds.max_endpoints,
-            f"{endpoints} endpoints to move", f"{bounds.max_endpoints} at most",
+            f"{many(endpoints, 'endpoint')} to move", f"{bounds.max_endpoints} at most",
             f"if this is meant, set failover_max_endpoints={endpoints}",
         ),
         (

@@ -24,10 +24,11 @@ def since(answer: Mapping[str, Any] | None) -> float | None:
     connected = answer.get("connected")
     if not isinstance(connected, bool):
         return None
-    return _seconds(answer.get("connectedSince")) if connected else NOT_CONNECTED
+    return seconds(answer.get("connectedSince")) if connected else NOT_CONNECTED
 
 
-def _seconds(milliseconds: object) -> float | None:
+def seconds(milliseconds: object) -> float | None:
+    """AWS's epoch milliseconds in seconds, 0 where it gives none; None where they are no time."""
     if milliseconds is None:
         return 0.0
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):

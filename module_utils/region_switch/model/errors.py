@@ -42,6 +42,11 @@ def listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
+def many(count: int, thing: str) -> str:
+    """As in `1 client` and `2 clients`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """A time for people, in whole seconds; a short one is not shown as 0."""
     return f"{seconds:.0f} s" if seconds >= 1 or not seconds else "less than 1 s"

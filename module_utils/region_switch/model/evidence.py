@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .errors import many
 from .findings import Finding
 from .plan import Move
 
@@ -69,7 +70,7 @@ def findings(
 def _suspicion(evidence: Evidence, unmapped: int, attribute: str) -> tuple[str, str]:
     """What was found instead of clients, and the remedy."""
     if unmapped:
-        what = f"no client, and {unmapped} connected clients that name none of the endpoints"
+        what = f"no client, and {many(unmapped, 'connected client')} naming none of the endpoints"
         how = "name the endpoint in the list" if evidence.listed else f"set {attribute} of their things"
         return what, f"{how}, or failover_unmapped_clients, {_WAIVE}"
     names = f" ({_shown(evidence)})" if evidence.absent else ""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from .errors import ROUTE53, AwsError, CredentialsError, RefusedError, one_line, printable
+from .errors import ROUTE53, AwsError, CredentialsError, RefusedError, many, one_line, printable
 
 LINES_IN_ERROR = 3
 # The names of all checks.
@@ -123,7 +123,7 @@ def refuse(findings: Sequence[Finding], waived: Collection[str]) -> None:
     shown = "; ".join(finding.line() for finding in reasons[:LINES_IN_ERROR])
     rest = len(reasons) - LINES_IN_ERROR
     more = f"; and {rest} more" if rest > 0 else ""
-    count = "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
+    count = many(len(reasons), "reason")
     raise RefusedError(f"preflight: found {count} against this move, nothing was changed: {shown}{more}")
 
 

@@ -70,8 +70,8 @@ def check_setup(
     regions: Sequence[str],
     initial_mode: object,
     issuing_region: object,
-    validation_arns: Mapping[str, object],
-    server_arns: Mapping[str, object] | None = None,
+    validation_certificate_arns: Mapping[str, object],
+    server_certificate_arns: Mapping[str, object],
 ) -> dict[str, str]:
     """Validate what setup needs; return the regions for endpoints without a record: `{endpoint: region}`.
 
@@ -80,7 +80,7 @@ def check_setup(
         regions: those of the inventory.
         initial_mode: the mode that names those regions.
         issuing_region: the region in which client certificates are issued.
-        validation_arns, server_arns: `{region: {endpoint: ARN of an ACM certificate}}`.
+        validation_certificate_arns, server_certificate_arns: `{region: {endpoint: ARN of an ACM certificate}}`.
 
     Raises:
         RefusedError: a problem that setup would otherwise meet after it has made something.
@@ -91,7 +91,7 @@ def check_setup(
         raise RefusedError(
             f"iot_issuing_region: found {one_line(issuing_region)}, expected one of {', '.join(regions)}: correct it"
         )
-    for option, regions_arns in (("validation", validation_arns), ("server", server_arns or {})):
+    for option, regions_arns in (("validation", validation_certificate_arns), ("server", server_certificate_arns)):
         for region, arns in regions_arns.items():
             _check_arns(f"iot_region_{option}_certificate_arns of {region}", region, arns, endpoints)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model import approval, findings, waves
-from ..model.errors import UnfinishedError
+from ..model.errors import UnfinishedError, many
 from . import survey
 from .course import Course
 from .guard import RecordsGuard
@@ -62,7 +62,7 @@ def _came_since(course: Course, plan: Plan, left: set[str]) -> list[int]:
         if reading:
             course.runtime.sleep(READ_AGAIN_SECONDS)
             limits = {region: quota for region, quota in plan.quotas.items() if region in left}
-        survey.find_clients(course.aws, course.source, plan.desired, limits, course.roster, late=True)
+        survey.find_clients(course, plan.desired, limits, course.roster, late=True)
         _refuse_late(course, plan)
         if sizes := waves.sizes(course.roster.waiting(), waves.parse(course.options.pace.waves)):
             return sizes
@@ -77,18 +77,17 @@ def _refuse_late(course: Course, plan: Plan) -> None:
     """
     if not (late := course.roster.late()):
         return
-    counts = course.roster.counts()
-    found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), course.options.approval)
+    counts, bounds = course.roster.counts(), course.options.approval
+    found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), bounds)
     reasons = [finding.line() for finding in findings.in_force(found, course.options.checks.waive)]
-    if course.options.approval.require_approval:
-        planned = course.roster.planned()
-        reasons += [
-            f"{count} clients to {target} that were not approved, expected "
-            f"{approval.tolerated(planned.get(target, 0), course.options.approval.approval_drift):g} at most, for "
-            f"{course.options.approval.approval_drift:g} % of {planned.get(target, 0)}"
-            for target, count in sorted(late.items())
-            if count > approval.tolerated(planned.get(target, 0), course.options.approval.approval_drift)
-        ]
+    if bounds.require_approval:
+        for target, count in sorted(late.items()):
+            planned = course.roster.planned().get(target, 0)
+            if count > (allowed := approval.tolerated(planned, bounds.approval_drift)):
+                reasons.append(
+                    f"{many(count, 'client')} to {target} not approved, expected {allowed:g} at most, for "
+                    f"{bounds.approval_drift:g} % of {planned}"
+                )
     if reasons:
         raise UnfinishedError(
             f"clients: found {sum(late.values())} that came to a region after the plan was made, and they were not "
@@ -104,7 +103,7 @@ def _sweep(course: Course, plan: Plan) -> Sweep:
     # An operator who turns the check of the MQTT endpoints off turns it off during the sweep, too.
     looking = options.scope.preflight and "server_certificate" not in options.checks.waive
     targets = {target for _, target in course.roster.per_route()} if looking else set()
-    guard = RecordsGuard(course.dns, options, plan, targets, course.runtime)
+    guard = RecordsGuard(course, plan, "during the sweep", targets)
     return Sweep(course.roster, way, course.journal, limits, guard, course.runtime)
 
 

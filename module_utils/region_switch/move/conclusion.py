@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import report
 from ..model import evidence, findings
-from ..model.errors import StorageError, listed, one_line
+from ..model.errors import StorageError, listed, many, one_line
 from ..module import FailedResultError, Result
 from ..record import events, ledger, ledger_state
 from ..record import summary as summaries
@@ -64,7 +64,7 @@ def _count(course: Course) -> None:
     dark = counts.pop("dark")
     course.summary.clients = counts
     if dark and course.switched:
-        course.notes.append(f"{dark} clients are connected in neither region, as far as seen")
+        course.notes.append(f"{many(dark, 'client')} connected in neither region, as far as seen")
 
 
 def count_messages(course: Course, patience: float) -> None:

@@ -1,4 +1,4 @@
-"""A run's tools, and what it has done so far."""
+"""What a move talks to, and a run: its tools, and what it has done so far."""
 
 from __future__ import annotations
 
@@ -8,12 +8,40 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..aws.clients import Aws
+from ..dns import methods
+from ..dns.method import DnsMethod
+from ..fleet import sources
 from ..fleet.roster import Roster
+from ..fleet.source import FleetSource
 from ..model.errors import RecordsChangedError
 from ..model.findings import Finding
+from ..model.options import Options
 from ..record.journal import Journal, no_room
 from ..record.summary import Summary
-from .services import Services
+from .runtime import Runtime
+
+
+@dataclass
+class Services:
+    """AWS, the endpoints' DNS, and where clients are found: made once for a run, from its options."""
+
+    options: Options
+    runtime: Runtime
+    aws: Aws
+    dns: DnsMethod
+    source: FleetSource
+
+
+def connect(options: Options, runtime: Runtime) -> Services:
+    """The services that a run's options name; asks none of them yet."""
+    aws = Aws(options.inventory.regions)
+    dns = methods.method(aws, options.inventory.hosted_zone_id, runtime.monotonic, runtime.sleep)
+    unmapped = options.scope.unmapped_clients
+    default = "" if unmapped in ("ignore", "refuse") else unmapped
+    # To count clients without an endpoint, all have to be read.
+    endpoints = [] if unmapped == "refuse" else options.inventory.endpoints
+    return Services(options, runtime, aws, dns, sources.chosen(options.fleet, default, endpoints))
 
 
 @dataclass

@@ -8,8 +8,7 @@ from ..checks import probe
 from ..checks.probe import ProbeError
 from ..dns.method import DnsMethod, differing
 from ..model.errors import RecordsChangedError, SwitchError
-from ..model.options import Options
-from .runtime import MACHINE, Runtime
+from .course import Services
 from .survey import Plan
 from .sweep import Guard, Witness
 
@@ -44,46 +43,22 @@ def look_at_records(dns: DnsMethod, plan: Plan, when: str) -> None:
         )
 
 
-class TableGuard(Guard):
-    """Checks only the records.
+class RecordsGuard(Guard):
+    """Checks the records, and the MQTT endpoints of target regions.
 
     Args:
         when: for the error's text.
+        targets: the target regions; none where only the records are checked.
     """
 
-    def __init__(self, dns: DnsMethod, plan: Plan, when: str) -> None:
-        self._dns, self._plan, self._when = dns, plan, when
-
-    def look(self, _witness: Witness) -> None:
-        """Check once.
-
-        Raises:
-            RecordsChangedError: somebody else moves the records.
-        """
-        look_at_records(self._dns, self._plan, self._when)
-
-
-class RecordsGuard(Guard):
-    """Checks the records and the MQTT endpoint of each target region.
-
-    Args:
-        targets: the target regions.
-    """
-
-    def __init__(
-        self,
-        dns: DnsMethod,
-        options: Options,
-        plan: Plan,
-        targets: Iterable[str],
-        runtime: Runtime = MACHINE,
-    ) -> None:
-        self._dns = dns
-        self._checks = options.checks
-        self._resolvers = options.dns.resolvers
+    def __init__(self, services: Services, plan: Plan, when: str, targets: Iterable[str] = ()) -> None:
+        self._dns = services.dns
+        self._checks = services.options.checks
+        self._resolvers = services.options.dns.resolvers
+        self._runtime = services.runtime
         self._plan = plan
+        self._when = when
         self._targets = sorted(set(targets))
-        self._runtime = runtime
 
     def look(self, witness: Witness) -> None:
         """Check everything once.
@@ -93,23 +68,9 @@ class RecordsGuard(Guard):
             TargetLostError: a target region does not answer, and no client lands there.
             LocalNetworkError: this machine reaches no endpoint, or not one that clients are connected to.
         """
-        look_at_records(self._dns, self._plan, "during the sweep")
+        look_at_records(self._dns, self._plan, self._when)
         for region in self._targets:
             self._look_at_target(region, witness)
-
-    def _probe(self, region: str, endpoint: str) -> None:
-        checks = self._checks
-        host = probe.locate(self._plan.targets[region], self._resolvers)
-        own = (checks.probe_certificate, checks.probe_private_key)
-        problems = []
-        for port in checks.mqtt_ports:
-            try:
-                probe.handshake(host, port, endpoint, checks.ca_file, *own)
-            except ProbeError as error:
-                problems.append(error)
-        # A region that answers on one port is not lost; clients that do not land are seen anyway.
-        if len(problems) == len(checks.mqtt_ports):
-            raise problems[0]
 
     def _look_at_target(self, region: str, witness: Witness) -> None:
         """Probe a region's endpoint; hold the sweep while it does not answer and no client lands there."""
@@ -128,11 +89,21 @@ class RecordsGuard(Guard):
             self.holding = False
 
     def _problem(self, region: str, endpoint: str) -> ProbeError | None:
-        try:
-            self._probe(region, endpoint)
-        except ProbeError as error:
-            return error
-        return None
+        """Why a region's endpoint answers on none of the ports; None where it answers on one.
+
+        One that does is not lost; clients that do not land are seen anyway.
+        """
+        checks, first = self._checks, None
+        own = (checks.probe_certificate, checks.probe_private_key)
+        for port in checks.mqtt_ports:
+            try:
+                host = probe.locate(self._plan.targets[region], self._resolvers)
+                probe.handshake(host, port, endpoint, checks.ca_file, *own)
+            except ProbeError as error:
+                first = first or error
+            else:
+                return None
+        return first
 
     def _lost_or_unreachable(self, region: str, endpoint: str, problem: ProbeError, witness: Witness) -> SwitchError:
         """Decide whether a region that did not answer for LOST_SECONDS is lost, or only unreachable from this

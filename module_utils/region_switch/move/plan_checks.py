@@ -1,20 +1,22 @@
-"""Findings that block a plan, and the token that names it."""
+"""Findings that block a plan, the token that names it, and notes: whom it leaves out, and what it cannot prove."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from ..checks import preflight
 from ..dns import gate, hosted_zone
 from ..fleet.roster import Roster
+from ..fleet.source import FleetSource
 from ..model import approval, evidence
+from ..model.errors import many
 from ..model.findings import Finding
 from ..model.options import Options
 from ..record import ledger_state, storage
 from . import survey
-from .runtime import MACHINE
-from .services import Services
+from .course import Services
 from .survey import Plan
 
 
@@ -30,7 +32,8 @@ def check(services: Services, plan: Plan, roster: Roster) -> list[Finding]:
     if options.scope.unmapped_clients == "refuse" and plan.unmapped:
         found.append(
             Finding(
-                "unmapped_clients", True, "", "", f"{plan.unmapped} connected clients that no endpoint claims", "none",
+                "unmapped_clients", True, "", "",
+                f"{many(plan.unmapped, 'connected client')} that no endpoint claims", "none",
                 f"set {options.fleet.endpoint_attribute} of their things, or set failover_unmapped_clients",
             )
         )  # fmt: skip
@@ -43,7 +46,7 @@ def check(services: Services, plan: Plan, roster: Roster) -> list[Finding]:
         settings = preflight.PreflightOptions(options.dns, options.checks, services.source)
         found += preflight.check(services.aws, services.dns, settings, _question(plan, roster))
     found = [_naming_way_out(finding, options, plan) for finding in found]
-    return found + ledger_state.unkept(options.run.ledger, MACHINE.now())
+    return found + ledger_state.unkept(options.run.ledger, services.runtime.now())
 
 
 def _nobody(options: Options, plan: Plan, roster: Roster) -> list[Finding]:
@@ -63,16 +66,14 @@ def _naming_way_out(finding: Finding, options: Options, plan: Plan) -> Finding:
 
 def _question(plan: Plan, roster: Roster) -> preflight.Question:
     """The preflight's question: where records move to, and where clients go."""
-    routes = roster.per_route()
-    busy = {target for _, target in routes}
-    pairs = [(move.endpoint, move.target) for move in plan.moves if move.needed or move.target in busy]
-    coming: dict[str, int] = {}
-    for (_, target), count in routes.items():
-        coming[target] = coming.get(target, 0) + count
+    coming: Counter[str] = Counter()
+    for (_, target), count in roster.per_route().items():
+        coming[target] += count
+    pairs = [(move.endpoint, move.target) for move in plan.moves if move.needed or move.target in coming]
     return preflight.Question(
         pairs=pairs,
         hosts=plan.targets,
-        sources={move.endpoint: move.source for move in plan.moves},
+        sources=plan.sources,
         dead=plan.dead,
         records=plan.records,
         clients=coming,
@@ -81,3 +82,38 @@ def _question(plan: Plan, roster: Roster) -> preflight.Question:
 
 def token(options: Options, plan: Plan, roster: Roster, mode: str) -> str:
     return approval.token(survey.basis(plan, options, mode), roster.client_digest(), roster.waiting())
+
+
+def notes(plan: Plan, source: FleetSource) -> list[str]:
+    """Records and clients that a plan leaves out."""
+    unmapped = f"{many(plan.unmapped, 'connected client')} left alone: {source.unmapped}"
+    alone = [unmapped] if plan.unmapped else []
+    return [*not_carried(plan), *alone, *evidence.notes(plan.evidence), *_skipped(plan)]
+
+
+def _skipped(plan: Plan) -> list[str]:
+    return [
+        f"{region}: taken for gone (failover_source_gone) and not asked; nobody was disconnected there, and whoever is "
+        "connected there stays: when it can be asked, run the same again without this option"
+        if region in plan.gone
+        else f"{region}: skipped, its API does not answer ({reason.partition(', expected')[0]}); nobody was "
+        "disconnected there: run the same again when it is back"
+        for region, reason in plan.dead.items()
+    ]
+
+
+def unproven(plan: Plan, options: Options) -> str | None:
+    if options.scope.sweep == "none":
+        return None
+    return evidence.unproven(plan.evidence, plan.dead, options.fleet.endpoint_attribute, options.checks.waive)
+
+
+def not_carried(plan: Plan) -> list[str]:
+    """Name the records that do not fit into the batch: it is what keeps two controllers apart."""
+    left_out = len(plan.staying) - len(plan.carried)
+    if not plan.needed or not left_out:
+        return []
+    return [
+        f"{left_out} records that stay have no room in Route 53's batch: somebody else's change of these at the "
+        "same time is noticed in the end only; have no other controller move them meanwhile"
+    ]

@@ -10,22 +10,24 @@ from typing import Any
 from ..checks import approved_plan
 from ..fleet.roster import FILE, Roster
 from ..model import findings
-from ..model.errors import RefusedError, SwitchError, duration
+from ..model.errors import RefusedError, SwitchError, duration, many
 from ..model.findings import Finding
 from ..model.options import Options
 from ..module import FailedResultError, Result
 from ..record import history, who
 from ..record import summary as summaries
 from . import pace as paces
-from . import plan_checks, plan_notes, survey
-from .services import Services
+from . import plan_checks, survey
+from .course import Services
 from .survey import Plan
 
 CLIENTS_SHOWN = 20
 
 
-def preview(services: Services, mode: str, desired: dict[str, str], expected: history.Previous | None) -> Result:
-    """What a run would do, and the findings that block it."""
+def preview(
+    services: Services, mode: str, desired: dict[str, str], expected: history.Previous | None, notes: list[str]
+) -> Result:
+    """What a run would do, and the findings that block it; the lines end with these notes."""
     options = services.options
     with tempfile.TemporaryDirectory() as folder, Roster(Path(folder) / FILE) as roster:
         plan = survey.read(services, desired, roster)
@@ -43,6 +45,7 @@ def preview(services: Services, mode: str, desired: dict[str, str], expected: hi
             "lines": [
                 *_keep(options, token, roster),
                 *_preview_lines(services, plan, roster, mode, found, token),
+                *notes,
             ],
             "diff": diff(plan, roster, options),
         }
@@ -83,7 +86,8 @@ def _preview_lines(
     pace = paces.pace(plan.quotas, options.pace)
     for (region, target), count in sorted(routes.items()):
         rate = min(pace.leaving[region], pace.arriving[target])
-        text.append(f"{count} clients in {region} belong to {target}: {rate:g} per second, {duration(count / rate)}")
+        belong = f"{many(count, 'client')} in {region} belong{'s' if count == 1 else ''} to {target}"
+        text.append(f"{belong}: {rate:g} per second, {duration(count / rate)}")
     if sum(routes.values()) <= CLIENTS_SHOWN:
         text += [
             f"disconnect {each.client_id} in {each.region}, expect it in {each.target}"
@@ -93,9 +97,8 @@ def _preview_lines(
     if routes:
         text.append(f"disconnecting everyone takes {duration(pace.seconds(routes))} at least")
     text += [
-        *plan_notes.not_carried(plan),
-        *plan_notes.left_out(plan, services.source),
-        *filter(None, [plan_notes.unproven(plan, options)]),
+        *plan_checks.notes(plan, services.source),
+        *filter(None, [plan_checks.unproven(plan, options)]),
     ]
     text += findings.table(found, options.checks.waive)
     if plan.needed or routes:
@@ -117,7 +120,7 @@ def diff(plan: Plan, roster: Roster, options: Options) -> dict[str, Any]:
     ]
     return {
         "before": {
-            "records": {move.endpoint: move.source for move in plan.moves},
+            "records": plan.sources,
             "clients": {each.client_id: each.region for each in shown},
             "to_disconnect": [],
         },

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NoReturn
 
 from ..dns.gate import Gate, Stale
@@ -19,10 +18,10 @@ from ..model.errors import (
     UnfinishedError,
 )
 from ..record import events
-from . import restore
 from .course import Course
 from .guard import look_at_records
 from .records_watch import RecordsWatch
+from .restore import restore
 from .survey import Plan
 
 WAITING_SECONDS = 1.0
@@ -51,22 +50,19 @@ def switch(course: Course, plan: Plan) -> None:
 
 def wait_for_dns(course: Course, plan: Plan) -> dict[str, Any]:
     """Wait for DNS; return the servers that were given up, for the summary."""
-    watch = _watch(course, plan)
+    options, runtime, watch = course.options.dns_wait, course.runtime, _watch(course, plan)
 
     def waiting(stale: Iterable[Stale], left: float) -> None:
         _waiting_for_dns(course, stale, left)
         watch.look()
 
+    def settled(server: Server) -> None:
+        course.journal.note(events.DnsSettled(server=server.name, resolver=server.recursive))
+
     dns = Gate(
-        course.options.dns_wait.dns_consecutive,
-        course.options.dns_wait.dns_timeout,
-        course.options.dns_wait.dns_policy,
-        waiting,
-        partial(_dns_settled, course),
-        course.runtime.ask,
-        course.runtime.monotonic,
-        course.runtime.sleep,
-    )
+        options.dns_consecutive, options.dns_timeout, options.dns_policy, waiting, settled,
+        runtime.ask, runtime.monotonic, runtime.sleep,
+    )  # fmt: skip
     try:
         stale = dns.wait(plan.servers, plan.expected)
     except NotConvergedError:
@@ -99,10 +95,6 @@ def _waiting_for_dns(course: Course, stale: Iterable[Stale], left: float) -> Non
     course.journal.note(events.DnsWaiting(stale=[vars(each) for each in stale], left=round(left, 1)))
 
 
-def _dns_settled(course: Course, server: Server) -> None:
-    course.journal.note(events.DnsSettled(server=server.name, resolver=server.recursive))
-
-
 def look_again(course: Course, plan: Plan) -> None:
     """Check that the records are still as this run says.
 
@@ -125,10 +117,7 @@ def give_up(course: Course, plan: Plan, error: SwitchError) -> NoReturn:
     if not course.switched or not course.options.scope.restore or len(back) < len(plan.needed):
         raise stays(error) from error
     with course.summary.phase("restore"):
-        returned = restore.restore(
-            course.aws, course.dns, course.options, course.journal, plan, course.roster, course.directory,
-            course.runtime, lambda: _are_restored(course, plan),
-        )  # fmt: skip
+        returned = restore(course, plan)
     since = _changed_since_restored(course, plan)
     raise RolledBackError(
         f"{error}: the records were restored, and {returned.back} of {returned.told} disconnected clients were "
@@ -154,14 +143,10 @@ def stays(error: SwitchError) -> SwitchError:
     )
 
 
-def _after(returned: restore.Returned) -> str:
+def _after(returned: events.Returned) -> str:
     if returned.back == returned.told:
         return "see why, then run again"
     return "see why, and move the others back with the previous mode"
-
-
-def _are_restored(course: Course, plan: Plan) -> None:
-    course.restored, course.homes = True, plan.sources
 
 
 def devices_stale(stale: Sequence[str], seconds: float) -> NotConvergedError:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Collection
+from dataclasses import replace
 
-from ..aws.clients import Aws
 from ..dns.gate import Gate
-from ..dns.method import Change, DnsMethod
+from ..dns.method import Change
 from ..fleet.roster import Roster
 from ..model.errors import NotConvergedError, RecordsChangedError, SwitchError
-from ..model.options import Options
 from ..record import events
-from ..record.journal import Journal
 from . import survey
-from .guard import TableGuard
+from .course import Course
+from .guard import RecordsGuard
 from .interrupt import Interrupted
 from .landing import ASK_AGAIN, RESOLVER_CACHE
-from .runtime import MACHINE, Runtime
 from .survey import Plan
 from .sweep import Limits, Sweep
 from .ways import DEFAULT, WAYS
@@ -26,29 +22,15 @@ from .ways import DEFAULT, WAYS
 ROSTER = "restored.sqlite"
 
 
-@dataclass(frozen=True)
-class Returned:
-    """Clients of a rolled-back move: how many had been disconnected, and how many of them were seen back."""
-
-    told: int
-    back: int
-
-
-def restore(
-    aws: Aws, dns: DnsMethod, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path,
-    runtime: Runtime = MACHINE, restored: Callable[[], None] = lambda: None,
-) -> Returned:  # fmt: skip
+def restore(course: Course, plan: Plan) -> events.Returned:
     """Restore the records that this run has switched, and bring the clients back; the roster says which returned.
-
-    Args:
-        restored: called when the records are restored.
 
     Raises:
         RecordsChangedError: somebody else has changed them since; nothing was overwritten.
         AwsError: Route 53 refuses.
     """
     before = {move.endpoint: plan.records[move.endpoint] for move in plan.needed}
-    found = dns.read([move.endpoint for move in plan.moves], patiently=True)
+    found = course.dns.read([move.endpoint for move in plan.moves], patiently=True)
     changes: list[Change] = []
     carried = {record.name for record in plan.carried}
     # Includes those that stayed: somebody else may have moved one, and the batch writes the whole table.
@@ -63,20 +45,21 @@ def restore(
         if move.endpoint in before or record.name in carried:
             changes.append(Change(record, before.get(move.endpoint, record)))
     values = {name: record.value for name, record in before.items()}
-    journal.write(events.Restore(records=values))
-    change_id = dns.swap(changes, "Restore after a move that did not land")
-    restored()
-    journal.write(events.Restored(change_id=change_id))
+    course.journal.write(events.Restore(records=values))
+    change_id = course.dns.swap(changes, "Restore after a move that did not land")
+    course.restored, course.homes = True, plan.sources
+    course.journal.write(events.Restored(change_id=change_id))
     if change_id:
-        dns.wait(change_id, options.dns_wait.dns_timeout)
-    _wait_for_dns(options, plan, values, runtime)
-    return _bring_back(aws, dns, options, journal, plan, roster, directory, runtime)
+        course.dns.wait(change_id, course.options.dns_wait.dns_timeout)
+    _wait_for_dns(course, plan, values)
+    return _bring_back(course, plan)
 
 
-def _wait_for_dns(options: Options, plan: Plan, expected: dict[str, str], runtime: Runtime) -> None:
+def _wait_for_dns(course: Course, plan: Plan, expected: dict[str, str]) -> None:
     """Wait for DNS, but do not fail on it: devices need an answer now."""
+    wait, runtime = course.options.dns_wait, course.runtime
     gate = Gate(
-        options.dns_wait.dns_consecutive, options.dns_wait.dns_timeout, "proceed",
+        wait.dns_consecutive, wait.dns_timeout, "proceed",
         ask=runtime.ask, clock=runtime.monotonic, sleep=runtime.sleep,
     )  # fmt: skip
     try:
@@ -85,29 +68,27 @@ def _wait_for_dns(options: Options, plan: Plan, expected: dict[str, str], runtim
         return
 
 
-def _bring_back(
-    aws: Aws, dns: DnsMethod, options: Options, journal: Journal, plan: Plan, roster: Roster, directory: Path,
-    runtime: Runtime,
-) -> Returned:  # fmt: skip
+def _bring_back(course: Course, plan: Plan) -> events.Returned:
     """Disconnect the clients that had landed, and look for all that had been disconnected before."""
     # The failure may have silenced an API since: clients there cannot be disconnected, and return by themselves.
-    silent = survey.silent_regions(aws) | plan.gone
+    silent = survey.silent_regions(course.aws) | plan.gone
     homes = {move.endpoint: move.source for move in plan.needed}
-    with Roster(directory / ROSTER) as back:
+    roster = course.roster
+    with Roster(course.directory / ROSTER) as back:
         for client, landed in roster.reverse():
             # Clients whose record did not move are where they belong.
             if (home := homes.get(client.endpoint)) is not None:
                 back.add_returning(client, home, landed and client.target not in silent)
         back.commit()
-        _carry_out(_sweep(aws, dns, options, journal, plan, back, silent, runtime), back)
+        _carry_out(_sweep(course, plan, back, silent), back)
         for client in back.landed():
             roster.returned(client)
         for client, in_home, in_left in back.away():
             roster.still_away(client, in_home, in_left)
         roster.commit()
-        found = Returned(back.count(), back.count_landed())
-    journal.write(events.Returned(told=found.told, back=found.back))
-    return found
+        returned = events.Returned(told=back.count(), back=back.count_landed())
+    course.journal.write(returned)
+    return returned
 
 
 def _carry_out(sweep: Sweep, back: Roster) -> None:
@@ -132,14 +113,12 @@ def _carry_out(sweep: Sweep, back: Roster) -> None:
             return
 
 
-def _sweep(
-    aws: Aws, dns: DnsMethod, options: Options, journal: Journal, plan: Plan, back: Roster, silent: Collection[str],
-    runtime: Runtime,
-) -> Sweep:  # fmt: skip
-    way = WAYS[DEFAULT](aws, options.pace, plan.quotas, silent, runtime)
-    ttl = float(options.dns.ttl)
+def _sweep(course: Course, plan: Plan, back: Roster, silent: Collection[str]) -> Sweep:
+    pace, runtime = course.options.pace, course.runtime
+    way = WAYS[DEFAULT](course.aws, pace, plan.quotas, silent, runtime)
+    ttl = float(course.options.dns.ttl)
     # A client that goes to the failed region again is disconnected again when no resolver knows it any more.
-    timeout = max(options.pace.landing_timeout, max(ttl, RESOLVER_CACHE) + ASK_AGAIN)
+    timeout = max(pace.landing_timeout, max(ttl, RESOLVER_CACHE) + ASK_AGAIN)
     # If somebody else has moved the records meanwhile, clients are left where those point.
-    guard = TableGuard(dns, replace(plan, desired=plan.sources), "on the way back")
-    return Sweep(back, way, journal, Limits(100.0, way.in_flight, timeout, ttl), guard, runtime)
+    guard = RecordsGuard(course, replace(plan, desired=plan.sources), "on the way back")
+    return Sweep(back, way, course.journal, Limits(100.0, way.in_flight, timeout, ttl), guard, runtime)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,20 @@ from ..model import approval, findings, modes, outcome, waves
 from ..model.errors import NotConvergedError, RecordsChangedError, RefusedError, SwitchError, unforeseen
 from ..model.names import plain
 from ..model.options import Options
-from ..module import FailedResultError, Result
+from ..module import Result
 from ..record import environment, events, folder, history, storage, who
 from ..record import summary as summaries
 from ..record.folder import UntrustedError
 from ..record.journal import Journal
 from ..record.storage import Reserve
 from ..record.summary import Summary
-from . import clients, conclusion, paused, plan_checks, plan_notes, preview, records, survey
+from . import clients, conclusion, paused, plan_checks, preview, records, survey
 from . import pace as paces
-from .course import Course
+from .course import Course, Services, connect
 from .guard import LocalNetworkError, TargetLostError
 from .interrupt import Interrupted, stoppable, undisturbed
 from .lock import exclusive
 from .runtime import MACHINE, Runtime
-from .services import Services, connect
 from .survey import Plan
 from .sweep import LateError, UnprovenError, WaveError
 
@@ -54,7 +53,7 @@ def run(options: Options, check_mode: bool, runtime: Runtime = MACHINE) -> Resul
     notes += [*folder.foreign(root), *options.passed_over()]
     services = connect(options, runtime)
     if check_mode:
-        return _noting(notes, lambda: preview.preview(services, mode, desired, expected))
+        return preview.preview(services, mode, desired, expected, notes)
     folder.claim(root)
     # Signals do not interrupt the writing of the report.
     with undisturbed():
@@ -95,17 +94,6 @@ def _course(services: Services, mode: str, desired: dict[str, str], notes: list[
         course.ttl = max(float(options.dns.ttl), stored.get("ttl", 0.0))
         course.before, course.notes = stored.get("before", {}), [*stored.get("notes", []), *notes]
         yield course
-
-
-def _noting(notes: list[str], act: Callable[[], Result]) -> Result:
-    """Add notes to the lines of a result, also of one that an error carries."""
-    try:
-        result = act()
-        result["lines"] += notes
-        return result
-    except FailedResultError as error:
-        error.result["lines"] += notes
-        raise
 
 
 def _prepare(root: Path, directory: Path, desired: dict[str, str], notes: list[str], now: float) -> Path | None:
@@ -203,7 +191,7 @@ def _begin(course: Course, desired: dict[str, str], expected: history.Previous |
     """Begin a run; return the diff."""
     options, summary = course.options, course.summary
     root = course.directory.parent
-    summary.by = who.here(options.run.operator, course.runtime.caller(options.asked)).as_dict()
+    summary.by = who.here(options.run.operator, course.runtime.caller(options.asked))
     course.journal.write(events.Start(
         run_id=summary.run_id, mode=summary.mode, desired=desired, number=history.next_number(root),
         rollback=options.scope.rollback, by=summary.by, environment=environment.versions(root),
@@ -246,7 +234,7 @@ def _read(course: Course, desired: dict[str, str], expected: history.Previous | 
         seconds=round(pace.seconds(routes), 3), pace=vars(pace), targets=plan.targets,
         token=plan_checks.token(course.options, plan, course.roster, course.summary.mode),
     ))  # fmt: skip
-    course.notes += [*plan_notes.not_carried(plan), *plan_notes.left_out(plan, course.source)]
+    course.notes += plan_checks.notes(plan, course.source)
     return plan
 
 
@@ -306,5 +294,5 @@ def _land(course: Course, plan: Plan) -> None:
         raise records.stays(error) from error
     with course.summary.phase("messages"):
         conclusion.count_messages(course, conclusion.LEDGER_TIMEOUT)
-    course.summary.error = conclusion.stragglers(course) or plan_notes.unproven(plan, course.options)
+    course.summary.error = conclusion.stragglers(course) or plan_checks.unproven(plan, course.options)
     records.look_again(course, plan)

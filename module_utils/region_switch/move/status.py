@@ -6,16 +6,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..aws.clients import Aws, AwsClient, describe_data_endpoint
 from ..dns.method import DnsMethod
 from ..fleet import sources
 from ..fleet.stream import stream
 from ..model.cname import Record
-from ..model.errors import AwsError, RefusedError, SwitchError
+from ..model.errors import AwsError, RefusedError, SwitchError, many
 from ..model.modes import Modes
 from ..model.names import region_of
 from ..model.options import FleetOptions
@@ -85,9 +84,6 @@ class Status:
     running: str | None
     last: Last | None
     notes: list[str]
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def read(aws: Aws, dns: DnsMethod, table: Modes, attribute: str, reports: Path) -> Status:
@@ -214,7 +210,7 @@ def lines(status: Status) -> list[str]:
     shown += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     shown += dict.fromkeys(status.odd.values())
     shown += [f"{region}: {_trouble(found)}" for region, found in status.regions.items() if found.error]
-    shown.append(f"misplaced: {status.misplaced} clients{_unknown(status)}")
+    shown.append(f"misplaced: {many(status.misplaced, 'client')}{_unknown(status)}")
     shown.append(f"running: {status.running or 'no run'}")
     last = status.last
     shown.append(

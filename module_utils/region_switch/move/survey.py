@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..aws import quotas
@@ -13,7 +13,7 @@ from ..aws.quotas import Quotas
 from ..dns import gate
 from ..dns.method import DnsMethod, Zone
 from ..fleet.roster import Roster
-from ..fleet.source import Connection, FleetSource
+from ..fleet.source import Connection
 from ..fleet.stream import stream
 from ..model.cname import Record
 from ..model.dns_server import Server
@@ -22,7 +22,7 @@ from ..model.evidence import Evidence
 from ..model.names import region_of
 from ..model.options import Options, RunOptions
 from ..model.plan import Move, build_moves
-from .services import Services
+from .course import Services
 
 # Clients of a list that were not found.
 NAMES_SHOWN = 5
@@ -116,7 +116,7 @@ def may_leave(error: AwsError, options: Options, desired: Mapping[str, str]) -> 
 
 
 def _read(services: Services, desired: dict[str, str], roster: Roster) -> Plan:
-    aws, dns, source, options = services.aws, services.dns, services.source, services.options
+    aws, dns, options = services.aws, services.dns, services.options
     gone = frozenset(options.scope.source_gone)
     with ThreadPoolExecutor(max_workers=len(options.inventory.regions) + 2) as pool:
         asking = {region: iot for region, iot in aws.probing.items() if region not in gone}
@@ -134,13 +134,12 @@ def _read(services: Services, desired: dict[str, str], roster: Roster) -> Plan:
         limits = dict(zip(living, pool.map(lambda region: quotas.read(aws, region), living), strict=True))
     moves = build_moves(desired, found, targets)
     records = {name: record for name, record in found.items() if record}
-    unmapped = find_clients(aws, source, desired, limits, roster, late=bool(options.run.run_id))
+    unmapped = find_clients(services, desired, limits, roster, late=bool(options.run.run_id))
     roster.forget_unseen(living)
     roster.only_look_for(dead)
-    evidence = _expect_clients(aws, source, desired, moves, dead, roster)
-    ids = (client_id for client_id, _ in source.listed())
-    listed, absent, names = roster.not_found(ids, NAMES_SHOWN)
-    evidence = replace(evidence, listed=listed, absent=absent, names=names)
+    known, unclaimed = _expect_clients(services, desired, _silent_sources(moves, dead), roster)
+    ids = (client_id for client_id, _ in services.source.listed())
+    evidence = Evidence(*roster.not_found(ids, NAMES_SHOWN), known, unclaimed)
     return Plan(desired, targets, records, moves, dead, limits, unmapped, servers, evidence, gone, zone,
                 dns.max_records)  # fmt: skip
 
@@ -161,16 +160,15 @@ def silent_regions(aws: Aws) -> set[str]:
 
 
 def find_clients(
-    aws: Aws, source: FleetSource, desired: Mapping[str, str], limits: Mapping[str, Quotas], roster: Roster,
-    late: bool = False,
-) -> int:  # fmt: skip
+    services: Services, desired: Mapping[str, str], limits: Mapping[str, Quotas], roster: Roster, late: bool
+) -> int:
     """Put the connected clients of the regions of `limits` into the roster; return how many no endpoint claims.
 
     Args:
         late: whether the plan has been made without those that are found now.
     """
     unmapped = 0
-    for batch in stream(aws, list(limits), source, limits):
+    for batch in stream(services.aws, list(limits), services.source, limits):
         unmapped += sum(client.endpoint not in desired for client in batch)
         roster.add(batch, desired, late)
     roster.commit()
@@ -191,23 +189,22 @@ def _silent_sources(moves: Iterable[Move], dead: Mapping[str, str]) -> dict[str,
 
 
 def _expect_clients(
-    aws: Aws, source: FleetSource, desired: Mapping[str, str], moves: Iterable[Move], dead: Mapping[str, str],
-    roster: Roster,
-) -> Evidence:  # fmt: skip
-    """Add devices that may be in a dead region to the roster."""
+    services: Services, desired: Mapping[str, str], silent_sources: Mapping[str, Mapping[str, str]], roster: Roster
+) -> tuple[dict[str, int], int]:
+    """Add devices that may be in a dead region to the roster; return `known` and `unclaimed` of the evidence."""
     known: dict[str, int] = {}
     unclaimed = 0
-    for target, silent in _silent_sources(moves, dead).items():
+    for target, silent in silent_sources.items():
         known |= dict.fromkeys(silent, 0)
         strangers = 0
-        for client_id, endpoint in source.known(aws, target):
+        for client_id, endpoint in services.source.known(services.aws, target):
             strangers += endpoint not in desired
             if endpoint in silent:
                 known[endpoint] += 1
                 roster.expect([Connection(client_id, endpoint, silent[endpoint], 0.0)], desired)
         unclaimed = max(unclaimed, strangers)
     roster.commit()
-    return Evidence(known=known, unclaimed=unclaimed)
+    return known, unclaimed
 
 
 def _dns_servers(dns: DnsMethod, options: Options, endpoints: Iterable[str]) -> tuple[Zone, list[Server]]:

@@ -17,6 +17,10 @@ from . import folder
 from .journal import timestamp
 
 SUMMARY = "summary.json"
+KEYS = (
+    *("run_id", "mode", "outcome", "started_at", "finished_at", "plan", "phases", "clients", "sweep", "messages"),
+    *("gap_seconds", "by"),
+)
 
 
 def new_run_id(mode: str) -> str:
@@ -63,21 +67,9 @@ class Summary:
         return [str(server) for phase in self.phases for server in phase.get("stale", ())]
 
     def as_dict(self) -> dict[str, Any]:
-        """The summary with the keys that other tools read."""
-        return {
-            "run_id": self.run_id,
-            "mode": self.mode,
-            "outcome": self.outcome,
-            "started_at": self.started_at,
-            "finished_at": self.finished_at,
-            "plan": plan_dict(self.moves),
-            "phases": self.phases,
-            "clients": self.clients,
-            "sweep": self.sweep,
-            "messages": self.messages,
-            "gap_seconds": self.gap_seconds,
-            "by": self.by,
-        }
+        """The summary with its KEYS, which other tools read."""
+        found = {**vars(self), "plan": plan_dict(self.moves)}
+        return {key: found[key] for key in KEYS}
 
 
 def plan_dict(moves: Sequence[Move]) -> dict[str, dict[str, str]]:

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import folder
 
 
-@dataclass(frozen=True)
-class Who:
-    """Who started a run, or made a plan.
+def here(operator: str | None, caller: str | None) -> dict[str, Any]:
+    """Who starts a run, or makes a plan, with this process, for JSON.
 
-    Attributes:
-        user: name of the user that the module runs as.
-        host: name of the controller.
-        operator: who started it, by the option `operator`; None if not set.
+    Args:
+        operator: the option `operator`; empty or None if not set.
         caller: ARN of GetCallerIdentity; None if unknown.
+
+    Returns:
+        `{"user": name of the user that the module runs as, "host": name of the controller, "operator", "caller"}`.
     """
-
-    user: str
-    host: str
-    operator: str | None
-    caller: str | None
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def here(operator: str | None, caller: str | None) -> Who:
-    """The identity of this process."""
-    return Who(folder.user(), platform.node(), operator or None, caller)
+    return {"user": folder.user(), "host": platform.node(), "operator": operator or None, "caller": caller}
 
 
 def line(found: dict[str, Any]) -> str:
-    """The text of what `Who.as_dict` returned."""
+    """The text of what `here` returned."""
     operator = f"{found['operator']}, " if found.get("operator") else ""
     caller = found.get("caller") or "not known to AWS"
     return f"{operator}{found.get('user')} on {found.get('host')}, {caller}"

@@ -19,21 +19,18 @@ def main() -> int:
         try:
             lines = write(folder)
         except OSError as error:
-            sys.stderr.write(f"{folder}: {error.strerror}: name the folder of a run, which has a journal.jsonl\n")
-            failed = 1
+            problem = f"{folder}: {error.strerror}: name the folder of a run, which has a journal.jsonl"
         except SwitchError as error:
-            sys.stderr.write(f"{error}\n")
-            failed = 1
+            problem = str(error)
         except ImportError as error:
-            sys.stderr.write(f"the package {error.name} is missing: install the packages of requirements.txt\n")
-            failed = 1
+            problem = f"the package {error.name} is missing: install the packages of requirements.txt"
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            sys.stderr.write(
-                f"{folder}: unknown journal or summary format ({error!r}): use the release that wrote it\n"
-            )
-            failed = 1
+            problem = f"{folder}: unknown journal or summary format ({error!r}): use the release that wrote it"
         else:
             sys.stdout.write("".join(f"{line}\n" for line in [*lines, str(folder.resolve() / NAME)]))
+            continue
+        sys.stderr.write(f"{problem}\n")
+        failed = 1
     return failed
 
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined, UndefinedError
 
 from ..fleet.roster import STATES
 from ..fleet.roster_reading import Row
-from ..model.errors import duration
+from ..model.errors import duration, many
 from ..record import who
 from .figures import Charts, gap_values
 from .outcomes import meaning
@@ -186,7 +186,7 @@ def _findings(run: Run) -> list[tuple[object, ...]]:
         answer, advice = f"{each.get('name')} = {each.get('answer')}", "fix this server, then run again"
         rows.append(("stale", "dns", each.get("server"), answer, each.get("expected"), advice))
     if unmapped := run.plan.get("unmapped"):
-        found = f"{unmapped} connected clients that no endpoint claims"
+        found = f"{many(unmapped, 'connected client')} that no endpoint claims"
         advice = "set the endpoint attribute of their things, or leave them"
         rows.append(("ignored", "unmapped_clients", "", found, "none", advice))
     return rows

@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 
 from ..fleet.roster import FILE
 from ..fleet.roster_reading import Clients, read_clients
+from ..model.errors import many
 from ..record import events
 from ..record.events import DamagedError, Entry
 from ..record.folder import MOST_BYTES
 from ..record.journal import MOST_OF_LINE, timestamp
-from ..record.summary import SUMMARY, Summary
+from ..record.summary import KEYS, SUMMARY, Summary
 from .messages import MOST_ROWS, Messages
 
 MOST_MARKS = 14
@@ -277,7 +278,7 @@ class _Steps:
         found = []
         for start, event in self.all(events.Sweep):
             end, landing = ends.get(event.wave, (None, None))
-            text = f"{_many(event.clients, 'client')}"
+            text = many(event.clients, "client")
             text += f", {landing.landed} landed, {landing.late} late" if landing else ", not ended"
             found.append(Span(name.format(event.wave), start, end, text))
         return found
@@ -359,13 +360,13 @@ def _text(event: events.Event | None) -> str:
     if isinstance(event, events.Start):
         return "Resumed: devices have been asked" if event.goes_on else ""
     if isinstance(event, events.Preflight):
-        return f"Checks made: {_many(len(event.findings), 'finding')}"
+        return f"Checks made: {many(len(event.findings), 'finding')}"
     if isinstance(event, events.Dns):
         stale = {each["server"] for each in event.stale}
-        result = f"{_many(len(stale), 'server')} given up" if stale else "every server answers the new region"
+        result = f"{many(len(stale), 'server')} given up" if stale else "every server answers the new region"
         return f"DNS gate passed: {result}"
     if isinstance(event, events.End):
-        return f"End: {_OUTCOME_WORDS.get(event.outcome, event.outcome)}"
+        return f"End: {event.outcome.replace('_', ' ')}"
     text = _TEXTS.get(type(event), "").format_map(vars(event)) if event else ""
     if isinstance(event, events.Landing) and event.absent:
         return f"{text}; {event.absent} were gone before they were disconnected"
@@ -373,11 +374,6 @@ def _text(event: events.Event | None) -> str:
 
 
 _PREPARING = {events.Plan, events.Preflight, events.Switch}
-_OUTCOME_WORDS = {"rolled_back": "rolled back"}
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _summary(directory: Path, steps: _Steps, began: float, clients: Clients, notes: list[str]) -> Entry:
@@ -389,7 +385,7 @@ def _summary(directory: Path, steps: _Steps, began: float, clients: Clients, not
     try:
         with (directory / SUMMARY).open("rb") as stream:
             found: Entry = json.loads(stream.read(MOST_BYTES))
-        if not set(Summary("", "").as_dict()) - _LATER <= set(found) or not end:
+        if not set(KEYS) - _LATER <= set(found) or not end:
             raise ValueError
         return found
     except (OSError, ValueError, TypeError, RecursionError):

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from ..aws.clients import AwsClient
 from ..aws.paced import retried
 from ..model.errors import RefusedError, one_line
-from ..module import Result
+from ..module import Result, changed
 from . import pem
 
 # https://docs.aws.amazon.com/iot/latest/apireference/API_DetachThingPrincipal.html: propagates within seconds.
@@ -65,13 +65,13 @@ def ensure_present(
         RefusedError: there is no CSR to issue it from, or no folder to write it to.
     """
     after = _after(before, parameters)
-    result = {"changed": before != after, "diff": {"before": before, "after": after}, **_identity(before)}
+    result = changed(before, after, **_identity(before), status=after["status"])
     if check_mode or before == after:
-        return {**result, "status": after["status"]}
+        return result
     if not before:
         before = _create(iot, certificate, parameters, Path(parameters["certificate_path"]))
     _update(iot, before, after)
-    return {**result, **_identity(before), "status": after["status"]}
+    return {**result, **_identity(before)}
 
 
 def read_certificate(path: Path, key: bytes | None = None) -> x509.Certificate:
@@ -276,7 +276,7 @@ def _ensure_absent(iot: AwsClient, certificate: x509.Certificate | None, check_m
         # AWS refuses to delete an ACTIVE certificate.
         iot.call("UpdateCertificate", certificateId=identifier, newStatus="INACTIVE")
         _delete(iot, identifier)
-    return {"changed": bool(before), "diff": {"before": before, "after": {}}, **_identity(before), "status": None}
+    return changed(before, {}, **_identity(before), status=None)
 
 
 def _delete(iot: AwsClient, identifier: str) -> None:

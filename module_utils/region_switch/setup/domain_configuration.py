@@ -8,7 +8,7 @@ from typing import Any
 from ..aws.clients import AwsClient
 from ..model.errors import RefusedError
 from ..model.names import plain
-from ..module import Result, changes
+from ..module import Result, changed, changes
 
 
 def described(iot: AwsClient, name: str) -> dict[str, Any] | None:
@@ -148,5 +148,4 @@ def _delete(iot: AwsClient, name: str, state: dict[str, Any]) -> None:
 
 
 def _result(name: str, arn: str | None, before: dict[str, Any], after: dict[str, Any]) -> Result:
-    diff = {"before": before, "after": after}
-    return {"changed": before != after, "name": name, "arn": arn, "status": after.get("status"), "diff": diff}
+    return changed(before, after, name=name, arn=arn, status=after.get("status"))

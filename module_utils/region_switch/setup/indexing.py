@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..aws.clients import AwsClient
-from ..module import Result, changes
+from ..module import Result, changed, changes
 
 _NAMES = {
     "thing_indexing_mode": "thingIndexingMode",
@@ -30,4 +30,4 @@ def ensure_indexing(iot: AwsClient, parameters: dict[str, Any], check_mode: bool
         kept = {key: value for key, value in found.items() if key != "managedFields"}
         request = {**kept, **{_NAMES[option]: value for option, value in after.items()}}
         iot.call("UpdateIndexingConfiguration", thingIndexingConfiguration=request)
-    return {"changed": bool(difference), **after, "diff": {"before": before, "after": after}}
+    return changed(before, after, **after)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..aws.clients import AwsClient
 from ..model.errors import RefusedError
-from ..module import Result
+from ..module import Result, changed
 
 # https://docs.aws.amazon.com/general/latest/gr/iot-core.html: versions per policy.
 MAX_VERSIONS = 5
@@ -23,7 +23,7 @@ def ensure_policy(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) 
     if parameters["state"] == "absent":
         if current and not check_mode:
             _delete(iot, name)
-        return _result(name, None, before, None)
+        return changed(before or {}, {}, name=name, arn=None)
     wanted = parse_document(name, parameters["document"])
     answer = current or {}
     if before != wanted and not check_mode:
@@ -33,7 +33,7 @@ def ensure_policy(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) 
         else:
             _make_room(iot, name)
             answer = iot.call("CreatePolicyVersion", policyName=name, policyDocument=text, setAsDefault=True)
-    return _result(name, answer.get("policyArn"), before, wanted)
+    return changed(before or {}, wanted, name=name, arn=answer.get("policyArn"))
 
 
 def parse_document(name: str, document: object) -> dict[str, Any]:
@@ -76,12 +76,3 @@ def _delete(iot: AwsClient, name: str) -> None:
     for version in _versions(iot, name):
         iot.call("DeletePolicyVersion", policyName=name, policyVersionId=version["versionId"])
     iot.call("DeletePolicy", policyName=name)
-
-
-def _result(name: str, arn: str | None, before: object, after: object) -> Result:
-    return {
-        "changed": before != after,
-        "name": name,
-        "arn": arn,
-        "diff": {"before": before or {}, "after": after or {}},
-    }

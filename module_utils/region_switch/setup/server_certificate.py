@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +11,8 @@ from functools import cached_property
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
-from cryptography.hazmat.primitives.hashes import SHA256, Hash
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -49,7 +50,7 @@ class Certificate:
     @cached_property
     def public_key(self) -> str:
         """SHA-256 of its public key, lower-case hex."""
-        return _digest(self.parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+        return _digest(self.parsed.public_key())
 
     @property
     def not_before(self) -> dt.datetime:
@@ -135,7 +136,11 @@ def read_key(name: object, text: bytes, passphrase: str | None = None) -> Privat
 
 def public_key(key: PrivateKey) -> str:
     """SHA-256 of a private key's public key, lower-case hex."""
-    return _digest(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return _digest(key.public_key())
+
+
+def _digest(key: PublicKeyTypes) -> str:
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def kind(certificate: Certificate) -> str:
@@ -289,12 +294,6 @@ def _usage(**used: bool) -> x509.KeyUsage:
     return x509.KeyUsage(**{each: used.get(each, False) for each in (*kinds, *others)})
 
 
-def _digest(der: bytes) -> str:
-    digest = Hash(SHA256())
-    digest.update(der)
-    return digest.finalize().hex()
-
-
 def is_made_by_setup(subject: str, certificate: Certificate) -> bool:
     """Whether a CA's certificate is as setup makes it: this name, self-signed, for signing certificates only."""
     try:
@@ -314,9 +313,8 @@ def requested(text: bytes, subject: str) -> tuple[str, list[tuple[x509.Extension
     """The public key (SHA-256) and extensions of a signing request with this subject; None of any other text."""
     try:
         request = x509.load_pem_x509_csr(text)
-        key = request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if request.subject != _name(subject) or not request.is_signature_valid:
             return None
-        return _digest(key), [(each.value, each.critical) for each in request.extensions]
+        return _digest(request.public_key()), [(each.value, each.critical) for each in request.extensions]
     except (ValueError, UnsupportedAlgorithm):
         return None

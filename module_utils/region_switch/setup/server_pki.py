@@ -473,13 +473,13 @@ class Writer:
         """Make the CA; a key that an interrupted run left without a certificate is used."""
         key = self._key("ca.key")
         certificate = make_authority(key, self._folder.common_name, self._terms.authority_end, self._terms.now)
-        self._create("ca.crt", certificate.pem.encode(), certificate.validity, 0o644)
+        self._create("ca.crt", certificate.pem.encode(), certificate.validity)
         return Authority(certificate, certificate.pem, key, made=True)
 
     def keep_authority(self, authority: Authority) -> None:
         """Write ca.crt, which devices and checks read, where the inventory provides the CA."""
         if self._folder.file("ca.crt") is None:
-            self._create("ca.crt", authority.chain.encode(), authority.certificate.validity, 0o644)
+            self._create("ca.crt", authority.chain.encode(), authority.certificate.validity)
 
     def issue(self, endpoint: str, authority: Authority) -> None:
         """Make an endpoint's certificate with its present key, if any: ACM and devices that pin the key know it."""
@@ -487,15 +487,15 @@ class Writer:
             raise RefusedError(f"{endpoint}: the CA's private key is missing: provide it")
         key = self._key(f"{endpoint}.key")
         if self._folder.file(f"{endpoint}.csr") is None:
-            self._create(f"{endpoint}.csr", make_request(key, endpoint), "signing request", 0o644)
+            self._create(f"{endpoint}.csr", make_request(key, endpoint), "signing request")
         end = min(self._terms.end, authority.certificate.not_after)
         made = make_server_certificate(key, endpoint, authority.certificate, authority.key, end, self._terms.now)
         old = self._folder.certificate(f"{endpoint}.crt")
         if old is None:
-            self._create(f"{endpoint}.crt", made.pem.encode(), made.validity, 0o644)
+            self._create(f"{endpoint}.crt", made.pem.encode(), made.validity)
         else:
             self._note(f"{endpoint}.crt", old.validity, made.validity)
-            self._replace(f"{endpoint}.crt", made.pem.encode(), 0o644)
+            self._write(f"{endpoint}.crt", made.pem.encode())
 
     def _key(self, name: str) -> PrivateKey:
         present = self._folder.key(name)
@@ -505,7 +505,7 @@ class Writer:
         self._made.add(public_key(key))
         if not self._check:
             marker = json.dumps({"public_keys": sorted(self._made)}, indent=2) + "\n"
-            self._replace(MARKER, marker.encode(), 0o644)
+            self._write(MARKER, marker.encode())
         self._create(name, key_pem(key), "private key", 0o600)
         return key
 
@@ -513,14 +513,13 @@ class Writer:
         path = str(self._folder.path / name)
         self.before[path], self.after[path] = before, after
 
-    def _create(self, name: str, content: bytes, what: str, mode: int) -> None:
+    def _create(self, name: str, content: bytes, what: str, mode: int = 0o644) -> None:
         self._note(name, "", what)
         self._write(name, content, mode, _place_new)
 
-    def _replace(self, name: str, content: bytes, mode: int) -> None:
-        self._write(name, content, mode, Path.replace)
-
-    def _write(self, name: str, content: bytes, mode: int, place: Callable[[Path, Path], object]) -> None:
+    def _write(
+        self, name: str, content: bytes, mode: int = 0o644, place: Callable[[Path, Path], object] = Path.replace
+    ) -> None:
         if self._check:
             return
         path = self._folder.path / name

@@ -34,9 +34,9 @@ def ensure_signing_request(parameters: dict[str, Any], check_mode: bool) -> Resu
     name = f"signing request of {client_id}"
     wanted = parse_request(name, parameters["csr"].encode())
     refuse_other_subject(name, wanted, client_id)
-    text = pem.as_text(wanted)
+    text, own = pem.as_text(wanted), pem.public_key(wanted)
     before = request.read_text(encoding="ascii", errors="replace") if request.exists() else ""
-    replaced = certificate.exists() and _is_of_another_key(certificate, pem.public_key(wanted))
+    replaced = certificate.exists() and pem.public_key(read_certificate(certificate, own)) != own
     removed = [key] if key.exists() else []
     if not check_mode:
         if before != text:
@@ -51,10 +51,6 @@ def ensure_signing_request(parameters: dict[str, Any], check_mode: bool) -> Resu
         "key_removed": bool(removed),
         "diff": {"before": before, "after": text},
     }
-
-
-def _is_of_another_key(certificate: Path, key: bytes) -> bool:
-    return pem.public_key(read_certificate(certificate, key)) != key
 
 
 def supersede(certificate: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..aws.clients import AwsClient
 from ..model.errors import RefusedError, one_line
-from ..module import Result, changes
+from ..module import Result, changed, changes
 
 # Of a thing without, and with, a thing type (https://docs.aws.amazon.com/general/latest/gr/iot-core.html).
 ATTRIBUTES, ATTRIBUTES_OF_TYPE = 3, 50
@@ -27,7 +27,7 @@ def ensure_thing(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -
     if parameters["state"] == "absent":
         if current and not check_mode:
             iot.call("DeleteThing", thingName=name)
-        return _result(name, None, before, {})
+        return changed(before, {}, name=name, arn=None, attributes={})
     given = {key: str(value) for key, value in (parameters["attributes"] or {}).items()}
     merged = {**before.get("attributes", {}), **given}
     after: dict[str, Any] = {
@@ -45,7 +45,7 @@ def ensure_thing(iot: AwsClient, parameters: dict[str, Any], check_mode: bool) -
         else:
             difference = changes(before, {**after, "attributes": given})
             iot.call("UpdateThing", thingName=name, **_request(difference, merge=True))
-    return _result(name, answer.get("thingArn"), before, after)
+    return changed(before, after, name=name, arn=answer.get("thingArn"), attributes=after["attributes"])
 
 
 def _state(thing: dict[str, Any]) -> dict[str, Any]:
@@ -77,13 +77,3 @@ def _request(state: dict[str, Any], *, merge: bool = False) -> dict[str, Any]:
     if state.get("thing_type"):
         request["thingTypeName"] = state["thing_type"]
     return request
-
-
-def _result(name: str, arn: str | None, before: dict[str, Any], after: dict[str, Any]) -> Result:
-    return {
-        "changed": before != after,
-        "name": name,
-        "arn": arn,
-        "attributes": after.get("attributes", {}),
-        "diff": {"before": before, "after": after},
-    }

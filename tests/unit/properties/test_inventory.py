@@ -139,7 +139,8 @@ SETUP: dict[str, Any] = {
     "regions": REGIONS,
     "initial_mode": "two",
     "issuing_region": REGIONS[0],
-    "validation_arns": {REGIONS[0]: {ENDPOINTS[0].upper(): ARN.format(REGIONS[0])}, REGIONS[1]: {}},
+    "validation_certificate_arns": {REGIONS[0]: {ENDPOINTS[0].upper(): ARN.format(REGIONS[0])}, REGIONS[1]: {}},
+    "server_certificate_arns": {},
 }
 
 
@@ -156,7 +157,7 @@ def test_any_setting_of_a_setup_is_right_or_refused(name: str, value: object) ->
 @given(ANYTHING)
 def test_any_validation_certificates_are_right_or_refused(value: object) -> None:
     with refused_at_most():
-        check_setup(**{**SETUP, "validation_arns": {REGIONS[0]: value}})
+        check_setup(**{**SETUP, "validation_certificate_arns": {REGIONS[0]: value}})
 
 
 @pytest.mark.parametrize(
@@ -180,12 +181,12 @@ def test_any_validation_certificates_are_right_or_refused(value: object) -> None
             f"endpoint {'a' * 60}.{'b' * 60}.example: found 129",
         ),
         (
-            "validation_arns",
+            "validation_certificate_arns",
             {REGIONS[1]: {"mqtt9.example.com": ARN.format(REGIONS[1])}},
             f"iot_region_validation_certificate_arns of {REGIONS[1]}: found endpoint 'mqtt9.example.com', expected one",
         ),
         (
-            "validation_arns",
+            "validation_certificate_arns",
             {REGIONS[1]: {ENDPOINTS[0]: ARN.format(REGIONS[0])}},
             f"iot_region_validation_certificate_arns of {REGIONS[1]}: found '{ARN.format(REGIONS[0])}', expected",
         ),

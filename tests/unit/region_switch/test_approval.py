@@ -162,3 +162,13 @@ def test_of_nobody_no_share_is_moved() -> None:
 
 def test_endpoints_are_counted_too() -> None:
     assert [finding.check for finding in guard(0, 0, 2, bounded(0, 1, 0, 100))] == ["max_endpoints"]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, ["1 client to", "1 endpoint to"]), (2, ["2 clients to", "2 endpoints to"])]
+)
+def test_one_client_and_one_endpoint_are_said_as_one(count: int, said: list[str]) -> None:
+    # A limit of 0 is none.
+    found = guard(count, 2, count, bounded(0.5, 0.5, 0, 100))
+
+    assert [finding.found[: len(each)] for finding, each in zip(found, said, strict=True)] == said

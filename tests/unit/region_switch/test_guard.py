@@ -11,7 +11,8 @@ from ansible.module_utils.region_switch.checks.probe import ProbeError
 from ansible.module_utils.region_switch.dns.route53_cname import Route53Cname, record_set
 from ansible.module_utils.region_switch.model.errors import AwsError, RecordsChangedError
 from ansible.module_utils.region_switch.model.options import Options
-from ansible.module_utils.region_switch.move.guard import LocalNetworkError, RecordsGuard, TableGuard, TargetLostError
+from ansible.module_utils.region_switch.move.course import Services
+from ansible.module_utils.region_switch.move.guard import LocalNetworkError, RecordsGuard, TargetLostError
 from ansible.module_utils.region_switch.move.runtime import Runtime
 from ansible.module_utils.region_switch.move.survey import Plan
 
@@ -45,9 +46,13 @@ class Watched:
         return cnames(FakeAws(self._list))
 
     def watch(self, plan: Plan) -> RecordsGuard:
-        runtime = Runtime(monotonic=self.clock, sleep=self._sleep)
-        self.guard = RecordsGuard(self.dns, self.options, plan, {NEW}, runtime)
+        self.guard = RecordsGuard(self.services, plan, "during the sweep", {NEW})
         return self.guard
+
+    @property
+    def services(self) -> Services:
+        unused: Any = None
+        return Services(self.options, Runtime(monotonic=self.clock, sleep=self._sleep), unused, self.dns, unused)
 
     def look(self) -> None:
         self.guard.look(self)
@@ -96,7 +101,7 @@ def test_a_record_that_somebody_else_moves_is_found(watched: Watched, value: str
 
 
 def test_on_the_way_back_the_records_alone_are_watched(watched: Watched) -> None:
-    guard = TableGuard(watched.dns, watched.plan, "on the way back")
+    guard = RecordsGuard(watched.services, watched.plan, "on the way back")
     guard.look(watched)
 
     watched.route53 = [record_set(NAME, HOSTS[OLD], 0)]

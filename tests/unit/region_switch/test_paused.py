@@ -12,7 +12,7 @@ from ansible.module_utils.region_switch.model.errors import RefusedError
 from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.model.plan import Move
 from ansible.module_utils.region_switch.move import paused, run
-from ansible.module_utils.region_switch.move.services import Services
+from ansible.module_utils.region_switch.move.course import Services
 from ansible.module_utils.region_switch.record.summary import Summary
 from hypothesis import given
 from hypothesis import strategies as st

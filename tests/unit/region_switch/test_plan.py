@@ -8,7 +8,7 @@ from ansible.module_utils.region_switch.dns.route53_cname import Route53Cname
 from ansible.module_utils.region_switch.model.cname import Record
 from ansible.module_utils.region_switch.model.errors import RefusedError
 from ansible.module_utils.region_switch.model.plan import Move, build_moves
-from ansible.module_utils.region_switch.move.plan_notes import not_carried
+from ansible.module_utils.region_switch.move.plan_checks import not_carried
 from ansible.module_utils.region_switch.move.survey import Plan
 from ansible.module_utils.region_switch.setup.records import setup_changes
 from hypothesis import given

@@ -27,13 +27,15 @@ from ansible.module_utils.region_switch.model.errors import (
 from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.model.plan import Move
 from ansible.module_utils.region_switch.move import restore
-from ansible.module_utils.region_switch.move.guard import TableGuard
+from ansible.module_utils.region_switch.move.course import Course
+from ansible.module_utils.region_switch.move.guard import RecordsGuard
 from ansible.module_utils.region_switch.move.interrupt import Interrupted
-from ansible.module_utils.region_switch.move.restore import Returned
 from ansible.module_utils.region_switch.move.runtime import Runtime
 from ansible.module_utils.region_switch.move.survey import Plan
 from ansible.module_utils.region_switch.move.sweep import Guard, Limits
+from ansible.module_utils.region_switch.record.events import Returned
 from ansible.module_utils.region_switch.record.journal import Journal
+from ansible.module_utils.region_switch.record.summary import Summary
 
 from .fakes import Clock, FakeAws, aws_error
 
@@ -91,7 +93,8 @@ class World:
         self.statuses = ["INSYNC"]
         self.submitted: Any = {"ChangeInfo": {"Id": "C1"}}
         self.carried_out = True
-        self.restored: list[int] = []
+        self.restored = False
+        self.homes: dict[str, str] = {}
         self.asked: list[tuple[Server, str]] = []
         self.answer: str | None = None
         self.silent: set[str] = set()
@@ -115,12 +118,15 @@ class World:
         desired = {ONE: NEW, TWO: OTHER, STAYS: OLD}
         plan = Plan(desired, HOSTS, before, moves, {}, self.quotas, 0, [NAME_SERVER], room=dns.max_records)
         runtime = Runtime(monotonic=clock, now=clock, sleep=clock.sleep, ask=self._ask)
-        return restore.restore(
-            aws, dns, Options.of(self.chosen), self.journal, plan, self.roster, self.folder, runtime, self._is_restored
-        )
-
-    def _is_restored(self) -> None:
-        self.restored.append(len(self.batches))
+        source: Any = None
+        course = Course(
+            Options.of(self.chosen), runtime, aws, dns, source, self.journal, self.roster, Summary("run", "3"),
+            self.folder,
+        )  # fmt: skip
+        try:
+            return restore.restore(course, plan)
+        finally:
+            self.restored, self.homes = course.restored, course.homes
 
     def _route53(self, operation: str, **_: Any) -> Any:
         if operation == "ListResourceRecordSets":
@@ -201,7 +207,8 @@ def test_that_the_records_are_back_is_said_once_they_are_written_whatever_comes_
     with pytest.raises(NotConvergedError):
         world.restore()
 
-    assert world.restored == [1]
+    assert (len(world.batches), world.restored) == (1, True)
+    assert world.homes == dict.fromkeys((ONE, TWO, STAYS), OLD)
 
 
 @pytest.mark.parametrize("value", [HOSTS[OLD], HOSTS[NEW], "broker.example.net", None])
@@ -235,7 +242,7 @@ def test_clients_of_a_record_that_stayed_are_left_alone(world: World) -> None:
     world.roster.add([Connection("a", STAYS, NEW, 1.0)], {STAYS: OLD})
     world.roster.update(TrackedClient("a", NEW, STAYS, OLD, 1.0), "landed", kicks=1)
 
-    assert world.restore() == Returned(0, 0)
+    assert world.restore() == Returned(told=0, back=0)
 
 
 def test_every_server_of_route_53_has_the_records_before_anyone_is_told(world: World) -> None:
@@ -256,7 +263,7 @@ def test_a_change_that_stays_pending_is_told(world: World) -> None:
 def test_a_change_that_went_through_without_an_answer_needs_no_waiting(world: World) -> None:
     world.submitted, world.statuses = aws_error("NoAnswer", 0), ["PENDING"]
 
-    assert world.restore() == Returned(0, 0)
+    assert world.restore() == Returned(told=0, back=0)
     assert world.steps()[1] == {"step": "restored", "change_id": None}
 
 
@@ -267,7 +274,7 @@ def test_a_change_that_was_not_answered_nor_carried_out_is_an_error(world: World
         world.restore()
 
     assert ended.value is world.submitted
-    assert (world.restored, Sweep.made) == ([], [])
+    assert (world.restored, world.homes, Sweep.made) == (False, {}, [])
 
 
 def test_dns_is_asked_until_it_answers_the_records_as_they_were(world: World) -> None:
@@ -280,7 +287,7 @@ def test_dns_that_stays_stale_keeps_nobody_from_being_brought_back(world: World)
     world.answer = HOSTS[NEW]
     world.clients(a="landed")
 
-    assert world.restore() == Returned(1, 1)
+    assert world.restore() == Returned(told=1, back=1)
     assert 1060 <= world.clock() <= 1062
 
 
@@ -356,7 +363,8 @@ def test_pace_proof_and_patience_are_those_of_the_options(world: World) -> None:
     # Half a minute's clients on their way, and nobody is a reason to stop.
     assert sweep.limits == Limits(100.0, 2100, 50.0, 20.0)
     assert sweep.runtime is sweeper.runtime is looker.runtime
-    assert type(sweep.guard) is TableGuard
+    assert type(sweep.guard) is RecordsGuard
+    assert sweep.guard._targets == []
 
 
 def test_nobody_else_is_told_on_the_way_back_once_somebody_else_moves_the_records(world: World) -> None:

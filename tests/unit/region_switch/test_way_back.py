@@ -17,9 +17,12 @@ from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.model.plan import Move
 from ansible.module_utils.region_switch.move import landing, restore
 from ansible.module_utils.region_switch.move import sweep as engine
-from ansible.module_utils.region_switch.move.restore import Returned
+from ansible.module_utils.region_switch.move.course import Course
+from ansible.module_utils.region_switch.move.runtime import MACHINE
 from ansible.module_utils.region_switch.move.survey import Plan
+from ansible.module_utils.region_switch.record.events import Returned
 from ansible.module_utils.region_switch.record.journal import Journal
+from ansible.module_utils.region_switch.record.summary import Summary
 
 from .fakes import FakeAws, aws_error
 from .simulated import NEW, OLD, Fleet
@@ -63,7 +66,11 @@ class Moved:
         dns = Route53Cname(aws, "Z1")
         before = {NAME: dns.record(NAME, HOSTS[OLD], 0)}
         plan = Plan({NAME: NEW}, HOSTS, before, [Move(NAME, OLD, NEW)], {}, quota, 0, [])
-        return restore.restore(aws, dns, Options.of(CHOSEN), self.journal, plan, self.roster, self.folder)
+        source: Any = None
+        course = Course(
+            Options.of(CHOSEN), MACHINE, aws, dns, source, self.journal, self.roster, Summary("run", "3"), self.folder
+        )
+        return restore.restore(course, plan)
 
     def _route53(self, operation: str, **parameters: Any) -> Any:
         if operation == "ListResourceRecordSets":

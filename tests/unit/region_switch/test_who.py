@@ -11,12 +11,15 @@ from ansible.module_utils.region_switch.checks import approved_plan
 from ansible.module_utils.region_switch.model import approval
 from ansible.module_utils.region_switch.model.errors import AwsError, CredentialsError
 from ansible.module_utils.region_switch.record import who
-from ansible.module_utils.region_switch.record.who import Who
 
 from .fakes import FakeAws, aws_error
 
 ARN = "arn:aws:sts::123456789012:assumed-role/fleet-operator/alice"
 TOKEN = approval.token({}, approval.digest([]), 0)
+
+
+def made_by(user: str, host: str, operator: str | None, called_by: str | None) -> dict[str, Any]:
+    return {"user": user, "host": host, "operator": operator, "caller": called_by}
 
 
 def test_region_that_is_gone_does_not_hold_up_the_others() -> None:
@@ -47,12 +50,12 @@ def test_caller_that_nobody_says_is_no_reason_to_stop() -> None:
 
 
 def test_who_is_told_in_one_line() -> None:
-    assert who.line(Who("root", "awx-1", "alice", ARN).as_dict()) == f"alice, root on awx-1, {ARN}"
-    assert who.line(Who("root", "awx-1", None, None).as_dict()) == "root on awx-1, not known to AWS"
+    assert who.line(made_by("root", "awx-1", "alice", ARN)) == f"alice, root on awx-1, {ARN}"
+    assert who.line(made_by("root", "awx-1", None, None)) == "root on awx-1, not known to AWS"
 
 
 def test_maker_of_a_plan_is_known_where_the_plan_was_made_and_nowhere_else(tmp_path: Path) -> None:
-    maker = Who("root", "controller", None, ARN)
+    maker = made_by("root", "controller", None, ARN)
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
 
     approved_plan.sign(here, TOKEN, maker)
@@ -60,7 +63,7 @@ def test_maker_of_a_plan_is_known_where_the_plan_was_made_and_nowhere_else(tmp_p
     found = approved_plan.maker(here, TOKEN)
     assert found is not None
     assert found.pop("at")
-    assert found == maker.as_dict()
+    assert found == maker
     assert approved_plan.maker(elsewhere, TOKEN) is None
     (here / "planned" / f"{TOKEN}.json").write_text("[")
     assert approved_plan.maker(here, TOKEN) is None

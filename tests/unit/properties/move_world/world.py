@@ -29,7 +29,7 @@ from ansible.module_utils.region_switch.fleet import roster, stream
 from ansible.module_utils.region_switch.model.errors import SwitchError
 from ansible.module_utils.region_switch.model.options import Options
 from ansible.module_utils.region_switch.module import FailedResultError
-from ansible.module_utils.region_switch.move import guard, lock, run, services, survey, sweep
+from ansible.module_utils.region_switch.move import course, guard, lock, run, survey, sweep
 from ansible.module_utils.region_switch.move.interrupt import Interrupted
 from ansible.module_utils.region_switch.move.runtime import Runtime
 from ansible.module_utils.region_switch.record import environment, journal, summary
@@ -270,7 +270,7 @@ class World:
             self._point(process, f"journal {event.step} done")
 
         places: list[tuple[object, dict[str, Any]]] = [
-            (services, {"Aws": partial(WorldAws, self.account)}),
+            (course, {"Aws": partial(WorldAws, self.account)}),
             (run, {"stoppable": self._stoppable, "undisturbed": nullcontext}),
             (preflight, {"check": lambda *_: []}),
             (report, {"write": lambda *_: []}),
