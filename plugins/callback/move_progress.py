@@ -23,7 +23,7 @@ from ansible.template import Templar
 # Ansible adds a project's module_utils to those that modules import, and not to those that its plugins do.
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[2] / "module_utils"))
 
-from ansible.module_utils.region_switch.model.errors import printable  # noqa: E402
+from ansible.module_utils.region_switch.model.errors import many, printable  # noqa: E402
 from ansible.module_utils.region_switch.record import events  # noqa: E402
 from ansible.module_utils.region_switch.record.events import Entry, new_entries  # noqa: E402
 
@@ -132,12 +132,12 @@ def _stale(event: events.DnsWaiting) -> str:
 
 def _plan_line(event: events.Plan) -> str:
     moves = [f"{move.endpoint} {move.source} -> {move.target}" for move in event.moves if move.needed]
-    return f"plan: {', '.join(moves) or 'no endpoint moves'}; {event.misplaced} misplaced clients"
+    return f"plan: {', '.join(moves) or 'no endpoint moves'}; {many(event.misplaced, 'misplaced client')}"
 
 
 def _sweep_line(event: events.Sweep) -> str:
     wave = f" (wave {event.wave} of {event.waves})" if event.waves > 1 else ""
-    return f"sweep: {event.clients} clients{wave}"
+    return f"sweep: {many(event.clients, 'client')}{wave}"
 
 
 def _dns_line(event: events.Dns) -> str:
@@ -149,7 +149,7 @@ def _dns_line(event: events.Dns) -> str:
 
 def _findings_line(event: events.Preflight) -> str:
     blocking = sum(each["blocking"] and each["check"] not in event.waived for each in event.findings)
-    return f"preflight: {len(event.findings)} findings, {blocking} of them blocking"
+    return f"preflight: {many(len(event.findings), 'finding')}, {blocking} blocking"
 
 
 def _skipped_line(event: events.Skipped) -> str:
@@ -190,7 +190,7 @@ _LINES: dict[type, Callable[[Any], str]] = {
 
 # Restoring has waves, too.
 _BACK: dict[type, Callable[[Any], str]] = {
-    events.Sweep: lambda event: f"restore: {event.clients} clients to disconnect",
+    events.Sweep: lambda event: f"restore: {many(event.clients, 'client')} to disconnect",
     events.Landing: lambda event: f"restore: {event.landed} of the disconnected clients are back, {event.late} not yet",
 }
 

@@ -42,6 +42,15 @@ def test_servers_that_never_answered_right_are_not_said_to_be_as_wanted() -> Non
     assert Progress().apply(entry("skipped", region="r", gone=True), now=0.0) == "skipped: r is not asked"
 
 
+def test_one_client_and_one_finding_are_singular() -> None:
+    finding = {"check": "ttl", "blocking": True}
+
+    assert Progress().apply(entry("sweep", wave=1, waves=1, clients=1), now=0.0) == "sweep: 1 client"
+    assert Progress().apply(entry("preflight", findings=[finding], waived=[]), now=0.0) == (
+        "preflight: 1 finding, 1 blocking"
+    )
+
+
 def progress_entry(phase: str, done: int, eta: float | None) -> dict[str, Any]:
     return entry("progress", phase=phase, done=done, total=1000, rate=99.6, eta=eta, landed=150, stragglers=50)
 
