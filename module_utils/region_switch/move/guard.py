@@ -95,9 +95,12 @@ class RecordsGuard(Guard):
         """
         checks, first = self._checks, None
         own = (checks.probe_certificate, checks.probe_private_key)
+        try:
+            host = probe.locate(self._plan.targets[region], self._resolvers)
+        except ProbeError as error:
+            return error
         for port in checks.mqtt_ports:
             try:
-                host = probe.locate(self._plan.targets[region], self._resolvers)
                 probe.handshake(host, port, endpoint, checks.ca_file, *own)
             except ProbeError as error:
                 first = first or error
