@@ -26,6 +26,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ORPHANED = signal.SIGVTALRM
 HANDLED = (*SIGNALS, ORPHANED)
 POLL_SECONDS = 0.5
+# A worker that passes on a signal may be gone before that is handled here: the thread that the kernel gave it to may
+# have no processor yet.
+PASSED_ON_SECONDS = 2.0
 # Ansible ships a module as an archive, from which it is imported.
 _SHIPPED = not Path(__file__).exists()
 _ADVICE = "expected the run to end by itself: run the same mode again to resume, or playbooks/rollback.yml to go back"
@@ -135,6 +138,7 @@ class _Stop:
         self._ended, self._end = os.pipe()
         self._waiting = starters()
         self._parent = os.getppid()
+        self._gone = "its ansible-playbook"
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def start(self) -> None:
@@ -158,27 +162,30 @@ class _Stop:
         if self.interrupted:
             return
         self.interrupted = True
-        found = "its ansible-playbook gone" if number == ORPHANED else signal.Signals(number).name
+        found = f"{self._gone} gone" if number == ORPHANED else signal.Signals(number).name
         raise Interrupted(f"run: found {found}, {_ADVICE}")
 
     def _watch(self) -> None:
         """Wait for the end of those who wait: the kernel says it at once where it can, else it is looked for."""
         watched = _watched(self._waiting)
         try:
-            while not self._over([self._ended, *watched]):
+            while not self._over([self._ended, *watched], POLL_SECONDS):
                 if _orphaned(self._waiting, self._parent):
+                    if self._waiting and not gone(self._waiting[-1]):
+                        self._gone = "the worker of its ansible-playbook"
+                        self._over([self._ended], PASSED_ON_SECONDS)
                     signal.pthread_kill(threading.main_thread().ident or 0, ORPHANED)
                     return
         finally:
             for descriptor in watched:
                 os.close(descriptor)
 
-    def _over(self, descriptors: Sequence[int]) -> bool:
-        """Wait a moment, or until something happens; whether the run has ended."""
+    def _over(self, descriptors: Sequence[int], seconds: float) -> bool:
+        """Wait so long, or until something happens; whether the run has ended."""
         poll = select.poll()
         for descriptor in descriptors:
             poll.register(descriptor, select.POLLIN)
-        return any(descriptor == self._ended for descriptor, _ in poll.poll(POLL_SECONDS * 1000))
+        return any(descriptor == self._ended for descriptor, _ in poll.poll(seconds * 1000))
 
 
 @contextmanager

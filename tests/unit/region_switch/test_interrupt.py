@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,30 @@ def test_signal_that_came_with_the_death_of_who_began_it_is_named(tmp_path: Path
     starter.wait(30)
 
     assert appears(tmp_path / "report").startswith(f"run: found {number.name}, expected")
+
+
+@pytest.mark.parametrize(("passes_on", "found"), [(True, "SIGINT"), (False, "the worker of its ansible-playbook gone")])
+def test_worker_that_is_gone_before_what_it_passed_on_is_here_is_not_named(
+    tmp_path: Path, passes_on: bool, found: str
+) -> None:
+    """The run is told both at once, and the signal may be with another thread that has no processor."""
+    program = RUN
+    if passes_on:
+        program = RUN.replace("    with stoppable():", "    import region_switch.move.interrupt as i\n"
+                              "    i.PASSED_ON_SECONDS = 60\n    with stoppable():")  # fmt: skip
+    starter = begin(STARTER, "-c", program, str(tmp_path))
+    pid = int(appears(tmp_path / "ready"))
+    [worker] = Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text().split()
+
+    os.kill(int(worker), signal.SIGKILL)
+    if passes_on:
+        # Until the run has noticed: one that does not wait ends here.
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGINT)
+
+    assert appears(tmp_path / "report").startswith(f"run: found {found}, expected")
+    starter.kill()
+    starter.wait(30)
 
 
 def test_zombie_counts_as_gone(tmp_path: Path) -> None:
