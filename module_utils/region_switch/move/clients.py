@@ -81,12 +81,13 @@ def _refuse_late(course: Course, plan: Plan) -> None:
     found = approval.guard(counts["misplaced"], counts["total"], len(plan.needed), bounds)
     reasons = [finding.line() for finding in findings.in_force(found, course.options.checks.waive)]
     if bounds.require_approval:
-        planned = course.roster.planned()
+        approved = course.roster.planned()
         for target, count in sorted(late.items()):
-            if count > (allowed := approval.tolerated(planned.get(target, 0), bounds.approval_drift)):
+            planned = approved.get(target, 0)
+            if count > (allowed := approval.tolerated(planned, bounds.approval_drift)):
                 reasons.append(
                     f"{many(count, 'client')} to {target} not approved, expected {allowed:g} at most, for "
-                    f"{bounds.approval_drift:g} % of {planned.get(target, 0)}"
+                    f"{bounds.approval_drift:g} % of {planned}"
                 )
     if reasons:
         raise UnfinishedError(

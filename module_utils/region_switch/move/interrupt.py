@@ -173,7 +173,8 @@ class _Stop:
                 if _orphaned(self._waiting, self._parent):
                     if self._waiting and not gone(self._waiting[-1]):
                         self._gone = "the worker of its ansible-playbook"
-                        self._over([self._ended], PASSED_ON_SECONDS)
+                        if self._over([self._ended], PASSED_ON_SECONDS):
+                            return
                     signal.pthread_kill(threading.main_thread().ident or 0, ORPHANED)
                     return
         finally:
@@ -181,7 +182,7 @@ class _Stop:
                 os.close(descriptor)
 
     def _over(self, descriptors: Sequence[int], seconds: float) -> bool:
-        """Wait so long, or until something happens; whether the run has ended."""
+        """Wait for something to happen, so many seconds at most; whether the run has ended."""
         poll = select.poll()
         for descriptor in descriptors:
             poll.register(descriptor, select.POLLIN)

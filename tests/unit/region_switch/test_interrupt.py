@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +35,29 @@ RUN = PROGRAM.format("""
         ready()
         threading.Event().wait(60)
 """)
+
+
+def with_constants(program: str, **constants: float) -> str:
+    """The program with other seconds in the module."""
+    lines = "".join(f"    i.{name} = {value}\n" for name, value in constants.items())
+    return program.replace(
+        "    with stoppable():", f"    import region_switch.move.interrupt as i\n{lines}    with stoppable():"
+    )
+
+
+def noticing(program: str, **constants: float) -> str:
+    """The program, which writes down that it has noticed the end of somebody."""
+    seen = """
+def gone(process, look=i.gone):
+    if found := look(process):
+        (out / "noticed").write_text("yes")
+    return found
+i.gone = gone
+"""
+    begin_with = "import region_switch.move.interrupt as i" + seen
+    return with_constants(program, **constants).replace("def ready():", f"{begin_with}def ready():")
+
+
 # Handles a signal only when its watch has sent its own: both are pending when the mask is taken away.
 LATE = PROGRAM.format("""
         signals = [int(sys.argv[2]), ORPHANED]
@@ -112,26 +134,37 @@ def test_signal_that_came_with_the_death_of_who_began_it_is_named(tmp_path: Path
     assert appears(tmp_path / "report").startswith(f"run: found {number.name}, expected")
 
 
+def kill_worker(starter: subprocess.Popen[bytes]) -> None:
+    [worker] = Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text().split()
+    os.kill(int(worker), signal.SIGKILL)
+
+
 @pytest.mark.parametrize(("passes_on", "found"), [(True, "SIGINT"), (False, "the worker of its ansible-playbook gone")])
 def test_worker_that_is_gone_before_what_it_passed_on_is_here_is_not_named(
     tmp_path: Path, passes_on: bool, found: str
 ) -> None:
-    """The run is told both at once, and the signal may be with another thread that has no processor."""
-    program = RUN
-    if passes_on:
-        program = RUN.replace("    with stoppable():", "    import region_switch.move.interrupt as i\n"
-                              "    i.PASSED_ON_SECONDS = 60\n    with stoppable():")  # fmt: skip
-    starter = begin(STARTER, "-c", program, str(tmp_path))
+    starter = begin(STARTER, "-c", noticing(RUN, PASSED_ON_SECONDS=60 if passes_on else 0), str(tmp_path))
     pid = int(appears(tmp_path / "ready"))
-    [worker] = Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text().split()
 
-    os.kill(int(worker), signal.SIGKILL)
+    kill_worker(starter)
+    appears(tmp_path / "noticed")
     if passes_on:
-        # Until the run has noticed: one that does not wait ends here.
-        time.sleep(0.5)
         os.kill(pid, signal.SIGINT)
 
     assert appears(tmp_path / "report").startswith(f"run: found {found}, expected")
+    starter.kill()
+    starter.wait(30)
+
+
+def test_run_that_ends_while_a_signal_is_waited_for_is_not_interrupted(tmp_path: Path) -> None:
+    ends = RUN.replace("threading.Event().wait(60)", "\n        while not (out / 'noticed').exists(): pass")
+    ends += 'else:\n    (out / "report").write_text("ended")\n'
+    starter = begin(STARTER, "-c", noticing(ends, PASSED_ON_SECONDS=60), str(tmp_path))
+    appears(tmp_path / "ready")
+
+    kill_worker(starter)
+
+    assert appears(tmp_path / "report") == "ended"
     starter.kill()
     starter.wait(30)
 
@@ -203,9 +236,7 @@ def test_signal_of_an_earlier_run_does_not_stop_the_next() -> None:
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this Python was built for a kernel before 5.3")
 def test_death_of_who_began_it_is_noticed_without_asking(tmp_path: Path) -> None:
     """The kernel tells it: a run that looks twice a second sends fifty more requests until then."""
-    never = RUN.replace("    with stoppable():", "    import region_switch.move.interrupt as i; i.POLL_SECONDS = 1e6\n"
-                        "    with stoppable():")  # fmt: skip
-    starter = begin(STARTER, "-c", never, str(tmp_path))
+    starter = begin(STARTER, "-c", with_constants(RUN, POLL_SECONDS=1e6), str(tmp_path))
     appears(tmp_path / "ready")
 
     starter.kill()
